@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The base folder: limits hold, failures stick, texts round-trip. */
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/netaddr.h"
+#include "base/random.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void errors_have_names_and_prefixes(void **state)
+{
+	(void)state;
+	assert_string_equal(error_name(-ENOENT), "ENOENT");
+	assert_string_equal(error_name(-FL_ECONFLICT), "FL_ECONFLICT");
+	struct error err = {0};
+	assert_int_equal(error_set(&err, -FL_EINVALID, "%d is odd", 3), -FL_EINVALID);
+	assert_int_equal(error_prefix(&err, "weights"), -FL_EINVALID);
+	assert_string_equal(err.text, "weights: 3 is odd");
+	assert_int_equal(error_set(NULL, -ENOMEM, "nobody listens"), -ENOMEM);
+}
+
+static void arena_zeroes_aligns_and_stops_at_its_limit(void **state)
+{
+	(void)state;
+	struct arena arena;
+	arena_init(&arena, 100000);
+	for (size_t size = 1; size < 200; size++) {
+		unsigned char *bytes = arena_alloc(&arena, size);
+		assert_non_null(bytes);
+		assert_int_equal((uintptr_t)bytes % _Alignof(max_align_t), 0);
+		for (size_t i = 0; i < size; i++)
+			assert_int_equal(bytes[i], 0);
+		memset(bytes, 0xff, size);
+	}
+	assert_string_equal(arena_printf(&arena, "%s-%d", "web", 2), "web-2");
+	assert_null(arena_alloc(&arena, 100000));
+	assert_null(arena_array(&arena, SIZE_MAX / 2, 4));
+	arena_done(&arena);
+}
+
+static void buffer_refuses_to_grow_past_its_cap(void **state)
+{
+	(void)state;
+	struct buffer buffer;
+	buffer_init(&buffer, 10);
+	buffer_puts(&buffer, "12345");
+	buffer_printf(&buffer, "%d", 67890);
+	assert_int_equal(buffer.status, 0);
+	assert_string_equal(buffer.data, "1234567890");
+	buffer_putc(&buffer, 'x');
+	assert_int_equal(buffer.status, -FL_ELIMIT);
+	assert_null(buffer_take(&buffer));
+	buffer_clear(&buffer);
+	buffer_puts(&buffer, "abc");
+	buffer_consume(&buffer, 1);
+	char *taken = buffer_take(&buffer);
+	assert_string_equal(taken, "bc");
+	free(taken);
+	buffer_done(&buffer);
+}
+
+static void seeded_random_repeats_and_is_fair_enough(void **state)
+{
+	(void)state;
+	struct random a, b;
+	random_init_seeded(&a, 7);
+	random_init_seeded(&b, 7);
+	unsigned seen[5] = {0};
+	for (int i = 0; i < 5000; i++) {
+		uint64_t value = random_below(&a, 5);
+		assert_int_equal(value, random_below(&b, 5));
+		seen[value]++;
+	}
+	for (int i = 0; i < 5; i++)
+		assert_in_range(seen[i], 850, 1150);
+}
+
+static void hex_round_trips_and_refuses_the_rest(void **state)
+{
+	(void)state;
+	struct digest digest, back;
+	char text[DIGEST_HEX_BYTES];
+	digest_of("abc", 3, &digest);
+	hex_encode(digest.bytes, DIGEST_BYTES, text);
+	/* FIPS 180-4's example. */
+	assert_string_equal(text,
+			    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_int_equal(hex_decode(text, back.bytes, DIGEST_BYTES), 0);
+	assert_memory_equal(digest.bytes, back.bytes, DIGEST_BYTES);
+	text[3] = 'g';
+	assert_int_equal(hex_decode(text, back.bytes, DIGEST_BYTES), -FL_EINVALID);
+	assert_int_equal(hex_decode("ab", back.bytes, DIGEST_BYTES), -FL_EINVALID);
+}
+
+static void prefixes_parse_strictly(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {
+	    "10.0.0.0", "10.0.0.1/24", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/x",
+	    "::/129",   "10.0.0.0/ 8", "10.0.0.0/+8", "/8",        "::g/64",
+	    ""};
+	struct ip_prefix prefix;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(ip_prefix_parse(bad[i], &prefix), -FL_EINVALID);
+
+	char text[IP_TEXT_BYTES];
+	assert_int_equal(ip_prefix_parse("2001:db8:f::/108", &prefix), 0);
+	assert_string_equal(ip_prefix_format(&prefix, text), "2001:db8:f::/108");
+	struct ip_address address = prefix.address;
+	ip_address_or_low_bits(&address, 3, 16);
+	ip_address_or_low_bits(&address, 0x1ff, 0);
+	assert_string_equal(ip_address_format(&address, text), "2001:db8:f::3:1ff");
+	assert_true(ip_prefix_contains(&prefix, &address));
+
+	struct ip_prefix wide, other;
+	assert_int_equal(ip_prefix_parse("2001:db8::/32", &wide), 0);
+	assert_int_equal(ip_prefix_parse("0.0.0.0/0", &other), 0);
+	assert_true(ip_prefix_overlaps(&wide, &prefix));
+	assert_true(ip_prefix_overlaps(&prefix, &wide));
+	assert_false(ip_prefix_overlaps(&other, &prefix));
+}
+
+static void files_are_replaced_whole(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/fairlead-base-XXXXXX";
+	assert_non_null(mkdtemp(folder));
+	char path[256], deep[128];
+	snprintf(deep, sizeof(deep), "%s/a/b", folder);
+	assert_int_equal(file_make_folders(deep, 0700, NULL), 0);
+	assert_int_equal(file_make_folders(deep, 0700, NULL), 0);
+	snprintf(path, sizeof(path), "%s/file", deep);
+	assert_int_equal(file_write_durably(path, "old", 3, 0600, NULL), 0);
+	assert_int_equal(file_write_durably(path, "newer", 5, 0600, NULL), 0);
+
+	struct buffer bytes;
+	struct error err = {0};
+	buffer_init(&bytes, 4);
+	assert_int_equal(file_read(path, &bytes, &err), -FL_ELIMIT);
+	buffer_done(&bytes);
+	buffer_init(&bytes, 100);
+	assert_int_equal(file_read(path, &bytes, &err), 0);
+	assert_string_equal(bytes.data, "newer");
+	buffer_done(&bytes);
+	unlink(path);
+	assert_int_equal(file_read(path, &bytes, &err), -ENOENT);
+	assert_int_equal(file_write_durably("/proc/nowhere/x", "x", 1, 0600, &err), -ENOENT);
+	rmdir(deep);
+	snprintf(deep, sizeof(deep), "%s/a", folder);
+	rmdir(deep);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+static void time_formats_as_rfc3339(void **state)
+{
+	(void)state;
+	char text[CLOCK_TEXT_BYTES];
+	clock_format(1795332664123u, text, sizeof(text));
+	assert_string_equal(text, "2026-11-22T07:31:04.123Z");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(errors_have_names_and_prefixes),
+	    cmocka_unit_test(arena_zeroes_aligns_and_stops_at_its_limit),
+	    cmocka_unit_test(buffer_refuses_to_grow_past_its_cap),
+	    cmocka_unit_test(seeded_random_repeats_and_is_fair_enough),
+	    cmocka_unit_test(hex_round_trips_and_refuses_the_rest),
+	    cmocka_unit_test(prefixes_parse_strictly),
+	    cmocka_unit_test(files_are_replaced_whole),
+	    cmocka_unit_test(time_formats_as_rfc3339),
+	};
+	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
+}
