@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fabric as the operator wrote it: plain values, no behaviour. `config` builds it from YAML
+ * and writes it back; the rest of the model derives versions from it. All memory of one
+ * configuration belongs to one arena and dies with it. Nothing here changes after it is built.
+ *
+ * Order is the file's order, except where said. Names are valid DNS labels, lower case.
+ */
+#ifndef FAIRLEAD_MODEL_FABRIC_H
+#define FAIRLEAD_MODEL_FABRIC_H
+
+#include "base/netaddr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MODEL_MAX_POOLS 8
+#define MODEL_MAX_SITES 64
+#define MODEL_MAX_SERVICES 4096
+#define MODEL_MAX_BACKENDS 1024 /* per service */
+#define MODEL_MAX_PORTS 8 /* per service */
+#define MODEL_MAX_SHARES 16 /* rollout steps */
+#define MODEL_MAX_WEIGHT 1000
+#define MODEL_NAME_BYTES 64 /* a DNS label and its NUL */
+
+enum service_protocol { SERVICE_TCP = 6, SERVICE_UDP = 17 }; /* IP protocol numbers */
+
+struct service_port {
+	uint8_t protocol; /* enum service_protocol */
+	bool quic; /* written `quic/443`: UDP that carries QUIC */
+	uint16_t first; /* inclusive range; first == last for one port */
+	uint16_t last;
+};
+
+/* Where the instance behind a backend really listens, when not on the service port on any address:
+ * `listen: {tcp/80: "127.0.0.1:8080"}`. */
+struct backend_listener {
+	uint8_t protocol;
+	uint16_t service_port;
+	struct ip_address address; /* IP_NONE: any */
+	uint16_t port;
+};
+
+struct backend {
+	const char *name;
+	const char *site;
+	struct ip_address address; /* where the tunnel ends */
+	uint32_t weight; /* 0…MODEL_MAX_WEIGHT; 0 takes no flow */
+	struct backend_listener *listeners;
+	size_t listener_count;
+};
+
+struct rollout_policy {
+	uint32_t
+	    shares[MODEL_MAX_SHARES]; /* 1/65536ths of the clients, rising; the last is 65536 */
+	size_t share_count;
+	uint64_t pause_ms; /* between two shares */
+};
+
+#define SHARE_WHOLE 65536u
+
+struct service {
+	const char *name;
+	struct service_port ports[MODEL_MAX_PORTS];
+	size_t port_count;
+	uint32_t ttl_seconds;
+	struct rollout_policy rollout;
+	struct backend *backends;
+	size_t backend_count;
+	uint64_t drain_limit_ms; /* 0: none */
+};
+
+struct pool {
+	struct ip_prefix prefix;
+	uint8_t site_bits;
+	uint32_t slots_per_service; /* 0: all services share the slots; else each gets a block */
+};
+
+struct site {
+	const char *name;
+	bool has_location;
+	double latitude;
+	double longitude;
+	struct ip_prefix *clients;
+	size_t client_count;
+};
+
+struct nameserver {
+	const char
+	    *name; /* a label in the zone, or a full name outside it (has a dot at its end) */
+	struct ip_address *addresses;
+	size_t address_count;
+};
+
+struct settings {
+	uint64_t quiet_ms; /* default 1 h */
+	uint64_t stale_ms; /* default 24 h */
+	uint64_t quarantine_ms; /* default 7 d */
+	uint64_t report_interval_ms; /* between two connection reports; default 1 s */
+};
+
+struct fabric {
+	const char *name;
+	const char *zone; /* lower case, no dot at the end */
+	struct settings settings;
+	struct nameserver *nameservers;
+	size_t nameserver_count;
+	struct pool *pools;
+	size_t pool_count;
+	struct site *sites;
+	size_t site_count;
+	struct service *services;
+	size_t service_count;
+};
+
+/* Borrowed from `fabric`; NULL when there is none. */
+const struct service *fabric_service(const struct fabric *fabric, const char *name);
+const struct site *fabric_site(const struct fabric *fabric, const char *name);
+const struct backend *service_backend(const struct service *service, const char *name);
+
+/* Slots at each site of the pool: 2^(host bits - site bits), at most 2^20. */
+uint32_t pool_slot_count(const struct pool *pool);
+
+/* The service address of (pool, site number, slot); both must be in range. */
+struct ip_address pool_address(const struct pool *pool, uint32_t site, uint32_t slot);
+
+/* The reverse; false when the address is not in the pool. */
+bool pool_locate(const struct pool *pool, const struct ip_address *address, uint32_t *ret_site,
+		 uint32_t *ret_slot);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Placement: the numbers that must outlive any edit of the file. Pools, sites and services get
+ * numbers when they are first seen, and keep them, so that reordering the file moves no address;
+ * slots are handed out and taken back, with quarantine before another service may have one.
+ */
+#ifndef FAIRLEAD_MODEL_PLACEMENT_H
+#define FAIRLEAD_MODEL_PLACEMENT_H
+
+#include "base/arena.h"
+#include "model/fabric.h"
+#include "model/lifecycle.h"
+
+struct placed_pool {
+	struct pool pool; /* numbered by its place in the array; never reused while in the array */
+	bool removed;
+};
+
+struct placed_slot {
+	uint8_t pool;
+	uint32_t slot;
+	uint32_t service; /* index of the service that held it last */
+	uint64_t free_wall_ms; /* since when; for quarantine */
+};
+
+struct placement {
+	struct placed_pool *pools;
+	size_t pool_count;
+	const char **sites; /* the site's number is its place */
+	size_t site_count;
+	const char **services; /* the service's index is its place; "" for a free index */
+	size_t service_count;
+	struct placed_slot *used_slots; /* slots that were held once and are free now */
+	size_t used_slot_count;
+};
+
+/*
+ * Take in a changed fabric: new pools, sites and services get numbers, gone ones are marked.
+ * The result is a new placement in `arena`; `previous` may be NULL. -FL_EEXHAUSTED when a pool has
+ * no site number left; -FL_ESTATE when a pool is removed or reshaped whose slots are held by a
+ * version (`states` says which; the error names one).
+ */
+must_check int placement_update(const struct placement *previous, const struct fabric *fabric,
+				const struct service_state *const *states, size_t state_count,
+				struct arena *arena, struct placement **ret_placement,
+				struct error *err);
+
+/*
+ * Choose a free slot of each family for the next version of service `index`: one pool per family,
+ * the first of the family in the file. Fills one or two bindings (version 0, number 1) and their
+ * count. -FL_EEXHAUSTED with a sentence that names the version that holds a slot and why it does.
+ */
+must_check int placement_choose(const struct placement *placement, uint32_t index,
+				const struct service_state *const *states, size_t state_count,
+				uint64_t wall_ms, uint64_t quarantine_ms,
+				struct binding *ret_bindings, size_t *ret_count, struct error *err);
+
+/* Is a slot free for a next version of the service in every family? */
+bool placement_has_room(const struct placement *placement, uint32_t index,
+			const struct service_state *const *states, size_t state_count,
+			uint64_t wall_ms, uint64_t quarantine_ms);
+
+/* Record that `binding`'s slot was freed. */
+must_check int placement_free(struct placement *placement, const struct binding *binding,
+			      uint32_t service, uint64_t wall_ms, struct arena *arena);
+
+/* The address of a binding at a site; IP_NONE when the site is not numbered. */
+struct ip_address placement_address(const struct placement *placement,
+				    const struct binding *binding, const char *site);
+
+/* Number of a site, or UINT32_MAX. */
+uint32_t placement_site(const struct placement *placement, const char *site);
+
+/* For `validate`: how many rollouts a day the pool allows each of `services`, with slots held for
+ * `stale_ms` + `quiet_ms`; UINT32_MAX when not bounded by slots. */
+uint32_t pool_rollouts_per_day(const struct pool *pool, size_t services, uint64_t stale_ms,
+			       uint64_t quiet_ms);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ring: a version's table at one site. Each of `length` entries names a first and a second
+ * candidate as ordinals into the version's backend list; hash(flow) mod length picks the entry.
+ *
+ * Apportionment is exact: backend i owns floor or ceil of length * weight_i / sum of weights
+ * entries (largest remainder, ties to the lower ordinal). Movement is minimal: built from a
+ * previous ring, an entry keeps its backend whenever that backend is still there and still owed an
+ * entry, so the number of entries that change is the least the new weights allow.
+ *
+ * The second candidate of an entry is another backend, chosen so that the entries of one first
+ * candidate spread over the others in proportion to their weights; it is fixed with the ring, so a
+ * death moves only the dead backend's flows (invariant 5). With one backend of non-zero weight
+ * there is no second: RING_NONE.
+ *
+ * Pure; any thread.
+ */
+#ifndef FAIRLEAD_MODEL_RING_H
+#define FAIRLEAD_MODEL_RING_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RING_PAGE_ENTRIES 4096u
+#define RING_MAX_ENTRIES 65536u
+#define RING_NONE 0xffffu
+
+struct ring {
+	uint32_t length; /* a power of two, RING_PAGE_ENTRIES…RING_MAX_ENTRIES */
+	uint16_t *first; /* borrowed from the version's arena */
+	uint16_t *second; /* likewise */
+};
+
+/* Entries a ring needs so that no backend's share is off by more than 1 % of itself where the
+ * weights allow, within the limits above. */
+uint32_t ring_length_for(const uint32_t *weights, size_t count);
+
+/*
+ * Fill `ring->first` and `ring->second`, whose storage the caller provides, with `ring->length`
+ * entries for `count` backends of `weights` (sum > 0). `previous` may be NULL; `carried[i]` says
+ * which new ordinal the previous ring's backend i has now, RING_NONE if it is gone. A previous ring
+ * of another length is read at the proportional place. `key` (the version's seed) settles which
+ * entries move and which second is taken, so that nobody can foresee them.
+ * -FL_EINVALID when the weights sum to zero.
+ */
+must_check int ring_build(const uint32_t *weights, size_t count, const uint8_t key[16],
+			  const struct ring *previous, const uint16_t *carried,
+			  size_t carried_count, struct ring *ring);
+
+/* Entries whose first candidate differs, `carried` as above; for `plan` and the tests. */
+uint32_t ring_moved(const struct ring *previous, const uint16_t *carried, size_t carried_count,
+		    const struct ring *ring);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Version: an immutable, numbered set of backends, weights and flow rules of one service, with its
+ * ring for each site. Once committed it never changes (invariant 2): its digest covers all that
+ * decides a packet's candidates, and whoever reads a version back checks it.
+ *
+ * Dead sets and bindings are numbered tables outside the version. Rollout policy, TTL and health
+ * settings are the service's: changing them makes no new version.
+ */
+#ifndef FAIRLEAD_MODEL_VERSION_H
+#define FAIRLEAD_MODEL_VERSION_H
+
+#include "base/arena.h"
+#include "base/digest.h"
+#include "base/random.h"
+#include "model/fabric.h"
+#include "model/ring.h"
+
+#define VERSION_SEED_BYTES 16
+
+enum version_algorithm { VERSION_SIPHASH13_5TUPLE = 1 }; /* the number that abi/pick.h gives it */
+
+struct version_ring {
+	const char *site;
+	struct ring ring;
+};
+
+struct version {
+	const char *service;
+	uint32_t number; /* from 1 */
+	uint8_t algorithm;
+	uint8_t seed[VERSION_SEED_BYTES];
+	struct service_port ports[MODEL_MAX_PORTS];
+	size_t port_count;
+	struct backend *backends; /* sorted by name: the ordinals that rings use */
+	size_t backend_count;
+	struct version_ring *rings; /* one per site, sorted by site name */
+	size_t ring_count;
+	struct digest
+	    base; /* digest of the version whose rings these were built from; zero: none */
+	struct digest digest; /* of all of the above */
+};
+
+/*
+ * Build version `number` of `service` for all sites of `fabric`; everything is copied into `arena`.
+ * A site's ring holds the backends of that site, or all backends where the site has none of weight.
+ * `previous` (NULL for none) is the version that most clients have now: rings are built from its
+ * rings. The seed is drawn from `random`.
+ */
+must_check int version_build(const struct fabric *fabric, const struct service *service,
+			     uint32_t number, const struct version *previous, struct random *random,
+			     struct arena *arena, struct version **ret_version, struct error *err);
+
+/* Recompute the digest of a version's content. */
+void version_digest(const struct version *version, struct digest *ret_digest);
+
+/* Does the service, as configured now, still mean this version? Order of backends is no matter. */
+bool version_matches(const struct version *version, const struct fabric *fabric,
+		     const struct service *service);
+
+/* Borrowed; NULL when the site has no ring. */
+const struct ring *version_ring(const struct version *version, const char *site);
+
+#endif
