@@ -26,7 +26,8 @@
 	X(FL_EPRIVILEGE, 10007, "a privilege is missing")                                          \
 	X(FL_EUNSUPPORTED, 10008, "this machine or build cannot do it")                            \
 	X(FL_EUSAGE, 10009, "the command was not understood")                                      \
-	X(FL_ESTATE, 10010, "the present state does not allow it")
+	X(FL_ESTATE, 10010, "the present state does not allow it")                                 \
+	X(FL_ECOMPACTED, 10011, "the history no longer reaches back that far")
 
 enum {
 #define X(name, code, text) name = (code),
