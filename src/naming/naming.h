@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Naming: what the fabric answers in DNS, as one immutable snapshot and one pure function.
+ *
+ * The caller describes the zone in a struct naming_input: plain values, no life cycles. Building
+ * it checks everything, copies everything, and lays out every record in wire form, so that an
+ * answer is a hash look-up and a copy. A snapshot is never changed; naming/server.h swaps whole
+ * ones under load.
+ *
+ * Who gets which version. Each service lists its shares in order, each with an upper bound. A
+ * client is a prefix: the EDNS client subnet if the query carries one (at most 24 bits of IPv4, 56
+ * of IPv6), else the resolver's own address cut to as many. A keyed hash of the prefix gives a
+ * number in 0…65535, and the first share whose upper bound exceeds it is the client's. So with the
+ * newest version listed first and its bound only growing, no client goes back: the first 5 % are
+ * among the first 10 %. A and AAAA of one client always come from the same share.
+ *
+ * The answer also has to be true to caches: the scope it states for a client subnet (RFC 7871) is
+ * the number of bits that decided, and 0 when every client would have got the same.
+ */
+#ifndef FAIRLEAD_NAMING_NAMING_H
+#define FAIRLEAD_NAMING_NAMING_H
+
+#include "base/error.h"
+#include "base/netaddr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NAMING_SALT_BYTES 16
+#define NAMING_SHARE_WHOLE 65536u /* the upper bound that leaves no client out */
+#define NAMING_PREFIX_BITS_V4 24u
+#define NAMING_PREFIX_BITS_V6 56u
+
+#define NAMING_NAMESERVERS_MAX 16u
+#define NAMING_NAMESERVER_ADDRESSES_MAX 16u
+#define NAMING_SERVICES_MAX 65536u
+#define NAMING_SHARES_MAX 64u /* of one service */
+#define NAMING_NSID_MAX 128u /* bytes; keeps every OPT record within a 512-byte answer */
+#define NAMING_COUNTER_SLOTS 65536u
+#define NAMING_NO_SLOT UINT32_MAX
+#define NAMING_TTL_MAX 0x7fffffffu /* seconds (RFC 2181 §8) */
+
+#define NAMING_QUERY_MAX 4096u /* bytes; a longer query is dropped or its connection closed */
+#define NAMING_UDP_ANSWER_MAX 1232u /* bytes; fits an unfragmented IPv6 packet on any link */
+#define NAMING_ANSWER_MAX 16384u /* bytes; the builder refuses a zone with a longer answer */
+
+struct naming_nameserver {
+	const char *name; /* fully qualified; its addresses are served if it is in the zone */
+	const struct ip_address *addresses;
+	size_t address_count; /* at least one if the name is in the zone */
+};
+
+struct naming_share {
+	uint32_t upper; /* 1…65536, never below the share before; the last is 65536 */
+	struct ip_address v4, v6; /* service addresses; IP_NONE where the version has none */
+	uint64_t version; /* for the eyes of tests and `explain`; not in the answer */
+	uint32_t counter_slot; /* below NAMING_COUNTER_SLOTS, or NAMING_NO_SLOT */
+	bool held; /* invariant 1: every lease-holding edge that must hold it does */
+};
+
+struct naming_service {
+	const char *name; /* labels below the zone ("web", "api.eu"); "@" is the zone itself */
+	uint32_t ttl_s;
+	uint8_t salt[NAMING_SALT_BYTES]; /* one per rollout */
+	const struct naming_share *shares;
+	size_t share_count; /* none: the name exists, without data */
+};
+
+struct naming_input {
+	const char *zone; /* "svc.example.net", with or without the last dot; not the root */
+	uint32_t serial;
+	const char *contact; /* SOA RNAME as a domain name: "hostmaster.example.net" */
+	uint32_t refresh_s, retry_s, expire_s;
+	uint32_t ttl_s; /* of SOA, NS and the name servers' addresses */
+	uint32_t negative_ttl_s; /* of "no such name" and "no such data" (RFC 2308) */
+
+	const struct naming_nameserver
+	    *nameservers; /* at least one; the first is the SOA's MNAME */
+	size_t nameserver_count;
+
+	const uint8_t *nsid; /* RFC 5001; may be NULL */
+	size_t nsid_length;
+
+	const struct naming_service *services;
+	size_t service_count;
+};
+
+struct naming_snapshot; /* immutable; read by any number of threads */
+
+/*
+ * Check and copy `input`, which is only read during the call. The result is owned by the caller.
+ * -FL_EINVALID with a sentence that names the service or name server; -FL_ELIMIT; -ENOMEM.
+ * Asserts invariant 1: every share is marked held.
+ */
+must_check int naming_snapshot_build(const struct naming_input *input,
+				     struct naming_snapshot **ret_snapshot, struct error *err);
+void naming_snapshot_free(struct naming_snapshot *snapshot);
+
+uint32_t naming_snapshot_serial(const struct naming_snapshot *snapshot);
+size_t naming_snapshot_bytes(const struct naming_snapshot *snapshot); /* of memory */
+
+enum naming_transport { NAMING_UDP, NAMING_TCP, NAMING_TRANSPORTS };
+
+/* X(name, text): what was asked, as metrics tell it apart. */
+#define NAMING_QTYPES(X)                                                                           \
+	X(NAMING_QTYPE_A, "A")                                                                     \
+	X(NAMING_QTYPE_AAAA, "AAAA")                                                               \
+	X(NAMING_QTYPE_SOA, "SOA")                                                                 \
+	X(NAMING_QTYPE_NS, "NS")                                                                   \
+	X(NAMING_QTYPE_ANY, "ANY")                                                                 \
+	X(NAMING_QTYPE_OTHER, "other")                                                             \
+	X(NAMING_QTYPE_UNREAD, "unread") /* the question was never reached */
+
+/* X(name, text): how it was answered. */
+#define NAMING_RESULTS(X)                                                                          \
+	X(NAMING_RESULT_DATA, "data")                                                              \
+	X(NAMING_RESULT_NODATA, "nodata")                                                          \
+	X(NAMING_RESULT_NXDOMAIN, "nxdomain")                                                      \
+	X(NAMING_RESULT_FORMERR, "formerr")                                                        \
+	X(NAMING_RESULT_SERVFAIL, "servfail") /* there was no snapshot yet */                      \
+	X(NAMING_RESULT_NOTIMP, "notimp")                                                          \
+	X(NAMING_RESULT_REFUSED, "refused")                                                        \
+	X(NAMING_RESULT_BADVERS, "badvers")
+
+/* X(name, text): why something was not answered, or a connection ended. */
+#define NAMING_DROPS(X)                                                                            \
+	X(NAMING_DROP_NONE, "none")                                                                \
+	X(NAMING_DROP_SHORT, "short") /* less than a header: nothing to answer to */               \
+	X(NAMING_DROP_RESPONSE, "response") /* QR set: answering would make loops */               \
+	X(NAMING_DROP_OVERSIZED, "oversized") /* above NAMING_QUERY_MAX */                         \
+	X(NAMING_DROP_SEND, "send") /* the kernel refused the reply */                             \
+	X(NAMING_DROP_TCP_EVICTED, "tcp_evicted") /* made room for a newer connection */           \
+	X(NAMING_DROP_TCP_IDLE, "tcp_idle") /* no whole query, or no drained answer, in time */    \
+	X(NAMING_DROP_TCP_ACCEPT, "tcp_accept") /* no descriptor or memory to accept with */       \
+	X(NAMING_DROP_TCP_RESET, "tcp_reset") /* the client went away while owed an answer */
+
+#define X(name, ...) name,
+enum naming_qtype { NAMING_QTYPES(X) NAMING_QTYPE_COUNT };
+enum naming_result { NAMING_RESULTS(X) NAMING_RESULT_COUNT };
+enum naming_drop { NAMING_DROPS(X) NAMING_DROP_COUNT };
+#undef X
+
+/* The texts of the lists above; never NULL. */
+const char *naming_qtype_text(enum naming_qtype qtype);
+const char *naming_result_text(enum naming_result result);
+const char *naming_drop_text(enum naming_drop drop);
+
+/* What an answer was, for counters. */
+struct naming_outcome {
+	enum naming_qtype qtype;
+	enum naming_result result; /* meaningless when dropped */
+	enum naming_drop drop; /* NAMING_DROP_NONE: it was answered */
+	uint32_t counter_slot; /* whose service address was given out; else NAMING_NO_SLOT */
+	bool truncated;
+};
+
+/*
+ * Answer one query. `client` is the address that the query came from; `answer` has room for
+ * `capacity` bytes, at least NAMING_UDP_ANSWER_MAX (UDP) or NAMING_ANSWER_MAX (TCP). `snapshot`
+ * may be NULL (not ready): SERVFAIL. Returns the length of the answer in bytes, or 0 to send
+ * nothing. Pure: no allocation, no clock, no state. Any thread.
+ */
+size_t naming_answer(const struct naming_snapshot *snapshot, const struct ip_address *client,
+		     enum naming_transport transport, const uint8_t *query, size_t length,
+		     uint8_t *answer, size_t capacity, struct naming_outcome *ret_outcome);
+
+/*
+ * The number in 0…65535 that settles a client's share: SipHash-2-4, keyed by `salt`, of the
+ * family, length and bits of `prefix`, which must be cut (naming_client_prefix) already.
+ */
+uint32_t naming_client_number(const uint8_t salt[NAMING_SALT_BYTES],
+			      const struct ip_prefix *prefix);
+
+/* The first `bits` of `address`, at most what a choice may depend on. */
+struct ip_prefix naming_client_prefix(const struct ip_address *address, unsigned bits);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The name server: threads that answer DNS over UDP and TCP from the current snapshot.
+ *
+ * Each thread has sockets of its own (SO_REUSEPORT: the kernel deals queries out), reads and sends
+ * UDP in batches, and keeps its TCP connections, so that threads share nothing but the snapshot
+ * pointer, which is read under RCU. A query is answered wholly from one snapshot.
+ *
+ * TCP (RFC 7766): several queries on a connection, pipelined or not, answered in order. What a
+ * client can make us hold is bounded: a limited number of connections per thread (when full, the
+ * one nearest its deadline makes room), one query of NAMING_QUERY_MAX bytes in, and one block of
+ * answers out, during which no more is read from it. A connection must complete a query, or take
+ * its answers, within the idle time; dribbling bytes does not extend it.
+ *
+ * Any number of servers may be open. open, swap and close are for one owner thread (the main
+ * one), which must not be inside an RCU read section; counters may be read by any thread between
+ * open and close.
+ */
+#ifndef FAIRLEAD_NAMING_SERVER_H
+#define FAIRLEAD_NAMING_SERVER_H
+
+#include "base/error.h"
+#include "base/netaddr.h"
+#include "naming/naming.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define NAMING_SERVER_LISTENS_MAX 64u
+#define NAMING_SERVER_THREADS_MAX 64u
+
+struct naming_server_options {
+	const struct ip_address *addresses; /* to listen on; 0.0.0.0 and :: are wildcards */
+	size_t address_count;
+	uint16_t port; /* 53; 0 takes a free one, the same for every socket */
+	unsigned threads; /* 0: one per usable core */
+	unsigned tcp_connections; /* per thread; 0: 1024 */
+	unsigned tcp_idle_ms; /* 0: 10 s */
+};
+
+struct naming_server;
+
+/*
+ * Open every socket, then start the threads, which answer SERVFAIL until the first snapshot.
+ * Errors tell the person what to do: -EADDRINUSE names the process that holds the port if it can
+ * be seen; -FL_EPRIVILEGE for a port below 1024 without CAP_NET_BIND_SERVICE; -EADDRNOTAVAIL for an
+ * address that this machine does not have; -FL_EINVALID, -FL_ELIMIT, -ENOMEM and errno values.
+ */
+must_check int naming_server_open(const struct naming_server_options *options,
+				  struct naming_server **ret_server, struct error *err);
+
+/* The port it listens on. */
+uint16_t naming_server_port(const struct naming_server *server);
+
+/*
+ * Answer from `snapshot` (moved to the server; NULL means SERVFAIL again) from now on. Returns
+ * once no thread reads the old snapshot, which is then freed: usually well under a millisecond.
+ */
+void naming_server_swap(struct naming_server *server, struct naming_snapshot *snapshot);
+
+/*
+ * Answer what has already arrived over UDP, close everything, join the threads, free the server
+ * and its snapshot. NULL is fine.
+ */
+void naming_server_close(struct naming_server *server);
+
+/* Sums over the threads since open; each number only grows, but tcp_open. */
+struct naming_counters {
+	uint64_t answers[NAMING_QTYPE_COUNT][NAMING_RESULT_COUNT][NAMING_TRANSPORTS];
+	uint64_t truncated; /* answers over UDP that asked the client to come by TCP */
+	uint64_t drops[NAMING_DROP_COUNT];
+	uint64_t tcp_accepted;
+	uint64_t tcp_open; /* now */
+	uint64_t swaps;
+};
+
+void naming_server_counters(const struct naming_server *server, struct naming_counters *ret);
+
+/*
+ * How often the service address of this counter slot was given out since open; 0 for a slot out
+ * of range. A slot keeps its count when its meaning changes: take differences.
+ */
+uint64_t naming_server_answers(const struct naming_server *server, uint32_t counter_slot);
+
+#endif
