@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Landing: all that a backend machine does so that a tunnelled flow reaches the service and is
+ * answered from the service address. It
+ *   - decapsulates (XDP, on interfaces declared underlay, from edges, for service addresses),
+ *   - makes every pool address local, yet lets this machine call other services of the pool,
+ *   - keeps the machine from claiming pool addresses on the link, and clamps the MSS,
+ *   - hands flows to listeners bound to one address or another port (sk_lookup),
+ *   - counts, and on the operator's order ends, the connections of each service address.
+ *
+ * Nothing here depends on versions: a landing is told about pools, so a rollout changes nothing on
+ * a backend. Landing acts in the network namespace of the thread that calls landing_open; one
+ * landing per namespace, and each needs a pin folder and a state folder of its own.
+ *
+ * Life: landing_open → landing_apply, again with every change → landing_check, whenever the watch
+ * descriptor is readable and at least every few seconds → landing_close. What was set outlives a
+ * crash: programs are pinned, rules and routes carry a protocol number of ours, and the sysctl
+ * values found before our own are in the state folder, written before the sysctl is. The next
+ * landing_open takes all of it over.
+ *
+ * No thread safety: one thread per landing. Nothing logs. Calls block for some milliseconds at
+ * most, but for landing_count and landing_destroy, which take about 5 ms per 1,000 sockets.
+ */
+#ifndef FAIRLEAD_LANDING_LANDING_H
+#define FAIRLEAD_LANDING_LANDING_H
+
+#include "base/error.h"
+#include "base/netaddr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	LANDING_INTERFACES_MAX = 16,
+	LANDING_POOLS_MAX = 64,
+	LANDING_ADDRESSES_MAX = 64,
+	LANDING_EDGES_MAX = 1024,
+	LANDING_HANDINGS_MAX = 1024,
+	LANDING_ALARMS_MAX = 32,
+	LANDING_DROPS_MAX = 256, /* drop reasons are numbered below this, see abi/drop.h */
+};
+
+struct landing;
+
+struct landing_options {
+	const char *pin_root; /* folder on a bpffs, made if missing; for this landing alone */
+	const char *state_folder; /* on a disk, made if missing; for this landing alone */
+	const char *const *interfaces; /* names of the underlay interfaces */
+	unsigned interface_count;
+	bool generic_only; /* skip the driver's native XDP, for drivers that get it wrong */
+};
+
+/* Where an instance really listens. Address family IP_NONE means bound to the wildcard. */
+struct landing_listener {
+	struct ip_address address;
+	uint16_t port;
+};
+
+/*
+ * Flows to `destination` (a pool, a part of one, or one address) and `port` go to `listener`. The
+ * longest destination that fits wins. Only needed where the listener is not bound to the wildcard
+ * address and the service's own port; while no such listener exists, packets go the normal way.
+ */
+struct landing_handing {
+	struct ip_prefix destination;
+	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	uint16_t port; /* as the client sees it; host order */
+	struct landing_listener listener;
+};
+
+/* What to serve; all arrays are borrowed for the call. Order does not matter. */
+struct landing_desired {
+	const struct ip_prefix *pools;
+	unsigned pool_count;
+	const struct ip_address *addresses; /* this machine's own, which edges tunnel to */
+	unsigned address_count;
+	const struct ip_address *edges; /* outer sources that are believed */
+	unsigned edge_count;
+	const struct landing_handing *handings;
+	unsigned handing_count;
+};
+
+/* Something that is not as it was set. While it lasts, every check reports it again. */
+struct landing_alarm {
+	bool repaired; /* set back; the sentence says to what */
+	char text[256]; /* one sentence: what is wrong, where, what was or must be done */
+};
+
+struct landing_alarms {
+	struct landing_alarm items[LANDING_ALARMS_MAX];
+	unsigned count;
+	unsigned dropped; /* alarms beyond the limit */
+};
+
+struct landing_interface_state {
+	char name[16];
+	bool present; /* the interface exists */
+	bool attached; /* and carries our program … */
+	bool native; /* … in the driver */
+};
+
+struct landing_state {
+	struct landing_interface_state interfaces[LANDING_INTERFACES_MAX];
+	unsigned interface_count;
+	unsigned handing_count;
+	unsigned handings_bound; /* whose listener is known to the kernel */
+	char program_tag[17]; /* hex digest that the kernel gives the program */
+	char layout[17]; /* hex digest of the map layout */
+};
+
+/* Packets since the pins were made (they survive the daemon). */
+struct landing_counters {
+	uint64_t passed; /* no tunnel packet for us */
+	uint64_t accepted_4in4, accepted_6in4, accepted_4in6, accepted_6in6; /* inner in outer */
+	uint64_t drops[LANDING_DROPS_MAX]; /* by enum drop_reason of abi/drop.h */
+};
+
+/* Connections of one service address. */
+struct landing_connections {
+	struct ip_address address;
+	uint64_t count; /* never 0 */
+};
+
+/*
+ * Load the programs; take over what an earlier run left. Changes nothing in the network yet.
+ * Errors say what is missing and what to do: -FL_EPRIVILEGE, -FL_EUNSUPPORTED (no bpffs at
+ * pin_root, a kernel that refuses the programs), -FL_ENOTFOUND (no such interface),
+ * -FL_ECORRUPT (the state file).
+ */
+must_check int landing_open(const struct landing_options *options, struct landing **ret_landing,
+			    struct error *err);
+
+/*
+ * Make the machine as `desired` says: idempotent, changes only what differs, adds before it
+ * deletes. On failure what was set stays set, and the same call may be repeated.
+ */
+must_check int landing_apply(struct landing *landing, const struct landing_desired *desired,
+			     struct error *err);
+
+/* Readable when routes, rules or links changed: call landing_check. Owned by the landing. */
+int landing_watch_fd(const struct landing *landing);
+
+/*
+ * Compare everything that landing_apply set with what is there. Repairs what is safely repaired
+ * (own routes, rules, sysctls, programs on an interface that came back, listeners that were
+ * restarted); reports the rest. Following main's routes and listeners is normal work, no alarm.
+ * Call it at least every few seconds: sysctls and listeners make no noise when they change.
+ */
+must_check int landing_check(struct landing *landing, struct landing_alarms *ret_alarms,
+			     struct error *err);
+
+must_check int landing_counters_read(const struct landing *landing,
+				     struct landing_counters *ret_counters, struct error *err);
+
+void landing_state_read(const struct landing *landing, struct landing_state *ret_state);
+
+/*
+ * Connections per service address: TCP, both address families of sockets (a v4-mapped address
+ * counts as v4), every state but LISTEN and TIME_WAIT, local address inside an applied pool.
+ * Sorted by address; the caller owns the array (free()); NULL when there is none. Any failure to
+ * see all sockets is an error, never a smaller count.
+ */
+must_check int landing_count(const struct landing *landing,
+			     struct landing_connections **ret_connections, size_t *ret_count,
+			     struct error *err);
+
+/*
+ * End every TCP connection (same states) whose local address is one of `addresses`, which must lie
+ * inside applied pools; peers get a reset. `ret_destroyed` counts those that this call ended.
+ */
+must_check int landing_destroy(const struct landing *landing, const struct ip_address *addresses,
+			       size_t address_count, uint64_t *ret_destroyed, struct error *err);
+
+enum landing_close {
+	LANDING_KEEP, /* leave all in place: packets keep landing, the next open takes over */
+	LANDING_UNDO, /* put back everything as it was before the first open */
+};
+
+/*
+ * Frees `landing` in any case (NULL is fine). With LANDING_UNDO also undoes what an earlier,
+ * crashed run set, even if landing_apply was never called; a sysctl that somebody else changed
+ * in the meantime is left as it is.
+ */
+int landing_close(struct landing *landing, enum landing_close how, struct error *err);
+
+/* The kernel's boot id: a report with another one comes from a life that is over. */
+#define LANDING_BOOT_ID_BYTES 37
+must_check int landing_boot_id(char text[LANDING_BOOT_ID_BYTES], struct error *err);
+
+#endif
