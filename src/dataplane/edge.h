@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edge: the XDP program that sends each packet for a service address to its backend, and the
+ * maps it reads. This header is the whole of the data plane as the daemon sees it.
+ *
+ * The maps are pinned below `pin_root` and outlive the process: when it ends, however it ends,
+ * packets go on. The next edge_open() finds maps of its own layout and adopts them, or, if this
+ * build lays them out differently, makes a new set beside the old one; edge_publish() fills it and
+ * edge_attach() switches the interfaces over in one step each, then removes the old set. Up- and
+ * downgrade are the same path.
+ *
+ *   edge_open → edge_publish → edge_attach → { edge_drain_netlink, edge_heartbeat,
+ *                                              edge_publish … } → edge_close
+ *
+ * Everything here belongs to one thread, logs nothing and blocks only for short netlink and bpf(2)
+ * calls. Pointers in inputs are borrowed for the call; names and contents are copied.
+ *
+ * Under pin_root:
+ *   <layout digest>/<map>   the maps
+ *   links/<interface>       the XDP links
+ *   sysctls                 the values of the sysctls that attaching changed, for undoing it
+ */
+#ifndef FAIRLEAD_DATAPLANE_EDGE_H
+#define FAIRLEAD_DATAPLANE_EDGE_H
+
+#include "abi/drop.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/netaddr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EDGE_PORT_RANGES 8 /* of one version */
+#define EDGE_POOLS 8 /* of each family */
+#define EDGE_INTERFACES 16
+#define EDGE_RING_PAGE 4096 /* a ring's length is a multiple of this … */
+#define EDGE_RING_PAGES 16 /* … of at most so many pages */
+#define EDGE_SERVICE_NAME 63 /* longest service name, in bytes */
+
+#define EDGE_HEARTBEAT_MS 500 /* call edge_heartbeat() this often … */
+#define EDGE_STALE_MS 3000 /* … after this silence the program asks the kernel's FIB instead */
+#define EDGE_GRACE_MS 1000 /* a freed record is not given to another use before this */
+
+struct edge;
+
+struct edge_options {
+	const char *pin_root; /* a folder on a BPF file system; made if absent */
+	const char *const *interfaces;
+	size_t interface_count; /* 1 … EDGE_INTERFACES */
+	bool force_generic; /* generic XDP even where the driver could do native */
+	struct ip_address source_v4; /* outer source of tunnels to IPv4 backends; */
+	struct ip_address source_v6; /* … to IPv6 ones; IP_NONE if there are none */
+	const struct clock *clock; /* NULL: clock_system */
+};
+
+struct edge_port {
+	uint16_t low, high; /* both included */
+	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	bool quic; /* UDP that carries QUIC: its Initial packets open flows */
+};
+
+struct edge_backend {
+	struct ip_address address; /* outer destination */
+};
+
+/* A version as the edge needs it. What `digest` covers never changes (invariant 2). */
+struct edge_version {
+	struct digest digest;
+	const char *service;
+	uint64_t number;
+	const struct edge_port *ports;
+	size_t port_count; /* 1 … EDGE_PORT_RANGES */
+	uint8_t seed[16];
+	uint8_t algorithm; /* enum pick_algorithm of abi/pick.h */
+	const struct edge_backend *backends;
+	size_t backend_count;
+	size_t ring_length; /* a multiple of EDGE_RING_PAGE */
+	const uint16_t *first; /* ring_length ordinals into `backends` */
+	const uint16_t *second; /* the next candidate of each entry; may equal the first */
+};
+
+struct edge_pool {
+	struct ip_prefix prefix; /* IPv6: at least /64 */
+	uint8_t site_bits; /* 0 … 12: the bits after the prefix; the slot is the rest */
+};
+
+struct edge_binding {
+	struct ip_address address; /* of one of the pools */
+	const struct edge_version *version;
+	uint64_t number; /* of the binding; a new meaning has a new number */
+	bool refuse_new; /* closing: drop what opens a flow */
+	bool late; /* DNS no longer answers it: count what opens a flow as late */
+};
+
+/* All that shall be forwarded. What is not in it is withdrawn. */
+struct edge_desired {
+	const struct edge_pool *pools;
+	size_t pool_count;
+	const struct edge_binding *bindings;
+	size_t binding_count;
+};
+
+/*
+ * Load the program, and adopt or create the maps. Nothing is attached and nothing that is attached
+ * changes. Errors, each with a sentence: -FL_EPRIVILEGE (which capability is missing),
+ * -FL_EUNSUPPORTED (the kernel refuses the program), -FL_EUNAVAILABLE (pin_root is not on a BPF
+ * file system), -FL_ECORRUPT (pinned maps contradict themselves), -FL_EINVALID.
+ */
+must_check int edge_open(const struct edge_options *options, struct edge **ret_edge,
+			 struct error *err);
+
+/* Free the process's side. Everything pinned stays and goes on forwarding. NULL is fine. */
+void edge_close(struct edge *edge);
+
+/*
+ * Make the maps say `desired`: backends, rings, descriptors are written and read back, then the
+ * addresses are switched, one aligned 64-bit store each; what is withdrawn goes in the reverse
+ * order. Only differences are written, so that publishing the same again writes nothing. All of
+ * `desired` is checked, and all room is found, before the first address changes: on
+ * failure every address means what it meant before. -FL_EINVALID; -FL_EEXHAUSTED (a table is full,
+ * or full until EDGE_GRACE_MS after the last withdrawal); -FL_ECORRUPT (the read-back differs, or
+ * adopted maps hold other content under this digest; this process's own such mistake is an
+ * assertion).
+ */
+must_check int edge_publish(struct edge *edge, const struct edge_desired *desired,
+			    struct error *err);
+
+/*
+ * Set the sysctls that the slow path needs, put this edge's program on each interface (replacing an
+ * older one without a gap), and remove the maps of other layouts. An interface that is missing is
+ * not an error if another one is there: it is attached by edge_drain_netlink() when it appears.
+ * -FL_EUNAVAILABLE when none is there, or when one carries somebody else's XDP program.
+ */
+must_check int edge_attach(struct edge *edge, struct error *err);
+
+/* Readable when edge_drain_netlink() has something to do. Owned by the edge. */
+int edge_fd(const struct edge *edge);
+
+/*
+ * Take in all pending news of links, routes and neighbours, and bring next hops and attachments up
+ * to date. Never blocks. A failure leaves the heartbeat to grow old, so that the program turns to
+ * the kernel's FIB; call again.
+ */
+must_check int edge_drain_netlink(struct edge *edge, struct error *err);
+
+/* Tell the program that next hops are fresh. Only right after edge_drain_netlink() returned 0. */
+void edge_heartbeat(struct edge *edge);
+
+/*
+ * Counts since the address was bound to its version; the sum over all CPUs. They survive
+ * edge_close() and adoption, and start from zero when the maps are replaced by another layout (a
+ * new `edge_status.layout`): take any difference, not only growth, for activity.
+ */
+struct edge_counters {
+	uint64_t packets; /* forwarded */
+	uint64_t bytes; /* forwarded; of IP packets before encapsulation */
+	uint64_t new_flows; /* forwarded TCP SYNs and, on QUIC ports, Initials */
+	uint64_t late_flows; /* those of them that came while the binding was late */
+	uint64_t refused; /* dropped as DROP_REFUSED */
+	uint64_t wrong_port; /* dropped as DROP_PORT */
+	uint64_t asked_fib; /* of `packets`: next hop taken from the kernel's FIB */
+	uint64_t to_kernel; /* of `packets`: encapsulated, then left to the kernel */
+};
+
+/* -FL_ENOTFOUND if the address is not bound. */
+must_check int edge_counters(const struct edge *edge, const struct ip_address *address,
+			     struct edge_counters *ret_counters);
+
+/* Dropped packets by enum drop_reason, summed over all CPUs and over time. */
+must_check int edge_drops(const struct edge *edge, uint64_t ret_drops[DROP_REASONS]);
+
+/* The label and the text of a reason of any hook; NULL if the number names none. */
+const char *drop_label(unsigned reason);
+const char *drop_text(unsigned reason);
+
+enum edge_mode { EDGE_DETACHED, EDGE_NATIVE, EDGE_GENERIC };
+
+struct edge_interface_status {
+	char name[16];
+	uint32_t ifindex; /* 0: there is no such interface now */
+	enum edge_mode mode;
+	uint32_t program_id; /* that the kernel runs; 0 if detached */
+};
+
+struct edge_backend_status {
+	struct ip_address address;
+	bool dead;
+	bool resolved; /* the next hop is known; else the kernel is asked per packet */
+	char interface[16];
+	uint8_t link_address[6];
+	uint32_t mtu; /* of the path to it, as far as known; bytes */
+};
+
+struct edge_status {
+	char build_id[17]; /* hex; of the BPF object of this build */
+	char layout[17]; /* hex; of the maps' layout */
+	uint32_t program_id; /* of this process's program */
+	bool adopted; /* the maps were there when this process opened them */
+	size_t addresses; /* bound */
+	size_t rings;
+	const struct edge_interface_status *interfaces; /* borrowed until the next call */
+	size_t interface_count;
+	const struct edge_backend_status *backends; /* borrowed until the next call */
+	size_t backend_count;
+};
+
+must_check int edge_status(struct edge *edge, struct edge_status *ret_status);
+
+/* The program, for BPF_PROG_TEST_RUN in fixtures and benches. Owned by the edge. */
+int edge_program_fd(const struct edge *edge);
+
+/*
+ * Undo everything below `pin_root`, of whatever layout: detach, put the sysctls back, remove the
+ * neighbours we installed and the pins. Nothing pinned is fine. No edge may be open on it.
+ */
+must_check int edge_remove(const char *pin_root, struct error *err);
+
+#endif
