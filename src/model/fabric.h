@@ -22,6 +22,9 @@
 #define MODEL_MAX_PORTS 8 /* per service */
 #define MODEL_MAX_SHARES 16 /* rollout steps */
 #define MODEL_MAX_WEIGHT 1000
+#define MODEL_MAX_LISTENERS 16 /* per backend */
+#define MODEL_MAX_NAMESERVERS 16
+#define MODEL_MAX_NAMESERVER_ADDRESSES 8 /* per name server */
 #define MODEL_NAME_BYTES 64 /* a DNS label and its NUL */
 
 enum service_protocol { SERVICE_TCP = 6, SERVICE_UDP = 17 }; /* IP protocol numbers */
@@ -60,11 +63,24 @@ struct rollout_policy {
 
 #define SHARE_WHOLE 65536u
 
+enum health_kind { HEALTH_NONE, HEALTH_TCP, HEALTH_HTTP };
+
+/* How a backend proves its health. Kept as written; nothing probes yet. */
+struct health_check {
+	enum health_kind kind;
+	uint16_t port;
+	const char *path; /* HTTP only; begins with a slash */
+	uint64_t interval_ms;
+	uint32_t fall; /* failures in a row that make a backend unhealthy */
+	uint32_t rise; /* successes in a row that make it healthy again */
+};
+
 struct service {
 	const char *name;
 	struct service_port ports[MODEL_MAX_PORTS];
 	size_t port_count;
 	uint32_t ttl_seconds;
+	struct health_check health;
 	struct rollout_policy rollout;
 	struct backend *backends;
 	size_t backend_count;
