@@ -36,7 +36,21 @@
 	X(ALGORITHM, 24, "algorithm", "the version needs a pick algorithm this program lacks")
 
 /* Landing's reasons: 64 … 127. */
-#define LANDING_DROPS(X)
+#define LANDING_DROPS(X)                                                                           \
+	X(LANDING_OUTER_MALFORMED, 64, "landing_outer_malformed",                                  \
+	  "the tunnel's outer header does not fit the frame")                                      \
+	X(LANDING_OUTER_CHECKSUM, 65, "landing_outer_checksum",                                    \
+	  "the tunnel's outer IPv4 header has a wrong checksum")                                   \
+	X(LANDING_OUTER_FRAGMENT, 66, "landing_outer_fragment", "a fragment of a tunnel packet")   \
+	X(LANDING_NOT_EDGE, 67, "landing_not_edge", "a tunnel packet from no edge of ours")        \
+	X(LANDING_INNER_MALFORMED, 68, "landing_inner_malformed",                                  \
+	  "the packet in the tunnel is cut off or has wrong lengths")                              \
+	X(LANDING_NOT_IN_POOL, 69, "landing_not_in_pool",                                          \
+	  "the packet in the tunnel is not for a service address")                                 \
+	X(LANDING_SOURCE_IN_POOL, 70, "landing_source_in_pool",                                    \
+	  "the packet in the tunnel pretends to come from a service address")                      \
+	X(LANDING_ECN, 71, "landing_ecn",                                                          \
+	  "congestion was marked on a packet whose transport has no ECN")
 
 #define DROP_REASONS 128 /* entries of a table indexed by reason; 0 is no reason */
 

@@ -24,6 +24,7 @@
 #ifndef FAIRLEAD_LANDING_LANDING_H
 #define FAIRLEAD_LANDING_LANDING_H
 
+#include "abi/drop.h"
 #include "base/error.h"
 #include "base/netaddr.h"
 
@@ -38,7 +39,6 @@ enum {
 	LANDING_EDGES_MAX = 1024,
 	LANDING_HANDINGS_MAX = 1024,
 	LANDING_ALARMS_MAX = 32,
-	LANDING_DROPS_MAX = 256, /* drop reasons are numbered below this, see abi/drop.h */
 };
 
 struct landing;
@@ -113,7 +113,7 @@ struct landing_state {
 struct landing_counters {
 	uint64_t passed; /* no tunnel packet for us */
 	uint64_t accepted_4in4, accepted_6in4, accepted_4in6, accepted_6in6; /* inner in outer */
-	uint64_t drops[LANDING_DROPS_MAX]; /* by enum drop_reason of abi/drop.h */
+	uint64_t drops[DROP_REASONS]; /* by enum drop_reason */
 };
 
 /* Connections of one service address. */

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * What the landing's programs and src/landing share: keys, values and sizes of the maps.
+ * Addresses are in network order, as in struct ip_address: an IPv4 address takes the first four
+ * bytes and the rest are zero. Every byte of a key is written, padding is spelt out, since maps
+ * compare keys byte for byte.
+ */
+#ifndef FAIRLEAD_ABI_LANDING_H
+#define FAIRLEAD_ABI_LANDING_H
+
+#include "abi/drop.h"
+
+#include <linux/types.h>
+
+#define LANDING_ABI_EDGES 1024
+#define LANDING_ABI_ADDRESSES 64
+#define LANDING_ABI_POOLS 64
+#define LANDING_ABI_HANDINGS 1024
+
+/* Key of `landing_edges` and `landing_addresses`. */
+struct landing_address_key {
+	__u8 bytes[16];
+	__u32 family; /* 4 or 6 */
+};
+
+/* Key of `landing_pools`, a trie: the family is the first part of every prefix. */
+struct landing_pool_key {
+	__u32 length; /* bits: LANDING_POOL_KEY_BITS + the prefix's own length */
+	__u32 family; /* 4 or 6 */
+	__u8 bytes[16];
+};
+#define LANDING_POOL_KEY_BITS 32
+
+/* Key of `landing_handings`, a trie too; the value is a place in `landing_listeners`. */
+struct landing_handing_key {
+	__u32 length; /* bits: LANDING_HANDING_KEY_BITS + the prefix's own length */
+	__u8 family; /* 4 or 6 */
+	__u8 protocol;
+	__u16 port; /* host order */
+	__u8 bytes[16];
+};
+#define LANDING_HANDING_KEY_BITS 32
+
+/* The only entry of `landing_counts`, per CPU, in packets. */
+struct landing_counts {
+	__u64 passed;
+	__u64 accepted[4]; /* by LANDING_TUNNEL */
+	__u64 drops[DROP_REASONS]; /* by enum drop_reason */
+};
+
+#define LANDING_TUNNEL(outer_is_v6, inner_is_v6) (((outer_is_v6) ? 2 : 0) + ((inner_is_v6) ? 1 : 0))
+
+#endif
