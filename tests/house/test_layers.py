@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The check of the layers sees each kind of violation, and nothing in a tree without one."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+import layers
+
+
+def write(root, name, text):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("name, text", [
+    ("src/base/a.c", '#include "base/a.h"\n#include <stdio.h>\n'),
+    ("src/naming/a.c", '#include "wire/dns.h"\n#include "abi/edge.h"\n'),
+    ("src/daemon/a.c", '#include <uv.h>\n#include "store/store.h"\n'),
+    ("src/dataplane/a.c", '#include <bpf/libbpf.h>\n#include "edge.skel.h"\n'),
+    ("src/store/a.c", "#include <sqlite3.h>\n"),
+    ("src/control/meson.build", "dependencies: [config_dep, base_dep] # not daemon_dep\n"),
+    ("bpf/edge.bpf.c", '#include "abi/edge.h"\n#include "parse.h"\n#include <bpf/bpf_helpers.h>\n'),
+    ("tests/unit/test_a.c", '#include "naming/answer.h"\n#include "store/store.h"\n'),
+])
+def test_allows(tmp_path, name, text):
+    write(tmp_path, name, text)
+    assert layers.check(tmp_path) == []
+
+
+@pytest.mark.parametrize("name, text, line, complaint", [
+    ("src/base/a.c", '\n#include "model/ring.h"\n', 2, "base may not include model"),
+    ("src/model/a.h", '#include "store/store.h"\n', 1, "model may not include store"),
+    ("src/naming/a.c", '#include "dataplane/edge.h"\n', 1, "naming may not include dataplane"),
+    ("src/cli/a.c", '#include "model/ring.h"\n', 1, "cli may not include model"),
+    ("src/config/a.c", '#include "wire/dns.h"\n', 1, "config may not include wire"),
+    ("abi/a.h", '#include "base/error.h"\n', 1, "abi may not include base"),
+    ("src/naming/a.c", "#include <uv.h>\n", 1, "only daemon may include uv.h"),
+    ("src/daemon/a.c", "  #  include <bpf/bpf.h>\n", 1,
+     "only bpf and dataplane and landing may include bpf/bpf.h"),
+    ("src/daemon/a.c", "#include <sqlite3.h>\n", 1, "only store may include sqlite3.h"),
+    ("src/control/a.c", "#include <curl/curl.h>\n", 1, "only store may include curl/curl.h"),
+    ("src/daemon/a.c", '#include "edge.skel.h"\n', 1,
+     "only dataplane and landing may include edge.skel.h"),
+    ("src/naming/a.c", '#include "answer.h"\n', 1,
+     '"answer.h" is not written from src/ or from the root'),
+    ("src/naming/a.c", '#include "../wire/dns.h"\n', 1,
+     '"../wire/dns.h" is not written from src/ or from the root'),
+    ("src/store/meson.build", "\ndependencies: [naming_dep]\n", 2, "store may not link naming"),
+])
+def test_refuses(tmp_path, name, text, line, complaint):
+    write(tmp_path, name, text)
+    assert layers.check(tmp_path) == [f"{name}:{line}: {complaint}"]
+
+
+def test_knows_every_folder(tmp_path):
+    write(tmp_path, "src/extra/a.c", "")
+    assert "extra is not in the table" in layers.check(tmp_path)[0]

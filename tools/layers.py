@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Which folder may include and link which: DESIGN section 8 as a table, and the check of it.
+
+Run alone it prints each violation and fails if there is one; `./dev test house` runs it too, and
+tests/house/test_layers.py shows that it can fail.
+"""
+
+import pathlib
+import re
+import sys
+
+import tree
+
+# folder → the folders whose headers it may include, besides its own
+MAY_INCLUDE = {
+    "abi": set(),
+    "base": set(),
+    "wire": {"base", "abi"},
+    "model": {"base", "abi"},
+    "config": {"model", "base"},
+    "store": {"model", "wire", "base", "abi"},
+    "naming": {"model", "wire", "base", "abi"},
+    "dataplane": {"model", "wire", "base", "abi"},
+    "landing": {"model", "wire", "base", "abi"},
+    "control": {"config", "model", "wire", "base", "abi"},
+    "daemon": {"control", "landing", "dataplane", "naming", "store", "config", "model", "wire",
+               "base", "abi"},
+    "cli": {"control", "config", "wire", "base"},
+    "bpf": {"abi"},
+}
+
+# headers of libraries → the only folders that may include them
+OWNED_HEADERS = {
+    re.compile(r"uv\.h"): {"daemon"},
+    re.compile(r"bpf/.*"): {"dataplane", "landing", "bpf"},
+    re.compile(r"sqlite3\.h"): {"store"},
+    re.compile(r"curl/.*"): {"store"},
+    re.compile(r".*\.skel\.h"): {"dataplane", "landing"},
+}
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
+LINKED = re.compile(r"\b([a-z]+)_(?:dep|lib)\b")
+
+
+def folder_of(name):
+    """The layer a file belongs to, or None: src/naming/wire.c → naming, abi/edge.h → abi."""
+    parts = pathlib.PurePath(name).parts
+    if parts[0] == "src" and len(parts) > 2:
+        return parts[1]
+    if parts[0] in ("abi", "bpf"):
+        return parts[0]
+    return None
+
+
+def included_folder(folder, header):
+    """The layer of a quoted header, or None when it belongs to no layer."""
+    first, _, rest = header.partition("/")
+    if rest:
+        return first
+    # bpf/ has one folder of headers and includes them by name alone; elsewhere only generated
+    # skeletons have no folder.
+    return folder if folder == "bpf" or header.endswith(".skel.h") else None
+
+
+def check_include(folder, quote, header):
+    """What is wrong with one #include in that folder, or ''."""
+    for pattern, owners in OWNED_HEADERS.items():
+        if pattern.fullmatch(header) and folder not in owners:
+            return f"only {' and '.join(sorted(owners))} may include {header}"
+    if quote == "<":
+        return ""
+    target = included_folder(folder, header)
+    if target is None or target not in MAY_INCLUDE:
+        return f'"{header}" is not written from src/ or from the root'
+    if target != folder and target not in MAY_INCLUDE[folder]:
+        return f"{folder} may not include {target}"
+    return ""
+
+
+def check_source(folder, text):
+    """Yield (line, complaint) for a C source or header."""
+    for match in INCLUDE.finditer(text):
+        complaint = check_include(folder, *match.groups())
+        if complaint:
+            yield text.count("\n", 0, match.start()) + 1, complaint
+
+
+def check_build_file(folder, text):
+    """Yield (line, complaint) for a meson.build: linking obeys the table as including does."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for other in LINKED.findall(line.partition("#")[0]):
+            if other in MAY_INCLUDE and other != folder and other not in MAY_INCLUDE[folder]:
+                yield number, f"{folder} may not link {other}"
+
+
+def check(root=tree.ROOT):
+    """Every violation in the tree, as 'file:line: sentence'."""
+    complaints = []
+    for name in tree.files(root):
+        folder = folder_of(name)
+        if folder is None:
+            continue
+        if folder not in MAY_INCLUDE:
+            complaints.append(f"{name}:1: the folder {folder} is not in the table of {__file__}")
+            continue
+        text = (root / name).read_text(errors="replace")
+        if name.endswith((".c", ".h")):
+            found = check_source(folder, text)
+        elif name.endswith("meson.build"):
+            found = check_build_file(folder, text)
+        else:
+            continue
+        complaints += [f"{name}:{line}: {complaint}" for line, complaint in found]
+    return complaints
+
+
+def main():
+    complaints = check()
+    print("\n".join(complaints) or "layers: every include and link obeys the table")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

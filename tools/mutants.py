@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`./dev mutants`: does each test that guards an invariant notice when the invariant is broken?
+
+tests/mutants/NAME.patch is a unified diff below a few header lines:
+
+    Invariant: 3                 or   Drop: reason, for a drop reason of abi/
+    Test: sim.lifecycle          a meson test, or a pytest node such as tests/lab/test_x.py::test_y
+
+The patches are applied, one at a time, to a copy of the tree below build/mutants, so that neither
+the tree nor its builds change. The copy is built with each patch and runs the test, which must
+fail: ending red by itself, not by a build that breaks or a test that does not exist. Before
+that, the same test must be green in the unpatched copy.
+"""
+
+import argparse
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import tree
+
+FOLDER = "tests/mutants"
+COPY = tree.ROOT / "build" / "mutants" / "tree"
+PYTEST_TIMEOUT_S = 600
+HEADER = re.compile(r"^(Invariant|Drop|Test): *(\S+)\s*$", re.MULTILINE)
+
+GREEN, RED, BROKEN = "green", "red", "broken"
+
+
+class Mutant:
+    """A patch and what its header says."""
+
+    def __init__(self, path):
+        self.path = path
+        self.name = path.stem
+        header = path.read_text().partition("\n--- ")[0]
+        fields = dict(HEADER.findall(header))
+        self.test = fields.get("Test", "")
+        self.breaks = ", ".join(f"{key.lower()} {fields[key]}" for key in ("Invariant", "Drop")
+                                if key in fields)
+        self.invariant = fields.get("Invariant")
+
+    def fault(self):
+        """What is wrong with the header, or ''."""
+        if not self.test:
+            return "no 'Test:' line"
+        if not self.breaks:
+            return "neither an 'Invariant:' nor a 'Drop:' line"
+        if self.invariant and self.invariant not in list("123456"):
+            return f"there is no invariant {self.invariant}"
+        return ""
+
+
+def all_mutants(root=tree.ROOT):
+    return [Mutant(path) for path in sorted((root / FOLDER).glob("*.patch"))]
+
+
+def patch(mutant, root, *options):
+    """Run patch(1); returns what it printed if it failed, or ''."""
+    run = subprocess.run(["patch", "-p1", "--force", "--silent", "--no-backup-if-mismatch",
+                          "--reject-file=-", *options, "--input", mutant.path],
+                         cwd=root, text=True, capture_output=True, check=False)
+    return (run.stdout + run.stderr or "patch failed") if run.returncode != 0 else ""
+
+
+def check(root=tree.ROOT):
+    """Complaints about patches with a bad header, or that do not apply any more."""
+    complaints = []
+    for mutant in all_mutants(root):
+        fault = mutant.fault() or patch(mutant, root, "--dry-run")
+        if fault:
+            complaints.append(f"{FOLDER}/{mutant.name}.patch: {fault.strip()}")
+    return complaints
+
+
+def refresh_copy(root=tree.ROOT, copy=COPY):
+    """Make the copy equal the tree, touching only what differs, so that ninja rebuilds only that."""
+    wanted = set(tree.files(root))
+    copy.mkdir(parents=True, exist_ok=True)
+    for name in wanted:
+        source, target = root / name, copy / name
+        content = source.read_bytes()
+        if not target.is_file() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+            target.chmod(source.stat().st_mode)
+    for path in list(copy.rglob("*")):
+        name = str(path.relative_to(copy))
+        if path.is_file() and not name.startswith("build/") and name not in wanted:
+            path.unlink()
+
+
+def run_meson_test(name):
+    """(colour, what was printed) of a meson test in the copy."""
+    import run_tests  # it imports this module by way of the house's checks
+
+    found = [test for test in tree.introspect("dev", "tests", COPY) if test["name"] == name]
+    if not found:
+        return BROKEN, f"meson knows no test '{name}'"
+    cases = run_tests.run_meson_test(found[0], "dev", {}, COPY)
+    failed = [case for case in cases if case.outcome == run_tests.FAILED]
+    if failed:
+        return RED, failed[0].detail
+    if all(case.outcome == run_tests.SKIPPED for case in cases):
+        return BROKEN, "every test was skipped"
+    return GREEN, ""
+
+
+def run_pytest(node):
+    """(colour, what was printed) of a pytest node in the copy."""
+    finished = tree.run(["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-x",
+                         node], "mutant-pytest.log", PYTEST_TIMEOUT_S, cwd=COPY)
+    if finished.code == 0 and not finished.fault:
+        passed = re.search(r"\b[1-9]\d* passed\b", finished.output)
+        return (GREEN if passed else BROKEN), finished.output
+    # 1: tests failed. 2…5: interrupted, internal error, usage, nothing collected.
+    return (RED if finished.code == 1 or finished.fault else BROKEN), finished.output
+
+
+def build_and_run(test):
+    """(colour, what was printed) of the test in the copy as it is now."""
+    success, output = tree.build("dev", log="mutant-build.log", root=COPY)
+    if not success:
+        return BROKEN, f"the build failed\n{output}"
+    return run_pytest(test) if "::" in test or ".py" in test else run_meson_test(test)
+
+
+def try_mutant(mutant):
+    """(verdict, what to show): 'killed', or why it was not."""
+    fault = mutant.fault() or patch(mutant, COPY)
+    if fault:
+        return "does not apply", fault
+    colour, output = build_and_run(mutant.test)
+    refresh_copy()
+    if colour == RED:
+        return "killed", ""
+    if colour == GREEN:
+        return "SURVIVED", ""
+    return "proves nothing", output
+
+
+def run(mutants):
+    """Print a line per mutant; whether all were killed."""
+    width = max(len(mutant.name) for mutant in mutants) + 2
+    refresh_copy()
+    unpatched = {}
+    every_one_killed = True
+    for mutant in mutants:
+        if mutant.test and mutant.test not in unpatched:
+            unpatched[mutant.test] = build_and_run(mutant.test)
+        colour, output = unpatched.get(mutant.test, (BROKEN, ""))
+        if mutant.test and colour != GREEN:
+            verdict = f"proves nothing: without it the test is {colour}"
+        else:
+            verdict, output = try_mutant(mutant)
+        every_one_killed &= verdict == "killed"
+        print(f"{mutant.name:<{width}}{mutant.breaks:<24}{mutant.test:<48}{verdict}", flush=True)
+        if verdict != "killed" and output:
+            print("\n".join(f"    {line}" for line in output.strip().splitlines()[-30:]))
+    return every_one_killed
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev mutants", add_help=False)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    names = [pathlib.PurePath(name).stem for name in parser.parse_args().names]
+    mutants = all_mutants()
+    unknown = set(names) - {mutant.name for mutant in mutants}
+    if unknown:
+        parser.error(f"there is no {FOLDER}/{sorted(unknown)[0]}.patch")
+    mutants = [mutant for mutant in mutants if not names or mutant.name in names]
+    if not mutants:
+        sys.exit(f"there is no mutant in {FOLDER}")
+    success = run(mutants)
+    print("every mutant was killed" if success else "not every mutant was killed")
+    return 0 if success else 1
+
+
+def interrupt(number, _frame):
+    raise KeyboardInterrupt(number)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        tree.end_all()
+        sys.exit("interrupted")

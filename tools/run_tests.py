@@ -1,0 +1,417 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`./dev test`: build, run every group of tests, count single test cases.
+
+A group is a function from the selection to cases. What cannot say how many tests it ran counts as
+failed: a program that crashes, ends early, hangs, leaves processes behind or runs no test at all,
+and a group without tests. Each line printed is one group, then its failures with their output;
+the last line is `N passed, N failed, N skipped`.
+"""
+
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+import house
+import tree
+
+FUZZ_SECONDS = 5
+LAB_TIMEOUT_S = 900
+TIDY_TIMEOUT_S = 300
+
+SANITIZER_ENVIRONMENT = {
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "ASAN_SYMBOLIZER_PATH": "/usr/bin/llvm-symbolizer-19",
+}
+
+TAP_PLAN = re.compile(r"^1\.\.(\d+)$", re.MULTILINE)
+# cmocka 1.1 writes "not ok N # SKIP name" for a skipped test.
+TAP_RESULT = re.compile(r"^(ok|not ok) \d+ (?:# (SKIP) |- )(.*)$", re.MULTILINE)
+PYTEST_LINE = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
+
+class Case:
+    """One test: what it is called, how it went, and what to show if it did not pass."""
+
+    def __init__(self, name, outcome, detail=""):
+        self.name = name
+        self.outcome = outcome
+        self.detail = detail
+
+
+def in_parallel(function, items):
+    """function(item) for each item, `jobs` at a time; the flattened lists of cases, in order."""
+    with concurrent.futures.ThreadPoolExecutor(tree.jobs()) as pool:
+        try:
+            return [case for cases in pool.map(function, items) for case in cases]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            tree.end_all()
+            raise
+
+
+# ── cmocka ──────────────────────────────────────────────────────────────────────────────────────
+
+def cases_of_tap(name, finished):
+    """The cases in the output of one cmocka program, and one more for how it ended if that does
+    not follow from them."""
+    cases = []
+    for verdict, skip, case in TAP_RESULT.findall(finished.output):
+        outcome = SKIPPED if skip else PASSED if verdict == "ok" else FAILED
+        cases.append(Case(f"{name}: {case}", outcome,
+                          finished.output if outcome == FAILED else ""))
+    planned = sum(int(count) for count in TAP_PLAN.findall(finished.output))
+    failed = any(case.outcome == FAILED for case in cases)
+    fault = finished.fault
+    if not fault and not cases:
+        fault = "ran no test"
+    elif not fault and planned != len(cases):
+        fault = f"planned {planned} tests but reported {len(cases)}"
+    elif not fault and finished.code != 0 and not failed:
+        fault = f"every test passed, but the program ended with {finished.code}"
+    if fault:
+        cases.append(Case(name, FAILED, f"{fault}\n{finished.output}"))
+    return cases
+
+
+def run_meson_test(test, kind, environment, root=tree.ROOT):
+    """Run one executable that meson knows as a test; its cases."""
+    finished = tree.run(
+        test["cmd"], f"{kind}-{test['name']}.log", test["timeout"],
+        env={**environment, **test["env"], "CMOCKA_MESSAGE_OUTPUT": "TAP"},
+        cwd=test["workdir"] or root / "build" / kind)
+    return cases_of_tap(test["name"], finished)
+
+
+def meson_tests(kind, suites, words):
+    return [test for test in tree.introspect(kind, "tests")
+            if {suite.rpartition(":")[2] for suite in test["suite"]} & suites
+            and words in test["name"]]
+
+
+def run_suites(kind, suites, words, environment=None):
+    tests = meson_tests(kind, suites, words)
+    parallel = [test for test in tests if test["is_parallel"]]
+    serial = [test for test in tests if not test["is_parallel"]]
+
+    def run(test):
+        return run_meson_test(test, kind, environment or {})
+
+    return in_parallel(run, parallel) + [case for test in serial for case in run(test)]
+
+
+# ── pytest ──────────────────────────────────────────────────────────────────────────────────────
+
+def cases_of_junit(path):
+    for element in xml.etree.ElementTree.parse(path).iter("testcase"):
+        name = f"{element.get('classname')}::{element.get('name')}"
+        bad = [child for child in element if child.tag in ("failure", "error")]
+        if bad:
+            yield Case(name, FAILED, "\n".join(child.text or "" for child in bad))
+        elif element.find("skipped") is not None:
+            yield Case(name, SKIPPED, element.find("skipped").get("message", ""))
+        else:
+            yield Case(name, PASSED)
+
+
+def run_pytest(group, folder, words, show_progress=False):
+    if not list((tree.ROOT / folder).glob("test_*.py")):
+        return []
+    junit = tree.LOGS / f"{group}.xml"
+    junit.unlink(missing_ok=True)
+
+    def progress(line):
+        match = PYTEST_LINE.match(line)
+        if match:
+            print(f"  {match[1]} {match[2].lower()}", flush=True)
+
+    finished = tree.run(
+        ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider",
+         f"--junit-xml={junit}", *(["-k", words] if words else []), folder],
+        f"{group}.log", LAB_TIMEOUT_S, on_line=progress if show_progress else None)
+    cases = list(cases_of_junit(junit)) if junit.exists() else []
+    failed = any(case.outcome == FAILED for case in cases)
+    nothing_selected = words and finished.code == 5
+    fault = finished.fault
+    if not fault and finished.code != 0 and not failed and not nothing_selected:
+        fault = f"pytest ended with {finished.code}"
+    if fault:
+        cases.append(Case(group, FAILED, f"{fault}\n{finished.output}"))
+    return cases
+
+
+# ── libFuzzer ───────────────────────────────────────────────────────────────────────────────────
+
+def fuzz_targets(words=""):
+    """name → path of the executable, for the targets of tests/fuzz/meson.build."""
+    found = {}
+    for target in tree.introspect("fuzz", "targets"):
+        name = target["name"].removeprefix("fuzz_")
+        if target["type"] == "executable" and name != target["name"] and words in name:
+            found[name] = target["filename"][0]
+    return found
+
+
+def fuzz_command(name, path, seconds, new_inputs, artifacts):
+    """libFuzzer on the target: every committed input first, then new ones, kept in new_inputs."""
+    dictionary = tree.ROOT / "tests" / "fuzz" / f"{name}.dict"
+    corpus = tree.ROOT / "tests" / "fuzz" / "corpus" / name
+    return [path, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
+            "-print_final_stats=1", f"-artifact_prefix={artifacts}",
+            *([f"-dict={dictionary}"] if dictionary.exists() else []),
+            str(new_inputs), *([str(corpus)] if corpus.is_dir() else [])]
+
+
+def run_fuzz_target(target):
+    name, path = target
+    new_inputs = tree.LOGS / f"fuzz-{name}"
+    # What an earlier run found must not decide what this one finds.
+    shutil.rmtree(new_inputs, ignore_errors=True)
+    new_inputs.mkdir(parents=True)
+    command = fuzz_command(name, path, FUZZ_SECONDS, new_inputs, f"{new_inputs}-")
+    finished = tree.run([*command, "-seed=1"], f"fuzz-{name}.log", 120,
+                        env=SANITIZER_ENVIRONMENT)
+    done = re.search(r"^Done (\d+) runs", finished.output, re.MULTILINE)
+    fault = finished.fault
+    if not fault and finished.code != 0:
+        fault = f"ended with {finished.code}; its input is kept beside {new_inputs}"
+    elif not fault and not (done and int(done[1]) > 0):
+        fault = "ran no input"
+    if fault:
+        return [Case(f"fuzz.{name}", FAILED, f"{fault}\n{finished.output}")]
+    return [Case(f"fuzz.{name}", PASSED)]
+
+
+# ── clang-tidy ──────────────────────────────────────────────────────────────────────────────────
+
+def read_dependencies(kind):
+    """object → the files it was compiled from, as ninja recorded them."""
+    listing = subprocess.run(["ninja", "-C", tree.ROOT / "build" / kind, "-t", "deps"],
+                             capture_output=True, text=True, check=True).stdout
+    dependencies = {}
+    for block in listing.split("\n\n"):
+        # ninja -C speaks of the folder it enters before it lists.
+        lines = [line for line in block.splitlines() if not line.startswith("ninja:")]
+        if lines:
+            dependencies[lines[0].split(":")[0]] = [line.strip() for line in lines[1:]]
+    return dependencies
+
+
+class Tidy:
+    """clang-tidy over what a build directory compiles. A file is read again only when it, a header
+    it includes, its command line, the settings or the tool changed since it was last clean."""
+
+    CACHE = tree.ROOT / "build" / "tidy"
+
+    def __init__(self):
+        version = subprocess.run(["clang-tidy-19", "--version"], capture_output=True, check=True)
+        settings = [tree.ROOT / name for name in tree.files()
+                    if pathlib.PurePath(name).name == ".clang-tidy"]
+        self.common = version.stdout + b"".join(path.read_bytes() for path in settings)
+        self.digests = {}
+        self.CACHE.mkdir(parents=True, exist_ok=True)
+
+    def units(self, kind, prefix, words):
+        """(kind, source, key) for each of the tree's sources below prefix that kind compiles."""
+        directory = tree.ROOT / "build" / kind
+        dependencies = read_dependencies(kind)
+        for entry in json.loads((directory / "compile_commands.json").read_text()):
+            source = os.path.relpath(os.path.normpath(directory / entry["file"]), tree.ROOT)
+            if source.startswith(prefix) and not source.startswith("build/") and words in source:
+                yield kind, source, self.key(directory, entry, dependencies)
+
+    def key(self, directory, entry, dependencies):
+        digest = hashlib.sha256(self.common + entry["command"].encode())
+        for name in dependencies.get(entry["output"], [entry["file"]]):
+            digest.update(self.digest(os.path.normpath(directory / name)))
+        return digest.hexdigest()
+
+    def digest(self, path):
+        if path not in self.digests:
+            self.digests[path] = hashlib.sha256(pathlib.Path(path).read_bytes()).digest()
+        return self.digests[path]
+
+    def run(self, unit):
+        kind, source, key = unit
+        clean = self.CACHE / key
+        name = f"tidy {source}"
+        if clean.exists():
+            return [Case(name, PASSED)]
+        finished = tree.run(["clang-tidy-19", "--quiet", "-p", f"build/{kind}", source],
+                            f"tidy-{source.replace('/', '-')}.log", TIDY_TIMEOUT_S)
+        if finished.code != 0 or finished.fault:
+            return [Case(name, FAILED, f"{finished.fault}\n{finished.output}")]
+        clean.touch()
+        return [Case(name, PASSED)]
+
+
+# ── the groups ──────────────────────────────────────────────────────────────────────────────────
+
+def group_house(words):
+    cases = []
+    for name, check in house.CHECKS.items():
+        if words in name:
+            complaints = check()
+            cases.append(Case(f"house.{name}", FAILED if complaints else PASSED,
+                              "\n".join(complaints)))
+    return cases + run_pytest("house", "tests/house", words)
+
+
+def group_unit(words):
+    return run_suites("dev", {"unit"}, words)
+
+
+def group_sim(words):
+    return run_suites("dev", {"sim"}, words)
+
+
+def group_bpf(words):
+    return run_suites("dev", {"bpf"}, words)
+
+
+def group_asan(words):
+    return run_suites("asan", {"unit", "sim"}, words, SANITIZER_ENVIRONMENT)
+
+
+def group_fuzz(words):
+    return in_parallel(run_fuzz_target, fuzz_targets(words).items())
+
+
+def group_golden(words):
+    return run_pytest("golden", "tests/golden", words)
+
+
+def group_lab(words):
+    return run_pytest("lab", "tests/lab", words, show_progress=True)
+
+
+def group_tidy(words):
+    tidy = Tidy()
+    return in_parallel(tidy.run, [*tidy.units("asan", "", words),
+                                  *tidy.units("fuzz", "tests/fuzz/", words)])
+
+
+# name → (function, the builds it needs)
+GROUPS = {
+    "house": (group_house, []),
+    "unit": (group_unit, ["dev"]),
+    "sim": (group_sim, ["dev"]),
+    "bpf": (group_bpf, ["dev"]),
+    "asan": (group_asan, ["asan"]),
+    "fuzz": (group_fuzz, ["fuzz"]),
+    "golden": (group_golden, ["dev"]),
+    "lab": (group_lab, ["dev"]),
+    "tidy": (group_tidy, ["asan", "fuzz"]),
+}
+# The fuzz build compiles everything once more; only the targets are wanted of it.
+BUILD_TARGETS = {"dev": [], "asan": [], "fuzz": ["fuzzers"]}
+
+
+class Report:
+    """Prints each group as it ends, and adds up."""
+
+    def __init__(self):
+        self.totals = {PASSED: 0, FAILED: 0, SKIPPED: 0}
+
+    def add(self, group, cases, seconds):
+        counts = {outcome: sum(case.outcome == outcome for case in cases)
+                  for outcome in self.totals}
+        for outcome, count in counts.items():
+            self.totals[outcome] += count
+        print(f"{group:<12}{self.line(counts)}  ({seconds:.1f} s)", flush=True)
+        shown = set()
+        for case in cases:
+            if case.outcome == SKIPPED:
+                print(f"  skipped {case.name} {case.detail}")
+            elif case.outcome == FAILED:
+                print(f"  FAILED {case.name}")
+                # Several failures of one program share one output.
+                if case.detail not in shown:
+                    shown.add(case.detail)
+                    print("\n".join(f"    {line}" for line in case.detail.strip().splitlines()))
+        sys.stdout.flush()
+
+    @staticmethod
+    def line(counts):
+        return ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+
+
+def timed(report, name, function):
+    """Run function and report its cases; returns whether all passed."""
+    started = time.monotonic()
+    cases = function()
+    report.add(name, cases, time.monotonic() - started)
+    return all(case.outcome != FAILED for case in cases)
+
+
+def build_once(kind, built, report):
+    """Build a directory at its first need, as one test case; whether it is usable."""
+    if kind not in built:
+        def build():
+            success, output = tree.build(kind, *BUILD_TARGETS[kind])
+            return [Case(f"build/{kind}", PASSED if success else FAILED, output)]
+
+        print(f"build: {kind}", flush=True)
+        built[kind] = timed(report, f"build {kind}", build)
+    return built[kind]
+
+
+def run_group(name, words, built, report):
+    function, needs = GROUPS[name]
+    if not all([build_once(kind, built, report) for kind in needs]):
+        report.add(name, [Case(name, FAILED, "not run, since the build failed")], 0)
+        return
+
+    def run():
+        cases = function(words)
+        if not cases and not words:
+            cases = [Case(name, FAILED, "there is no test in this group")]
+        return cases
+
+    timed(report, name, run)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev test", add_help=False)
+    parser.add_argument("groups", nargs="*", metavar="GROUP")
+    parser.add_argument("-k", dest="words", default="")
+    selection = parser.parse_args()
+    unknown = [group for group in selection.groups if group not in GROUPS]
+    if unknown:
+        parser.error(f"there is no group '{unknown[0]}'; groups: {', '.join(GROUPS)}")
+    report = Report()
+    built = {}
+    for name in GROUPS:
+        if not selection.groups or name in selection.groups:
+            run_group(name, selection.words, built, report)
+    if sum(report.totals.values()) == len(built):
+        print(f"nothing matches '{selection.words}'", file=sys.stderr)
+        report.totals[FAILED] += 1
+    print(report.line(report.totals))
+    return 1 if report.totals[FAILED] else 0
+
+
+def interrupt(number, _frame):
+    raise KeyboardInterrupt(number)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        tree.end_all()
+        sys.exit("interrupted")
