@@ -110,7 +110,7 @@ bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b)
 void ip_address_or_low_bits(struct ip_address *address, uint32_t value, unsigned shift)
 {
 	unsigned bytes = ip_family_bits(address->family) / 8;
-	uint64_t low = (uint64_t)value << shift;
-	for (unsigned i = 0; i < 8 && i < bytes; i++)
-		address->bytes[bytes - 1 - i] |= (uint8_t)(low >> (8 * i));
+	uint64_t rest = (uint64_t)value << shift % 8;
+	for (unsigned i = shift / 8; rest && i < bytes; i++, rest >>= 8)
+		address->bytes[bytes - 1 - i] |= (uint8_t)rest;
 }

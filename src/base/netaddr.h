@@ -46,7 +46,7 @@ unsigned ip_family_bits(enum ip_family family);
 /* Zero all bits after the first `length`. */
 void ip_address_mask(struct ip_address *address, unsigned length);
 
-/* OR `value << shift` into the low 64 bits of the address. */
+/* OR `value << shift` into the address, read as one number; bits above its top are lost. */
 void ip_address_or_low_bits(struct ip_address *address, uint32_t value, unsigned shift);
 
 #endif

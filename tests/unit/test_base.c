@@ -124,6 +124,9 @@ static void prefixes_parse_strictly(void **state)
 	assert_string_equal(ip_address_format(&address, text), "2001:db8:f::3:1ff");
 	assert_true(ip_prefix_contains(&prefix, &address));
 
+	ip_address_or_low_bits(&address, 0x5, 95);
+	assert_string_equal(ip_address_format(&address, text), "2001:dba:800f::3:1ff");
+
 	struct ip_prefix wide, other;
 	assert_int_equal(ip_prefix_parse("2001:db8::/32", &wide), 0);
 	assert_int_equal(ip_prefix_parse("0.0.0.0/0", &other), 0);
