@@ -135,13 +135,21 @@ const struct service *fabric_service(const struct fabric *fabric, const char *na
 const struct site *fabric_site(const struct fabric *fabric, const char *name);
 const struct backend *service_backend(const struct service *service, const char *name);
 
-/* Slots at each site of the pool: 2^(host bits - site bits), at most 2^20. */
+/*
+ * An address of a pool is prefix | site number << slot bits | slot. The site number stands directly
+ * below the prefix, so that a site's slice of the pool is itself a prefix.
+ *
+ * Slots at each site: 2^(host bits - site bits), at most 2^20; 0 when the prefix has too few bits.
+ */
 uint32_t pool_slot_count(const struct pool *pool);
+
+/* Sites that the pool can number: 2^site_bits. */
+uint32_t pool_site_count(const struct pool *pool);
 
 /* The service address of (pool, site number, slot); both must be in range. */
 struct ip_address pool_address(const struct pool *pool, uint32_t site, uint32_t slot);
 
-/* The reverse; false when the address is not in the pool. */
+/* The reverse; false when the address is not one of the pool's (site, slot) addresses. */
 bool pool_locate(const struct pool *pool, const struct ip_address *address, uint32_t *ret_site,
 		 uint32_t *ret_slot);
 
