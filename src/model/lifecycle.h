@@ -36,40 +36,65 @@ enum version_state {
 #undef X
 };
 
-/* X(from, to, event, guard): `event` names the transition, `guard` is the sentence of the spec. */
+/* X(id, name): why a version changes its state. */
+#define VERSION_EVENTS(X)                                                                          \
+	X(CONFIRM, "confirm")                                                                      \
+	X(START, "start")                                                                          \
+	X(SUPERSEDE, "supersede")                                                                  \
+	X(DRAIN, "drain")                                                                          \
+	X(ROLLBACK, "rollback")                                                                    \
+	X(CLOSE, "close")                                                                          \
+	X(REOPEN, "reopen")                                                                        \
+	X(RETIRE, "retire")
+
+enum version_event {
+#define X(id, name) VERSION_EVENT_##id,
+	VERSION_EVENTS(X)
+#undef X
+};
+
+/* X(from, to, event, guard): `guard` is the sentence of the specification. */
 #define VERSION_TRANSITIONS(X)                                                                     \
 	X(STAGED, READY, CONFIRM,                                                                  \
 	  "every lease-holding edge that must hold it confirms its digest")                        \
-	X(READY, SERVING, START, "it is the newest version: the rollout gives it its first share") \
-	X(STAGED, DRAINING, SUPERSEDE, "a newer version or a removal came before it served")       \
-	X(READY, DRAINING, SUPERSEDE, "a newer version or a removal came before it served")        \
+	X(READY, SERVING, START,                                                                   \
+	  "it is the rollout's target, still held, and the rollout is not paused; it gets the "    \
+	  "first share, or the whole when no version serves")                                      \
+	X(STAGED, DRAINING, SUPERSEDE,                                                             \
+	  "a newer version, a rollback or the service's removal came before it served")            \
+	X(READY, DRAINING, SUPERSEDE,                                                              \
+	  "a newer version, a rollback or the service's removal came before it served")            \
 	X(SERVING, DRAINING, DRAIN,                                                                \
-	  "a newer version has its whole share, took its place in the "                            \
-	  "rollout, or was rolled back to; or the service was removed")                            \
-	X(DRAINING, SERVING, ROLLBACK, "the operator rolls back to it")                            \
+	  "a newer version has the whole share or took its place in the rollout, another one "     \
+	  "was rolled back to, or the service was removed")                                        \
+	X(DRAINING, SERVING, ROLLBACK,                                                             \
+	  "the operator rolls back to it; it served before and has all of its addresses")          \
 	X(DRAINING, CLOSING, CLOSE,                                                                \
-	  "no connection is counted, no new flow came for `quiet`, and "                           \
-	  "DNS has not answered it for `stale`; the two wishes yield "                             \
-	  "when no slot is free")                                                                  \
-	X(CLOSING, DRAINING, REOPEN, "a backend counted a connection, or a rollback wants it")     \
+	  "every backend's fresh report counts no connection on any of its addresses; no new "     \
+	  "flow came for `quiet` and DNS has not answered it for `stale`, two wishes that yield "  \
+	  "when a pool it has a slot of is full or its flows were cut; with UDP ports no packet "  \
+	  "came for `quiet`, which never yields; every node has applied its bindings; a version "  \
+	  "serves to which they can pass, or the service was removed; a closing given up before "  \
+	  "is a minute past")                                                                      \
+	X(CLOSING, DRAINING, REOPEN,                                                               \
+	  "a backend counts a connection, a packet came to a UDP port, a rollback wants it, or "   \
+	  "the proof is not complete within 10 s and 5 report intervals: an unknown count is not " \
+	  "zero, and clients are not refused for longer than that because a node is silent")       \
 	X(CLOSING, RETIRED, RETIRE,                                                                \
-	  "after every edge refused new flows for 3 s, every backend "                             \
-	  "counted zero in a report that names this closing")
+	  "after every node not removed refused new flows for 3 s, every backend counted zero in " \
+	  "a report that names this closing, and counts zero still")
 
-enum version_event {
-	VERSION_EVENT_CONFIRM,
-	VERSION_EVENT_START,
-	VERSION_EVENT_SUPERSEDE,
-	VERSION_EVENT_DRAIN,
-	VERSION_EVENT_ROLLBACK,
-	VERSION_EVENT_CLOSE,
-	VERSION_EVENT_REOPEN,
-	VERSION_EVENT_RETIRE,
-};
-
-/* Time that edges must have refused new flows before the closing count may begin, so that a
- * handshake under way becomes a socket that the count sees. */
+/*
+ * The closing barrier. Edges must have refused new flows for CLOSING_SETTLE_MS before the closing
+ * count may begin, so that a handshake under way becomes a socket that the count sees. A closing
+ * or reclaim without proof after CLOSING_LIMIT_MS and CLOSING_LIMIT_REPORTS report intervals is
+ * given up, and not tried again for CLOSING_RETRY_MS: so clients are refused for a bounded time.
+ * Only a re-bound address waits for every node without an end; `node remove` ends that.
+ */
 #define CLOSING_SETTLE_MS 3000u
+#define CLOSING_LIMIT_MS 10000u
+#define CLOSING_LIMIT_REPORTS 5u
+#define CLOSING_RETRY_MS 60000u
 
 struct version_status {
 	uint32_t number;
@@ -78,7 +103,10 @@ struct version_status {
 	uint64_t sequence; /* ledger entry that committed it */
 	uint64_t changed_sequence; /* ledger entry of its last change of state */
 	uint64_t changed_wall_ms;
-	bool cut; /* the operator ordered its flows to be ended */
+	bool served; /* DNS answered it once: a rollback may return to it */
+	bool reopened; /* its last closing was given up */
+	bool dismantled; /* an own address was freed: it cannot serve again */
+	bool cut; /* its remaining flows are to be ended at landing */
 };
 
 /*
@@ -97,6 +125,8 @@ struct binding {
 	bool is_late;
 	bool refusing;
 	bool reclaiming; /* refusing because the slot is needed, not because its version closes */
+	bool released; /* its last reclaim was given up */
+	uint64_t changed_wall_ms; /* when `sequence` was */
 };
 
 struct rollout_state {
@@ -126,9 +156,11 @@ struct binding_observation {
 	uint64_t connections; /* sum over the backends */
 	uint64_t new_flow_ago_ms; /* since an edge last saw a new flow; UINT64_MAX: never */
 	uint64_t packet_ago_ms; /* since an edge last forwarded any packet */
-	uint64_t
-	    applied_by_all_ms; /* how long every node not removed has applied `sequence`; 0: not */
-	bool closing_counted; /* every backend's report names the closing `sequence` */
+	/* How long every node not removed has applied `sequence`; 0: not yet. */
+	uint64_t applied_by_all_ms;
+	/* Every backend's report names the closing `sequence`. Backends are asked for such a count
+	 * only when lifecycle_count_due() says so; one begun earlier proves nothing. */
+	bool closing_counted;
 	uint64_t closing_connections;
 };
 
@@ -141,36 +173,65 @@ struct observations {
 	uint64_t wall_ms;
 	uint64_t quiet_ms;
 	uint64_t stale_ms;
-	bool slots_exhausted; /* no free slot for a next version: wishes yield, late slots are
-				 reclaimed */
+	uint64_t report_interval_ms;
+	uint64_t drain_limit_ms; /* 0: none */
+	/* A bit per pool in which no slot is free for a next version (placement_exhausted): wishes
+	 * yield there, and late slots are reclaimed. */
+	uint8_t exhausted_pools;
 	const struct rollout_policy *policy;
 	bool has_udp; /* idleness is its only barrier */
 	const struct version_observation *versions; /* parallel to state->versions */
 	const struct binding_observation *bindings; /* parallel to state->bindings */
 };
 
-/* X(id, name): what lifecycle_next can ask for. */
+/* X(id, name, guard): what lifecycle_next can ask for. */
 #define TRANSITIONS(X)                                                                             \
-	X(VERSION, "version") /* a version's `event` */                                            \
-	X(SHARE, "share") /* the rollout's next step; `share` */                                   \
-	X(LIFT, "lift") /* a re-bound address takes new flows again */                             \
-	X(RECLAIM, "reclaim") /* a late address starts refusing: its slot is needed */             \
-	X(RELEASE, "release") /* a reclaim found connections: it takes new flows again */          \
-	X(FREE, "free") /* no connection uses the address: the slot is free */
+	X(VERSION, "version", "a version changes its state, as the table above says")              \
+	X(SHARE, "share",                                                                          \
+	  "the target serves, is still held, and the rollout's pause has passed: it gets the "     \
+	  "next share; with the whole it becomes the base and the old base drains")                \
+	X(CUT, "cut", "the version drains for longer than its `drain_limit`")                      \
+	X(LIFT, "lift",                                                                            \
+	  "every node not removed has applied the re-bound address: it takes new flows again")     \
+	X(RECLAIM, "reclaim",                                                                      \
+	  "the pool is full, and this is the oldest of its late addresses that carries no "        \
+	  "connection (with UDP ports: no packet for `quiet`): it starts to refuse new flows")     \
+	X(RELEASE, "release",                                                                      \
+	  "a reclaim found a connection or a packet, or a slot came free otherwise, or the proof " \
+	  "is not complete in the time that a closing has: the address takes new flows again")     \
+	X(FREE, "free",                                                                            \
+	  "the proof of RETIRE holds for a reclaimed address, or for an address of a closing "     \
+	  "version whose service was removed: the slot is free")
 
 enum transition_kind {
-#define X(id, name) TRANSITION_##id,
+#define X(id, name, guard) TRANSITION_##id,
 	TRANSITIONS(X)
 #undef X
+};
+
+/*
+ * What was observed that makes a transition safe. lifecycle_apply() asserts it at the one place
+ * where each invariant could break, so that a slip in the guards stops the program, not a flow.
+ */
+struct proof {
+	bool held; /* START, CONFIRM, SHARE: the edges hold the version (invariant 1) */
+	/* RETIRE, FREE, LIFT: over all bindings concerned (invariant 3). */
+	uint64_t closing; /* the closing's number */
+	uint64_t applied_ms; /* for how long every node has applied it */
+	bool counted; /* every backend counted for it */
+	uint64_t connections; /* their sum */
 };
 
 struct transition {
 	enum transition_kind kind;
 	enum version_event event; /* VERSION only */
-	uint32_t version; /* VERSION, SHARE */
-	size_t binding; /* LIFT, RECLAIM, RELEASE, FREE: index into state->bindings */
-	uint32_t share; /* SHARE */
-	uint32_t step; /* SHARE */
+	uint32_t version; /* VERSION, SHARE, CUT */
+	/* LIFT, RECLAIM, RELEASE, FREE: index into state->bindings at the moment when all earlier
+	 * transitions of the same answer have been applied. */
+	size_t binding;
+	uint32_t share; /* SHARE and the event START */
+	uint32_t step; /* likewise */
+	struct proof proof;
 	const char *why; /* a sentence in `arena` */
 };
 
@@ -183,18 +244,29 @@ must_check int lifecycle_next(const struct service_state *state,
 			      struct transition *ret_transitions);
 
 /*
+ * May backends count for the closing that `binding` is part of? Only after every node has refused
+ * new flows for CLOSING_SETTLE_MS. The daemon then asks each backend for a report that names
+ * binding->sequence; `closing_counted` is true when all have answered.
+ */
+bool lifecycle_count_due(const struct binding *binding,
+			 const struct binding_observation *observation);
+
+/*
  * Carry one transition out. `sequence` is the ledger entry that records it. Returns -FL_ESTATE,
  * and changes nothing, when the table does not allow it from the present state.
- * Invariant 3 is asserted here: a binding changes its meaning only out of a closing.
+ * Invariant 3 is asserted here: a binding changes its meaning only out of a closing, with proof.
+ * FREE removes the binding from the state; the caller tells placement_free() first.
  */
 must_check int lifecycle_apply(struct service_state *state, const struct transition *transition,
-			       uint64_t sequence, uint64_t wall_ms, struct arena *arena);
+			       uint64_t sequence, uint64_t wall_ms);
 
 /* --- the operator's commands; each is one ledger entry --- */
 
 /*
- * A new version becomes the target; its own bindings are given (one per family, from placement.h),
- * as is the salt of its rollout. A version under rollout that it replaces drains.
+ * A new version, numbered state->next_version, becomes the target; its own bindings are given (one
+ * per family, from placement.h), as is the salt of its rollout. A version under rollout that it
+ * replaces drains; the base keeps the clients. `version` and `bindings` are copied, into `arena`
+ * where they need memory. A removed service comes back by it.
  */
 must_check int lifecycle_publish(struct service_state *state, const struct version *version,
 				 const struct binding *bindings, size_t binding_count,
@@ -202,17 +274,20 @@ must_check int lifecycle_publish(struct service_state *state, const struct versi
 				 struct arena *arena, struct error *err);
 
 /*
- * Back to the version before the newest: DNS names it again at once and with the whole share, the
+ * Back to the version before: during a rollout the base, else the highest-numbered version below
+ * the current one that ever served. DNS names it again at once and with the whole share; the
  * newer one drains. -FL_ENOTFOUND when the one before is retired: then the caller publishes a new
- * version with its content (ret_version says which).
+ * version with the content of *ret_version. -FL_ESTATE when there never was one.
  */
 must_check int lifecycle_rollback(struct service_state *state, uint64_t sequence, uint64_t wall_ms,
 				  uint32_t *ret_version, struct error *err);
 
+/* The rollout stops at its share until it is resumed; -FL_ESTATE when none is under way. */
 must_check int lifecycle_pause(struct service_state *state, struct error *err);
+/* The pause before the next share begins anew. */
 must_check int lifecycle_resume(struct service_state *state, uint64_t wall_ms, struct error *err);
 
-/* Order the remaining flows of a draining version to be ended at landing. */
+/* Order the remaining flows of a draining or closing version to be ended at landing. */
 must_check int lifecycle_cut(struct service_state *state, uint32_t version, struct error *err);
 
 /* The service left the file: all its versions drain; the last address is freed when unused. */
@@ -224,8 +299,13 @@ const struct version_status *service_version(const struct service_state *state, 
 /* The version's share of new clients, 0…SHARE_WHOLE. */
 uint32_t service_share(const struct service_state *state, uint32_t number);
 const char *version_state_name(enum version_state state);
-int version_state_parse(const char *name, enum version_state *ret_state);
+must_check int version_state_parse(const char *name, enum version_state *ret_state);
 const char *version_event_name(enum version_event event);
+const char *transition_name(enum transition_kind kind);
+
+/* Does the table have this line? With true, *ret_to (NULL is fine) is where it leads. */
+bool version_transition_allowed(enum version_state from, enum version_event event,
+				enum version_state *ret_to);
 
 /* Abort unless every invariant that one service's state can show holds. */
 void service_state_check(const struct service_state *state);

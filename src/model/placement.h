@@ -12,7 +12,9 @@
 #include "model/lifecycle.h"
 
 struct placed_pool {
-	struct pool pool; /* numbered by its place in the array; never reused while in the array */
+	/* Numbered by its place, below MODEL_MAX_POOLS. A new pool takes the place of a removed one
+	 * only when no other is left. */
+	struct pool pool;
 	bool removed;
 };
 
@@ -21,7 +23,10 @@ struct placed_slot {
 	uint32_t slot;
 	uint32_t service; /* index of the service that held it last */
 	uint64_t free_wall_ms; /* since when; for quarantine */
+	uint64_t binding_number; /* of its last binding: the next one is higher */
 };
+
+#define PLACEMENT_NO_SERVICE UINT32_MAX /* the service that held it is gone */
 
 struct placement {
 	struct placed_pool *pools;
@@ -35,10 +40,12 @@ struct placement {
 };
 
 /*
- * Take in a changed fabric: new pools, sites and services get numbers, gone ones are marked.
- * The result is a new placement in `arena`; `previous` may be NULL. -FL_EEXHAUSTED when a pool has
- * no site number left; -FL_ESTATE when a pool is removed or reshaped whose slots are held by a
- * version (`states` says which; the error names one).
+ * Take in a changed fabric: new pools, sites and services get numbers, gone ones keep theirs while
+ * they may be needed: a service until its last version is gone (no state in `states` bears its
+ * name), a site until no other number is left. The result is a new placement in `arena`, which
+ * borrows nothing; `previous` may be NULL. -FL_EEXHAUSTED when a pool has no number left for a site
+ * or no block of slots for a service; -FL_ESTATE when a pool is removed or reshaped whose slots a
+ * version holds (the error names one).
  */
 must_check int placement_update(const struct placement *previous, const struct fabric *fabric,
 				const struct service_state *const *states, size_t state_count,
@@ -46,23 +53,30 @@ must_check int placement_update(const struct placement *previous, const struct f
 				struct error *err);
 
 /*
- * Choose a free slot of each family for the next version of service `index`: one pool per family,
- * the first of the family in the file. Fills one or two bindings (version 0, number 1) and their
- * count. -FL_EEXHAUSTED with a sentence that names the version that holds a slot and why it does.
+ * Choose a free slot of each family for the next version of service `index`: in the family's
+ * lowest-numbered pool, first a slot that was never held, then one that this service held, then
+ * one of another service whose quarantine is over; of several, the one that is free for longest.
+ * Fills `ret_bindings` (room for PLACEMENT_FAMILIES) for lifecycle_publish(). -FL_EEXHAUSTED with a
+ * sentence that names the version that holds a slot and why it does.
  */
+#define PLACEMENT_FAMILIES 2
 must_check int placement_choose(const struct placement *placement, uint32_t index,
 				const struct service_state *const *states, size_t state_count,
 				uint64_t wall_ms, uint64_t quarantine_ms,
 				struct binding *ret_bindings, size_t *ret_count, struct error *err);
 
-/* Is a slot free for a next version of the service in every family? */
-bool placement_has_room(const struct placement *placement, uint32_t index,
-			const struct service_state *const *states, size_t state_count,
-			uint64_t wall_ms, uint64_t quarantine_ms);
+/* The pools, a bit each, in which placement_choose() would find no slot for the service:
+ * observations.exhausted_pools. */
+uint8_t placement_exhausted(const struct placement *placement, uint32_t index,
+			    const struct service_state *const *states, size_t state_count,
+			    uint64_t wall_ms, uint64_t quarantine_ms);
 
-/* Record that `binding`'s slot was freed. */
+/* Record that `binding`'s slot is free, before the FREE is applied to the service's state. */
 must_check int placement_free(struct placement *placement, const struct binding *binding,
 			      uint32_t service, uint64_t wall_ms, struct arena *arena);
+
+/* Index of a service, or UINT32_MAX. */
+uint32_t placement_service(const struct placement *placement, const char *name);
 
 /* The address of a binding at a site; IP_NONE when the site is not numbered. */
 struct ip_address placement_address(const struct placement *placement,
