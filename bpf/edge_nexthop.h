@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * Next hop: where the encapsulated packet leaves. User space keeps it in the backend's entry and
+ * says by its heartbeat that it is true. Without that the kernel's FIB is asked, and what the FIB
+ * cannot answer at once (no neighbour yet, a local address) goes to the kernel, which forwards it.
+ */
+#ifndef FAIRLEAD_BPF_EDGE_NEXTHOP_H
+#define FAIRLEAD_BPF_EDGE_NEXTHOP_H
+
+#include "bpf/edge_encap.h"
+
+#define NEXTHOP_AF_INET 2
+#define NEXTHOP_AF_INET6 10
+
+/* The link that `hop` leads out of; NULL if the next hop is not known, or no longer known. */
+static __always_inline const struct edge_map_link *nexthop_link(union edge_map_hop hop)
+{
+	__u32 number = hop.to.link;
+	if (number == 0 || number >= EDGE_MAP_LINKS)
+		return NULL;
+	if (bpf_ktime_get_coarse_ns() - settings.heartbeat_ns > settings.heartbeat_limit_ns)
+		return NULL;
+	return &settings.links[number];
+}
+
+static __always_inline int nexthop_send(struct xdp_md *ctx, __u32 ifindex)
+{
+	if (ifindex == ctx->ingress_ifindex)
+		return XDP_TX;
+	return (int)bpf_redirect(ifindex, 0);
+}
+
+/*
+ * Ask the kernel's FIB for the packet in `ctx`, whose outer header is in place and whose link
+ * addresses are still those it came with. Returns a verdict, or a negative enum drop_reason;
+ * XDP_PASS leaves the packet to the kernel. Not inlined: it is rarely run, and its parameters
+ * would crowd the stack of the fast path.
+ */
+static __noinline int nexthop_ask(struct xdp_md *ctx)
+{
+	struct bpf_fib_lookup fib = {.ifindex = ctx->ingress_ifindex};
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	struct iphdr *v4 = data + sizeof(*eth);
+	struct ipv6hdr *v6 = data + sizeof(*eth);
+
+	if ((void *)(v4 + 1) > end)
+		return XDP_PASS;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		fib.family = NEXTHOP_AF_INET;
+		fib.tos = v4->tos;
+		fib.l4_protocol = v4->protocol;
+		fib.tot_len = bpf_ntohs(v4->tot_len);
+		fib.ipv4_src = v4->saddr;
+		fib.ipv4_dst = v4->daddr;
+	} else {
+		if ((void *)(v6 + 1) > end)
+			return XDP_PASS;
+		fib.family = NEXTHOP_AF_INET6;
+		fib.flowinfo = *(__u32 *)v6 & bpf_htonl(0x0fffffff);
+		fib.l4_protocol = v6->nexthdr;
+		fib.tot_len = bpf_ntohs(v6->payload_len) + sizeof(*v6);
+		__builtin_memcpy(fib.ipv6_src, &v6->saddr, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &v6->daddr, sizeof(fib.ipv6_dst));
+	}
+	long found = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return -DROP_TOO_BIG;
+	if (found != BPF_FIB_LKUP_RET_SUCCESS)
+		return XDP_PASS;
+	__builtin_memcpy(eth->h_dest, fib.dmac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, fib.smac, ETH_ALEN);
+	return nexthop_send(ctx, fib.ifindex);
+}
+
+#endif
