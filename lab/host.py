@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Room for a lab on this machine, which is left exactly as it was found.
+
+A `Capsule` moves the calling process into a mount namespace of its own and gives its later
+children a PID namespace of their own. A tmpfs covers /run: named network namespaces, sockets,
+logs and pinned maps live there. So nothing that the lab makes has a name outside, and nothing can
+outlive it: the first process of the PID namespace dies with us by PR_SET_PDEATHSIG, and the
+kernel then kills the others, drops the mounts with the last of them, and with those the network
+namespaces and the pins. That holds for an exception, Ctrl-C and SIGKILL alike.
+
+Processes enter a network namespace by setns() alone, since `ip netns exec` would hide /sys/fs/bpf
+and the other mounts. The caller must have one thread only: namespaces belong to threads.
+"""
+import contextlib
+import ctypes
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x20000000, 0x40000000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+PR_SET_PDEATHSIG = 1
+TOOLS_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class LabError(Exception):
+    """Something in the lab is not as it must be; the text says what, for people."""
+
+
+def _system(name, *arguments):
+    """One call of libc; its errno becomes an OSError."""
+    if getattr(_libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def _mount(kind, target, options=b"", flags=0):
+    _system("mount", kind, os.fsencode(target), kind, ctypes.c_ulong(flags), options)
+
+
+def wait_for(condition, what, seconds=10.0, idle=None):
+    """Ask `condition` again and again until it is true, and return what it said.
+
+    `idle` is called between two questions; a demo draws its screen there. Running out of time is
+    a LabError that names `what` was waited for, and the last exception that the question raised.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        failure = None
+        try:
+            answer = condition()
+            if answer:
+                return answer
+        except (LabError, OSError, KeyError, ValueError) as error:
+            failure = error
+        if time.monotonic() > deadline:
+            detail = f": {failure}" if failure else ""
+            raise LabError(f"waited {seconds:g} s for {what}{detail}") from failure
+        if idle:
+            idle()
+        time.sleep(0.02)
+
+
+class Capsule:
+    """The room itself; a context manager. One at a time per process."""
+
+    def __init__(self):
+        self.root = Path("/run/lab")  # on the tmpfs, which nobody else sees
+        self.logs = self.root / "log"
+        self.bpffs = self.root / "bpf"
+        self.children = []
+        self._outside = []
+        self._init = None
+
+    def __enter__(self):
+        if os.geteuid() != 0:
+            raise LabError("the lab makes network namespaces and loads BPF: run it as root")
+        self._cwd = os.getcwd()
+        self._outside = [(os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), flag)
+                         for kind, flag in (("pid", CLONE_NEWPID), ("mnt", CLONE_NEWNS))]
+        try:
+            _system("unshare", CLONE_NEWNS | CLONE_NEWPID)
+            # The first child is the namespace's init: it must come first, and outlive the others.
+            self._init = self.popen(["sleep", "infinity"], stdin=subprocess.DEVNULL)
+            _mount(None, "/", flags=MS_REC | MS_PRIVATE)
+            _mount(b"tmpfs", "/run", b"mode=0755")
+            for directory in (self.logs, self.bpffs):
+                directory.mkdir(parents=True)
+            _mount(b"bpf", self.bpffs, b"mode=0700")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self._init:
+            self._init.kill()
+            # The kernel ends init only after all others were reaped, and some are ours to reap.
+            for child in self.children:
+                child.process.wait()
+            self._init.wait()
+        for descriptor, flag in self._outside:
+            _system("setns", descriptor, flag)
+            os.close(descriptor)
+        if self._outside:
+            os.chdir(self._cwd)
+        self.children, self._outside, self._init = [], [], None
+
+    def popen(self, argv, namespace=None, death_signal=signal.SIGKILL, **options):
+        """subprocess.Popen in a network namespace; the child dies when this process does."""
+        target = f"/run/netns/{namespace}" if namespace else None
+
+        def enter():
+            _system("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(death_signal))
+            if target:
+                descriptor = os.open(target, os.O_RDONLY)
+                _system("setns", descriptor, CLONE_NEWNET)
+                os.close(descriptor)
+
+        environment = {**os.environ, "PATH": TOOLS_PATH, "LC_ALL": "C.UTF-8",
+                       **options.pop("env", {})}
+        return subprocess.Popen([str(word) for word in argv], preexec_fn=enter,
+                                start_new_session=True, env=environment, **options)
+
+    def run(self, argv, namespace=None, check=True, **options):
+        """Run to the end and return a CompletedProcess; a failure becomes a LabError."""
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+                   "stderr": subprocess.PIPE, "text": True, **options}
+        text, seconds = options.pop("input", None), options.pop("timeout", 30)
+        if text is not None:
+            options["stdin"] = subprocess.PIPE
+        with self.popen(argv, namespace, **options) as process:
+            try:
+                out, err = process.communicate(text, timeout=seconds)
+            except BaseException as failure:
+                process.kill()
+                if isinstance(failure, subprocess.TimeoutExpired):
+                    raise LabError(f"no end after {seconds} s: {shlex.join(map(str, argv))}"
+                                   ) from failure
+                raise
+        done = subprocess.CompletedProcess(argv, process.returncode, out, err)
+        if check and done.returncode != 0:
+            raise LabError(f"exit code {done.returncode} from {shlex.join(map(str, argv))}"
+                           f"{' in ' + namespace if namespace else ''}: {(err or out).strip()}")
+        return done
+
+    def spawn(self, name, argv, namespace=None, **options):
+        """Start a process that is to stay; what it prints goes to the log of its name."""
+        child = Child(self, name, argv, namespace, options)
+        self.children.append(child)
+        return child
+
+    @contextlib.contextmanager
+    def inside(self, namespace):
+        """For the calling process: sockets made here stay in the namespace."""
+        with open("/proc/self/ns/net", "rb") as outside, \
+             open(f"/run/netns/{namespace}", "rb") as target:
+            _system("setns", target.fileno(), CLONE_NEWNET)
+            try:
+                yield
+            finally:
+                _system("setns", outside.fileno(), CLONE_NEWNET)
+
+    def check(self):
+        """Raise a LabError when a process that was to stay has ended."""
+        for child in self.children:
+            if child.expected and child.process.poll() is not None:
+                raise LabError(f"{child.name} ended with {child.process.returncode}:\n"
+                               f"{child.tail()}")
+
+    def processes(self):
+        """The process ids (as seen from outside) of everything that lives in the capsule."""
+        mine = os.readlink(f"/proc/{self._init.pid}/ns/pid")
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and os.readlink(entry / "ns/pid") == mine:
+                    found.append(int(entry.name))
+        return found
+
+    def bpf_objects(self):
+        """Ids of every BPF program and map that is pinned in the capsule: {"prog": …, "map": …}."""
+        ids = {"prog": set(), "map": set()}
+        for kind, found in ids.items():
+            out = self.run(["bpftool", "-j", "-f", kind, "show"]).stdout
+            for item in json.loads(out or "[]"):
+                if any(path.startswith(f"{self.bpffs}/") for path in item.get("pinned", ())):
+                    found.add(item["id"])
+        return ids
+
+
+class Child:
+    """A process that stays until it is stopped. `expected`: that it lives now."""
+
+    def __init__(self, capsule, name, argv, namespace, options):
+        self.capsule, self.name, self.argv = capsule, name, argv
+        self.namespace, self.options = namespace, options
+        self.log = capsule.logs / f"{name}.log"
+        self.start()
+
+    def start(self, **changes):
+        """Also again, after it ended, with the same arguments but for `changes`."""
+        options = {"stdin": subprocess.DEVNULL, **self.options, **changes}
+        self.argv = options.pop("argv", self.argv)
+        with open(self.log, "ab") as log:
+            options = {"stdout": log, "stderr": log, **options}
+            self.process = self.capsule.popen(self.argv, self.namespace, **options)
+        self.expected = True
+
+    def stop(self, how=signal.SIGTERM, seconds=10):
+        """Send a signal and wait for the end; returns the exit code."""
+        self.expected = False
+        self.process.send_signal(how)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired as failure:
+            self.process.kill()
+            raise LabError(f"{self.name} was still there {seconds} s after signal {how}:\n"
+                           f"{self.tail()}") from failure
+
+    def tail(self, lines=20):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fairlead as the lab sees it: the file an operator writes, its command line, its status.
+
+Everything that knows the shape of Fairlead's YAML or JSON is here, and nowhere else in the lab.
+"""
+import json
+import subprocess
+from dataclasses import dataclass, field
+
+from lab import topology
+from lab.host import LabError
+
+SITE = "fra"
+TTL_SECONDS = 1
+# Backends are reached over IPv4 and IPv6 in turn, so that all four tunnels are used: each carries
+# both families of service addresses.
+UNDERLAY_FAMILY = {name: 4 if number % 2 == 0 else 6
+                   for number, name in enumerate(topology.BACKENDS)}
+
+
+def backend_lines(names, weights):
+    """YAML for a list of backends; a weight not given is 10."""
+    return "".join(
+        f"      - {{name: {name}, site: {SITE}, "
+        f'address: "{topology.RACK[name].address(UNDERLAY_FAMILY[name])}", '
+        f"weight: {weights.get(name, 10)}}}\n" for name in names)
+
+
+def fabric_file(web, weights, probe, rollout="shares: [100%]", quiet="3s", stale="3s",
+                services=""):
+    """The fabric of design section 7, with seconds where it has hours.
+
+    `web` and `probe` name the backends of the two services, `services` is YAML for more.
+    """
+    v4, v6 = topology.POOLS
+    return f"""\
+fabric: lab
+zone: {topology.ZONE}
+settings: {{quiet: {quiet}, stale: {stale}, report_interval: 500ms}}
+nameservers:
+  ns1: ["{topology.UPLINK.v4}", "{topology.UPLINK.v6}"]
+pools:
+  - {{prefix: "{v6}", site_bits: 4, slots_per_service: 256}}
+  - {{prefix: {v4}, site_bits: 1}}
+sites:
+  {SITE}: {{location: [50.11, 8.68], clients: [192.0.2.0/25, "2001:db8:c::/64"]}}
+services:
+  web:
+    ports: [tcp/80]
+    ttl: {TTL_SECONDS}s
+    rollout: {{{rollout}}}
+    backends:
+{backend_lines(web, weights)}\
+  probe:
+    ports: [udp/7000]
+    ttl: {TTL_SECONDS}s
+    rollout: {{shares: [100%]}}
+    backends:
+{backend_lines(probe, {})}\
+{services}"""
+
+
+@dataclass
+class Version:
+    number: int
+    state: str
+    addresses: list
+    connections: object  # None while some backend's count is unknown
+    late: int
+    share: object
+    per_backend: dict = field(default_factory=dict)  # name: connections
+
+    def address(self, family):
+        return next(address for address in self.addresses if (":" in address) == (family == 6))
+
+
+@dataclass
+class Service:
+    name: str
+    versions: dict  # number: Version
+
+    def in_state(self, *states):
+        return [version for version in self.versions.values() if version.state in states]
+
+    @property
+    def serving(self):
+        """The newest version that DNS answers; None when there is none."""
+        found = self.in_state("serving")
+        return max(found, key=lambda version: version.number) if found else None
+
+
+@dataclass
+class Status:
+    node: str
+    build_id: str
+    layout: str
+    interfaces: dict  # name: mode
+    services: dict
+    silent: list  # names of backends whose count is not known
+    alarms: list
+    drops: dict  # reason: packets
+    raw: dict
+
+
+def parse_status(raw):
+    services = {}
+    for service in raw["services"]:
+        versions = {}
+        for one in service["versions"]:
+            versions[one["number"]] = Version(
+                one["number"], one["state"], one["addresses"], one["connections"], one["late"],
+                one["share"], {b["name"]: b["connections"] for b in one.get("backends", ())})
+        services[service["name"]] = Service(service["name"], versions)
+    return Status(raw["node"], raw["build_id"], raw["layout"],
+                  {i["name"]: i["mode"] for i in raw["interfaces"]}, services,
+                  [b["name"] for b in raw["backends"] if b["silent"]], raw["alarms"],
+                  raw["drops"], raw)
+
+
+class Cli:
+    """The command line, run as an operator would: `cli("rollback", "web")` returns its output."""
+
+    def __init__(self, capsule, program, socket):
+        self.capsule, self.program, self.socket = capsule, program, socket
+
+    def try_(self, *words, **options):
+        """Run and return a CompletedProcess, whatever the exit code."""
+        return self.capsule.run([self.program, "--socket", self.socket, *words], check=False,
+                                **options)
+
+    def __call__(self, *words, **options):
+        done = self.try_(*words, **options)
+        if done.returncode != 0:
+            raise LabError(f"fairlead {' '.join(map(str, words))}: exit code {done.returncode}: "
+                           f"{done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def json(self, *words):
+        return json.loads(self(*words, "-o", "json"))
+
+    def status(self):
+        return parse_status(self.json("status"))
+
+    def start_status(self):
+        """Begin `status` without waiting for it: for a screen that must not stand still."""
+        return self.capsule.popen([self.program, "--socket", self.socket, "status", "-o", "json"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, text=True)
