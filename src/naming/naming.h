@@ -43,7 +43,7 @@
 
 #define NAMING_QUERY_MAX 4096u /* bytes; a longer query is dropped or its connection closed */
 #define NAMING_UDP_ANSWER_MAX 1232u /* bytes; fits an unfragmented IPv6 packet on any link */
-#define NAMING_ANSWER_MAX 16384u /* bytes; the builder refuses a zone with a longer answer */
+#define NAMING_ANSWER_MAX 16384u /* bytes; the limits above allow no longer answer */
 
 struct naming_nameserver {
 	const char *name; /* fully qualified; its addresses are served if it is in the zone */

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/netaddr.h"
 #include "base/random.h"
+#include "base/siphash.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -174,6 +175,19 @@ static void time_formats_as_rfc3339(void **state)
 	assert_string_equal(text, "2026-11-22T07:31:04.123Z");
 }
 
+static void siphash_gives_its_authors_vectors(void **state)
+{
+	(void)state;
+	/* Appendix A of the paper, and the reference code's first vector: no input. */
+	uint8_t key[SIPHASH_KEY_BYTES], input[15];
+	for (uint8_t i = 0; i < sizeof(key); i++)
+		key[i] = i;
+	for (uint8_t i = 0; i < sizeof(input); i++)
+		input[i] = i;
+	assert_true(siphash24(key, input, sizeof(input)) == 0xa129ca6149be45e5);
+	assert_true(siphash24(key, "", 0) == 0x726fdb47dd0e0e31);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +199,7 @@ int main(void)
 	    cmocka_unit_test(prefixes_parse_strictly),
 	    cmocka_unit_test(files_are_replaced_whole),
 	    cmocka_unit_test(time_formats_as_rfc3339),
+	    cmocka_unit_test(siphash_gives_its_authors_vectors),
 	};
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

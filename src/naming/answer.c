@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answering: read the query, find the name, choose the client's share, copy the records.
+ *
+ * An answer is the header, the question exactly as it came (0x20 spelling included), then pieces of
+ * the snapshot, then OPT. What is owed by the protocol is RFC 1034/1035 and 2308 (negative
+ * answers), 6891 (EDNS), 7871 (client subnet), 8020 (NXDOMAIN is final), 8482 (ANY), 5001 (NSID).
+ */
+#include "naming/snapshot.h"
+
+#include "base/siphash.h"
+
+#include <string.h>
+
+/* The records of an answer, by section, before they are written. */
+struct plan {
+	enum dns_rcode rcode;
+	enum naming_result result;
+	bool authoritative;
+	const struct naming_piece *answer; /* NULL: none */
+	const struct naming_piece *authority;
+	bool glue;
+	bool subnet; /* state a scope: the answer is one that a cache would keep */
+	unsigned scope;
+	uint32_t counter_slot;
+};
+
+struct ip_prefix naming_client_prefix(const struct ip_address *address, unsigned bits)
+{
+	unsigned most = address->family == IP_V4 ? NAMING_PREFIX_BITS_V4 : NAMING_PREFIX_BITS_V6;
+	struct ip_prefix prefix = {.address = *address,
+				   .length = (uint8_t)(bits < most ? bits : most)};
+	ip_address_mask(&prefix.address, prefix.length);
+	return prefix;
+}
+
+uint32_t naming_client_number(const uint8_t salt[NAMING_SALT_BYTES], const struct ip_prefix *prefix)
+{
+	uint8_t key[2 + sizeof(prefix->address.bytes)];
+	key[0] = prefix->address.family;
+	key[1] = prefix->length;
+	memcpy(key + 2, prefix->address.bytes, sizeof(prefix->address.bytes));
+	return (uint32_t)(siphash24(salt, key, sizeof(key)) >> 48);
+}
+
+static const struct naming_node *find(const struct naming_snapshot *snapshot, const uint8_t *labels,
+				      size_t length)
+{
+	uint32_t place = naming_label_hash(labels, length) & snapshot->table_mask;
+	for (; snapshot->table[place]; place = (place + 1) & snapshot->table_mask) {
+		const struct naming_node *node = &snapshot->nodes[snapshot->table[place] - 1];
+		if (node->label_length == length &&
+		    memcmp(snapshot->bytes + node->label_offset, labels, length) == 0)
+			return node;
+	}
+	return NULL;
+}
+
+/* The client as far as it is told: the client subnet, unless it tells nothing (a client that opted
+ * out, RFC 7871 §7.1.2); else the resolver. */
+static struct ip_prefix client_of(const struct dns_edns *edns, const struct ip_address *source)
+{
+	if (edns->has_subnet && edns->subnet.source > 0)
+		return naming_client_prefix(&edns->subnet.address, edns->subnet.source);
+	return naming_client_prefix(source, ip_family_bits(source->family));
+}
+
+static const struct naming_choice *choose(const struct naming_snapshot *snapshot,
+					  const struct naming_node *node,
+					  const struct ip_prefix *client)
+{
+	const struct naming_choice *choice = &snapshot->choices[node->first_choice];
+	if (node->choice_count == 1)
+		return choice;
+	/* The builder saw to it that the last upper bound is above every number. */
+	uint32_t number = naming_client_number(node->salt, client);
+	while (choice->upper <= number)
+		choice++;
+	return choice;
+}
+
+static void plan_failure(struct plan *plan, enum dns_rcode rcode, enum naming_result result)
+{
+	plan->rcode = rcode;
+	plan->result = result;
+}
+
+static void plan_negative(struct plan *plan, const struct naming_snapshot *snapshot,
+			  enum dns_rcode rcode)
+{
+	plan->rcode = rcode;
+	plan->result = rcode == DNS_NXDOMAIN ? NAMING_RESULT_NXDOMAIN : NAMING_RESULT_NODATA;
+	plan->authority = &snapshot->negative_soa;
+}
+
+static void plan_records(struct plan *plan, const struct naming_piece *piece)
+{
+	plan->result = NAMING_RESULT_DATA;
+	plan->answer = piece;
+}
+
+static void plan_addresses(struct plan *plan, const struct naming_snapshot *snapshot,
+			   const struct naming_node *node, const struct dns_query *query,
+			   const struct ip_address *source)
+{
+	if (node->choice_count == 0) {
+		plan_negative(plan, snapshot, DNS_NOERROR);
+		return;
+	}
+	struct ip_prefix client = client_of(&query->edns, source);
+	const struct naming_choice *choice = choose(snapshot, node, &client);
+	bool is_a = query->type == DNS_A;
+	const struct naming_piece *piece = is_a ? &choice->a : &choice->aaaa;
+	/* If the resolver's address decided, it is the same for all its clients: scope 0. */
+	if ((is_a ? node->a_depends : node->aaaa_depends) && query->edns.subnet.source > 0)
+		plan->scope = client.length;
+	if (piece->records == 0) {
+		plan_negative(plan, snapshot, DNS_NOERROR);
+		return;
+	}
+	plan_records(plan, piece);
+	plan->counter_slot = choice->counter_slot;
+}
+
+/* A question about a name of the zone. */
+static void plan_name(struct plan *plan, const struct naming_snapshot *snapshot, size_t below,
+		      const struct dns_query *query, const struct ip_address *source)
+{
+	plan->authoritative = true;
+	plan->subnet = query->edns.has_subnet;
+	const struct naming_node *node = find(snapshot, query->name.bytes, below);
+	if (!node)
+		plan_negative(plan, snapshot, DNS_NXDOMAIN);
+	else if (query->type == DNS_ANY)
+		plan_records(plan, &snapshot->hinfo);
+	else if (query->type == DNS_A || query->type == DNS_AAAA)
+		plan_addresses(plan, snapshot, node, query, source);
+	else if (query->type == DNS_SOA && below == 0)
+		plan_records(plan, &snapshot->soa);
+	else if (query->type == DNS_NS && below == 0) {
+		plan_records(plan, &snapshot->ns);
+		plan->glue = true;
+	} else
+		plan_negative(plan, snapshot, DNS_NOERROR);
+}
+
+/* Returns how many bytes of the question's name stand before the zone's. */
+static size_t plan_answer(struct plan *plan, const struct naming_snapshot *snapshot,
+			  const struct dns_query *query, const struct ip_address *source)
+{
+	*plan = (struct plan){.rcode = DNS_NOERROR, .counter_slot = NAMING_NO_SLOT};
+	int below;
+	if (query->rcode == DNS_FORMERR)
+		plan_failure(plan, DNS_FORMERR, NAMING_RESULT_FORMERR);
+	else if (query->rcode == DNS_BADVERS)
+		plan_failure(plan, DNS_BADVERS, NAMING_RESULT_BADVERS);
+	else if (query->rcode == DNS_NOTIMP)
+		plan_failure(plan, DNS_NOTIMP, NAMING_RESULT_NOTIMP);
+	else if (query->class != DNS_CLASS_IN)
+		plan_failure(plan, DNS_REFUSED, NAMING_RESULT_REFUSED);
+	else if (!snapshot)
+		plan_failure(plan, DNS_SERVFAIL, NAMING_RESULT_SERVFAIL);
+	else if ((below = dns_name_below(&query->name, &snapshot->zone)) < 0)
+		plan_failure(plan, DNS_REFUSED, NAMING_RESULT_REFUSED);
+	else if (query->type == DNS_AXFR || query->type == DNS_IXFR)
+		plan_failure(plan, DNS_REFUSED, NAMING_RESULT_REFUSED);
+	else if (query->type == DNS_OPT || (query->type >= DNS_META_FIRST && query->type < DNS_ANY))
+		plan_failure(plan, DNS_NOTIMP, NAMING_RESULT_NOTIMP);
+	else {
+		plan_name(plan, snapshot, (size_t)below, query, source);
+		return (size_t)below;
+	}
+	return 0;
+}
+
+/* An answer being written; the header is filled in last. */
+struct writer {
+	const struct naming_snapshot *snapshot;
+	uint8_t *bytes;
+	size_t length;
+	size_t limit; /* with room for OPT already taken off */
+	unsigned zone_pointer; /* the compression pointer to the zone's name in the question */
+};
+
+/* Write a piece, or nothing if it does not fit whole (RFC 2181 §9). Returns its records. */
+static unsigned put_piece(struct writer *w, const struct naming_piece *piece)
+{
+	if (w->limit - w->length < piece->length)
+		return 0;
+	uint8_t *at = w->bytes + w->length;
+	memcpy(at, w->snapshot->bytes + piece->offset, piece->length);
+	const uint16_t *patches = w->snapshot->patches + piece->patches;
+	for (unsigned i = 0; i < piece->patch_count; i++)
+		dns_put_u16(at + patches[i], w->zone_pointer);
+	w->length += piece->length;
+	return piece->records;
+}
+
+/* Write the sections and their counts into the header. Returns whether something owed did not
+ * fit: then the sections are empty, and the client comes again over TCP. */
+static bool put_sections(struct writer *w, const struct plan *plan)
+{
+	const struct naming_piece *owed = plan->answer ? plan->answer : plan->authority;
+	unsigned records = owed ? put_piece(w, owed) : 0;
+	unsigned glue = 0;
+	/* Addresses of name servers are a courtesy here (this is no referral): as many as fit. */
+	for (uint32_t i = 0; plan->glue && records > 0 && i < w->snapshot->glue_count; i++)
+		glue += put_piece(w, &w->snapshot->glue[i]);
+	dns_put_u16(w->bytes + 6, plan->answer ? records : 0);
+	dns_put_u16(w->bytes + 8, plan->answer ? 0 : records);
+	dns_put_u16(w->bytes + 10, glue);
+	return owed && records == 0;
+}
+
+static size_t answer_limit(enum naming_transport transport, const struct dns_edns *edns)
+{
+	if (transport == NAMING_TCP)
+		return NAMING_ANSWER_MAX;
+	/* RFC 6891 §6.2.5: less than 512 is treated as 512. */
+	if (!edns->present || edns->payload < DNS_UDP_MIN)
+		return DNS_UDP_MIN;
+	return edns->payload < NAMING_UDP_ANSWER_MAX ? edns->payload : NAMING_UDP_ANSWER_MAX;
+}
+
+static struct dns_opt opt_of(const struct naming_snapshot *snapshot, const struct plan *plan,
+			     const struct dns_query *query, struct dns_client_subnet *subnet)
+{
+	struct dns_opt opt = {.payload = NAMING_UDP_ANSWER_MAX,
+			      .rcode = plan->rcode,
+			      .dnssec_ok = query->edns.dnssec_ok};
+	if (snapshot && query->edns.nsid && snapshot->nsid_length > 0) {
+		opt.nsid = snapshot->nsid;
+		opt.nsid_length = snapshot->nsid_length;
+	}
+	if (plan->subnet) {
+		*subnet = query->edns.subnet;
+		subnet->scope = (uint8_t)plan->scope;
+		opt.subnet = subnet;
+	}
+	return opt;
+}
+
+static size_t write_answer(const struct naming_snapshot *snapshot, const struct plan *plan,
+			   size_t below, const struct dns_query *query, const uint8_t *question,
+			   enum naming_transport transport, uint8_t *answer, bool *ret_truncated)
+{
+	struct dns_client_subnet subnet;
+	struct dns_opt opt;
+	size_t opt_bytes = 0;
+	if (query->edns.present) {
+		opt = opt_of(snapshot, plan, query, &subnet);
+		opt_bytes = dns_opt_bytes(&opt);
+	}
+	struct writer w = {
+	    .snapshot = snapshot,
+	    .bytes = answer,
+	    .length = DNS_HEADER_BYTES + query->question_length,
+	    .limit = answer_limit(transport, &query->edns) - opt_bytes,
+	    .zone_pointer = 0xc000u | (unsigned)(DNS_HEADER_BYTES + below),
+	};
+	memcpy(answer + DNS_HEADER_BYTES, question, query->question_length);
+	bool truncated = put_sections(&w, plan);
+
+	/* RFC 1035 §4.1.1: opcode and RD are copied; everything else, AD, CD and the reserved bit
+	 * included (RFC 4035 §3.1.6), is ours to say. */
+	unsigned flags = DNS_FLAG_QR | (unsigned)query->opcode << 11 | (plan->rcode & 0xfu);
+	if (plan->authoritative)
+		flags |= DNS_FLAG_AA;
+	if (truncated)
+		flags |= DNS_FLAG_TC;
+	if (query->recursion_desired)
+		flags |= DNS_FLAG_RD;
+	dns_put_u16(answer, query->id);
+	dns_put_u16(answer + 2, flags);
+	dns_put_u16(answer + 4, query->question_length > 0);
+	if (query->edns.present) {
+		dns_put_u16(answer + 10, dns_get_u16(answer + 10) + 1u);
+		w.length += dns_opt_write(&opt, answer + w.length);
+	}
+	*ret_truncated = truncated;
+	return w.length;
+}
+
+static enum naming_qtype classify(const struct dns_query *query)
+{
+	if (query->question_length == 0)
+		return NAMING_QTYPE_UNREAD;
+	switch (query->type) {
+	case DNS_A:
+		return NAMING_QTYPE_A;
+	case DNS_AAAA:
+		return NAMING_QTYPE_AAAA;
+	case DNS_SOA:
+		return NAMING_QTYPE_SOA;
+	case DNS_NS:
+		return NAMING_QTYPE_NS;
+	case DNS_ANY:
+		return NAMING_QTYPE_ANY;
+	default:
+		return NAMING_QTYPE_OTHER;
+	}
+}
+
+size_t naming_answer(const struct naming_snapshot *snapshot, const struct ip_address *client,
+		     enum naming_transport transport, const uint8_t *query_bytes, size_t length,
+		     uint8_t *answer, size_t capacity, struct naming_outcome *ret_outcome)
+{
+	ASSERT(capacity >= (transport == NAMING_UDP ? NAMING_UDP_ANSWER_MAX : NAMING_ANSWER_MAX));
+	*ret_outcome = (struct naming_outcome){
+	    .qtype = NAMING_QTYPE_UNREAD, .drop = NAMING_DROP_NONE, .counter_slot = NAMING_NO_SLOT};
+	struct dns_query query;
+	switch (dns_query_read(query_bytes, length, &query)) {
+	case DNS_VERDICT_SHORT:
+		ret_outcome->drop = NAMING_DROP_SHORT;
+		return 0;
+	case DNS_VERDICT_RESPONSE:
+		ret_outcome->drop = NAMING_DROP_RESPONSE;
+		return 0;
+	case DNS_VERDICT_ANSWER:
+		break;
+	}
+
+	struct plan plan;
+	size_t below = plan_answer(&plan, snapshot, &query, client);
+	ret_outcome->qtype = classify(&query);
+	ret_outcome->result = plan.result;
+	ret_outcome->counter_slot = plan.counter_slot;
+	return write_answer(snapshot, &plan, below, &query, query_bytes + DNS_HEADER_BYTES,
+			    transport, answer, &ret_outcome->truncated);
+}
+
+#define X(name, text)                                                                              \
+	case name:                                                                                 \
+		return text;
+
+const char *naming_qtype_text(enum naming_qtype qtype)
+{
+	switch (qtype) {
+		NAMING_QTYPES(X)
+	case NAMING_QTYPE_COUNT:
+		break;
+	}
+	return "unknown";
+}
+
+const char *naming_result_text(enum naming_result result)
+{
+	switch (result) {
+		NAMING_RESULTS(X)
+	case NAMING_RESULT_COUNT:
+		break;
+	}
+	return "unknown";
+}
+
+const char *naming_drop_text(enum naming_drop drop)
+{
+	switch (drop) {
+		NAMING_DROPS(X)
+	case NAMING_DROP_COUNT:
+		break;
+	}
+	return "unknown";
+}
