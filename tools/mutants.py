@@ -120,8 +120,17 @@ def run_pytest(node):
     return (RED if finished.code == 1 or finished.fault else BROKEN), finished.output
 
 
+def configure_copy():
+    """Set up the copy's build/dev as ./dev would, but for one thing: what a patch leaves unused
+    shall not be an error, since that would hide what the test thinks of it."""
+    if not (COPY / "build/dev/build.ninja").exists():
+        subprocess.run(["meson", "setup", "build/dev", "-Dwerror=false"], cwd=COPY,
+                       capture_output=True, check=True)
+
+
 def build_and_run(test):
     """(colour, what was printed) of the test in the copy as it is now."""
+    configure_copy()
     success, output = tree.build("dev", log="mutant-build.log", root=COPY)
     if not success:
         return BROKEN, f"the build failed\n{output}"
@@ -145,6 +154,7 @@ def try_mutant(mutant):
 def run(mutants):
     """Print a line per mutant; whether all were killed."""
     width = max(len(mutant.name) for mutant in mutants) + 2
+    test_width = max(len(mutant.test) for mutant in mutants) + 2
     refresh_copy()
     unpatched = {}
     every_one_killed = True
@@ -157,7 +167,7 @@ def run(mutants):
         else:
             verdict, output = try_mutant(mutant)
         every_one_killed &= verdict == "killed"
-        print(f"{mutant.name:<{width}}{mutant.breaks:<24}{mutant.test:<48}{verdict}", flush=True)
+        print(f"{mutant.name:<{width}}{mutant.breaks:<24}{mutant.test:<{test_width}}{verdict}", flush=True)
         if verdict != "killed" and output:
             print("\n".join(f"    {line}" for line in output.strip().splitlines()[-30:]))
     return every_one_killed

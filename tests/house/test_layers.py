@@ -1,19 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The check of the layers sees each kind of violation, and nothing in a tree without one."""
 
-import pathlib
-import sys
-
-import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 import layers
-
-
-def write(root, name, text):
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+import pytest
 
 
 @pytest.mark.parametrize("name, text", [
@@ -26,8 +15,8 @@ def write(root, name, text):
     ("bpf/edge.bpf.c", '#include "abi/edge.h"\n#include "parse.h"\n#include <bpf/bpf_helpers.h>\n'),
     ("tests/unit/test_a.c", '#include "naming/answer.h"\n#include "store/store.h"\n'),
 ])
-def test_allows(tmp_path, name, text):
-    write(tmp_path, name, text)
+def test_allows(tmp_path, write, name, text):
+    write(name, text)
     assert layers.check(tmp_path) == []
 
 
@@ -51,11 +40,11 @@ def test_allows(tmp_path, name, text):
      '"../wire/dns.h" is not written from src/ or from the root'),
     ("src/store/meson.build", "\ndependencies: [naming_dep]\n", 2, "store may not link naming"),
 ])
-def test_refuses(tmp_path, name, text, line, complaint):
-    write(tmp_path, name, text)
+def test_refuses(tmp_path, write, name, text, line, complaint):
+    write(name, text)
     assert layers.check(tmp_path) == [f"{name}:{line}: {complaint}"]
 
 
-def test_knows_every_folder(tmp_path):
-    write(tmp_path, "src/extra/a.c", "")
+def test_knows_every_folder(tmp_path, write):
+    write("src/extra/a.c", "")
     assert "extra is not in the table" in layers.check(tmp_path)[0]

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A mutant counts as killed only by a test that was green and turned red by itself."""
+
+import mutants
+import pytest
+
+PATCH = """Invariant: 2
+Test: unit.a
+
+--- a/a.txt
++++ b/a.txt
+@@ -1,3 +1,3 @@
+ one
+-two
++2
+ three
+"""
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch, write):
+    """A tree with one mutant, and an empty place for its copy."""
+    write("tree/a.txt", "one\ntwo\nthree\n")
+    write("tree/tests/mutants/counts.patch", PATCH)
+    copy = tmp_path / "copy"
+    monkeypatch.setattr(mutants, "COPY", copy)
+    refresh = mutants.refresh_copy
+    monkeypatch.setattr(mutants, "refresh_copy", lambda: refresh(tmp_path / "tree", copy))
+    return copy
+
+
+def try_with(monkeypatch, copy, mutated, unpatched=mutants.GREEN):
+    """What run() says if the test has these colours; the test really reads the copy."""
+    def build_and_run(test):
+        assert test == "unit.a"
+        patched = "2\n" in (copy / "a.txt").read_text()
+        return (mutated if patched else unpatched), ""
+
+    monkeypatch.setattr(mutants, "build_and_run", build_and_run)
+    return mutants.run(mutants.all_mutants(copy.parent / "tree"))
+
+
+@pytest.mark.parametrize("mutated, unpatched, killed, verdict", [
+    (mutants.RED, mutants.GREEN, True, "killed"),
+    (mutants.GREEN, mutants.GREEN, False, "SURVIVED"),
+    (mutants.BROKEN, mutants.GREEN, False, "proves nothing"),
+    (mutants.RED, mutants.RED, False, "proves nothing: without it the test is red"),
+])
+def test_verdicts(monkeypatch, capsys, copy, mutated, unpatched, killed, verdict):
+    assert try_with(monkeypatch, copy, mutated, unpatched) is killed
+    assert capsys.readouterr().out.rstrip().endswith(verdict)
+    assert (copy / "a.txt").read_text() == "one\ntwo\nthree\n"
+
+
+def test_copy_follows_the_tree(copy):
+    mutants.refresh_copy()
+    (copy / "a.txt").write_text("changed\n")
+    (copy / "extra.txt").write_text("left over\n")
+    (copy / "build").mkdir()
+    (copy / "build/object.o").write_text("kept\n")
+    untouched = (copy / "tests/mutants/counts.patch").stat().st_mtime_ns
+    mutants.refresh_copy()
+    assert (copy / "a.txt").read_text() == "one\ntwo\nthree\n"
+    assert not (copy / "extra.txt").exists()
+    assert (copy / "build/object.o").exists()
+    assert (copy / "tests/mutants/counts.patch").stat().st_mtime_ns == untouched
+
+
+def test_stale_patch_is_a_complaint(tmp_path, write):
+    write("a.txt", "one\nzwei\nthree\n")
+    write("tests/mutants/counts.patch", PATCH)
+    complaints = mutants.check(tmp_path)
+    assert len(complaints) == 1
+    assert complaints[0].startswith("tests/mutants/counts.patch: ")
+
+
+@pytest.mark.parametrize("header, fault", [
+    ("Test: unit.a\n", "neither an 'Invariant:' nor a 'Drop:' line"),
+    ("Invariant: 3\n", "no 'Test:' line"),
+    ("Invariant: 9\nTest: unit.a\n", "there is no invariant 9"),
+    ("Drop: not_ip\nTest: bpf.edge\n", ""),
+])
+def test_headers(write, header, fault):
+    path = write("tests/mutants/a.patch", header + "\n--- a/a\n+++ b/a\n")
+    assert mutants.Mutant(path).fault() == fault

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runner takes nothing for passed that did not say so itself."""
+
+import re
+import sys
+
+import pytest
+import run_tests
+import tree
+
+PASSED, FAILED, SKIPPED = run_tests.PASSED, run_tests.FAILED, run_tests.SKIPPED
+
+
+def outcomes(output, code=0, fault=""):
+    cases = run_tests.cases_of_tap("unit.a", tree.Finished(code, output, 0.0, fault))
+    return [case.outcome for case in cases]
+
+
+@pytest.mark.parametrize("output, code, fault, expected", [
+    ("1..2\nok 1 - a\nok 2 - b\n", 0, "", [PASSED, PASSED]),
+    ("1..2\nok 1 - a\nnot ok 2 - b\n# 1 != 2\n# not ok - group\n", 1, "", [PASSED, FAILED]),
+    ("1..1\nnot ok 1 # SKIP a\n", 0, "", [SKIPPED]),
+    ("1..1\nok 1 - a\n1..1\nok 1 - b\n", 0, "", [PASSED, PASSED]),
+    # no test, an early end, a leak found at exit, a crash at exit, a time-out
+    ("", 0, "", [FAILED]),
+    ("1..0\n", 0, "", [FAILED]),
+    ("1..3\nok 1 - a\n", 0, "", [PASSED, FAILED]),
+    ("1..1\nok 1 - a\n", 23, "", [PASSED, FAILED]),
+    ("1..1\nok 1 - a\n", -11, "", [PASSED, FAILED]),
+    ("1..1\nok 1 - a\n", -9, "did not end within 1 s", [PASSED, FAILED]),
+])
+def test_tap(output, code, fault, expected):
+    assert outcomes(output, code, fault) == expected
+
+
+def test_failure_shows_the_output():
+    finished = tree.Finished(1, "1..1\nnot ok 1 - a\n# 1 != 2\n", 0.0, "")
+    assert "1 != 2" in run_tests.cases_of_tap("unit.a", finished)[0].detail
+
+
+def test_junit(write):
+    path = write("a.xml", """<testsuites><testsuite>
+        <testcase classname="c" name="good"/>
+        <testcase classname="c" name="bad"><failure>because</failure></testcase>
+        <testcase classname="c" name="broken"><error>fixture</error></testcase>
+        <testcase classname="c" name="left"><skipped message="no root"/></testcase>
+        </testsuite></testsuites>""")
+    cases = list(run_tests.cases_of_junit(path))
+    assert [case.outcome for case in cases] == [PASSED, FAILED, FAILED, SKIPPED]
+    assert [case.detail for case in cases] == ["", "because", "fixture", "no root"]
+
+
+def run_python(monkeypatch, tmp_path, program, timeout_s):
+    monkeypatch.setattr(tree, "LOGS", tmp_path)
+    return tree.run([sys.executable, "-c", program], "a.log", timeout_s)
+
+
+def test_run_ends_what_hangs(monkeypatch, tmp_path):
+    finished = run_python(monkeypatch, tmp_path, "import time; time.sleep(60)", 0.3)
+    assert finished.fault == "did not end within 0.3 s"
+    assert finished.seconds < 30
+
+
+def test_run_sees_what_is_left_behind(monkeypatch, tmp_path):
+    finished = run_python(monkeypatch, tmp_path,
+                          "import subprocess; subprocess.Popen(['sleep', '60'])", 30)
+    assert finished.code == 0
+    assert finished.fault == "left processes running"
+
+
+def test_run_keeps_output_and_code(monkeypatch, tmp_path):
+    finished = run_python(monkeypatch, tmp_path, "print('out'); raise SystemExit(7)", 30)
+    assert (finished.code, finished.output, finished.fault) == (7, "out\n", "")
+
+
+def test_last_line_and_empty_group(monkeypatch, capsys):
+    monkeypatch.setattr(run_tests, "GROUPS", {
+        "full": (lambda words: [run_tests.Case("a", PASSED), run_tests.Case("b", SKIPPED)], []),
+        "empty": (lambda words: [], []),
+    })
+    monkeypatch.setattr(sys, "argv", ["run_tests.py", "full"])
+    assert run_tests.main() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed, 1 skipped"
+    monkeypatch.setattr(sys, "argv", ["run_tests.py"])
+    assert run_tests.main() == 1
+    output = capsys.readouterr().out
+    assert output.splitlines()[-1] == "1 passed, 1 failed, 1 skipped"
+    assert "there is no test in this group" in output
+
+
+def test_groups_are_those_of_the_help():
+    help_text = re.search(r"Groups, in the order.*?-k selects", (tree.ROOT / "dev").read_text(),
+                          re.DOTALL)[0]
+    assert re.findall(r"^    ([a-z]+)  ", help_text, re.MULTILINE) == list(run_tests.GROUPS)
