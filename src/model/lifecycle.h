@@ -225,7 +225,7 @@ struct proof {
 struct transition {
 	enum transition_kind kind;
 	enum version_event event; /* VERSION only */
-	uint32_t version; /* VERSION, SHARE, CUT */
+	uint32_t version; /* for a binding's: what the address means */
 	/* LIFT, RECLAIM, RELEASE, FREE: index into state->bindings at the moment when all earlier
 	 * transitions of the same answer have been applied. */
 	size_t binding;

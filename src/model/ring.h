@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ring: a version's table at one site. Each of `length` entries names a first and a second
- * candidate as ordinals into the version's backend list; hash(flow) mod length picks the entry.
+ * candidate as ordinals into the version's backend list; abi/pick.h says how a hash picks one: in
+ * proportion, so the place of a hash scales with the ring's length.
  *
  * Apportionment is exact: backend i owns floor or ceil of length * weight_i / sum of weights
  * entries (largest remainder, ties to the lower ordinal). Movement is minimal: built from a
@@ -44,7 +45,8 @@ uint32_t ring_length_for(const uint32_t *weights, size_t count);
  * which new ordinal the previous ring's backend i has now, RING_NONE if it is gone. A previous ring
  * of another length is read at the proportional place. `key` (the version's seed) settles which
  * entries move and which second is taken, so that nobody can foresee them.
- * -FL_EINVALID when the weights sum to zero.
+ * -FL_EINVALID when the weights sum to zero or there are more than MODEL_MAX_BACKENDS. Entries of
+ * `previous` must be below `carried_count` or count as gone. Takes about 1 ms per 4,096 entries.
  */
 must_check int ring_build(const uint32_t *weights, size_t count, const uint8_t key[16],
 			  const struct ring *previous, const uint16_t *carried,

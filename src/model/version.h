@@ -16,6 +16,8 @@
 #include "model/fabric.h"
 #include "model/ring.h"
 
+struct buffer;
+
 #define VERSION_SEED_BYTES 16
 
 enum version_algorithm { VERSION_SIPHASH13_5TUPLE = 1 }; /* the number that abi/pick.h gives it */
@@ -30,7 +32,7 @@ struct version {
 	uint32_t number; /* from 1 */
 	uint8_t algorithm;
 	uint8_t seed[VERSION_SEED_BYTES];
-	struct service_port ports[MODEL_MAX_PORTS];
+	struct service_port ports[MODEL_MAX_PORTS]; /* in the file's order */
 	size_t port_count;
 	struct backend *backends; /* sorted by name: the ordinals that rings use */
 	size_t backend_count;
@@ -45,16 +47,30 @@ struct version {
  * Build version `number` of `service` for all sites of `fabric`; everything is copied into `arena`.
  * A site's ring holds the backends of that site, or all backends where the site has none of weight.
  * `previous` (NULL for none) is the version that most clients have now: rings are built from its
- * rings. The seed is drawn from `random`.
+ * rings. The seed is drawn from `random`. -FL_EINVALID, with a sentence, when no backend has a
+ * weight, two have one name, or there are too many; -ENOMEM.
  */
 must_check int version_build(const struct fabric *fabric, const struct service *service,
 			     uint32_t number, const struct version *previous, struct random *random,
 			     struct arena *arena, struct version **ret_version, struct error *err);
 
-/* Recompute the digest of a version's content. */
-void version_digest(const struct version *version, struct digest *ret_digest);
+/*
+ * The canonical bytes of a version: all of it but the digest. Numbers are big-endian, texts and
+ * lists have their length before them, so no two versions share an encoding. The digest is SHA-256
+ * over these bytes, and they are fit for storing.
+ */
+void version_encode(const struct version *version, struct buffer *buffer);
 
-/* Does the service, as configured now, still mean this version? Order of backends is no matter. */
+/* The version that `bytes` encode, in `arena`, with its digest; -FL_ECORRUPT for anything that
+ * version_encode() would not have written, -ENOMEM. The caller knows which digest it wants. */
+must_check int version_decode(const void *bytes, size_t length, struct arena *arena,
+			      struct version **ret_version);
+
+/* Recompute the digest of a version's content; -ENOMEM. */
+must_check int version_digest(const struct version *version, struct digest *ret_digest);
+
+/* Does the service, as configured now, still mean this version? Its ports, backends and the
+ * fabric's sites must be the same; their order does not matter. */
 bool version_matches(const struct version *version, const struct fabric *fabric,
 		     const struct service *service);
 

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is due: the guards of the tables in lifecycle.h, in their order. Everything here only reads.
+ *
+ * All answers of one call are found in the same state, so they must not disturb one another. They
+ * do not: each version and each binding gets at most one answer, no binding of a version that
+ * closes now starts a reclaim, and a binding is freed only after everything else, from the highest
+ * index down, so that the indices of the others stay true.
+ */
+#include "model/lifecycle.h"
+
+#include <inttypes.h>
+
+/* What one call works on. */
+struct step {
+	const struct service_state *state;
+	const struct observations *seen;
+	struct arena *arena;
+	struct transition *transitions;
+	int count;
+	int status;
+};
+
+/* A wall clock may go back; then no time has passed. */
+static uint64_t since(const struct step *step, uint64_t wall_ms)
+{
+	return step->seen->wall_ms > wall_ms ? step->seen->wall_ms - wall_ms : 0;
+}
+
+/* Add an answer; what no longer fits comes in the next call. `why` NULL is a failed allocation. */
+static void add(struct step *step, struct transition transition, const char *why)
+{
+	if (!why)
+		step->status = -ENOMEM;
+	if (step->status || step->count == LIFECYCLE_MAX_TRANSITIONS)
+		return;
+	transition.why = why;
+	step->transitions[step->count++] = transition;
+}
+
+static void add_event(struct step *step, uint32_t version, enum version_event event,
+		      struct proof proof, const char *why)
+{
+	struct transition transition = {
+	    .kind = TRANSITION_VERSION, .event = event, .version = version, .proof = proof};
+	add(step, transition, why);
+}
+
+/* --- what the observations say of addresses --- */
+
+static bool pool_is_full(const struct step *step, uint8_t pool)
+{
+	return pool < MODEL_MAX_POOLS && (step->seen->exhausted_pools >> pool & 1);
+}
+
+/* For UDP idleness is the only barrier, so it never yields. */
+static bool udp_is_busy(const struct step *step, const struct binding_observation *seen)
+{
+	return step->seen->has_udp && seen->packet_ago_ms < step->seen->quiet_ms;
+}
+
+/* Known, not merely not heard of. */
+static bool counts_none(const struct binding_observation *seen)
+{
+	return seen->connections_known && seen->connections == 0;
+}
+
+/* A reason to take new flows again at once. */
+static bool is_in_use(const struct step *step, const struct binding_observation *seen)
+{
+	return (seen->connections_known && seen->connections > 0) ||
+	       (seen->closing_counted && seen->closing_connections > 0) || udp_is_busy(step, seen);
+}
+
+bool lifecycle_count_due(const struct binding *binding,
+			 const struct binding_observation *observation)
+{
+	return binding->refusing && observation->applied_by_all_ms >= CLOSING_SETTLE_MS;
+}
+
+/* The proof of invariant 3: nothing uses the address, and nothing can begin to. */
+static bool is_proven(const struct step *step, const struct binding *binding,
+		      const struct binding_observation *seen)
+{
+	return lifecycle_count_due(binding, seen) && seen->closing_counted &&
+	       seen->closing_connections == 0 && counts_none(seen) && !udp_is_busy(step, seen);
+}
+
+static struct proof binding_proof(const struct binding *binding,
+				  const struct binding_observation *seen)
+{
+	return (struct proof){.closing = binding->sequence,
+			      .applied_ms = seen->applied_by_all_ms,
+			      .counted = seen->closing_counted,
+			      .connections = seen->closing_connections};
+}
+
+/* The weakest of all the version's addresses. With no address left there is nothing to prove. */
+static struct proof version_proof(const struct step *step, const struct version_status *version)
+{
+	struct proof all = {
+	    .closing = version->changed_sequence, .applied_ms = UINT64_MAX, .counted = true};
+	for (size_t i = 0; i < step->state->binding_count; i++) {
+		const struct binding *binding = &step->state->bindings[i];
+		if (binding->version != version->number)
+			continue;
+		struct proof one = binding_proof(binding, &step->seen->bindings[i]);
+		if (one.applied_ms < all.applied_ms)
+			all.applied_ms = one.applied_ms;
+		all.counted &= one.counted;
+		all.connections += one.connections;
+	}
+	return all;
+}
+
+/* How the barrier of an address, or of a version with all its addresses, stands. */
+enum barrier {
+	BARRIER_WAITS,
+	BARRIER_PROVEN,
+	BARRIER_IN_USE,
+	BARRIER_OVERDUE, /* neither proven nor in use for as long as clients may be refused */
+};
+
+/* How long a refusal may last without its proof. */
+static bool is_overdue(const struct step *step, uint64_t changed_wall_ms)
+{
+	return since(step, changed_wall_ms) >=
+	       CLOSING_LIMIT_MS + CLOSING_LIMIT_REPORTS * step->seen->report_interval_ms;
+}
+
+static enum barrier binding_barrier(const struct step *step, size_t index)
+{
+	const struct binding *binding = &step->state->bindings[index];
+	const struct binding_observation *seen = &step->seen->bindings[index];
+	if (is_in_use(step, seen))
+		return BARRIER_IN_USE;
+	if (is_proven(step, binding, seen))
+		return BARRIER_PROVEN;
+	return is_overdue(step, binding->changed_wall_ms) ? BARRIER_OVERDUE : BARRIER_WAITS;
+}
+
+static enum barrier version_barrier(const struct step *step, const struct version_status *version)
+{
+	enum barrier all = BARRIER_PROVEN;
+	for (size_t i = 0; i < step->state->binding_count; i++) {
+		if (step->state->bindings[i].version != version->number)
+			continue;
+		enum barrier one = binding_barrier(step, i);
+		if (one == BARRIER_IN_USE)
+			return BARRIER_IN_USE;
+		if (one != BARRIER_PROVEN)
+			all = one;
+	}
+	return all;
+}
+
+/* --- the rollout --- */
+
+/* The next share above the present one; the policy may have changed since the last. */
+static uint32_t next_share(const struct step *step, uint32_t *ret_step)
+{
+	const struct rollout_policy *policy = step->seen->policy;
+	for (uint32_t i = 0; i < policy->share_count; i++) {
+		if (policy->shares[i] > step->state->rollout.share) {
+			*ret_step = i;
+			return policy->shares[i];
+		}
+	}
+	*ret_step = (uint32_t)policy->share_count;
+	return SHARE_WHOLE;
+}
+
+static void next_ready(struct step *step, const struct version_status *version,
+		       const struct version_observation *seen)
+{
+	if (step->state->rollout.paused || !seen->held)
+		return;
+	struct transition transition = {.kind = TRANSITION_VERSION,
+					.event = VERSION_EVENT_START,
+					.version = version->number,
+					.proof = {.held = seen->held}};
+	transition.share = next_share(step, &transition.step);
+	if (!step->state->rollout.base)
+		transition.share = SHARE_WHOLE;
+	add(step, transition,
+	    arena_printf(step->arena, "version %" PRIu32 " gets %.4g%% of the clients",
+			 version->number, 100.0 * transition.share / SHARE_WHOLE));
+}
+
+static void next_serving(struct step *step, const struct version_status *version,
+			 const struct version_observation *seen)
+{
+	const struct rollout_state *rollout = &step->state->rollout;
+	if (version->number != rollout->target || rollout->share == SHARE_WHOLE ||
+	    rollout->paused || !seen->held)
+		return;
+	if (since(step, rollout->step_wall_ms) < step->seen->policy->pause_ms)
+		return;
+	struct transition transition = {
+	    .kind = TRANSITION_SHARE, .version = version->number, .proof = {.held = seen->held}};
+	transition.share = next_share(step, &transition.step);
+	add(step, transition,
+	    arena_printf(step->arena, "version %" PRIu32 " gets %.4g%% of the clients after %.4g%%",
+			 version->number, 100.0 * transition.share / SHARE_WHOLE,
+			 100.0 * rollout->share / SHARE_WHOLE));
+}
+
+/* --- draining and closing --- */
+
+static bool looks_unused(const struct step *step, const struct version_status *version,
+			 const struct version_observation *version_seen)
+{
+	bool full = false;
+	uint64_t new_flow_ago_ms = UINT64_MAX;
+	for (size_t i = 0; i < step->state->binding_count; i++) {
+		const struct binding *binding = &step->state->bindings[i];
+		const struct binding_observation *seen = &step->seen->bindings[i];
+		if (binding->version != version->number)
+			continue;
+		if (!counts_none(seen) || udp_is_busy(step, seen) || binding->refusing ||
+		    !seen->applied_by_all_ms)
+			return false;
+		full |= pool_is_full(step, binding->pool);
+		if (seen->new_flow_ago_ms < new_flow_ago_ms)
+			new_flow_ago_ms = seen->new_flow_ago_ms;
+	}
+	return full || version->cut ||
+	       (new_flow_ago_ms >= step->seen->quiet_ms &&
+		version_seen->answered_ago_ms >= step->seen->stale_ms);
+}
+
+static bool close_is_due(const struct step *step, size_t index)
+{
+	const struct version_status *version = &step->state->versions[index];
+	if (version->state != VERSION_DRAINING)
+		return false;
+	if (!step->state->rollout.base && !step->state->removed)
+		return false;
+	if (version->reopened && since(step, version->changed_wall_ms) < CLOSING_RETRY_MS)
+		return false;
+	return looks_unused(step, version, &step->seen->versions[index]);
+}
+
+static void next_draining(struct step *step, size_t index)
+{
+	const struct version_status *version = &step->state->versions[index];
+	if (close_is_due(step, index)) {
+		add_event(step, version->number, VERSION_EVENT_CLOSE, (struct proof){0},
+			  arena_printf(step->arena, "no connection is counted on version %" PRIu32,
+				       version->number));
+		return;
+	}
+	uint64_t limit = step->seen->drain_limit_ms;
+	if (limit && !version->cut && since(step, version->changed_wall_ms) >= limit) {
+		struct transition cut = {.kind = TRANSITION_CUT, .version = version->number};
+		add(step, cut,
+		    arena_printf(step->arena,
+				 "version %" PRIu32 " drained for longer than its drain_limit",
+				 version->number));
+	}
+}
+
+static bool has_address(const struct service_state *state, uint32_t version)
+{
+	for (size_t i = 0; i < state->binding_count; i++) {
+		if (state->bindings[i].version == version)
+			return true;
+	}
+	return false;
+}
+
+static void next_proven(struct step *step, const struct version_status *version)
+{
+	if (step->state->rollout.base || !has_address(step->state, version->number)) {
+		add_event(step, version->number, VERSION_EVENT_RETIRE, version_proof(step, version),
+			  arena_printf(step->arena,
+				       "every backend counted no connection for closing %" PRIu64,
+				       version->changed_sequence));
+		return;
+	}
+	/* A removed service's addresses are freed first, in next_frees(). One that came back while
+	 * it closed, and serves nothing yet, has no version that the addresses could mean. */
+	if (!step->state->removed && is_overdue(step, version->changed_wall_ms))
+		add_event(step, version->number, VERSION_EVENT_REOPEN, (struct proof){0},
+			  arena_printf(step->arena, "no version serves that could take over"));
+}
+
+static void next_closing(struct step *step, const struct version_status *version)
+{
+	switch (version_barrier(step, version)) {
+	case BARRIER_WAITS:
+		break;
+	case BARRIER_PROVEN:
+		next_proven(step, version);
+		break;
+	case BARRIER_IN_USE:
+		add_event(step, version->number, VERSION_EVENT_REOPEN, (struct proof){0},
+			  arena_printf(step->arena, "version %" PRIu32 " is still in use",
+				       version->number));
+		break;
+	case BARRIER_OVERDUE:
+		add_event(step, version->number, VERSION_EVENT_REOPEN, (struct proof){0},
+			  arena_printf(step->arena,
+				       "a node or a backend is silent about closing %" PRIu64,
+				       version->changed_sequence));
+		break;
+	}
+}
+
+static void next_version(struct step *step, size_t index)
+{
+	const struct version_status *version = &step->state->versions[index];
+	const struct version_observation *seen = &step->seen->versions[index];
+	switch (version->state) {
+	case VERSION_STAGED:
+		if (seen->held)
+			add_event(step, version->number, VERSION_EVENT_CONFIRM,
+				  (struct proof){.held = seen->held},
+				  arena_printf(step->arena, "every edge holds version %" PRIu32,
+					       version->number));
+		break;
+	case VERSION_READY:
+		next_ready(step, version, seen);
+		break;
+	case VERSION_SERVING:
+		next_serving(step, version, seen);
+		break;
+	case VERSION_DRAINING:
+		next_draining(step, index);
+		break;
+	case VERSION_CLOSING:
+		next_closing(step, version);
+		break;
+	case VERSION_RETIRED:
+		break;
+	}
+}
+
+/* --- late addresses --- */
+
+static void add_binding(struct step *step, enum transition_kind kind, size_t index, const char *why)
+{
+	const struct binding *binding = &step->state->bindings[index];
+	struct transition transition = {.kind = kind,
+					.version = binding->version,
+					.binding = index,
+					.proof =
+					    binding_proof(binding, &step->seen->bindings[index])};
+	add(step, transition, why);
+}
+
+static const struct version_status *
+binding_version(const struct step *step, const struct binding *binding, size_t *ret_index)
+{
+	const struct version_status *version = service_version(step->state, binding->version);
+	*ret_index = (size_t)(version - step->state->versions);
+	return version;
+}
+
+static bool is_reclaimable(const struct step *step, size_t index)
+{
+	const struct binding *binding = &step->state->bindings[index];
+	const struct binding_observation *seen = &step->seen->bindings[index];
+	size_t version;
+	if (!binding->is_late || binding->refusing || !seen->applied_by_all_ms)
+		return false;
+	if (binding->released && since(step, binding->changed_wall_ms) < CLOSING_RETRY_MS)
+		return false;
+	binding_version(step, binding, &version);
+	return counts_none(seen) && !udp_is_busy(step, seen) && !close_is_due(step, version);
+}
+
+/* One at a time in each full pool, the oldest first. */
+static void next_reclaim(struct step *step, uint8_t pool)
+{
+	size_t oldest = SIZE_MAX;
+	for (size_t i = 0; i < step->state->binding_count; i++) {
+		const struct binding *binding = &step->state->bindings[i];
+		if (binding->pool != pool)
+			continue;
+		if (binding->reclaiming)
+			return;
+		if (is_reclaimable(step, i) &&
+		    (oldest == SIZE_MAX ||
+		     binding->sequence < step->state->bindings[oldest].sequence))
+			oldest = i;
+	}
+	if (oldest != SIZE_MAX)
+		add_binding(
+		    step, TRANSITION_RECLAIM, oldest,
+		    arena_printf(step->arena, "pool %u has no free slot for a next version", pool));
+}
+
+/* A re-bound address, or a reclaim that cannot go on. Frees come later. */
+static void next_refusing(struct step *step, size_t index)
+{
+	const struct binding *binding = &step->state->bindings[index];
+	const struct binding_observation *seen = &step->seen->bindings[index];
+	size_t version;
+	if (!binding->refusing ||
+	    binding_version(step, binding, &version)->state == VERSION_CLOSING)
+		return;
+	if (!binding->reclaiming) {
+		if (seen->applied_by_all_ms)
+			add_binding(step, TRANSITION_LIFT, index,
+				    arena_printf(step->arena,
+						 "every node re-bound the address to version "
+						 "%" PRIu32,
+						 binding->version));
+		return;
+	}
+	const char *why = NULL;
+	enum barrier barrier = binding_barrier(step, index);
+	if (!pool_is_full(step, binding->pool))
+		why = "a slot came free otherwise";
+	else if (barrier == BARRIER_IN_USE)
+		why = "the address is still in use";
+	else if (barrier == BARRIER_OVERDUE)
+		why = "a node or a backend is silent about the reclaim";
+	if (why)
+		add_binding(step, TRANSITION_RELEASE, index, why);
+}
+
+static bool free_is_due(const struct step *step, size_t index)
+{
+	const struct binding *binding = &step->state->bindings[index];
+	size_t version;
+	if (binding->reclaiming)
+		return pool_is_full(step, binding->pool) &&
+		       binding_barrier(step, index) == BARRIER_PROVEN;
+	const struct version_status *status = binding_version(step, binding, &version);
+	return step->state->removed && status->state == VERSION_CLOSING &&
+	       version_barrier(step, status) == BARRIER_PROVEN;
+}
+
+/* From the last to the first: removing one leaves the indices of those before it true. */
+static void next_frees(struct step *step)
+{
+	for (size_t i = step->state->binding_count; i-- > 0;) {
+		if (free_is_due(step, i))
+			add_binding(step, TRANSITION_FREE, i,
+				    arena_printf(step->arena,
+						 "every backend counted no connection for "
+						 "closing %" PRIu64,
+						 step->state->bindings[i].sequence));
+	}
+}
+
+int lifecycle_next(const struct service_state *state, const struct observations *observations,
+		   struct arena *arena, struct transition *ret_transitions)
+{
+	struct step step = {
+	    .state = state, .seen = observations, .arena = arena, .transitions = ret_transitions};
+	service_state_check(state);
+	for (size_t i = 0; i < state->version_count; i++)
+		next_version(&step, i);
+	for (size_t i = 0; i < state->binding_count; i++)
+		next_refusing(&step, i);
+	for (uint8_t pool = 0; pool < MODEL_MAX_POOLS; pool++) {
+		if (pool_is_full(&step, pool))
+			next_reclaim(&step, pool);
+	}
+	next_frees(&step);
+	return step.status ? step.status : step.count;
+}

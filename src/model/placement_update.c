@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Placement over a change of the file: who keeps which number.
+ */
+#include "model/placement.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct update {
+	const struct fabric *fabric;
+	const struct service_state *const *states;
+	size_t state_count;
+	struct arena *arena;
+	struct placement *placement; /* being made */
+	struct error *err;
+};
+
+static int no_memory(struct update *update)
+{
+	return error_set(update->err, -ENOMEM, "no memory for the placement of the fabric");
+}
+
+/* --- the previous placement --- */
+
+static int copy_names(struct update *update, const char *const *names, size_t count, size_t more,
+		      const char ***ret_names)
+{
+	const char **copy = arena_array(update->arena, count + more, sizeof(copy[0]));
+	if (!copy)
+		return no_memory(update);
+	for (size_t i = 0; i < count; i++) {
+		copy[i] = arena_strdup(update->arena, names[i]);
+		if (!copy[i])
+			return no_memory(update);
+	}
+	*ret_names = copy;
+	return 0;
+}
+
+/* A copy with room for what the fabric may add. */
+static int copy_placement(struct update *update, const struct placement *previous)
+{
+	const struct placement none = {0};
+	const struct placement *from = previous ? previous : &none;
+	struct placement *to = update->placement;
+	to->pools = arena_array(update->arena, MODEL_MAX_POOLS, sizeof(to->pools[0]));
+	to->used_slots =
+	    arena_array(update->arena, from->used_slot_count, sizeof(to->used_slots[0]));
+	if (!to->pools || !to->used_slots)
+		return no_memory(update);
+	if (from->pool_count)
+		memcpy(to->pools, from->pools, from->pool_count * sizeof(to->pools[0]));
+	to->pool_count = from->pool_count;
+	if (from->used_slot_count)
+		memcpy(to->used_slots, from->used_slots,
+		       from->used_slot_count * sizeof(to->used_slots[0]));
+	to->used_slot_count = from->used_slot_count;
+
+	int result = copy_names(update, from->sites, from->site_count, update->fabric->site_count,
+				&to->sites);
+	if (result < 0)
+		return result;
+	to->site_count = from->site_count;
+	result = copy_names(update, from->services, from->service_count,
+			    update->fabric->service_count, &to->services);
+	to->service_count = from->service_count;
+	return result;
+}
+
+/* --- pools --- */
+
+static bool prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b)
+{
+	return a->length == b->length && ip_address_equal(&a->address, &b->address);
+}
+
+static bool pool_equal(const struct pool *a, const struct pool *b)
+{
+	return prefix_equal(&a->prefix, &b->prefix) && a->site_bits == b->site_bits &&
+	       a->slots_per_service == b->slots_per_service;
+}
+
+/* Refuse to take a pool away, or to change what its slots mean, under a version that holds one. */
+static int pool_must_be_free(struct update *update, size_t pool, const char *what)
+{
+	for (size_t i = 0; i < update->state_count; i++) {
+		const struct service_state *state = update->states[i];
+		for (size_t j = 0; j < state->binding_count; j++) {
+			if (state->bindings[j].pool != pool)
+				continue;
+			char prefix[IP_TEXT_BYTES];
+			ip_prefix_format(&update->placement->pools[pool].pool.prefix, prefix);
+			return error_set(update->err, -FL_ESTATE,
+					 "pool %s cannot be %s: version %" PRIu32
+					 " of %s holds slot %" PRIu32 " of it",
+					 prefix, what, state->bindings[j].version, state->name,
+					 state->bindings[j].slot);
+		}
+	}
+	return 0;
+}
+
+/* Slots of a pool that changed its shape are other addresses: forget them, quarantine and all. */
+static void forget_slots(struct placement *placement, size_t pool)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < placement->used_slot_count; i++) {
+		if (placement->used_slots[i].pool != pool)
+			placement->used_slots[kept++] = placement->used_slots[i];
+	}
+	placement->used_slot_count = kept;
+}
+
+static const struct pool *fabric_pool(const struct fabric *fabric, const struct ip_prefix *prefix)
+{
+	for (size_t i = 0; i < fabric->pool_count; i++) {
+		if (prefix_equal(&fabric->pools[i].prefix, prefix))
+			return &fabric->pools[i];
+	}
+	return NULL;
+}
+
+/* What became of the pools that have a number. */
+static int keep_pools(struct update *update)
+{
+	struct placement *placement = update->placement;
+	for (size_t i = 0; i < placement->pool_count; i++) {
+		struct placed_pool *placed = &placement->pools[i];
+		const struct pool *now = fabric_pool(update->fabric, &placed->pool.prefix);
+		bool is_same = now && pool_equal(now, &placed->pool);
+		int result = 0;
+		if (!is_same)
+			result = pool_must_be_free(update, i, now ? "reshaped" : "removed");
+		if (result < 0)
+			return result;
+		if (now && !is_same) {
+			forget_slots(placement, i);
+			placed->pool = *now;
+		}
+		placed->removed = !now;
+	}
+	return 0;
+}
+
+static int number_pool(struct update *update, const struct pool *pool)
+{
+	struct placement *placement = update->placement;
+	size_t at = placement->pool_count;
+	for (size_t i = 0; i < placement->pool_count; i++) {
+		if (prefix_equal(&placement->pools[i].pool.prefix, &pool->prefix))
+			return 0;
+		if (at == MODEL_MAX_POOLS && placement->pools[i].removed)
+			at = i;
+	}
+	if (at == MODEL_MAX_POOLS)
+		return error_set(update->err, -FL_EEXHAUSTED, "there are more than %d pools",
+				 MODEL_MAX_POOLS);
+	if (at == placement->pool_count)
+		placement->pool_count++;
+	forget_slots(placement, at);
+	placement->pools[at] = (struct placed_pool){.pool = *pool};
+	return 0;
+}
+
+/* --- sites --- */
+
+static int site_must_fit(struct update *update, uint32_t number, const char *name)
+{
+	const struct fabric *fabric = update->fabric;
+	for (size_t i = 0; i < fabric->pool_count; i++) {
+		if (number < pool_site_count(&fabric->pools[i]))
+			continue;
+		char prefix[IP_TEXT_BYTES];
+		ip_prefix_format(&fabric->pools[i].prefix, prefix);
+		return error_set(update->err, -FL_EEXHAUSTED,
+				 "pool %s has no number left for site %s: its site_bits %u make "
+				 "room for %" PRIu32 " sites",
+				 prefix, name, fabric->pools[i].site_bits,
+				 pool_site_count(&fabric->pools[i]));
+	}
+	return 0;
+}
+
+/* A new number if every pool has one left, else that of the first site that left the file. */
+static int number_site(struct update *update, const char *name)
+{
+	struct placement *placement = update->placement;
+	if (placement_site(placement, name) != UINT32_MAX)
+		return 0;
+	const char *copy = arena_strdup(update->arena, name);
+	if (!copy)
+		return no_memory(update);
+	uint32_t number = (uint32_t)placement->site_count;
+	int result = site_must_fit(update, number, name);
+	for (uint32_t i = 0; result < 0 && i < placement->site_count; i++) {
+		if (!fabric_site(update->fabric, placement->sites[i])) {
+			number = i;
+			result = site_must_fit(update, number, name);
+		}
+	}
+	if (result < 0)
+		return result;
+	placement->sites[number] = copy;
+	if (number == placement->site_count)
+		placement->site_count++;
+	return 0;
+}
+
+/* --- services --- */
+
+static bool has_state(const struct update *update, const char *name)
+{
+	for (size_t i = 0; i < update->state_count; i++) {
+		if (!strcmp(update->states[i]->name, name))
+			return true;
+	}
+	return false;
+}
+
+/* An index is free when its service left the file and its last version is gone. What slots it
+ * held belong to nobody then: they wait out their quarantine, whoever gets the index next. */
+static void drop_services(struct update *update)
+{
+	struct placement *placement = update->placement;
+	for (size_t i = 0; i < placement->service_count; i++) {
+		const char *name = placement->services[i];
+		if (!*name || fabric_service(update->fabric, name) || has_state(update, name))
+			continue;
+		placement->services[i] = "";
+		for (size_t j = 0; j < placement->used_slot_count; j++) {
+			if (placement->used_slots[j].service == i)
+				placement->used_slots[j].service = PLACEMENT_NO_SERVICE;
+		}
+	}
+}
+
+static int block_must_fit(struct update *update, uint32_t index, const char *name)
+{
+	const struct fabric *fabric = update->fabric;
+	for (size_t i = 0; i < fabric->pool_count; i++) {
+		const struct pool *pool = &fabric->pools[i];
+		uint64_t end = ((uint64_t)index + 1) * pool->slots_per_service;
+		if (end <= pool_slot_count(pool))
+			continue;
+		char prefix[IP_TEXT_BYTES];
+		ip_prefix_format(&pool->prefix, prefix);
+		return error_set(update->err, -FL_EEXHAUSTED,
+				 "pool %s has no block of %" PRIu32
+				 " slots left for service %s: lower slots_per_service or "
+				 "widen the pool",
+				 prefix, pool->slots_per_service, name);
+	}
+	return 0;
+}
+
+static int number_service(struct update *update, const char *name)
+{
+	struct placement *placement = update->placement;
+	if (placement_service(placement, name) != UINT32_MAX)
+		return 0;
+	uint32_t index = placement_service(placement, "");
+	if (index == UINT32_MAX)
+		index = (uint32_t)placement->service_count;
+	int result = block_must_fit(update, index, name);
+	if (result < 0)
+		return result;
+	placement->services[index] = arena_strdup(update->arena, name);
+	if (!placement->services[index])
+		return no_memory(update);
+	if (index == placement->service_count)
+		placement->service_count++;
+	return 0;
+}
+
+int placement_update(const struct placement *previous, const struct fabric *fabric,
+		     const struct service_state *const *states, size_t state_count,
+		     struct arena *arena, struct placement **ret_placement, struct error *err)
+{
+	struct update update = {.fabric = fabric,
+				.states = states,
+				.state_count = state_count,
+				.arena = arena,
+				.placement = arena_alloc(arena, sizeof(struct placement)),
+				.err = err};
+	if (!update.placement)
+		return no_memory(&update);
+	int result = copy_placement(&update, previous);
+	if (!result)
+		result = keep_pools(&update);
+	for (size_t i = 0; !result && i < fabric->pool_count; i++)
+		result = number_pool(&update, &fabric->pools[i]);
+	for (size_t i = 0; !result && i < fabric->site_count; i++)
+		result = number_site(&update, fabric->sites[i].name);
+	drop_services(&update);
+	for (size_t i = 0; !result && i < fabric->service_count; i++)
+		result = number_service(&update, fabric->services[i].name);
+	if (result < 0)
+		return result;
+	*ret_placement = update.placement;
+	return 0;
+}

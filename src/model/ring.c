@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/ring.h"
+
+#include "base/digest.h"
+#include "base/random.h"
+#include "model/fabric.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t weight_sum(const uint32_t *weights, size_t count)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < count; i++)
+		sum += weights[i];
+	return sum;
+}
+
+struct remainder {
+	uint64_t value;
+	size_t ordinal;
+};
+
+static int remainder_compare(const void *left, const void *right)
+{
+	const struct remainder *a = left, *b = right;
+	if (a->value != b->value)
+		return a->value > b->value ? -1 : 1;
+	return a->ordinal < b->ordinal ? -1 : 1;
+}
+
+/* Largest remainder (Hamilton's method): everyone gets the floor of the exact quota, and the
+ * entries that are left go to the largest fractions, ties to the lower ordinal. The fractions add
+ * up to those entries and each is below 1, so a weight of zero never gets one. */
+static void apportion(const uint32_t *weights, size_t count, uint64_t sum, uint32_t length,
+		      uint32_t *ret_quotas)
+{
+	struct remainder remainders[MODEL_MAX_BACKENDS];
+	uint32_t left = length;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t exact = (uint64_t)length * weights[i];
+		ret_quotas[i] = (uint32_t)(exact / sum);
+		left -= ret_quotas[i];
+		remainders[i] = (struct remainder){.value = exact % sum, .ordinal = i};
+	}
+	qsort(remainders, count, sizeof(remainders[0]), remainder_compare);
+	for (uint32_t i = 0; i < left; i++)
+		ret_quotas[remainders[i].ordinal]++;
+}
+
+static bool apportion_is_fine(const uint32_t *weights, size_t count, uint64_t sum, uint32_t length)
+{
+	uint32_t quotas[MODEL_MAX_BACKENDS];
+	apportion(weights, count, sum, length, quotas);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t exact = (uint64_t)length * weights[i];
+		uint64_t got = quotas[i] * sum;
+		uint64_t off = got > exact ? got - exact : exact - got;
+		if (off > exact / 100)
+			return false;
+	}
+	return true;
+}
+
+uint32_t ring_length_for(const uint32_t *weights, size_t count)
+{
+	uint64_t sum = weight_sum(weights, count);
+	uint32_t length = RING_PAGE_ENTRIES;
+	if (!sum || count > MODEL_MAX_BACKENDS)
+		return length;
+	while (length < RING_MAX_ENTRIES && !apportion_is_fine(weights, count, sum, length))
+		length *= 2;
+	return length;
+}
+
+/* A stream that only who knows the key can foresee. The digest keeps the key itself, which also
+ * seeds the flow hash, out of the generator's state. */
+static void keyed_random_init(struct random *random, const uint8_t key[16])
+{
+	static const char label[16] = "fairlead ring 1";
+	uint8_t message[32];
+	struct digest digest;
+	memcpy(message, label, 16);
+	memcpy(message + 16, key, 16);
+	digest_of(message, sizeof(message), &digest);
+
+	random_init_seeded(random, 0);
+	for (size_t i = 0; i < DIGEST_BYTES; i++) {
+		uint64_t *word = &random->state[i / 8];
+		*word = *word << 8 | digest.bytes[i];
+	}
+}
+
+/* Fisher and Yates: every order of 0…count-1 is as likely as any other. */
+static void shuffle(struct random *random, uint16_t *ret_order, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t j = (uint32_t)random_below(random, i + 1);
+		ret_order[i] = ret_order[j];
+		ret_order[j] = (uint16_t)i;
+	}
+}
+
+/* What the previous ring's owner of the place of `entry` is called now, or RING_NONE. */
+static uint16_t carried_owner(const struct ring *previous, const uint16_t *carried,
+			      size_t carried_count, uint32_t length, uint32_t entry)
+{
+	uint32_t place = (uint32_t)((uint64_t)entry * previous->length / length);
+	uint16_t owner = previous->first[place];
+	return owner < carried_count ? carried[owner] : RING_NONE;
+}
+
+/*
+ * Every backend first keeps entries that it had, up to its quota; what is left is dealt to those
+ * still owed. So exactly the sum of min(quota, entries before) entries stay, and no ring with these
+ * quotas can keep more. Entries are visited in `order`, a random one: it settles which entries a
+ * shrinking backend gives up and who gets them.
+ */
+static void fill_first(uint32_t *quotas, size_t count, const uint16_t *order,
+		       const struct ring *previous, const uint16_t *carried, size_t carried_count,
+		       struct ring *ring)
+{
+	for (uint32_t i = 0; i < ring->length; i++) {
+		uint32_t entry = order[i];
+		uint16_t owner = RING_NONE;
+		if (previous)
+			owner =
+			    carried_owner(previous, carried, carried_count, ring->length, entry);
+		bool keeps = owner < count && quotas[owner];
+		if (keeps)
+			quotas[owner]--;
+		ring->first[entry] = keeps ? owner : RING_NONE;
+	}
+
+	uint16_t next = 0;
+	for (uint32_t i = 0; i < ring->length; i++) {
+		uint32_t entry = order[i];
+		if (ring->first[entry] != RING_NONE)
+			continue;
+		while (!quotas[next])
+			next++;
+		quotas[next]--;
+		ring->first[entry] = next;
+	}
+}
+
+/* The backend whose stretch of the line of weights, laid end to end, holds `place`: `ends[i]` is
+ * where backend i's stretch ends. */
+static uint16_t line_find(const uint64_t *ends, size_t count, uint64_t place)
+{
+	size_t low = 0, high = count - 1;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (place < ends[middle])
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return (uint16_t)low;
+}
+
+/* One first candidate's draw of seconds. */
+struct sample {
+	uint64_t others; /* weight of all the other backends */
+	uint64_t offset; /* random, below `others` */
+	uint32_t size; /* entries of this first candidate */
+	uint32_t drawn;
+};
+
+/*
+ * Systematic sampling: the others' weights are laid end to end, and the n entries of one first
+ * candidate take n equidistant points of that line from a random start. Each other backend then is
+ * second in floor or ceil of n * its weight / their sum of them, and the start keeps the roundings
+ * of different first candidates from adding up on the same backends.
+ */
+static void fill_second(const uint32_t *weights, size_t count, struct random *random,
+			struct ring *ring)
+{
+	uint64_t ends[MODEL_MAX_BACKENDS];
+	struct sample samples[MODEL_MAX_BACKENDS];
+	uint64_t sum = 0;
+	for (size_t i = 0; i < count; i++) {
+		sum += weights[i];
+		ends[i] = sum;
+		samples[i] = (struct sample){0};
+	}
+	for (uint32_t entry = 0; entry < ring->length; entry++)
+		samples[ring->first[entry]].size++;
+	for (size_t i = 0; i < count; i++) {
+		samples[i].others = sum - weights[i];
+		if (samples[i].others)
+			samples[i].offset = random_below(random, samples[i].others);
+	}
+
+	for (uint32_t entry = 0; entry < ring->length; entry++) {
+		uint16_t first = ring->first[entry];
+		struct sample *sample = &samples[first];
+		if (!sample->others) {
+			ring->second[entry] = RING_NONE;
+			continue;
+		}
+		uint64_t place = (sample->drawn * sample->others + sample->offset) / sample->size;
+		/* The line has no stretch for the first candidate itself: step over it. */
+		if (place >= ends[first] - weights[first])
+			place += weights[first];
+		ring->second[entry] = line_find(ends, count, place);
+		sample->drawn++;
+	}
+}
+
+static bool length_is_valid(uint32_t length)
+{
+	return length >= RING_PAGE_ENTRIES && length <= RING_MAX_ENTRIES &&
+	       !(length & (length - 1));
+}
+
+int ring_build(const uint32_t *weights, size_t count, const uint8_t key[16],
+	       const struct ring *previous, const uint16_t *carried, size_t carried_count,
+	       struct ring *ring)
+{
+	ASSERT(length_is_valid(ring->length));
+	if (count > MODEL_MAX_BACKENDS)
+		return -FL_EINVALID;
+	uint64_t sum = weight_sum(weights, count);
+	if (!sum)
+		return -FL_EINVALID;
+
+	struct random random;
+	uint32_t quotas[MODEL_MAX_BACKENDS];
+	keyed_random_init(&random, key);
+	apportion(weights, count, sum, ring->length, quotas);
+	/* The seconds' storage holds the order until the firsts are there. */
+	shuffle(&random, ring->second, ring->length);
+	fill_first(quotas, count, ring->second, previous, carried, carried_count, ring);
+	fill_second(weights, count, &random, ring);
+	return 0;
+}
+
+uint32_t ring_moved(const struct ring *previous, const uint16_t *carried, size_t carried_count,
+		    const struct ring *ring)
+{
+	uint32_t moved = 0;
+	for (uint32_t entry = 0; entry < ring->length; entry++)
+		moved += carried_owner(previous, carried, carried_count, ring->length, entry) !=
+			 ring->first[entry];
+	return moved;
+}
