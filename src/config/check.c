@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/check.h"
+
+#include "base/arena.h"
+#include "config/text.h"
+#include "model/fabric.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_DOMAIN 253 /* characters of a name, RFC 1035 section 2.3.4 */
+
+struct check {
+	struct report *report;
+	const struct fabric *fabric;
+	struct arena *scratch;
+	bool has_family[IP_V6 + 1]; /* by enum ip_family: some pool has it */
+};
+
+/* Where to point for a value that may have been left out: at it, or at what should hold it. */
+static struct span place_of(const struct yaml_node *map, const char *key)
+{
+	const struct yaml_node *value = yaml_get(map, key);
+	if (!value)
+		return map->key ? map->key->span : map->span;
+	return value->kind == YAML_SCALAR ? value->span : value->key->span;
+}
+
+/* --- pools --- */
+
+static unsigned host_bits(const struct pool *pool)
+{
+	return ip_family_bits(pool->prefix.address.family) - pool->prefix.length;
+}
+
+/* Bits that number `count` things. */
+static unsigned bits_for(size_t count)
+{
+	unsigned bits = 0;
+	while (((size_t)1 << bits) < count)
+		bits++;
+	return bits;
+}
+
+static void check_pool_shape(struct check *check, const struct yaml_node *node,
+			     const struct pool *pool)
+{
+	const struct fabric *fabric = check->fabric;
+	unsigned bits = host_bits(pool), needed = bits_for(fabric->site_count);
+	struct span site_bits = place_of(node, "site_bits");
+	if (pool->site_bits >= bits) {
+		report_error(check->report, site_bits,
+			     "%u site bits leave no bit for slots in a /%u", pool->site_bits,
+			     pool->prefix.length);
+		report_advise(check->report, "the pool has %u bits for sites and slots together",
+			      bits);
+		return;
+	}
+	if (pool->site_bits < needed) {
+		report_error(check->report, site_bits,
+			     "%u site bits cannot number the %zu sites of the fabric",
+			     pool->site_bits, fabric->site_count);
+		report_advise(check->report, "write `site_bits: %u` or more", needed);
+		return;
+	}
+
+	uint32_t slots = pool_slot_count(pool);
+	uint64_t wanted = 2 * (uint64_t)fabric->service_count;
+	uint64_t blocks = (uint64_t)pool->slots_per_service * fabric->service_count;
+	if (pool->slots_per_service == 1) {
+		report_error(check->report, place_of(node, "slots_per_service"),
+			     "one slot per service is too few");
+		report_advise(check->report, "a service needs one slot for its version and one for "
+					     "the next");
+	} else if (pool->slots_per_service > slots) {
+		report_error(check->report, place_of(node, "slots_per_service"),
+			     "the pool has only %u slots at each site", slots);
+		report_advise(check->report,
+			      "write at most %u, or leave slots_per_service out to share the slots",
+			      slots);
+	} else if (blocks > slots) {
+		report_error(check->report, place_of(node, "slots_per_service"),
+			     "%zu services of %u slots need %" PRIu64 " slots, and the pool has %u "
+			     "at each site",
+			     fabric->service_count, pool->slots_per_service, blocks, slots);
+		report_advise(check->report,
+			      "use a larger prefix or fewer site bits, or write at most %zu",
+			      slots / fabric->service_count);
+	} else if (wanted > slots) {
+		report_error(check->report, place_of(node, "prefix"),
+			     "%zu services need %" PRIu64
+			     " slots, and the pool has %u at each site",
+			     fabric->service_count, wanted, slots);
+		report_advise(check->report,
+			      "every service needs one slot for its version and one "
+			      "for the next; use a larger prefix or fewer site bits");
+	}
+}
+
+static void check_pool_address(struct check *check, const struct yaml_node *node,
+			       const struct pool *pool)
+{
+	char text[IP_TEXT_BYTES];
+	const char *fault = text_check_unicast(&pool->prefix.address);
+	if (!fault && pool->prefix.length == 0)
+		fault = "a pool is a part of the address space, not all of it";
+	if (!fault)
+		return;
+	report_error(check->report, place_of(node, "prefix"), "%s cannot be a pool",
+		     ip_prefix_format(&pool->prefix, text));
+	report_advise(check->report, "%s", fault);
+}
+
+static void check_pool_neighbours(struct check *check, const struct yaml_node *node, size_t index)
+{
+	const struct pool *pools = check->fabric->pools;
+	const struct pool *pool = &pools[index];
+	char text[IP_TEXT_BYTES];
+	for (size_t i = 0; i < index; i++) {
+		if (!ip_prefix_overlaps(&pools[i].prefix, &pool->prefix))
+			continue;
+		report_error(check->report, place_of(node, "prefix"),
+			     "this pool overlaps the pool %s",
+			     ip_prefix_format(&pools[i].prefix, text));
+		report_advise(check->report, "an address belongs to one pool only");
+		return;
+	}
+	for (size_t i = 0; i < index; i++) {
+		if (pools[i].prefix.address.family != pool->prefix.address.family)
+			continue;
+		report_warning(check->report, place_of(node, "prefix"),
+			       "new versions take their addresses from the first IPv%u pool, %s",
+			       pool->prefix.address.family,
+			       ip_prefix_format(&pools[i].prefix, text));
+		report_advise(check->report, "this pool only keeps the addresses that it already "
+					     "gave");
+		return;
+	}
+}
+
+static void check_pools(struct check *check, const struct yaml_node *list)
+{
+	size_t i = 0;
+	for (const struct yaml_node *node = list->first; node; node = node->next, i++) {
+		const struct pool *pool = &check->fabric->pools[i];
+		check->has_family[pool->prefix.address.family] = true;
+		check_pool_address(check, node, pool);
+		check_pool_shape(check, node, pool);
+		check_pool_neighbours(check, node, i);
+	}
+}
+
+static const struct pool *pool_around(const struct check *check, const struct ip_address *address)
+{
+	for (size_t i = 0; i < check->fabric->pool_count; i++)
+		if (ip_prefix_contains(&check->fabric->pools[i].prefix, address))
+			return &check->fabric->pools[i];
+	return NULL;
+}
+
+/* --- sites --- */
+
+/* A client prefix, whose it is and where it stands. */
+struct claim {
+	const struct ip_prefix *prefix;
+	const char *site;
+	const struct yaml_node *node;
+};
+
+static int compare_claims(const void *a, const void *b)
+{
+	const struct claim *left = a, *right = b;
+	int order = ip_address_compare(&left->prefix->address, &right->prefix->address);
+	if (order)
+		return order;
+	if (left->prefix->length != right->prefix->length)
+		return left->prefix->length < right->prefix->length ? -1 : 1;
+	return left->node->span.start < right->node->span.start ? -1 : 1;
+}
+
+static struct claim *collect_claims(struct check *check, const struct yaml_node *map,
+				    size_t *ret_count)
+{
+	size_t total = 0, count = 0, i = 0;
+	for (size_t site = 0; site < check->fabric->site_count; site++)
+		total += check->fabric->sites[site].client_count;
+	struct claim *claims = arena_array(check->scratch, total, sizeof(*claims));
+	if (!claims) {
+		check->report->status = -ENOMEM;
+		return NULL;
+	}
+	for (const struct yaml_node *node = map->first; node; node = node->next, i++) {
+		const struct site *site = &check->fabric->sites[i];
+		const struct yaml_node *clients = yaml_get(node, "clients");
+		const struct yaml_node *item = clients ? clients->first : NULL;
+		for (size_t client = 0; item; item = item->next, client++)
+			claims[count++] = (struct claim){&site->clients[client], site->name, item};
+	}
+	*ret_count = count;
+	return claims;
+}
+
+/*
+ * Sorted by address and then length, every prefix comes right behind those that contain it. `open`
+ * is the chain of prefixes around the present one; all of a chain belong to one site, or the
+ * overlap was reported already, so only its innermost has to be compared.
+ */
+static void check_clients(struct check *check, const struct yaml_node *map)
+{
+	size_t count = 0, depth = 0;
+	struct claim *claims = collect_claims(check, map, &count);
+	if (!claims)
+		return;
+	qsort(claims, count, sizeof(*claims), compare_claims);
+	const struct claim *open[129 + 1]; /* lengths 0…128, and equals replace each other */
+	for (size_t i = 0; i < count; i++) {
+		const struct claim *claim = &claims[i];
+		while (depth > 0 &&
+		       !ip_prefix_contains(open[depth - 1]->prefix, &claim->prefix->address))
+			depth--;
+		if (depth > 0 && strcmp(open[depth - 1]->site, claim->site) != 0) {
+			char text[IP_TEXT_BYTES];
+			report_error(check->report, claim->node->span,
+				     "these clients of site %s overlap %s of site %s", claim->site,
+				     ip_prefix_format(open[depth - 1]->prefix, text),
+				     open[depth - 1]->site);
+			report_advise(
+			    check->report, "the other is in line %u; a client belongs to one site",
+			    report_line(check->report, open[depth - 1]->node->span.start));
+		}
+		if (depth > 0 && open[depth - 1]->prefix->length == claim->prefix->length)
+			depth--;
+		open[depth++] = claim;
+	}
+}
+
+/* --- names --- */
+
+static size_t zone_length(const struct check *check)
+{
+	return strlen(check->fabric->zone);
+}
+
+/* The part of a full name before the zone, as a length; 0 when the name is not below the zone. */
+static size_t below_zone(const struct check *check, const char *name, size_t length)
+{
+	size_t zone = zone_length(check);
+	if (length < zone + 2 || name[length - zone - 1] != '.' ||
+	    strncmp(name + length - zone, check->fabric->zone, zone) != 0)
+		return 0;
+	return length - zone - 1;
+}
+
+/* A name in the zone is one label; say so in the words that fit what was written. */
+static bool check_name_in_zone(struct check *check, const struct yaml_node *key)
+{
+	const char *name = key->text, *fault = text_check_label(name);
+	size_t length = strlen(name);
+	if (length > 0 && name[length - 1] == '.')
+		length--;
+	size_t below = below_zone(check, name, length);
+	if (below) {
+		report_error(check->report, key->span, "`%s` already holds the zone", name);
+		report_advise(check->report, "write just `%.*s`", (int)below, name);
+	} else if (strchr(name, '.')) {
+		report_error(check->report, key->span, "`%s` is outside the zone %s", name,
+			     check->fabric->zone);
+		report_advise(check->report, "write one label; `web` means web.%s",
+			      check->fabric->zone);
+	} else if (fault) {
+		report_error(check->report, key->span, "`%s` is not a valid name", name);
+		report_advise(check->report, "%s", fault);
+	} else if (length + 1 + zone_length(check) > MAX_DOMAIN) {
+		report_error(check->report, key->span,
+			     "`%s` and the zone together are longer than %d characters", name,
+			     MAX_DOMAIN);
+	} else {
+		return true;
+	}
+	return false;
+}
+
+static void check_foreign_nameserver(struct check *check, const struct yaml_node *key,
+				     const struct nameserver *nameserver)
+{
+	char domain[MAX_DOMAIN + 2];
+	size_t length = strlen(nameserver->name) - 1;
+	const char *fault = "a domain name has at most 253 characters";
+	if (length <= MAX_DOMAIN) {
+		memcpy(domain, nameserver->name, length);
+		domain[length] = '\0';
+		fault = text_check_domain(domain);
+	}
+	if (fault) {
+		report_error(check->report, key->span, "`%s` is not a domain name", key->text);
+		report_advise(check->report, "%s", fault);
+	} else if (below_zone(check, nameserver->name, length) ||
+		   strcmp(domain, check->fabric->zone) == 0) {
+		report_error(check->report, key->span, "`%s` is inside the zone", key->text);
+		report_advise(check->report, "write a label without the zone, such as `ns1`");
+	} else if (nameserver->address_count > 0) {
+		report_error(check->report, key->span,
+			     "`%s` is outside the zone, which cannot give its address", key->text);
+		report_advise(check->report, "write `%s: []`", key->text);
+	}
+}
+
+static void check_nameserver_addresses(struct check *check, const struct yaml_node *node,
+				       const struct nameserver *nameserver)
+{
+	size_t i = 0;
+	for (const struct yaml_node *item = node->first; item; item = item->next, i++) {
+		const struct ip_address *address = &nameserver->addresses[i];
+		if (pool_around(check, address))
+			report_error(check->report, item->span,
+				     "a name server's address must not lie in a pool");
+		for (size_t j = 0; j < i; j++) {
+			if (ip_address_equal(&nameserver->addresses[j], address)) {
+				report_error(check->report, item->span, "%s is there twice",
+					     item->text);
+				break;
+			}
+		}
+	}
+}
+
+static void check_nameservers(struct check *check, const struct yaml_node *root)
+{
+	const struct yaml_node *map = yaml_get(root, "nameservers");
+	if (check->fabric->nameserver_count == 0) {
+		report_warning(check->report, place_of(root, map ? "nameservers" : "zone"),
+			       "the zone names no name server");
+		report_advise(check->report,
+			      "write `nameservers: {ns1: [ADDRESS]}`, as the parent zone "
+			      "delegates it");
+		return;
+	}
+	size_t i = 0;
+	for (const struct yaml_node *node = map->first; node; node = node->next, i++) {
+		const struct nameserver *nameserver = &check->fabric->nameservers[i];
+		size_t length = strlen(nameserver->name);
+		if (length > 0 && nameserver->name[length - 1] == '.') {
+			check_foreign_nameserver(check, node->key, nameserver);
+			continue;
+		}
+		if (check_name_in_zone(check, node->key) && nameserver->address_count == 0) {
+			report_error(check->report, node->key->span,
+				     "the name server `%s` has no address", nameserver->name);
+			report_advise(check->report,
+				      "write `%s: [192.0.2.53]`, or its full name "
+				      "with a dot at the end if another zone has it",
+				      nameserver->name);
+		}
+		check_nameserver_addresses(check, node, nameserver);
+	}
+}
+
+/* --- services --- */
+
+static bool ports_overlap(const struct service_port *a, const struct service_port *b)
+{
+	return a->protocol == b->protocol && a->first <= b->last && b->first <= a->last;
+}
+
+static void check_ports(struct check *check, const struct yaml_node *node,
+			const struct service *service)
+{
+	const struct yaml_node *item = yaml_get(node, "ports")->first;
+	for (size_t i = 0; item; item = item->next, i++) {
+		for (size_t j = 0; j < i; j++) {
+			char text[TEXT_BYTES];
+			if (!ports_overlap(&service->ports[i], &service->ports[j]))
+				continue;
+			report_error(check->report, item->span, "%s overlaps %s", item->text,
+				     text_format_port(&service->ports[j], text));
+			report_advise(check->report, "QUIC is UDP; each port is written once");
+			break;
+		}
+	}
+}
+
+static void check_rollout(struct check *check, const struct yaml_node *node,
+			  const struct service *service)
+{
+	const struct rollout_policy *rollout = &service->rollout;
+	const struct yaml_node *shares = yaml_get(yaml_get(node, "rollout"), "shares");
+	const struct yaml_node *item = shares ? shares->first : NULL;
+	for (size_t i = 0; item; item = item->next, i++) {
+		if (i > 0 && rollout->shares[i] <= rollout->shares[i - 1]) {
+			report_error(check->report, item->span,
+				     "the shares must rise, and %s does not", item->text);
+			report_advise(check->report,
+				      "each step adds clients to those that already moved");
+		} else if (!item->next && rollout->shares[i] != SHARE_WHOLE) {
+			report_error(check->report, item->span, "the last share must be 100%%");
+			report_advise(check->report, "a rollout ends with all clients; `fairlead "
+						     "rollout pause` holds it before");
+		}
+	}
+}
+
+static void check_ttl(struct check *check, const struct yaml_node *node,
+		      const struct service *service)
+{
+	uint64_t stale_ms = check->fabric->settings.stale_ms;
+	char stale[TEXT_BYTES], ttl[TEXT_BYTES];
+	if ((uint64_t)service->ttl_seconds * 1000 <= stale_ms)
+		return;
+	report_warning(check->report, place_of(node, "ttl"),
+		       "clients may keep an address for %s, and `stale` waits only %s",
+		       text_format_duration((uint64_t)service->ttl_seconds * 1000, ttl),
+		       text_format_duration(stale_ms, stale));
+	report_advise(check->report, "a stale time of several TTLs spares late flows");
+}
+
+static const struct service_port *port_of(const struct service *service,
+					  const struct backend_listener *listener)
+{
+	for (size_t i = 0; i < service->port_count; i++) {
+		const struct service_port *port = &service->ports[i];
+		if (port->protocol == listener->protocol && port->first <= listener->service_port &&
+		    listener->service_port <= port->last)
+			return port;
+	}
+	return NULL;
+}
+
+/* The listeners of one key of `listen`, of which `listeners` is the first. */
+static void check_listener(struct check *check, const struct yaml_node *node,
+			   const struct service *service, const struct backend_listener *listeners)
+{
+	size_t count = node->kind == YAML_LIST ? node->count : 1;
+	const struct yaml_node *item = node->kind == YAML_LIST ? node->first : node;
+	const struct service_port *port = port_of(service, listeners);
+	bool is_quic = strncmp(node->key->text, "quic/", 5) == 0;
+	if (!port || port->quic != is_quic) {
+		report_error(check->report, node->key->span, "the service has no port %s",
+			     node->key->text);
+		report_advise(check->report, "listen maps a port of the service to where the "
+					     "instance really listens");
+		return;
+	}
+	bool reached[IP_V6 + 1] = {false}, is_unreachable = false;
+	for (size_t i = 0; i < count; i++, item = item->next) {
+		uint8_t family = listeners[i].address.family;
+		if (family != IP_NONE && !check->has_family[family]) {
+			is_unreachable = true;
+			report_error(check->report, item->span,
+				     "no pool is IPv%u, so no flow can reach this listener",
+				     family);
+			report_advise(check->report, "write an address of the pools' family, or "
+						     "\":PORT\" for any");
+		}
+		if (reached[family] || reached[IP_NONE] || (family == IP_NONE && i > 0)) {
+			report_error(check->report, item->span,
+				     "another listener already takes these flows of %s",
+				     node->key->text);
+			report_advise(check->report, "write one listener per address family");
+		}
+		reached[family] = true;
+	}
+	for (unsigned family = IP_V4; family <= IP_V6; family += IP_V6 - IP_V4) {
+		if (is_unreachable || reached[IP_NONE] || reached[family] ||
+		    !check->has_family[family])
+			continue;
+		report_warning(check->report, node->key->span,
+			       "only IPv%u flows of %s reach this listener; IPv%u flows go to "
+			       "whatever listens on that port",
+			       family == IP_V4 ? 6 : 4, node->key->text, family);
+		report_advise(check->report,
+			      "write one of each family: [\"127.0.0.1:8080\", \"[::1]:8080\"]");
+	}
+}
+
+static void check_listen(struct check *check, const struct yaml_node *node,
+			 const struct service *service, const struct backend *backend)
+{
+	const struct yaml_node *listen = yaml_get(node, "listen");
+	const struct backend_listener *listener = backend->listeners;
+	const struct yaml_node *value = listen ? listen->first : NULL;
+	for (; value; value = value->next) {
+		/* `udp/443` and `quic/443` are two keys and one port. */
+		for (const struct backend_listener *other = backend->listeners; other < listener;
+		     other++) {
+			if (other->protocol == listener->protocol &&
+			    other->service_port == listener->service_port) {
+				report_error(check->report, value->key->span,
+					     "%s names a port a second time", value->key->text);
+				break;
+			}
+		}
+		check_listener(check, value, service, listener);
+		listener += value->kind == YAML_LIST ? value->count : 1;
+	}
+}
+
+static const char *nearest_site(const struct fabric *fabric, const char *name)
+{
+	const char *nearest = NULL;
+	size_t least = strlen(name) / 3 + 2;
+	for (size_t i = 0; i < fabric->site_count; i++) {
+		size_t distance = text_distance(name, fabric->sites[i].name);
+		if (distance < least) {
+			least = distance;
+			nearest = fabric->sites[i].name;
+		}
+	}
+	return nearest;
+}
+
+static void check_backend_site(struct check *check, const struct yaml_node *node,
+			       const struct backend *backend)
+{
+	if (fabric_site(check->fabric, backend->site))
+		return;
+	report_error(check->report, place_of(node, "site"), "there is no site `%s`", backend->site);
+	const char *nearest = nearest_site(check->fabric, backend->site);
+	if (nearest)
+		report_advise(check->report, "did you mean `%s`?", nearest);
+	else
+		report_advise(check->report, "add it under `sites`");
+}
+
+static void check_backend(struct check *check, const struct yaml_node *node,
+			  const struct service *service, size_t index)
+{
+	const struct backend *backend = &service->backends[index];
+	char text[IP_TEXT_BYTES];
+	check_backend_site(check, node, backend);
+	const struct pool *pool = pool_around(check, &backend->address);
+	if (pool) {
+		report_error(check->report, place_of(node, "address"),
+			     "the address of a backend must not lie in the pool %s",
+			     ip_prefix_format(&pool->prefix, text));
+		report_advise(check->report,
+			      "write the machine's own address: the tunnel ends "
+			      "there, and the pool's addresses lead into the tunnel");
+	}
+	for (size_t i = 0; i < index; i++) {
+		const struct backend *other = &service->backends[i];
+		if (strcmp(other->name, backend->name) == 0) {
+			report_error(check->report, place_of(node, "name"),
+				     "the service already has a backend `%s`", backend->name);
+			report_advise(check->report, "names tell backends apart; choose another");
+			break;
+		}
+		if (ip_address_equal(&other->address, &backend->address)) {
+			report_error(check->report, place_of(node, "address"),
+				     "the backend `%s` already has this address", other->name);
+			report_advise(check->report, "to send it more flows, raise its weight");
+			break;
+		}
+	}
+	check_listen(check, node, service, backend);
+}
+
+static void check_backends(struct check *check, const struct yaml_node *node,
+			   const struct service *service)
+{
+	uint64_t weights = 0;
+	size_t i = 0;
+	const struct yaml_node *list = yaml_get(node, "backends");
+	for (const struct yaml_node *item = list->first; item; item = item->next, i++) {
+		weights += service->backends[i].weight;
+		check_backend(check, item, service, i);
+	}
+	if (weights == 0) {
+		report_error(check->report, list->key->span,
+			     "the weights of all backends of `%s` are 0", service->name);
+		report_advise(check->report, "give at least one backend a weight above 0");
+	}
+}
+
+static void check_service(struct check *check, const struct yaml_node *node,
+			  const struct service *service)
+{
+	if (check_name_in_zone(check, node->key)) {
+		for (size_t i = 0; i < check->fabric->nameserver_count; i++) {
+			if (strcmp(check->fabric->nameservers[i].name, service->name) != 0)
+				continue;
+			report_error(check->report, node->key->span,
+				     "`%s` is the name of a name server already", service->name);
+			report_advise(check->report, "one name has one meaning; choose another");
+		}
+	}
+	check_ports(check, node, service);
+	check_rollout(check, node, service);
+	check_ttl(check, node, service);
+	check_backends(check, node, service);
+}
+
+void check_fabric(struct report *report, const struct yaml_node *root, const struct fabric *fabric,
+		  struct arena *scratch)
+{
+	struct check check = {.report = report, .fabric = fabric, .scratch = scratch};
+	check_pools(&check, yaml_get(root, "pools"));
+	check_clients(&check, yaml_get(root, "sites"));
+	check_nameservers(&check, root);
+	const struct yaml_node *services = yaml_get(root, "services");
+	const struct yaml_node *node = services ? services->first : NULL;
+	for (size_t i = 0; node; node = node->next, i++)
+		check_service(&check, node, &fabric->services[i]);
+}

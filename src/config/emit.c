@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fabric → canonical YAML. What is quoted is quoted for every YAML reader, not only for ours. */
+#include "config/config.h"
+#include "config/text.h"
+#include "model/fabric.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const char *duration(uint64_t ms, char *text)
+{
+	return text_format_duration(ms, text);
+}
+
+/* Labels that a YAML reader could take for a boolean, a null or a number. */
+static bool needs_quotes(const char *label)
+{
+	static const char *const WORDS[] = {"true", "false", "null", "yes", "no",
+					    "on",   "off",   "y",    "n"};
+	if (label[0] < 'a' || label[0] > 'z')
+		return true;
+	for (size_t i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++)
+		if (strcmp(label, WORDS[i]) == 0)
+			return true;
+	return false;
+}
+
+static void emit_name(const char *name, struct buffer *text)
+{
+	buffer_printf(text, needs_quotes(name) ? "\"%s\"" : "%s", name);
+}
+
+/* Any text without control characters, in double quotes. */
+static void emit_quoted(const char *value, struct buffer *text)
+{
+	buffer_putc(text, '"');
+	for (; *value; value++) {
+		if (*value == '"' || *value == '\\')
+			buffer_putc(text, '\\');
+		buffer_putc(text, *value);
+	}
+	buffer_putc(text, '"');
+}
+
+/* Addresses, prefixes and endpoints: a colon asks for quotes. */
+static void emit_address_text(const char *value, struct buffer *text)
+{
+	buffer_printf(text, strchr(value, ':') ? "\"%s\"" : "%s", value);
+}
+
+static void emit_settings(const struct settings *settings, struct buffer *text)
+{
+	char quiet[TEXT_BYTES], stale[TEXT_BYTES], quarantine[TEXT_BYTES], interval[TEXT_BYTES];
+	buffer_printf(text,
+		      "settings: {quiet: %s, stale: %s, quarantine: %s, report_interval: %s}\n",
+		      duration(settings->quiet_ms, quiet), duration(settings->stale_ms, stale),
+		      duration(settings->quarantine_ms, quarantine),
+		      duration(settings->report_interval_ms, interval));
+}
+
+static void emit_nameserver(const struct nameserver *nameserver, struct buffer *text)
+{
+	char address[IP_TEXT_BYTES];
+	buffer_puts(text, "  ");
+	emit_name(nameserver->name, text);
+	buffer_puts(text, ": [");
+	for (size_t i = 0; i < nameserver->address_count; i++) {
+		buffer_puts(text, i ? ", " : "");
+		emit_address_text(ip_address_format(&nameserver->addresses[i], address), text);
+	}
+	buffer_puts(text, "]\n");
+}
+
+static void emit_pool(const struct pool *pool, struct buffer *text)
+{
+	char prefix[IP_TEXT_BYTES];
+	buffer_puts(text, "  - {prefix: ");
+	emit_address_text(ip_prefix_format(&pool->prefix, prefix), text);
+	buffer_printf(text, ", site_bits: %u", pool->site_bits);
+	if (pool->slots_per_service)
+		buffer_printf(text, ", slots_per_service: %u", pool->slots_per_service);
+	buffer_puts(text, "}\n");
+}
+
+static void emit_site(const struct site *site, struct buffer *text)
+{
+	char latitude[TEXT_BYTES], longitude[TEXT_BYTES], prefix[IP_TEXT_BYTES];
+	buffer_puts(text, "  ");
+	emit_name(site->name, text);
+	if (!site->has_location && site->client_count == 0) {
+		buffer_puts(text, ": {}\n");
+		return;
+	}
+	buffer_puts(text, ":\n");
+	if (site->has_location)
+		buffer_printf(text, "    location: [%s, %s]\n",
+			      text_format_degrees(site->latitude, latitude),
+			      text_format_degrees(site->longitude, longitude));
+	if (site->client_count > 0)
+		buffer_puts(text, "    clients:\n");
+	for (size_t i = 0; i < site->client_count; i++) {
+		buffer_puts(text, "      - ");
+		emit_address_text(ip_prefix_format(&site->clients[i], prefix), text);
+		buffer_putc(text, '\n');
+	}
+}
+
+/* --- services --- */
+
+static void emit_health(const struct health_check *health, struct buffer *text)
+{
+	char interval[TEXT_BYTES];
+	if (health->kind == HEALTH_NONE)
+		return;
+	if (health->kind == HEALTH_HTTP) {
+		buffer_printf(text, "    health: {http: {port: %u, path: ", health->port);
+		emit_quoted(health->path, text);
+	} else {
+		buffer_printf(text, "    health: {tcp: {port: %u", health->port);
+	}
+	buffer_printf(text, "}, interval: %s, fall: %u, rise: %u}\n",
+		      duration(health->interval_ms, interval), health->fall, health->rise);
+}
+
+static void emit_rollout(const struct rollout_policy *rollout, struct buffer *text)
+{
+	char share[TEXT_BYTES], pause[TEXT_BYTES];
+	buffer_puts(text, "    rollout: {shares: [");
+	for (size_t i = 0; i < rollout->share_count; i++)
+		buffer_printf(text, "%s%s", i ? ", " : "",
+			      text_format_share(rollout->shares[i], share));
+	buffer_printf(text, "], pause: %s}\n", duration(rollout->pause_ms, pause));
+}
+
+/* The key of a listener: the service's own word for the port, `quic` included. */
+static void emit_listener_key(const struct service *service,
+			      const struct backend_listener *listener, struct buffer *text)
+{
+	char port_text[TEXT_BYTES];
+	struct service_port key = {.protocol = listener->protocol,
+				   .first = listener->service_port,
+				   .last = listener->service_port};
+	for (size_t i = 0; i < service->port_count; i++) {
+		const struct service_port *port = &service->ports[i];
+		if (port->protocol == key.protocol && port->first <= key.first &&
+		    key.first <= port->last)
+			key.quic = port->quic;
+	}
+	buffer_puts(text, text_format_port(&key, port_text));
+}
+
+static bool same_port(const struct backend_listener *a, const struct backend_listener *b)
+{
+	return a->protocol == b->protocol && a->service_port == b->service_port;
+}
+
+/* Listeners of one port stand together, as they were read, and share its key. */
+static void emit_listen(const struct service *service, const struct backend *backend,
+			struct buffer *text)
+{
+	char endpoint[TEXT_BYTES];
+	buffer_puts(text, ", listen: {");
+	for (size_t i = 0; i < backend->listener_count;) {
+		const struct backend_listener *first = &backend->listeners[i];
+		size_t count = 1;
+		while (i + count < backend->listener_count && same_port(first, first + count))
+			count++;
+		buffer_puts(text, i ? ", " : "");
+		emit_listener_key(service, first, text);
+		buffer_puts(text, count > 1 ? ": [" : ": ");
+		for (size_t j = 0; j < count; j++)
+			buffer_printf(
+			    text, "%s\"%s\"", j ? ", " : "",
+			    text_format_endpoint(&first[j].address, first[j].port, endpoint));
+		buffer_puts(text, count > 1 ? "]" : "");
+		i += count;
+	}
+	buffer_puts(text, "}");
+}
+
+static void emit_backend(const struct service *service, const struct backend *backend,
+			 struct buffer *text)
+{
+	char address[IP_TEXT_BYTES];
+	buffer_puts(text, "      - {name: ");
+	emit_name(backend->name, text);
+	buffer_puts(text, ", site: ");
+	emit_name(backend->site, text);
+	buffer_puts(text, ", address: ");
+	emit_address_text(ip_address_format(&backend->address, address), text);
+	buffer_printf(text, ", weight: %u", backend->weight);
+	if (backend->listener_count > 0)
+		emit_listen(service, backend, text);
+	buffer_puts(text, "}\n");
+}
+
+static void emit_service(const struct service *service, struct buffer *text)
+{
+	char value[TEXT_BYTES];
+	buffer_puts(text, "  ");
+	emit_name(service->name, text);
+	buffer_puts(text, ":\n    ports: [");
+	for (size_t i = 0; i < service->port_count; i++)
+		buffer_printf(text, "%s%s", i ? ", " : "",
+			      text_format_port(&service->ports[i], value));
+	buffer_printf(text, "]\n    ttl: %s\n",
+		      duration((uint64_t)service->ttl_seconds * 1000, value));
+	emit_health(&service->health, text);
+	emit_rollout(&service->rollout, text);
+	if (service->drain_limit_ms)
+		buffer_printf(text, "    drain_limit: %s\n",
+			      duration(service->drain_limit_ms, value));
+	buffer_puts(text, "    backends:\n");
+	for (size_t i = 0; i < service->backend_count; i++)
+		emit_backend(service, &service->backends[i], text);
+}
+
+void config_emit(const struct fabric *fabric, struct buffer *ret_text)
+{
+	buffer_puts(ret_text, "fabric: ");
+	emit_name(fabric->name, ret_text);
+	buffer_puts(ret_text, "\nzone: ");
+	emit_name(fabric->zone, ret_text);
+	buffer_putc(ret_text, '\n');
+	emit_settings(&fabric->settings, ret_text);
+	if (fabric->nameserver_count > 0)
+		buffer_puts(ret_text, "nameservers:\n");
+	for (size_t i = 0; i < fabric->nameserver_count; i++)
+		emit_nameserver(&fabric->nameservers[i], ret_text);
+	buffer_puts(ret_text, "pools:\n");
+	for (size_t i = 0; i < fabric->pool_count; i++)
+		emit_pool(&fabric->pools[i], ret_text);
+	buffer_puts(ret_text, "sites:\n");
+	for (size_t i = 0; i < fabric->site_count; i++)
+		emit_site(&fabric->sites[i], ret_text);
+	if (fabric->service_count > 0)
+		buffer_puts(ret_text, "services:\n");
+	for (size_t i = 0; i < fabric->service_count; i++)
+		emit_service(&fabric->services[i], ret_text);
+}
+
+int config_equal(const struct fabric *a, const struct fabric *b, bool *ret_equal)
+{
+	struct buffer left, right;
+	buffer_init(&left, 0);
+	buffer_init(&right, 0);
+	config_emit(a, &left);
+	config_emit(b, &right);
+	int result = left.status ? left.status : right.status;
+	if (result == 0)
+		*ret_equal =
+		    left.length == right.length && memcmp(left.data, right.data, left.length) == 0;
+	buffer_done(&left);
+	buffer_done(&right);
+	return result;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The form of the file: the tree of YAML nodes → a fabric, key by key. What a key is called, what
+ * type it has and which default it takes is said here and nowhere else.
+ */
+#ifndef FAIRLEAD_CONFIG_READ_H
+#define FAIRLEAD_CONFIG_READ_H
+
+#include "base/arena.h"
+#include "config/report.h"
+#include "config/yaml.h"
+
+struct fabric;
+
+/*
+ * Fill `fabric`, whose memory is in `arena`. Errors go to the report; without any, the fabric is
+ * complete and its arrays are parallel to the lists and maps of the tree, item by item, which is
+ * how check.h finds places.
+ */
+void read_fabric(struct report *report, const struct yaml_node *root, struct arena *arena,
+		 struct fabric *fabric);
+
+#endif

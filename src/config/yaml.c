@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/yaml.h"
+
+#include "config/text.h"
+
+#include <libfyaml.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One open list or map, and the key that waits for its value. */
+struct level {
+	struct yaml_node *node;
+	struct yaml_node *key;
+};
+
+struct builder {
+	struct report *report;
+	struct arena *arena;
+	struct level levels[CONFIG_MAX_DEPTH];
+	size_t depth;
+	struct yaml_node *root;
+	size_t node_count;
+	size_t documents;
+	size_t position; /* where the last event ended, for errors that say no place */
+	bool stopped; /* an error that makes reading on pointless */
+};
+
+/* --- bytes --- */
+
+static bool is_allowed(const char *text, size_t length, size_t step)
+{
+	if (*text == '\t' || *text == '\n')
+		return true;
+	if (*text == '\r')
+		return length > 1 && text[1] == '\n';
+	return step != 0 && !text_is_control(text, step);
+}
+
+/* The whole file is UTF-8 without control characters; lines end in LF or CRLF. */
+static void check_bytes(struct report *report)
+{
+	size_t offset = 0;
+	if (report->length >= 3 && memcmp(report->text, "\xef\xbb\xbf", 3) == 0)
+		offset = 3; /* a byte order mark at the start is allowed (YAML 1.2 section 5.2) */
+	while (offset < report->length) {
+		const char *text = report->text + offset;
+		size_t length = report->length - offset;
+		size_t step = text_utf8_step(text, length);
+		if (!is_allowed(text, length, step)) {
+			struct span span = {offset, offset + 1};
+			if (step == 0)
+				report_error(report, span, "the byte 0x%02x is not UTF-8",
+					     (unsigned char)*text);
+			else
+				report_error(report, span, "a control character (byte 0x%02x)",
+					     (unsigned char)*text);
+			report_advise(report, "save the file as plain text in UTF-8");
+			return;
+		}
+		offset += step;
+	}
+}
+
+/* --- the tree --- */
+
+static struct span event_span(struct fy_event *event)
+{
+	const struct fy_mark *start = fy_event_start_mark(event);
+	const struct fy_mark *end = fy_event_end_mark(event);
+	struct span span = {0, 0};
+	if (start)
+		span.start = span.end = start->input_pos;
+	if (end && end->input_pos > span.start)
+		span.end = end->input_pos;
+	return span;
+}
+
+static void stop(struct builder *builder)
+{
+	builder->stopped = true;
+}
+
+static struct yaml_node *node_new(struct builder *builder, enum yaml_kind kind, struct span span)
+{
+	if (builder->node_count++ >= CONFIG_MAX_NODES) {
+		report_error(builder->report, span, "the file holds more than %u keys and values",
+			     CONFIG_MAX_NODES);
+		stop(builder);
+		return NULL;
+	}
+	struct yaml_node *node = arena_alloc(builder->arena, sizeof(*node));
+	if (!node) {
+		builder->report->status = -ENOMEM;
+		stop(builder);
+		return NULL;
+	}
+	node->kind = kind;
+	node->span = span;
+	return node;
+}
+
+/* Hang a finished scalar or an opening list or map in its place. */
+static void attach(struct builder *builder, struct yaml_node *node)
+{
+	if (builder->depth == 0) {
+		builder->root = node;
+		return;
+	}
+	struct level *level = &builder->levels[builder->depth - 1];
+	if (level->node->kind == YAML_MAP && !level->key) {
+		if (node->kind == YAML_SCALAR) {
+			level->key = node;
+			return;
+		}
+		report_error(builder->report, node->span, "a key must be a plain word");
+		report_advise(builder->report, "a `{` or `[` may be missing its end, or a value "
+					       "its quotes");
+		stop(builder);
+		return;
+	}
+	node->key = level->key;
+	level->key = NULL;
+	if (level->node->last)
+		level->node->last->next = node;
+	else
+		level->node->first = node;
+	level->node->last = node;
+	level->node->count++;
+}
+
+static void open_collection(struct builder *builder, enum yaml_kind kind, struct span span)
+{
+	if (builder->depth >= CONFIG_MAX_DEPTH) {
+		report_error(builder->report, span, "lists and maps are nested more than %u deep",
+			     CONFIG_MAX_DEPTH);
+		stop(builder);
+		return;
+	}
+	struct yaml_node *node = node_new(builder, kind, span);
+	if (!node)
+		return;
+	attach(builder, node);
+	builder->levels[builder->depth++] = (struct level){.node = node};
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	const struct yaml_node *left = *(const struct yaml_node *const *)a;
+	const struct yaml_node *right = *(const struct yaml_node *const *)b;
+	int order = strcmp(left->text, right->text);
+	if (order)
+		return order;
+	return left->span.start < right->span.start ? -1 : left->span.start > right->span.start;
+}
+
+/* Sorted, so that a map of very many keys takes no quadratic time. */
+static void check_duplicates(struct builder *builder, const struct yaml_node *map)
+{
+	const struct yaml_node **keys = arena_array(builder->arena, map->count, sizeof(*keys));
+	if (!keys) {
+		builder->report->status = -ENOMEM;
+		stop(builder);
+		return;
+	}
+	size_t count = 0;
+	for (const struct yaml_node *value = map->first; value; value = value->next)
+		keys[count++] = value->key;
+	qsort(keys, count, sizeof(*keys), compare_keys);
+	for (size_t i = 1; i < count; i++) {
+		if (strcmp(keys[i - 1]->text, keys[i]->text) != 0)
+			continue;
+		report_error(builder->report, keys[i]->span, "the key `%s` is there twice",
+			     keys[i]->text);
+		report_advise(builder->report, "the other is in line %u; remove one of them",
+			      report_line(builder->report, keys[i - 1]->span.start));
+	}
+}
+
+static void close_collection(struct builder *builder)
+{
+	if (builder->depth == 0) {
+		stop(builder);
+		return;
+	}
+	const struct yaml_node *node = builder->levels[--builder->depth].node;
+	if (node->kind == YAML_MAP)
+		check_duplicates(builder, node);
+}
+
+static bool means_nothing(const char *text)
+{
+	static const char *const WORDS[] = {"", "~", "null", "Null", "NULL"};
+	for (size_t i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++)
+		if (strcmp(text, WORDS[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool has_control(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length;) {
+		size_t step = text_utf8_step(text + i, length - i);
+		if (step == 0 || text_is_control(text + i, step))
+			return true;
+		i += step;
+	}
+	return false;
+}
+
+static void add_scalar(struct builder *builder, struct fy_event *event)
+{
+	struct span span = event_span(event);
+	size_t length = 0;
+	const char *text = fy_token_get_text(event->scalar.value, &length);
+	if (!text)
+		text = "";
+	if (has_control(text, length)) {
+		report_error(builder->report, span,
+			     "this text holds a line end or another control character");
+		report_advise(builder->report, "every value of the configuration is a single line; "
+					       "check the quotes and the indentation");
+		stop(builder);
+		return;
+	}
+	struct yaml_node *node = node_new(builder, YAML_SCALAR, span);
+	if (!node)
+		return;
+	node->text = arena_strndup(builder->arena, text, length);
+	if (!node->text) {
+		builder->report->status = -ENOMEM;
+		stop(builder);
+		return;
+	}
+	node->is_plain = fy_token_scalar_style(event->scalar.value) == FYSS_PLAIN;
+	node->is_null = node->is_plain && means_nothing(node->text);
+	attach(builder, node);
+}
+
+/* --- events --- */
+
+static void refuse(struct builder *builder, struct span span, const char *what)
+{
+	report_error(builder->report, span, "%s in the configuration", what);
+	report_advise(builder->report, "write the value itself: anchors, aliases and tags are "
+				       "refused, so that a file says no more than it shows");
+	stop(builder);
+}
+
+static void refuse_decorations(struct builder *builder, struct fy_event *event)
+{
+	if (fy_event_get_anchor_token(event))
+		refuse(builder, event_span(event), "an anchor (&)");
+	else if (fy_event_get_tag_token(event))
+		refuse(builder, event_span(event), "a tag (!)");
+}
+
+static void handle(struct builder *builder, struct fy_event *event)
+{
+	struct span span = event_span(event);
+	/* Events of zero width may carry no mark; the place never goes back. */
+	if (span.end > builder->position)
+		builder->position = span.end;
+	switch (event->type) {
+	case FYET_DOCUMENT_START:
+		if (builder->documents++ == 0)
+			return;
+		report_error(builder->report, span, "a second document begins here");
+		report_advise(builder->report,
+			      "one file holds one fabric; remove the `---` or `...` line");
+		stop(builder);
+		return;
+	case FYET_ALIAS:
+		refuse(builder, span, "an alias (*)");
+		return;
+	case FYET_SCALAR:
+		refuse_decorations(builder, event);
+		if (!builder->stopped)
+			add_scalar(builder, event);
+		return;
+	case FYET_MAPPING_START:
+	case FYET_SEQUENCE_START:
+		refuse_decorations(builder, event);
+		if (!builder->stopped)
+			open_collection(builder,
+					event->type == FYET_MAPPING_START ? YAML_MAP : YAML_LIST,
+					span);
+		return;
+	case FYET_MAPPING_END:
+	case FYET_SEQUENCE_END:
+		close_collection(builder);
+		return;
+	case FYET_NONE:
+	case FYET_STREAM_START:
+	case FYET_STREAM_END:
+	case FYET_DOCUMENT_END:
+		return;
+	}
+}
+
+/* The opening bracket of the innermost flow collection that is still open. */
+static const struct yaml_node *open_bracket(const struct builder *builder)
+{
+	const struct yaml_node *innermost = NULL;
+	for (size_t i = 0; i < builder->depth; i++) {
+		const struct yaml_node *node = builder->levels[i].node;
+		char c = node->span.start < builder->report->length
+			     ? builder->report->text[node->span.start]
+			     : '\0';
+		if (c == '[' || c == '{')
+			innermost = node;
+	}
+	return innermost;
+}
+
+static void advise_syntax(struct builder *builder, const char *message)
+{
+	const struct yaml_node *open = open_bracket(builder);
+	if (strstr(message, "tab character")) {
+		report_advise(builder->report, "indent with spaces");
+	} else if (open) {
+		report_advise(builder->report,
+			      "perhaps the `%c` in line %u is not closed, or a comma is missing",
+			      builder->report->text[open->span.start],
+			      report_line(builder->report, open->span.start));
+	} else {
+		report_advise(builder->report, "check the indentation, the colons and the quotes "
+					       "of this line and the one above");
+	}
+}
+
+/* libfyaml's own first error; it counts lines and columns from 1, columns in characters. */
+static void report_syntax(struct builder *builder, struct fy_diag *diag)
+{
+	void *iterator = NULL;
+	const struct fy_diag_error *error = fy_diag_errors_iterate(diag, &iterator);
+	while (error && error->type != FYET_ERROR)
+		error = fy_diag_errors_iterate(diag, &iterator);
+	const char *message = error && error->msg ? error->msg : "it cannot be read further";
+	size_t offset = builder->position;
+	if (error && error->line > 0 && error->column > 0)
+		offset =
+		    report_offset(builder->report, (uint32_t)error->line, (uint32_t)error->column);
+	report_error(builder->report, (struct span){offset, offset + 1}, "this is not YAML: %s",
+		     message);
+	advise_syntax(builder, message);
+}
+
+static void run(struct builder *builder, struct fy_parser *parser, struct fy_diag *diag)
+{
+	bool ended = false;
+	struct fy_event *event;
+	while (!builder->stopped && (event = fy_parser_parse(parser))) {
+		ended = event->type == FYET_STREAM_END;
+		handle(builder, event);
+		fy_parser_event_free(parser, event);
+	}
+	if (builder->stopped)
+		return;
+	if (!ended || fy_parser_get_stream_error(parser)) {
+		report_syntax(builder, diag);
+	} else if (!builder->root || builder->root->is_null) {
+		report_file_error(builder->report, "the file is empty");
+		report_advise(builder->report, "a fabric needs at least: fabric, zone, pools, "
+					       "sites, services");
+	}
+}
+
+/* Parse with libfyaml, which must print nothing and resolve nothing. */
+static int parse(struct builder *builder)
+{
+	struct fy_diag_cfg diag_config;
+	fy_diag_cfg_default(&diag_config);
+	diag_config.fp = NULL;
+	diag_config.output_fn = NULL;
+	diag_config.colorize = false;
+	struct fy_diag *diag = fy_diag_create(&diag_config);
+	if (!diag)
+		return -ENOMEM;
+	fy_diag_set_collect_errors(diag, true);
+
+	/* Duplicate keys are left to check_duplicates(), which says where the other one is. */
+	struct fy_parse_cfg config = {.search_path = "",
+				      .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG |
+					       FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE |
+					       FYPCF_ALLOW_DUPLICATE_KEYS,
+				      .diag = diag};
+	struct fy_parser *parser = fy_parser_create(&config);
+	int result =
+	    parser ? fy_parser_set_string(parser, builder->report->text, builder->report->length)
+		   : -1;
+	if (result == 0)
+		run(builder, parser, diag);
+	if (parser)
+		fy_parser_destroy(parser);
+	fy_diag_destroy(diag);
+	return result == 0 ? builder->report->status : -ENOMEM;
+}
+
+int yaml_read(struct report *report, struct arena *arena, struct yaml_node **ret_root)
+{
+	if (report->length > CONFIG_MAX_BYTES) {
+		report_file_error(report, "the file has %zu bytes; the most is %u", report->length,
+				  CONFIG_MAX_BYTES);
+		return -FL_EINVALID;
+	}
+	check_bytes(report);
+	if (report->findings->errors)
+		return -FL_EINVALID;
+
+	struct builder builder = {.report = report, .arena = arena};
+	int result = parse(&builder);
+	if (result < 0)
+		return result;
+	if (report->findings->errors)
+		return -FL_EINVALID;
+	*ret_root = builder.root;
+	return 0;
+}
+
+const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
+{
+	if (!map || map->kind != YAML_MAP)
+		return NULL;
+	for (const struct yaml_node *value = map->first; value; value = value->next)
+		if (strcmp(value->key->text, key) == 0)
+			return value;
+	return NULL;
+}
