@@ -319,6 +319,8 @@ static int add_apex(struct builder *b)
 	if (result != 0)
 		return result;
 
+	ASSERT(input->nameserver_count > 0); /* names[0] is the MNAME */
+
 	/* RFC 2308 §5: a negative answer's SOA has the lesser of the two TTLs. */
 	uint32_t negative_s =
 	    input->negative_ttl_s < input->ttl_s ? input->negative_ttl_s : input->ttl_s;

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the name server: one worker per thread, each with its own sockets, epoll set, TCP
+ * connections and counts. A worker's fields belong to its thread from start to join, but for the
+ * counts, which other threads read.
+ */
+#ifndef FAIRLEAD_NAMING_WORKER_H
+#define FAIRLEAD_NAMING_WORKER_H
+
+#include "naming/server.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+/* What an epoll event is about; the first member of whatever its pointer points to. */
+enum source_kind { SOURCE_STOP, SOURCE_UDP, SOURCE_TCP_LISTENER, SOURCE_TCP_CONNECTION };
+
+struct source {
+	enum source_kind kind;
+	int fd; /* -1: closed */
+};
+
+/* A worker's socket of one listen address. */
+struct endpoint {
+	struct source source;
+	bool wildcard; /* replies must be told which of our addresses to leave from */
+	bool paused; /* a listener that takes no connections until worker.resume_ms */
+};
+
+/* Written by one thread with plain additions, read by others: relaxed atomics of single words. */
+struct counts {
+	uint64_t answers[NAMING_QTYPE_COUNT][NAMING_RESULT_COUNT][NAMING_TRANSPORTS];
+	uint64_t truncated;
+	uint64_t drops[NAMING_DROP_COUNT];
+	uint64_t tcp_accepted;
+	uint64_t tcp_open;
+	uint64_t slots[NAMING_COUNTER_SLOTS];
+};
+
+static inline void count(uint64_t *counter, uint64_t more)
+{
+	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t count_read(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+void count_outcome(struct counts *counts, enum naming_transport transport,
+		   const struct naming_outcome *outcome);
+
+struct tcp_connection;
+TAILQ_HEAD(tcp_list, tcp_connection);
+
+struct worker {
+	struct naming_server *server;
+	pthread_t thread;
+	bool started;
+	int epoll; /* -1: none */
+	struct source stop; /* borrowed descriptor */
+	struct endpoint *endpoints; /* owned: UDP and TCP of each listen address */
+	size_t endpoint_count;
+	struct counts *counts; /* owned */
+
+	struct udp_batch *batch; /* owned */
+
+	struct tcp_list open; /* by deadline, the nearest first */
+	struct tcp_list closed; /* freed after the events that may still point to them */
+	unsigned tcp_limit;
+	unsigned tcp_idle_ms;
+	uint8_t *block; /* owned: answers to one connection, before they are sent */
+	uint64_t resume_ms; /* when paused listeners take connections again; 0: none is paused */
+};
+
+/* The snapshot pointer; in an RCU read section only. */
+const struct naming_snapshot *server_snapshot(const struct naming_server *server);
+
+/* worker.c: the thread. */
+void *worker_run(void *worker);
+
+/* Start watching a source; errno values. */
+must_check int worker_watch(const struct worker *worker, struct source *source, uint32_t events);
+
+/* udp.c */
+must_check int udp_batch_new(struct udp_batch **ret_batch);
+void udp_batch_free(struct udp_batch *batch);
+/* Answer one batch; returns whether there may be more. */
+bool udp_serve(struct worker *worker, const struct endpoint *endpoint);
+
+/* tcp.c. All times in milliseconds of the system's clock. */
+#define TCP_BLOCK_BYTES 65536u
+void tcp_accept(struct worker *worker, struct endpoint *endpoint, uint64_t now_ms);
+void tcp_serve(struct worker *worker, struct source *source, uint32_t events, uint64_t now_ms);
+/* Close what is past its deadline, free what was closed, resume listeners. */
+void tcp_tick(struct worker *worker, uint64_t now_ms);
+/* How long to wait for events at most; -1: for ever. */
+int tcp_timeout_ms(const struct worker *worker, uint64_t now_ms);
+void tcp_close_all(struct worker *worker);
+
+/* listen.c: sockets. */
+/* Fail, with the holder's name if it can be found, unless every address is free at `port`. */
+must_check int listen_probe(const struct naming_server_options *options, uint16_t port,
+			    struct error *err);
+/* A port that nobody has at the first address. */
+must_check int listen_pick_port(const struct naming_server_options *options, uint16_t *ret_port,
+				struct error *err);
+must_check int listen_open(const struct ip_address *address, uint16_t port,
+			   enum naming_transport transport, int *ret_fd, struct error *err);
+
+/* An address of a socket call, as a plain value. */
+struct ip_address address_of(const struct sockaddr_storage *from);
+
+#endif
