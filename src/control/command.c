@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/command.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct command *command_find(const char *name)
+{
+	for (const struct command *command = command_table; command->name; command++) {
+		if (strcmp(command->name, name) == 0)
+			return command;
+	}
+	return NULL;
+}
+
+/* --- parsing --- */
+
+struct parser {
+	int argc;
+	char **argv;
+	int at;
+	bool words_only; /* after "--" */
+	const char *words[2 + COMMAND_MAX_ARGUMENTS + 1];
+	int word_count;
+	struct invocation *invocation;
+	struct error *err;
+};
+
+/* "--name=value" or "--name value"; NULL with the error set when there is no value. */
+static const char *option_value(struct parser *parser, const char *name, const char *inline_value)
+{
+	if (inline_value)
+		return inline_value;
+	if (parser->at + 1 < parser->argc)
+		return parser->argv[++parser->at];
+	error_set(parser->err, -FL_EUSAGE, "--%s needs a value", name);
+	return NULL;
+}
+
+static int parse_output(const char *value, enum command_output *ret_output, struct error *err)
+{
+	static const char *const names[] = {"table", "json", "jsonl", "yaml"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			*ret_output = (enum command_output)i;
+			return 0;
+		}
+	}
+	return error_set(err, -FL_EUSAGE, "-o %s: it takes table, json, jsonl or yaml", value);
+}
+
+/* 1 when `name` is a global option that was taken, 0 when it is not one, negative on error. */
+static int parse_global(struct parser *parser, const char *name, const char *inline_value)
+{
+	struct invocation *invocation = parser->invocation;
+	static const struct {
+		const char *name;
+		size_t offset;
+	} flags[] = {
+	    {"help", offsetof(struct invocation, help)},
+	    {"version", offsetof(struct invocation, version)},
+	    {"no-color", offsetof(struct invocation, no_color)},
+	    {"watch", offsetof(struct invocation, watch)},
+	};
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (strcmp(name, flags[i].name) == 0) {
+			*(bool *)((char *)invocation + flags[i].offset) = true;
+			return 1;
+		}
+	}
+	bool is_socket = strcmp(name, "socket") == 0;
+	if (!is_socket && strcmp(name, "output") != 0)
+		return 0;
+	const char *value = option_value(parser, name, inline_value);
+	if (!value)
+		return -FL_EUSAGE;
+	if (is_socket) {
+		invocation->socket = value;
+		return 1;
+	}
+	int result = parse_output(value, &invocation->output, parser->err);
+	return result < 0 ? result : 1;
+}
+
+static const struct command_option *find_option(const struct command *command, const char *name)
+{
+	for (const struct command_option *option = command->options; option && option->name;
+	     option++) {
+		if (strcmp(option->name, name) == 0)
+			return option;
+	}
+	return NULL;
+}
+
+/* The JSON key of an option: dashes become underlines. */
+static void option_key(const char *name, char key[64])
+{
+	snprintf(key, 64, "%s", name);
+	for (char *c = key; *c; c++) {
+		if (*c == '-')
+			*c = '_';
+	}
+}
+
+static json_t *number_of(const char *text)
+{
+	char *end;
+	errno = 0;
+	long long number = strtoll(text, &end, 10);
+	return errno || end == text || *end || number < 0 ? NULL : json_integer(number);
+}
+
+static int set_option(struct parser *parser, const struct command_option *option, const char *value)
+{
+	json_t *parameters = parser->invocation->parameters;
+	char key[64];
+	option_key(option->name, key);
+	json_t *json = NULL;
+	switch (option->value) {
+	case VALUE_NONE:
+		json = json_true();
+		break;
+	case VALUE_NUMBER:
+		json = number_of(value);
+		if (!json)
+			return error_set(parser->err, -FL_EUSAGE,
+					 "--%s %s: it takes a number of 0 or more", option->name,
+					 value);
+		break;
+	case VALUE_TEXT:
+	case VALUE_FILE:
+	case VALUE_JSON:
+		json = json_string(value);
+		break;
+	case VALUE_LIST: {
+		json = json_incref(json_object_get(parameters, key));
+		if (!json)
+			json = json_array();
+		if (json_array_append_new(json, json_string(value)) < 0) {
+			json_decref(json);
+			json = NULL;
+		}
+		break;
+	}
+	}
+	if (!json)
+		return error_set(parser->err, -FL_EUSAGE, "--%s: the value is not UTF-8 text",
+				 option->name);
+	if (option->value != VALUE_LIST && json_object_get(parameters, key)) {
+		json_decref(json);
+		return error_set(parser->err, -FL_EUSAGE, "--%s is given twice", option->name);
+	}
+	return json_object_set_new(parameters, key, json) < 0 ? -ENOMEM : 0;
+}
+
+static int parse_option(struct parser *parser, const char *text)
+{
+	char name[64];
+	const char *inline_value = strchr(text, '=');
+	size_t length = inline_value ? (size_t)(inline_value++ - text) : strlen(text);
+	snprintf(name, sizeof(name), "%.*s", (int)length, text);
+
+	int taken = parse_global(parser, name, inline_value);
+	if (taken)
+		return taken < 0 ? taken : 0;
+	const struct command *command = parser->invocation->command;
+	if (!command)
+		return error_set(parser->err, -FL_EUSAGE,
+				 "--%s stands before a command that takes it; `fairlead --help` "
+				 "lists the commands",
+				 name);
+	const struct command_option *option = find_option(command, name);
+	if (!option)
+		return error_set(parser->err, -FL_EUSAGE,
+				 "`%s` has no option --%s; `fairlead %s --help` lists them",
+				 command->name, name, command->name);
+	if (option->value == VALUE_NONE) {
+		if (inline_value)
+			return error_set(parser->err, -FL_EUSAGE, "--%s takes no value", name);
+		return set_option(parser, option, NULL);
+	}
+	const char *value = option_value(parser, name, inline_value);
+	return value ? set_option(parser, option, value) : -FL_EUSAGE;
+}
+
+/* The command is known as soon as its last word is: options of its own may follow. */
+static void recognise_command(struct parser *parser)
+{
+	char name[128];
+	if (parser->invocation->command)
+		return;
+	if (parser->word_count == 1)
+		snprintf(name, sizeof(name), "%s", parser->words[0]);
+	else
+		snprintf(name, sizeof(name), "%s %s", parser->words[0], parser->words[1]);
+	const struct command *command = command_find(name);
+	if (!command || command->internal)
+		return;
+	parser->invocation->command = command;
+	parser->word_count = 0;
+}
+
+static int parse_word(struct parser *parser, const char *word)
+{
+	if (parser->word_count >= (int)(sizeof(parser->words) / sizeof(parser->words[0])))
+		return error_set(parser->err, -FL_EUSAGE, "\"%s\" is one word too many", word);
+	parser->words[parser->word_count++] = word;
+	recognise_command(parser);
+	if (!parser->invocation->command && parser->word_count == 2)
+		return error_set(parser->err, -FL_EUSAGE,
+				 "there is no command \"%s %s\"; `fairlead --help` lists them all",
+				 parser->words[0], word);
+	return 0;
+}
+
+static int parse_all(struct parser *parser)
+{
+	for (; parser->at < parser->argc; parser->at++) {
+		const char *text = parser->argv[parser->at];
+		int result = 0;
+		if (parser->words_only || text[0] != '-' || !text[1]) {
+			result = parse_word(parser, text);
+		} else if (strcmp(text, "--") == 0) {
+			parser->words_only = true;
+		} else if (strcmp(text, "-h") == 0) {
+			parser->invocation->help = true;
+		} else if (strcmp(text, "-o") == 0) {
+			result = parse_global(parser, "output", NULL);
+			result = result < 0 ? result : 0;
+		} else if (text[1] != '-') {
+			result = error_set(parser->err, -FL_EUSAGE, "there is no option %s", text);
+		} else {
+			result = parse_option(parser, text + 2);
+		}
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+static int bind_arguments(struct parser *parser)
+{
+	const struct command *command = parser->invocation->command;
+	json_t *parameters = parser->invocation->parameters;
+	int given = 0;
+	for (const struct command_argument *argument = command->arguments; argument->name;
+	     argument++) {
+		if (given == parser->word_count) {
+			if (argument->optional)
+				break;
+			return error_set(parser->err, -FL_EUSAGE, "`%s` needs <%s>: %s",
+					 command->name, argument->name, argument->help);
+		}
+		json_t *value = json_string(parser->words[given]);
+		if (!value || json_object_set_new(parameters, argument->name, value) < 0)
+			return error_set(parser->err, -FL_EUSAGE, "<%s> is not UTF-8 text",
+					 argument->name);
+		given++;
+	}
+	if (given < parser->word_count)
+		return error_set(parser->err, -FL_EUSAGE, "\"%s\" is one word too many for `%s`",
+				 parser->words[given], command->name);
+	return 0;
+}
+
+int command_parse(int argc, char **argv, struct invocation *ret_invocation, struct error *err)
+{
+	*ret_invocation = (struct invocation){.socket = getenv("FAIRLEAD_SOCKET"),
+					      .parameters = json_object(),
+					      .no_color = getenv("NO_COLOR") != NULL};
+	if (!ret_invocation->parameters)
+		return error_set(err, -ENOMEM, "out of memory");
+	struct parser parser = {
+	    .argc = argc, .argv = argv, .at = 1, .invocation = ret_invocation, .err = err};
+	int result = parse_all(&parser);
+	if (result < 0)
+		return result;
+	if (ret_invocation->help || ret_invocation->version)
+		return 0;
+	if (!ret_invocation->command) {
+		if (parser.word_count)
+			return error_set(err, -FL_EUSAGE,
+					 "there is no command \"%s\"; `fairlead --help` lists them "
+					 "all",
+					 parser.words[0]);
+		return error_set(err, -FL_EUSAGE,
+				 "say what to do; `fairlead --help` lists the commands");
+	}
+	return bind_arguments(&parser);
+}
+
+void invocation_done(struct invocation *invocation)
+{
+	json_decref(invocation->parameters);
+	*invocation = (struct invocation){0};
+}
+
+/* --- help --- */
+
+static void help_usage(const struct command *command, struct buffer *text)
+{
+	buffer_printf(text, "usage: fairlead %s", command->name);
+	for (const struct command_argument *argument = command->arguments; argument->name;
+	     argument++)
+		buffer_printf(text, argument->optional ? " [%s]" : " <%s>", argument->name);
+	if (command->options)
+		buffer_puts(text, " [options]");
+	buffer_puts(text, "\n");
+}
+
+static void help_one(const struct command *command, struct buffer *text)
+{
+	buffer_printf(text, "fairlead %s: %s\n\n", command->name, command->summary);
+	help_usage(command, text);
+	buffer_printf(text, "\n%s\n", command->description);
+	if (command->arguments[0].name)
+		buffer_puts(text, "\narguments:\n");
+	for (const struct command_argument *argument = command->arguments; argument->name;
+	     argument++)
+		buffer_printf(text, "  %-24s %s\n", argument->name, argument->help);
+	if (command->options)
+		buffer_puts(text, "\noptions:\n");
+	for (const struct command_option *option = command->options; option && option->name;
+	     option++) {
+		char left[64];
+		snprintf(left, sizeof(left), "--%s%s%s", option->name,
+			 option->placeholder ? " " : "",
+			 option->placeholder ? option->placeholder : "");
+		buffer_printf(text, "  %-24s %s\n", left, option->help);
+	}
+	buffer_puts(text, "\nexamples:\n");
+	const char *line = command->examples;
+	while (*line) {
+		size_t length = strcspn(line, "\n");
+		buffer_printf(text, "  %.*s\n", (int)length, line);
+		line += length + (line[length] == '\n');
+	}
+}
+
+static void help_overview(struct buffer *text)
+{
+	buffer_puts(text,
+		    "fairlead: the front door for services that run in many places\n\n"
+		    "usage: fairlead [--socket PATH] [-o table|json|jsonl|yaml] <command> …\n\n"
+		    "commands:\n");
+	for (const struct command *command = command_table; command->name; command++) {
+		if (!command->internal)
+			buffer_printf(text, "  %-16s %s\n", command->name, command->summary);
+	}
+	buffer_puts(text, "\n`fairlead <command> --help` says more about one of them.\n\n"
+			  "options for all:\n"
+			  "  --socket PATH    the daemon's local socket (default: "
+			  "/run/fairlead/fairlead.sock,\n"
+			  "                   or $FAIRLEAD_SOCKET)\n"
+			  "  -o FORM          table (default), json, jsonl or yaml\n"
+			  "  --watch          repeat or follow the answer until interrupted\n"
+			  "  --no-color       plain text (also $NO_COLOR)\n"
+			  "  --version        the version and build of this program\n\n"
+			  "exit status: 0 ok, 1 failure, 2 usage\n");
+}
+
+void command_help(const struct command *command, struct buffer *text)
+{
+	if (command)
+		help_one(command, text);
+	else
+		help_overview(text);
+}
+
+/* --- checking what came over the API --- */
+
+static bool value_fits(enum command_value kind, const json_t *value)
+{
+	switch (kind) {
+	case VALUE_NONE:
+		return json_is_boolean(value);
+	case VALUE_NUMBER:
+		return json_is_integer(value) && json_integer_value(value) >= 0;
+	case VALUE_TEXT:
+	case VALUE_FILE:
+		return json_is_string(value);
+	case VALUE_LIST:
+		return json_is_array(value);
+	case VALUE_JSON:
+		return true;
+	}
+	return false;
+}
+
+/* Kind of the parameter `key`, or -1 when the command has no such parameter. A file argument
+ * travels as two: its name and its "text". */
+static int parameter_kind(const struct command *command, const char *key)
+{
+	for (const struct command_argument *argument = command->arguments; argument->name;
+	     argument++) {
+		if (strcmp(argument->name, key) == 0)
+			return (int)argument->value;
+		if (argument->value == VALUE_FILE && strcmp(key, "text") == 0)
+			return VALUE_TEXT;
+	}
+	for (const struct command_option *option = command->options; option && option->name;
+	     option++) {
+		char name[64];
+		option_key(option->name, name);
+		if (strcmp(name, key) == 0)
+			return (int)option->value;
+	}
+	return -1;
+}
+
+int command_check(const struct command *command, const json_t *parameters, struct error *err)
+{
+	if (!json_is_object(parameters))
+		return error_set(err, -FL_EUSAGE, "\"parameters\" is not an object");
+	const char *key;
+	json_t *value;
+	json_object_foreach ((json_t *)(uintptr_t)parameters, key, value) {
+		int kind = parameter_kind(command, key);
+		if (kind < 0)
+			return error_set(err, -FL_EUSAGE, "`%s` has no parameter \"%.64s\"",
+					 command->name, key);
+		if (!value_fits((enum command_value)kind, value))
+			return error_set(err, -FL_EUSAGE,
+					 "`%s`: the parameter \"%.64s\" has the wrong type",
+					 command->name, key);
+	}
+	for (const struct command_argument *argument = command->arguments; argument->name;
+	     argument++) {
+		const char *needed = argument->value == VALUE_FILE ? "text" : argument->name;
+		if (!argument->optional && !json_object_get(parameters, needed))
+			return error_set(err, -FL_EUSAGE, "`%s` needs the parameter \"%s\"",
+					 command->name, needed);
+	}
+	return 0;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command table: one list that is the CLI's dispatcher, its help, its completion, and the set
+ * of verbs that the local API knows. Adding a verb means one entry here, one handler in the daemon
+ * and one renderer in render.c.
+ *
+ * command_parse() turns an argument vector into an invocation: the command, its arguments and
+ * options as one JSON object (the form in which the API takes them), and how to print the answer.
+ * No I/O here: a file argument stays a path, and the CLI reads it.
+ */
+#ifndef FAIRLEAD_CONTROL_COMMAND_H
+#define FAIRLEAD_CONTROL_COMMAND_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum command_place {
+	COMMAND_HERE, /* done by this process, without a daemon */
+	COMMAND_DAEMON, /* asked of the daemon over its local socket */
+	COMMAND_RUN, /* becomes the daemon */
+};
+
+enum command_value {
+	VALUE_NONE, /* a flag: true when given */
+	VALUE_TEXT,
+	VALUE_NUMBER,
+	VALUE_LIST, /* may be given many times; a JSON array of texts */
+	VALUE_JSON, /* anything; only over the API */
+	VALUE_FILE, /* a path; the CLI sends the content along under "text" */
+};
+
+struct command_option {
+	const char *name; /* without the dashes; dashes become '_' in the JSON object */
+	enum command_value value;
+	const char *placeholder; /* NULL for a flag */
+	const char *help;
+};
+
+struct command_argument {
+	const char *name; /* key in the JSON object */
+	enum command_value value;
+	bool optional;
+	const char *help;
+};
+
+#define COMMAND_MAX_ARGUMENTS 3
+
+struct command {
+	const char *name; /* one or two words */
+	enum command_place place;
+	bool internal; /* between daemons; not for people */
+	bool streams; /* the answer is an endless series of items */
+	const char *summary;
+	const char *description;
+	const char *examples; /* one a line */
+	struct command_argument arguments[COMMAND_MAX_ARGUMENTS + 1];
+	const struct command_option *options; /* ends with a NULL name; NULL for none */
+};
+
+extern const struct command command_table[]; /* ends with a NULL name */
+
+const struct command *command_find(const char *name);
+
+enum command_output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_JSONL, OUTPUT_YAML };
+
+struct invocation {
+	const struct command *command; /* NULL: only help or the version was asked for */
+	json_t *parameters; /* owned: an object */
+	enum command_output output;
+	const char *socket; /* borrowed from argv or the environment; NULL: the default */
+	bool help;
+	bool version;
+	bool no_color;
+	bool watch;
+};
+
+#define COMMAND_DEFAULT_SOCKET "/run/fairlead/fairlead.sock"
+
+/* `argv[0]` is the program. -FL_EUSAGE with a sentence that says what was not understood and how to
+ * get help. The caller calls invocation_done() in any case. */
+must_check int command_parse(int argc, char **argv, struct invocation *ret_invocation,
+			     struct error *err);
+void invocation_done(struct invocation *invocation);
+
+/* Help for one command, or, with NULL, the overview of all. */
+void command_help(const struct command *command, struct buffer *text);
+
+/* Check parameters that came over the API against the table: unknown keys, missing arguments and
+ * wrong types are -FL_EUSAGE with a sentence. */
+must_check int command_check(const struct command *command, const json_t *parameters,
+			     struct error *err);
+
+#endif

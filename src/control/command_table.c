@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verbs. What stands here is what `--help` teaches. */
+#include "control/command.h"
+
+#define FILE_ARGUMENT {"file", VALUE_FILE, false, "the configuration; - reads standard input"}
+#define SERVICE_ARGUMENT {"service", VALUE_TEXT, false, "name of the service"}
+
+static const struct command_option run_options[] = {
+    {"node", VALUE_TEXT, "NAME", "this node's name (default: the host name)"},
+    {"role", VALUE_TEXT, "ROLES", "comma list of edge, names, backend (default: edge,names)"},
+    {"site", VALUE_TEXT, "SITE", "the site this node stands at; edge and names need it"},
+    {"interface", VALUE_LIST, "IF", "edge: take packets from this interface; may be repeated"},
+    {"source", VALUE_LIST, "ADDRESS", "edge: outer source of its tunnels, one per family"},
+    {"generic", VALUE_NONE, NULL, "edge: attach XDP in generic mode, for drivers without XDP"},
+    {"dns", VALUE_LIST, "ADDR[@PORT]", "names: answer DNS here; may be repeated"},
+    {"dns-threads", VALUE_NUMBER, "N", "names: threads (default: one per core)"},
+    {"underlay", VALUE_LIST, "IF", "backend: accept tunnels on this interface; may be repeated"},
+    {"join", VALUE_TEXT, "unix:PATH", "backend: the local socket of the node to report to"},
+    {"state", VALUE_TEXT, "DIR", "what must survive (default: /var/lib/fairlead)"},
+    {"run-dir", VALUE_TEXT, "DIR", "the local socket (default: /run/fairlead)"},
+    {"pins", VALUE_TEXT, "DIR", "where BPF objects are pinned (default: /sys/fs/bpf/fairlead)"},
+    {"verbose", VALUE_NONE, NULL, "log debugging events as well"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option apply_options[] = {
+    {"dry-run", VALUE_NONE, NULL, "show the plan, change nothing"},
+    {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option change_options[] = {
+    {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option log_options[] = {
+    {"from", VALUE_NUMBER, "N", "begin at this entry (default: the last 20)"},
+    {"limit", VALUE_NUMBER, "N", "at most so many entries (default: 20)"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option report_options[] = {
+    {"node", VALUE_TEXT, "NAME", "the backend"},
+    {"boot_id", VALUE_TEXT, "ID", "of its kernel"},
+    {"connections", VALUE_JSON, "OBJECT", "connections by service address"},
+    {"settled", VALUE_NUMBER, "N", "what the node's last answer named, before the count began"},
+    {"generation", VALUE_TEXT, "DIGEST", "of the landing's configuration"},
+    {"cut", VALUE_NUMBER, "N", "sockets destroyed by order so far"},
+    {"landing", VALUE_JSON, "OBJECT", "its state and alarms"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option detach_options[] = {
+    {"pins", VALUE_TEXT, "DIR", "where BPF objects are pinned (default: /sys/fs/bpf/fairlead)"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+const struct command command_table[] = {
+    {
+	.name = "run",
+	.place = COMMAND_RUN,
+	.summary = "be a node: forward, answer, report",
+	.description =
+	    "Runs the daemon in the foreground; systemd or another supervisor keeps it running.\n"
+	    "Stopping it, or its crash, does not stop forwarding: the programs and maps stay\n"
+	    "pinned until `fairlead detach`, and the next start takes them over. A newer program\n"
+	    "replaces the running one without losing a packet.",
+	.examples = "fairlead run --node edge1 --site fra --interface eth0 --source 10.0.0.2 --dns "
+		    "10.0.0.2\n"
+		    "fairlead run --role backend --node web1 --underlay eth0 --join "
+		    "unix:/run/fairlead/fairlead.sock",
+	.options = run_options,
+    },
+    {
+	.name = "validate",
+	.place = COMMAND_HERE,
+	.summary = "check a file without a daemon",
+	.description =
+	    "Reports every fault with file, line and column, and what to do about it. Also prints\n"
+	    "how many rollouts a day the pools allow.",
+	.examples = "fairlead validate fairlead.yaml",
+	.arguments = {FILE_ARGUMENT},
+    },
+    {
+	.name = "plan",
+	.place = COMMAND_DAEMON,
+	.summary = "show what a file would change, and what it would do to live flows",
+	.description = "Changes nothing. The connections are those that landing counts now.",
+	.examples = "fairlead plan fairlead.yaml",
+	.arguments = {FILE_ARGUMENT},
+    },
+    {
+	.name = "apply",
+	.place = COMMAND_DAEMON,
+	.summary = "make a file the fabric's configuration",
+	.description =
+	    "A changed service becomes its next version; what is unchanged is not touched.\n"
+	    "Applying the same file again changes nothing.",
+	.examples = "fairlead apply fairlead.yaml --message 'web4 in, web1 out'",
+	.arguments = {FILE_ARGUMENT},
+	.options = apply_options,
+    },
+    {
+	.name = "status",
+	.place = COMMAND_DAEMON,
+	.summary = "how the node and its services are, and what needs attention",
+	.description =
+	    "Versions with their state, share and connections; the XDP program's build and mode;\n"
+	    "silent backends; alarms with what to do; drops by reason. --watch repeats it.",
+	.examples = "fairlead status\nfairlead status -o json",
+    },
+    {
+	.name = "get",
+	.place = COMMAND_DAEMON,
+	.summary = "print the configuration, or list things of one kind",
+	.description =
+	    "Without a kind: the configuration as a file whose plan is empty. Kinds: services,\n"
+	    "versions, backends, bindings, pools, sites.",
+	.examples = "fairlead get -o yaml > fairlead.yaml\nfairlead get versions",
+	.arguments = {{"kind", VALUE_TEXT, true,
+		       "services, versions, backends, bindings, pools, sites"}},
+    },
+    {
+	.name = "describe",
+	.place = COMMAND_DAEMON,
+	.summary = "all that is known of one thing",
+	.description = "Things: service/NAME, version/NAME/NUMBER, backend/NAME, address/ADDRESS.",
+	.examples = "fairlead describe service/web\nfairlead describe version/web/2\n"
+		    "fairlead describe address/198.51.100.1",
+	.arguments = {{"thing", VALUE_TEXT, false, "kind/name"}},
+    },
+    {
+	.name = "rollout status",
+	.place = COMMAND_DAEMON,
+	.summary = "how far a rollout is",
+	.description =
+	    "The share of clients that DNS gives each version, and when the next step is due.",
+	.examples = "fairlead rollout status web",
+	.arguments = {{"service", VALUE_TEXT, true, "name of the service (default: all)"}},
+    },
+    {
+	.name = "rollout pause",
+	.place = COMMAND_DAEMON,
+	.summary = "keep a rollout at its present share",
+	.description = "Until `rollout resume`. Clients keep the version they have.",
+	.examples = "fairlead rollout pause web",
+	.arguments = {SERVICE_ARGUMENT},
+	.options = change_options,
+    },
+    {
+	.name = "rollout resume",
+	.place = COMMAND_DAEMON,
+	.summary = "let a paused rollout go on",
+	.description = "The pause between two shares begins anew.",
+	.examples = "fairlead rollout resume web",
+	.arguments = {SERVICE_ARGUMENT},
+	.options = change_options,
+    },
+    {
+	.name = "rollout cut",
+	.place = COMMAND_DAEMON,
+	.summary = "end what is left of a draining version's flows",
+	.description =
+	    "Destroys the sockets at landing; the flows are counted as cut. Only a draining\n"
+	    "version can be cut.",
+	.examples = "fairlead rollout cut web/1",
+	.arguments = {{"version", VALUE_TEXT, false, "service/number"}},
+	.options = change_options,
+    },
+    {
+	.name = "rollback",
+	.place = COMMAND_DAEMON,
+	.summary = "go back to the version before",
+	.description =
+	    "While the previous version still drains, DNS names it again within one TTL. Once it\n"
+	    "is retired, a new version with its content is published.",
+	.examples = "fairlead rollback web",
+	.arguments = {SERVICE_ARGUMENT},
+	.options = change_options,
+    },
+    {
+	.name = "backend forget",
+	.place = COMMAND_DAEMON,
+	.summary = "declare a silent backend's connections gone",
+	.description =
+	    "A backend that does not report keeps versions from being retired, because silence is\n"
+	    "never zero. If the machine is gone for good, say so here; it is kept in the ledger.\n"
+	    "If it reports again, its reports count again.",
+	.examples = "fairlead backend forget web1 --message 'board replaced'",
+	.arguments = {{"backend", VALUE_TEXT, false, "name of the backend"}},
+	.options = change_options,
+    },
+    {
+	.name = "log",
+	.place = COMMAND_DAEMON,
+	.summary = "who changed what, when and why",
+	.description = "Entries of the ledger, oldest first.",
+	.examples = "fairlead log\nfairlead log --from 1 --limit 100 -o jsonl",
+	.options = log_options,
+    },
+    {
+	.name = "verify",
+	.place = COMMAND_DAEMON,
+	.summary = "check the ledger's hash chain and signatures",
+	.description = "Names the first entry that was changed, removed or added by another hand.",
+	.examples = "fairlead verify",
+    },
+    {
+	.name = "events",
+	.place = COMMAND_DAEMON,
+	.streams = true,
+	.summary = "follow what happens, as it happens",
+	.description =
+	    "One line an event, until interrupted. With -o jsonl, one JSON object a line.",
+	.examples = "fairlead events --watch",
+    },
+    {
+	.name = "detach",
+	.place = COMMAND_HERE,
+	.summary = "take this machine's programs and maps away; forwarding stops",
+	.description =
+	    "The counterpart of `run`: removes what it pinned. The state folder is kept. Refuses\n"
+	    "nothing and asks nothing: stop the daemon first.",
+	.examples = "fairlead detach",
+	.options = detach_options,
+    },
+    {
+	.name = "landing report",
+	.place = COMMAND_DAEMON,
+	.internal = true,
+	.summary = "a backend's report; answered with what it is to do",
+	.description = "",
+	.examples = "",
+	.options = report_options,
+    },
+    {.name = NULL},
+};
