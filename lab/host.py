@@ -74,7 +74,8 @@ class Capsule:
         self.root = Path("/run/lab")  # on the tmpfs, which nobody else sees
         self.logs = self.root / "log"
         self.bpffs = self.root / "bpf"
-        self.children = []
+        self.children = []  # those that are to stay
+        self._started = []  # all that may still have to be reaped
         self._outside = []
         self._init = None
 
@@ -102,15 +103,14 @@ class Capsule:
         if self._init:
             self._init.kill()
             # The kernel ends init only after all others were reaped, and some are ours to reap.
-            for child in self.children:
-                child.process.wait()
-            self._init.wait()
+            for process in reversed(self._started):
+                process.wait()
         for descriptor, flag in self._outside:
             _system("setns", descriptor, flag)
             os.close(descriptor)
         if self._outside:
             os.chdir(self._cwd)
-        self.children, self._outside, self._init = [], [], None
+        self.children, self._started, self._outside, self._init = [], [], [], None
 
     def popen(self, argv, namespace=None, death_signal=signal.SIGKILL, **options):
         """subprocess.Popen in a network namespace; the child dies when this process does."""
@@ -125,8 +125,10 @@ class Capsule:
 
         environment = {**os.environ, "PATH": TOOLS_PATH, "LC_ALL": "C.UTF-8",
                        **options.pop("env", {})}
-        return subprocess.Popen([str(word) for word in argv], preexec_fn=enter,
-                                start_new_session=True, env=environment, **options)
+        process = subprocess.Popen([str(word) for word in argv], preexec_fn=enter,
+                                   start_new_session=True, env=environment, **options)
+        self._started = [one for one in self._started if one.returncode is None] + [process]
+        return process
 
     def run(self, argv, namespace=None, check=True, **options):
         """Run to the end and return a CompletedProcess; a failure becomes a LabError."""

@@ -107,13 +107,20 @@ class Lab:
         self.capsule.__enter__()
         try:
             self._start()
-        except BaseException:
-            self.capsule.__exit__()
+        except BaseException as failure:
+            self.__exit__(None, failure, None)
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, _, failure, __):
+        if isinstance(failure, LabError):
+            failure.add_note(self.logs())
         self.capsule.__exit__()
+
+    def logs(self):
+        """The ends of all logs that are not empty; they vanish with the lab."""
+        return "\n".join(f"── {child.name}\n{text}" for child in self.capsule.children
+                         if (text := child.tail()))
 
     def tool(self, name):
         return self.build / f"lab/traffic/lab-{name}"

@@ -21,6 +21,7 @@ can be as long as wanted and still be checked to its last byte.
 A flow is *broken* (DESIGN section 1) when it is reset, when it waits over 3 s for a byte or for the
 handshake, when a byte is wrong, or when a backend answers that its service address does not mean.
 The meaning may change while a flow runs; backends of the old and of the new one are right then.
+An address whose meaning is not told yet is judged when it is, or broken at the end.
 A name that cannot be looked up breaks no flow, since there is none yet: it counts as unresolved.
 """
 import asyncio
@@ -137,7 +138,9 @@ class Flow:
             raise Broken(f"first answered by {self.backend}, then by {name}")
         self.backend = name
         allowed = self.allowed | self.client.meanings.get(self.address, frozenset())
-        if name not in allowed:
+        if not allowed:
+            self.client.unjudged.append((self.address, name, str(self)))
+        elif name not in allowed:
             raise Broken(f"answered by {name}, not by one of {', '.join(sorted(allowed))}")
 
     async def body(self, length, pace=None):
@@ -199,6 +202,7 @@ class Client:
     def __init__(self, resolver, name):
         self.resolver, self.name = resolver, name
         self.meanings = {}
+        self.unjudged = []  # (address, backend, flow's text): answered before the meaning was told
         self.flows = set()  # long flows that are open
         self.tasks = set()
         self.totals = collections.Counter()  # ended or not, by group or kind
@@ -218,8 +222,7 @@ class Client:
         try:
             await flow.run()
         except (Broken, OSError) as failure:
-            self.broken += 1
-            self.reasons.append(f"{flow}: {failure}")
+            self.break_(f"{flow}: {failure}")
         else:
             if flow.kind not in ("download", "keepalive"):
                 self.answered[flow.address][flow.backend] += 1
@@ -228,6 +231,23 @@ class Client:
             self.longest_wait = max(self.longest_wait, flow.longest_wait)
             flow.socket.close()
         self.totals[f"{flow.kind} ended"] += 1
+
+    def break_(self, reason):
+        self.broken += 1
+        self.reasons.append(reason)
+
+    def mean(self, address, backends):
+        """From now on a service address means these backends."""
+        self.meanings[address] = frozenset(backends)
+        self.judge(address)
+
+    def judge(self, of_address):
+        waiting, self.unjudged = self.unjudged, []
+        for address, backend, text in waiting:
+            if address != of_address:
+                self.unjudged.append((address, backend, text))
+            elif backend not in self.meanings.get(address, ()):
+                self.break_(f"{text}: not a backend of its version")
 
     def start(self, coroutine):
         task = asyncio.create_task(coroutine)
@@ -299,7 +319,7 @@ class Client:
         order = json.loads(line)
         match order.pop("do"):
             case "meaning":
-                self.meanings[order["address"]] = frozenset(order["backends"])
+                self.mean(order["address"], order["backends"])
             case "open":
                 self.start(self.open_group(order["group"], order["count"]))
             case "finish":
@@ -343,6 +363,8 @@ class Client:
             self.start(coroutine)
         await self.stopping.wait()
         self.rate = 0
+        for address in {waiting[0] for waiting in self.unjudged}:
+            self.judge(address)
         print(json.dumps(self.counts()), flush=True)
 
     async def listen(self, lines):
