@@ -143,16 +143,16 @@ static bool slot_is_held(const struct holders *holders, uint8_t pool, uint32_t s
 	return false;
 }
 
-struct moment {
-	uint64_t wall_ms;
-	uint64_t quarantine_ms;
-};
-
-/* The service's own slot at once, another's only after quarantine. */
-static bool slot_is_clean(const struct placed_slot *used, uint32_t service, struct moment now)
+/* Nobody gets a slot before every edge has dropped what it meant; then the service that held it at
+ * once, another only after quarantine. */
+static bool slot_is_clean(const struct placed_slot *used, uint32_t service,
+			  const struct placement_moment *now)
 {
-	return used->service == service || (now.wall_ms >= used->free_wall_ms &&
-					    now.wall_ms - used->free_wall_ms >= now.quarantine_ms);
+	if (used->sequence > now->applied_sequence)
+		return false;
+	return used->service == service ||
+	       (now->wall_ms >= used->free_wall_ms &&
+		now->wall_ms - used->free_wall_ms >= now->quarantine_ms);
 }
 
 /* Own slots before those of others, then the one that is free for longest. */
@@ -167,7 +167,8 @@ static bool slot_is_better(const struct placed_slot *used, const struct placed_s
 
 static const struct placed_slot *reusable_slot(const struct placement *placement, uint8_t pool,
 					       struct block block, uint32_t service,
-					       const struct holders *holders, struct moment now)
+					       const struct holders *holders,
+					       const struct placement_moment *now)
 {
 	const struct placed_slot *best = NULL;
 	for (size_t i = 0; i < placement->used_slot_count; i++) {
@@ -183,7 +184,7 @@ static const struct placed_slot *reusable_slot(const struct placement *placement
 }
 
 static bool pool_choose(const struct placement *placement, uint8_t pool, uint32_t service,
-			const struct holders *holders, struct moment now,
+			const struct holders *holders, const struct placement_moment *now,
 			struct binding *ret_binding)
 {
 	struct block block = service_block(&placement->pools[pool].pool, service);
@@ -283,7 +284,8 @@ static int exhausted(const struct placement *placement, uint8_t pool, uint32_t s
 	if (!held)
 		return error_set(err, -FL_EEXHAUSTED,
 				 "pool %s has no free slot for service %s: all %" PRIu32
-				 " are in quarantine since another service had them",
+				 " were freed a moment ago or are in quarantine since "
+				 "another service had them",
 				 prefix, name, block.count);
 	return error_set(err, -FL_EEXHAUSTED,
 			 "pool %s has no free slot for service %s: slot %" PRIu32
@@ -294,11 +296,10 @@ static int exhausted(const struct placement *placement, uint8_t pool, uint32_t s
 
 int placement_choose(const struct placement *placement, uint32_t index,
 		     const struct service_state *const *states, size_t state_count,
-		     uint64_t wall_ms, uint64_t quarantine_ms, struct binding *ret_bindings,
+		     const struct placement_moment *now, struct binding *ret_bindings,
 		     size_t *ret_count, struct error *err)
 {
 	struct holders holders = {.states = states, .count = state_count};
-	struct moment now = {.wall_ms = wall_ms, .quarantine_ms = quarantine_ms};
 	struct binding chosen[PLACEMENT_FAMILIES];
 	size_t count = 0;
 	for (size_t i = 0; i < PLACEMENT_FAMILIES; i++) {
@@ -316,10 +317,9 @@ int placement_choose(const struct placement *placement, uint32_t index,
 
 uint8_t placement_exhausted(const struct placement *placement, uint32_t index,
 			    const struct service_state *const *states, size_t state_count,
-			    uint64_t wall_ms, uint64_t quarantine_ms)
+			    const struct placement_moment *now)
 {
 	struct holders holders = {.states = states, .count = state_count};
-	struct moment now = {.wall_ms = wall_ms, .quarantine_ms = quarantine_ms};
 	uint8_t full = 0;
 	for (size_t i = 0; i < PLACEMENT_FAMILIES; i++) {
 		struct binding binding;
@@ -332,12 +332,13 @@ uint8_t placement_exhausted(const struct placement *placement, uint32_t index,
 }
 
 int placement_free(struct placement *placement, const struct binding *binding, uint32_t service,
-		   uint64_t wall_ms, struct arena *arena)
+		   uint64_t sequence, uint64_t wall_ms, struct arena *arena)
 {
 	struct placed_slot freed = {.pool = binding->pool,
 				    .slot = binding->slot,
 				    .service = service,
 				    .free_wall_ms = wall_ms,
+				    .sequence = sequence,
 				    .binding_number = binding->number};
 	for (size_t i = 0; i < placement->used_slot_count; i++) {
 		struct placed_slot *used = &placement->used_slots[i];

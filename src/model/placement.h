@@ -23,6 +23,7 @@ struct placed_slot {
 	uint32_t slot;
 	uint32_t service; /* index of the service that held it last */
 	uint64_t free_wall_ms; /* since when; for quarantine */
+	uint64_t sequence; /* ledger entry that freed it */
 	uint64_t binding_number; /* of its last binding: the next one is higher */
 };
 
@@ -52,6 +53,15 @@ must_check int placement_update(const struct placement *previous, const struct f
 				struct arena *arena, struct placement **ret_placement,
 				struct error *err);
 
+/* What a used slot waits for before it is free. */
+struct placement_moment {
+	uint64_t wall_ms;
+	uint64_t quarantine_ms; /* for another service */
+	/* The highest ledger entry that every node not removed has applied. A slot freed later may
+	 * still mean its last version at some edge: nobody gets it. */
+	uint64_t applied_sequence;
+};
+
 /*
  * Choose a free slot of each family for the next version of service `index`: in the family's
  * lowest-numbered pool, first a slot that was never held, then one that this service held, then
@@ -62,18 +72,20 @@ must_check int placement_update(const struct placement *previous, const struct f
 #define PLACEMENT_FAMILIES 2
 must_check int placement_choose(const struct placement *placement, uint32_t index,
 				const struct service_state *const *states, size_t state_count,
-				uint64_t wall_ms, uint64_t quarantine_ms,
-				struct binding *ret_bindings, size_t *ret_count, struct error *err);
+				const struct placement_moment *moment, struct binding *ret_bindings,
+				size_t *ret_count, struct error *err);
 
 /* The pools, a bit each, in which placement_choose() would find no slot for the service:
  * observations.exhausted_pools. */
 uint8_t placement_exhausted(const struct placement *placement, uint32_t index,
 			    const struct service_state *const *states, size_t state_count,
-			    uint64_t wall_ms, uint64_t quarantine_ms);
+			    const struct placement_moment *moment);
 
-/* Record that `binding`'s slot is free, before the FREE is applied to the service's state. */
+/* Record that the ledger entry `sequence` frees `binding`'s slot, before the FREE is applied to the
+ * service's state. */
 must_check int placement_free(struct placement *placement, const struct binding *binding,
-			      uint32_t service, uint64_t wall_ms, struct arena *arena);
+			      uint32_t service, uint64_t sequence, uint64_t wall_ms,
+			      struct arena *arena);
 
 /* Index of a service, or UINT32_MAX. */
 uint32_t placement_service(const struct placement *placement, const char *name);

@@ -59,12 +59,16 @@ static void put_backend(struct buffer *buffer, const struct backend *backend)
 
 static void put_candidates(struct buffer *buffer, const uint16_t *candidates, uint32_t count)
 {
+	/* In chunks, for speed; rings are whole pages, so the last chunk is full too. */
 	uint8_t chunk[512];
+	size_t used = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		chunk[i % 256 * 2] = (uint8_t)(candidates[i] >> 8);
-		chunk[i % 256 * 2 + 1] = (uint8_t)candidates[i];
-		if (i % 256 == 255)
+		chunk[used++] = (uint8_t)(candidates[i] >> 8);
+		chunk[used++] = (uint8_t)candidates[i];
+		if (used == sizeof(chunk)) {
 			buffer_append(buffer, chunk, sizeof(chunk));
+			used = 0;
+		}
 	}
 }
 
