@@ -126,14 +126,17 @@ class Screen:
         yield (f"{self.BOLD}version   state     share  flows  "
                f"{'  '.join(f'{name:>5}' for name in self.job.lab.backends)}   late"
                f"{self.PLAIN}   build {status.build_id[:12]}")
+        for number, states in sorted(self.job.history.items()):
+            if states[-1] == "retired":
+                yield f"{self.DIM}{f'web/{number}':9} retired"
         for name, service in sorted(status.services.items(), reverse=True):
             for version in service.versions.values():
                 flows = "?" if version.connections is None else version.connections
                 counts = "  ".join(f"{version.per_backend.get(backend, 0) or '·':>5}"
                                    for backend in self.job.lab.backends)
-                serving = self.GREEN if version.state == "serving" else ""
-                yield (f"{serving}{name + '/' + str(version.number):9} {version.state:9} "
-                       f"{share_text(version):>5}  {flows:>5}  {counts}  {version.late:>5}")
+                colour = self.GREEN if version.state == "serving" else ""
+                yield (f"{colour}{f'{name}/{version.number}':9} {version.state:9} "
+                       f"{version.share:>5.0%}  {flows:>5}  {counts}  {version.late:>5}")
 
     def _traffic(self):
         counts = self.job.counts()
@@ -169,12 +172,6 @@ def cut(line, width):
             kept.append(character)
             room -= 1
     return "".join(kept)
-
-
-def share_text(version):
-    if version.share is None or version.state != "serving":
-        return ""
-    return version.share if isinstance(version.share, str) else f"{version.share:g}%"
 
 
 def print_table(job):

@@ -128,19 +128,22 @@ class MainJob:
     def _take_status(self, status):
         self.status = status
         web = status.services.get("web")
-        for number, version in web.versions.items() if web else ():
+        if not web:
+            return
+        for number in self.history.keys() | web.versions.keys():
             seen = self.history.setdefault(number, [])
-            if seen[-1:] != [version.state]:
-                seen.append(version.state)
-        if self.client and web:
+            if seen[-1:] != [web.state(number)]:
+                seen.append(web.state(number))
+        if self.client:
             self._tell_meanings(web)
 
     def _tell_meanings(self, web):
-        """The client must know who may answer: a retired version's address means the newest."""
+        """The client must know who may answer on which address."""
         for version in web.versions.values():
-            means = web.serving if version.state == "retired" else version
-            for address in version.addresses if means else ():
-                backends = sorted(self.contents[means.number])
+            if version.number not in self.contents:
+                raise LabError(f"web/{version.number} is there, and nobody published it")
+            backends = sorted(self.contents[version.number])
+            for address in version.addresses + version.late_addresses:
                 if self._meanings.get(address) != backends:
                     self._meanings[address] = backends
                     self.tell("meaning", address=address, backends=backends)
@@ -189,11 +192,10 @@ class MainJob:
         self.changed(None)
 
     def wait_state(self, number, *states, seconds=20):
-        """Until a version of web is in one of the states; returns the version."""
+        """Until a version of web is in one of the states."""
         def reached():
-            version = self.fresh_status().services["web"].versions[number]
-            return version if version.state in states else None
-        return self.wait(reached, f"web/{number} to be {' or '.join(states)}", seconds)
+            return self.fresh_status().services["web"].state(number) in states
+        self.wait(reached, f"web/{number} to be {' or '.join(states)}", seconds)
 
     def wait_moved(self, number, seconds=15):
         """Until new requests by name, of both families, are answered on this version's address."""
@@ -403,7 +405,7 @@ class MainJob:
         totals = self.counts()["totals"]
         flows = sum(totals.get(kind, 0) for kind in ("download", "keepalive", "request", "late"))
         answered_late = totals.get("late ended", 0)
-        return {"flows": flows, "versions": len(self.status.services["web"].versions),
+        return {"flows": flows, "versions": len(self.history),
                 "late": answered_late, "broken": self.counts()["broken"]}
 
     def verdict(self):

@@ -202,9 +202,8 @@ class Lab:
         """Until the service's versions are in these states, {number: state}; the status then."""
         def reached():
             status = self.cli.status()
-            found = {number: version.state
-                     for number, version in status.services[service].versions.items()}
-            if all(found.get(number) == state for number, state in states.items()):
+            found = {number: status.services[service].state(number) for number in states}
+            if found == states:
                 return status
             raise LabError(f"the states are {found}")
         return wait_for(reached, f"{service} to reach {states}", seconds, idle)

@@ -64,10 +64,11 @@ services:
 class Version:
     number: int
     state: str
-    addresses: list
+    addresses: list  # its own
+    late_addresses: list  # of retired versions, which mean this one now
     connections: object  # None while some backend's count is unknown
-    late: int
-    share: object
+    late: int  # new flows to late addresses
+    share: float  # of the clients, 0 to 1
     per_backend: dict = field(default_factory=dict)  # name: connections
 
     def address(self, family):
@@ -77,16 +78,19 @@ class Version:
 @dataclass
 class Service:
     name: str
-    versions: dict  # number: Version
+    versions: dict  # number: Version; without the retired ones
 
-    def in_state(self, *states):
-        return [version for version in self.versions.values() if version.state in states]
+    def state(self, number):
+        """A version's state. Retired versions are not in a status, later ones not there yet."""
+        if number in self.versions:
+            return self.versions[number].state
+        return "retired" if number < max(self.versions, default=0) else "absent"
 
     @property
     def serving(self):
         """The newest version that DNS answers; None when there is none."""
-        found = self.in_state("serving")
-        return max(found, key=lambda version: version.number) if found else None
+        return max((version for version in self.versions.values() if version.state == "serving"),
+                   key=lambda version: version.number, default=None)
 
 
 @dataclass
@@ -108,8 +112,8 @@ def parse_status(raw):
         versions = {}
         for one in service["versions"]:
             versions[one["number"]] = Version(
-                one["number"], one["state"], one["addresses"], one["connections"], one["late"],
-                one["share"], {b["name"]: b["connections"] for b in one.get("backends", ())})
+                one["number"], one["state"], one["addresses"], one["late_addresses"],
+                one["connections"], one["late"], one["share"], {b["name"]: b["connections"] for b in one.get("backends", ())})
         services[service["name"]] = Service(service["name"], versions)
     return Status(raw["node"], raw["build_id"], raw["layout"],
                   {i["name"]: i["mode"] for i in raw["interfaces"]}, services,
