@@ -765,11 +765,9 @@ static bool batch_add(struct batch *batch, sqlite3_stmt *row)
 /* The callback may cancel the watch, start others and queue calls: none of them runs SQL now. */
 static void batch_tell(struct batch *batch, struct sqlite_watch *watch)
 {
-	if (batch->count && !watch->cancelled) {
-		watch->next_revision = batch->revision + 1;
+	if (batch->count && !watch->cancelled)
 		watch->on_events(watch->context, 0, NULL, batch->revision, batch->events,
 				 batch->count);
-	}
 	batch_clear(batch);
 }
 

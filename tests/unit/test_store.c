@@ -728,6 +728,7 @@ static void test_a_failed_put_undoes_its_txn(void **state)
 	assert_int_equal(harness_txn(harness, &txn, &outcome), -FL_ENOTFOUND);
 	assert_null(harness_get(harness, "a"));
 	assert_int_equal(harness_put(harness, "c", "x"), 1);
+	assert_null(harness_get(harness, "a"));
 }
 
 static void never_lease(void *context, int result, const struct error *err, uint64_t lease,
