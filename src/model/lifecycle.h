@@ -156,7 +156,8 @@ struct binding_observation {
 	uint64_t connections; /* sum over the backends */
 	uint64_t new_flow_ago_ms; /* since an edge last saw a new flow; UINT64_MAX: never */
 	uint64_t packet_ago_ms; /* since an edge last forwarded any packet */
-	/* How long every node not removed has applied `sequence`; 0: not yet. */
+	/* How long every node not removed has applied `sequence`; 0: not yet. The removal of a node
+	 * counts as its applying at that moment: until then it led new flows by the old meaning. */
 	uint64_t applied_by_all_ms;
 	/* Every backend's report names the closing `sequence`. Backends are asked for such a count
 	 * only when lifecycle_count_due() says so; one begun earlier proves nothing. */

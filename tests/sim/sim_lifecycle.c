@@ -60,6 +60,7 @@ struct node {
 	uint64_t stuck_until_ms;
 	bool has_lease;
 	bool removed; /* empty and withdrawn: takes no traffic, nobody waits for it */
+	uint64_t removed_at_ms;
 };
 
 struct address {
@@ -214,6 +215,18 @@ static void node_apply(struct world *world, struct node *node, uint64_t upto)
 		node->applied_at_ms[++node->applied] = world->now_ms;
 }
 
+/* An operator who removes the only edge that is up to date breaks what only it holds; the product
+ * cannot help that. */
+static bool can_spare(const struct world *world, const struct node *node)
+{
+	for (size_t i = 0; i < EDGES; i++) {
+		const struct node *edge = &world->nodes[i];
+		if (edge != node && !edge->removed && edge->applied == world->sequence)
+			return true;
+	}
+	return false;
+}
+
 static void step_node(struct world *world, struct node *node)
 {
 	if (world->is_calm) {
@@ -228,8 +241,9 @@ static void step_node(struct world *world, struct node *node)
 		node->stuck_until_ms = world->now_ms + below(world, 60000);
 	if (chance(world, 3))
 		node->has_lease = false;
-	if (chance(world, 2) && node != &world->nodes[EDGES]) {
+	if (chance(world, 2) && node != &world->nodes[EDGES] && can_spare(world, node)) {
 		node->removed = true;
+		node->removed_at_ms = world->now_ms;
 		node->has_lease = false;
 	}
 	if (chance(world, 700) && node->applied < world->sequence)
@@ -497,18 +511,19 @@ static void step_machine(struct world *world, size_t index)
 
 /* --- the driver: what a voter sees, and what it does --- */
 
-/* Have all nodes applied the binding's sequence, and since when? */
+/* Have all nodes applied the binding's sequence, and since when? A node that was removed stopped
+ * sending new flows by the old meaning only then. */
 static uint64_t applied_by_all_ms(const struct world *world, uint64_t sequence)
 {
 	uint64_t since_ms = 0;
 	for (size_t i = 0; i < NODES; i++) {
 		const struct node *node = &world->nodes[i];
-		if (node->removed)
-			continue;
-		if (node->applied < sequence)
+		if (!node->removed && node->applied < sequence)
 			return 0;
-		if (node->applied_at_ms[sequence] > since_ms)
-			since_ms = node->applied_at_ms[sequence];
+		uint64_t at_ms =
+		    node->removed ? node->removed_at_ms : node->applied_at_ms[sequence];
+		if (at_ms > since_ms)
+			since_ms = at_ms;
 	}
 	return world->now_ms - since_ms;
 }
