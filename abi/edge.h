@@ -23,6 +23,7 @@
 #include <linux/types.h>
 
 #define EDGE_MAP_POOLS 8 /* of each family */
+#define EDGE_MAP_INTERFACES 16
 #define EDGE_MAP_LINKS 64 /* 0 means none */
 #define EDGE_MAP_SPANS 4096
 #define EDGE_MAP_ADDRESSES (1u << 18)
@@ -74,6 +75,10 @@ struct edge_map_settings {
 	struct edge_map_pool4 pool4[EDGE_MAP_POOLS];
 	struct edge_map_pool6 pool6[EDGE_MAP_POOLS];
 	struct edge_map_link links[EDGE_MAP_LINKS];
+	/* Where packets may be redirected to when the FIB was asked: a redirect to an interface
+	 * that is not ready for it would lose them without a trace. 0 in entries that are not in
+	 * use. */
+	__u32 direct[EDGE_MAP_INTERFACES];
 };
 
 /* A span: which words are the addresses of one site. One 64-bit value. */

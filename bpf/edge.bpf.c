@@ -91,7 +91,7 @@ static __always_inline void count_forwarded(const struct packet *packet,
 
 /*
  * Write link and outer header into the room that was made in front of the packet. Without a known
- * link the packet keeps the link addresses it came with, which lie behind the outer header.
+ * link the packet keeps the link addresses it came with, which lie where its frame starts.
  */
 static __always_inline int write_headers(struct xdp_md *ctx, const struct encap *encap,
 					 const struct edge_map_backend *backend,
@@ -106,14 +106,14 @@ static __always_inline int write_headers(struct xdp_md *ctx, const struct encap 
 		if (outer + sizeof(struct iphdr) + sizeof(*eth) > end)
 			return -DROP_HEADROOM;
 		if (!link)
-			__builtin_memcpy(eth, outer + sizeof(struct iphdr), 2 * ETH_ALEN);
+			__builtin_memcpy(eth, data + sizeof(struct iphdr), 2 * ETH_ALEN);
 		eth->h_proto = bpf_htons(ETH_P_IP);
 		encap_write_v4(outer, encap, backend);
 	} else {
 		if (outer + sizeof(struct ipv6hdr) + sizeof(*eth) > end)
 			return -DROP_HEADROOM;
 		if (!link)
-			__builtin_memcpy(eth, outer + sizeof(struct ipv6hdr), 2 * ETH_ALEN);
+			__builtin_memcpy(eth, data + sizeof(struct ipv6hdr), 2 * ETH_ALEN);
 		eth->h_proto = bpf_htons(ETH_P_IPV6);
 		encap_write_v6(outer, encap, backend);
 	}

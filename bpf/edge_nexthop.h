@@ -23,6 +23,18 @@ static __always_inline const struct edge_map_link *nexthop_link(union edge_map_h
 	return &settings.links[number];
 }
 
+/* Whether a packet that came in here may be redirected to that interface. */
+static __always_inline int nexthop_is_direct(const struct xdp_md *ctx, __u32 ifindex)
+{
+	if (ifindex == ctx->ingress_ifindex)
+		return 1;
+	for (__u32 i = 0; i < EDGE_MAP_INTERFACES; i++) {
+		if (settings.direct[i] == ifindex)
+			return 1;
+	}
+	return 0;
+}
+
 static __always_inline int nexthop_send(struct xdp_md *ctx, __u32 ifindex)
 {
 	if (ifindex == ctx->ingress_ifindex)
@@ -67,7 +79,7 @@ static __noinline int nexthop_ask(struct xdp_md *ctx)
 	long found = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return -DROP_TOO_BIG;
-	if (found != BPF_FIB_LKUP_RET_SUCCESS)
+	if (found != BPF_FIB_LKUP_RET_SUCCESS || !nexthop_is_direct(ctx, fib.ifindex))
 		return XDP_PASS;
 	__builtin_memcpy(eth->h_dest, fib.dmac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, fib.smac, ETH_ALEN);

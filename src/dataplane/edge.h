@@ -182,7 +182,8 @@ struct edge_interface_status {
 	char name[16];
 	uint32_t ifindex; /* 0: there is no such interface now */
 	enum edge_mode mode;
-	uint32_t program_id; /* that the kernel runs; 0 if detached */
+	uint32_t program_id; /* of the XDP program on it, whosoever's; 0: none */
+	char problem[160]; /* why it is not attached; "" if it is, or is absent */
 };
 
 struct edge_backend_status {

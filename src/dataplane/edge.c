@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The edge's life in this process, and what it tells of itself. */
+#include "dataplane/edge.h"
+#include "dataplane/internal.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <libmnl/libmnl.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+_Static_assert(EDGE_INTERFACES == EDGE_MAP_INTERFACES, "the program knows as many interfaces");
+
+static int check_options(const struct edge_options *options, struct error *err)
+{
+	if (strlen(options->pin_root) >= EDGE_PATH / 2 || options->pin_root[0] != '/')
+		return error_set(err, -FL_EINVALID,
+				 "the pin root '%.80s' is not an absolute path of less than %d "
+				 "bytes",
+				 options->pin_root, EDGE_PATH / 2);
+	if (options->interface_count == 0 || options->interface_count > EDGE_INTERFACES)
+		return error_set(err, -FL_EINVALID, "the edge takes 1 to %d interfaces, not %zu",
+				 EDGE_INTERFACES, options->interface_count);
+	for (size_t i = 0; i < options->interface_count; i++) {
+		const char *name = options->interfaces[i];
+		/* The kernel's own rule; and bpffs, which holds a pin by this name, has no dots. */
+		if (name[0] == '\0' || strlen(name) >= IFNAMSIZ || strpbrk(name, "/:. \t\n"))
+			return error_set(err, -FL_EINVALID, "'%.40s' cannot be an edge's interface",
+					 name);
+		for (size_t j = 0; j < i; j++) {
+			if (strcmp(options->interfaces[j], name) == 0)
+				return error_set(err, -FL_EINVALID, "interface '%s' is named twice",
+						 name);
+		}
+	}
+	return 0;
+}
+
+static struct edge *create(const struct edge_options *options)
+{
+	struct edge *edge = calloc(1, sizeof(*edge));
+	if (!edge)
+		return NULL;
+	snprintf(edge->pin_root, sizeof(edge->pin_root), "%s", options->pin_root);
+	edge->force_generic = options->force_generic;
+	edge->source_v4 = options->source_v4;
+	edge->source_v6 = options->source_v6;
+	edge->clock = options->clock ? options->clock : &clock_system;
+	edge->interface_count = options->interface_count;
+	for (size_t i = 0; i < options->interface_count; i++) {
+		struct interface *interface = &edge->interfaces[i];
+		snprintf(interface->name, sizeof(interface->name), "%s", options->interfaces[i]);
+		interface->ifindex = if_nametoindex(interface->name);
+		interface->link_fd = -1;
+		interface->direct = true;
+	}
+	return edge;
+}
+
+static int create_tables(struct edge *edge)
+{
+	edge->sites = calloc(EDGE_MAP_SPANS, sizeof(*edge->sites));
+	edge->reaches = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->reaches));
+	edge->backend_order = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->backend_order));
+	int result = edge->sites && edge->reaches && edge->backend_order ? 0 : -ENOMEM;
+	if (result == 0)
+		result = slots_init(&edge->span_slots, 0, EDGE_MAP_SPANS);
+	if (result == 0)
+		result = slots_init(&edge->blocks, 0, EDGE_BLOCKS);
+	if (result == 0)
+		result = slots_init(&edge->descriptors, 1, EDGE_MAP_DESCRIPTORS);
+	if (result == 0)
+		result = slots_init(&edge->pages, 0, EDGE_MAP_PAGES);
+	if (result == 0)
+		result = slots_init(&edge->backends, 1, EDGE_MAP_BACKENDS);
+	if (result == 0)
+		result = slots_init(&edge->links, 1, EDGE_MAP_LINKS);
+	if (result == 0)
+		result = slots_init(&edge->pool_slots[0], 0, EDGE_MAP_POOLS);
+	if (result == 0)
+		result = slots_init(&edge->pool_slots[1], 0, EDGE_MAP_POOLS);
+	return result;
+}
+
+int edge_open(const struct edge_options *options, struct edge **ret_edge, struct error *err)
+{
+	int result = check_options(options, err);
+	if (result < 0)
+		return result;
+	struct edge *edge = create(options);
+	if (!edge)
+		return error_set(err, -ENOMEM, "out of memory");
+	result = create_tables(edge);
+	if (result < 0)
+		error_set(err, result, "out of memory");
+	if (result == 0)
+		result = maps_open(edge, err);
+	if (result == 0)
+		result = nexthop_open(edge, err);
+	if (result == 0)
+		result = adopt(edge, err);
+	if (result < 0) {
+		edge_close(edge);
+		return result;
+	}
+	edge->routes_changed = true;
+	*ret_edge = edge;
+	return 0;
+}
+
+void edge_close(struct edge *edge)
+{
+	if (!edge)
+		return;
+	attach_close(edge);
+	nexthop_close(edge);
+	maps_close(edge);
+	rings_close(edge);
+	slots_done(&edge->span_slots);
+	slots_done(&edge->blocks);
+	slots_done(&edge->descriptors);
+	slots_done(&edge->pages);
+	slots_done(&edge->backends);
+	slots_done(&edge->links);
+	slots_done(&edge->pool_slots[0]);
+	slots_done(&edge->pool_slots[1]);
+	free(edge->backend_status);
+	free(edge->bound);
+	free(edge->backend_order);
+	free(edge->reaches);
+	free(edge->sites);
+	free(edge);
+}
+
+int edge_fd(const struct edge *edge)
+{
+	return mnl_socket_get_fd(edge->events);
+}
+
+int edge_drain_netlink(struct edge *edge, struct error *err)
+{
+	int result = nexthop_drain(edge, err);
+	if (result < 0)
+		return result;
+	/* Attaching flaps carriers and adds neighbours: the news of that are for the next call. */
+	if (edge->links_changed)
+		attach_reconcile(edge);
+	if (edge->routes_changed)
+		nexthop_resolve_all(edge);
+	edge->links_changed = false;
+	edge->routes_changed = false;
+	return 0;
+}
+
+void edge_heartbeat(struct edge *edge)
+{
+	/* The clock of bpf_ktime_get_coarse_ns(). */
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	store_word((uint64_t *)&edge->view.settings->heartbeat_ns,
+		   (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
+}
+
+/* All CPUs' values of one entry: `bytes` each, a multiple of 8. The caller frees. */
+static int read_per_cpu(int map_fd, uint32_t key, size_t bytes, uint64_t **ret_values,
+			size_t *ret_cpus)
+{
+	int cpus = libbpf_num_possible_cpus();
+	if (cpus < 0)
+		return cpus;
+	uint64_t *values = calloc((size_t)cpus, bytes);
+	if (!values)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(map_fd, &key, values) < 0) {
+		free(values);
+		return -errno;
+	}
+	*ret_values = values;
+	*ret_cpus = (size_t)cpus;
+	return 0;
+}
+
+int edge_counters(const struct edge *edge, const struct ip_address *address,
+		  struct edge_counters *ret_counters)
+{
+	const struct bound *bound = bound_find(edge, address);
+	uint64_t *values;
+	size_t cpus;
+	if (!bound)
+		return -FL_ENOTFOUND;
+	int result = read_per_cpu(edge->view.counters_fd, bound->descriptor,
+				  sizeof(struct edge_map_counters), &values, &cpus);
+	if (result < 0)
+		return result;
+	struct edge_counters sum = {0};
+	const struct edge_map_counters *counts = (const struct edge_map_counters *)values;
+	for (size_t i = 0; i < cpus; i++) {
+		sum.packets += counts[i].packets;
+		sum.bytes += counts[i].bytes;
+		sum.new_flows += counts[i].new_flows;
+		sum.late_flows += counts[i].late_flows;
+		sum.refused += counts[i].refused;
+		sum.wrong_port += counts[i].wrong_port;
+		sum.asked_fib += counts[i].asked_fib;
+		sum.to_kernel += counts[i].to_kernel;
+	}
+	free(values);
+	*ret_counters = sum;
+	return 0;
+}
+
+int edge_drops(const struct edge *edge, uint64_t ret_drops[DROP_REASONS])
+{
+	uint64_t drops[DROP_REASONS] = {0};
+	for (uint32_t reason = 1; reason < EDGE_MAP_DROPS; reason++) {
+		uint64_t *values;
+		size_t cpus;
+		int result =
+		    read_per_cpu(edge->view.drops_fd, reason, sizeof(*values), &values, &cpus);
+		if (result < 0)
+			return result;
+		for (size_t i = 0; i < cpus; i++)
+			drops[reason] += values[i];
+		free(values);
+	}
+	memcpy(ret_drops, drops, sizeof(drops));
+	return 0;
+}
+
+static void fill_interfaces(struct edge *edge)
+{
+	for (size_t i = 0; i < edge->interface_count; i++) {
+		const struct interface *interface = &edge->interfaces[i];
+		struct edge_interface_status *status = &edge->interface_status[i];
+		*status = (struct edge_interface_status){.ifindex = interface->ifindex};
+		memcpy(status->name, interface->name, sizeof(status->name));
+		memcpy(status->problem, interface->problem, sizeof(status->problem));
+		attach_query(interface, &status->mode, &status->program_id);
+	}
+}
+
+static void fill_backend(const struct edge *edge, uint32_t number,
+			 struct edge_backend_status *status)
+{
+	const struct edge_map_backend *entry = &edge->view.backends[number];
+	union edge_map_hop hop = {.word = entry->hop};
+	*status = (struct edge_backend_status){
+	    .address = backend_address(edge, number),
+	    .dead = entry->flags & EDGE_BACKEND_DEAD,
+	    .resolved = hop.to.link != 0 && hop.to.link < EDGE_MAP_LINKS,
+	    .mtu = entry->mtu,
+	};
+	if (!status->resolved)
+		return;
+	memcpy(status->link_address, hop.to.address, sizeof(status->link_address));
+	uint32_t ifindex = edge->view.settings->links[hop.to.link].ifindex;
+	if (!if_indextoname(ifindex, status->interface))
+		status->interface[0] = '\0';
+}
+
+int edge_status(struct edge *edge, struct edge_status *ret_status)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t size = sizeof(info);
+	if (bpf_obj_get_info_by_fd(edge_program_fd(edge), &info, &size) < 0)
+		return -errno;
+	struct edge_backend_status *backends =
+	    realloc(edge->backend_status, (edge->backend_count + 1) * sizeof(*backends));
+	if (!backends)
+		return -ENOMEM;
+	edge->backend_status = backends;
+	for (size_t i = 0; i < edge->backend_count; i++)
+		fill_backend(edge, edge->backend_order[i], &backends[i]);
+	fill_interfaces(edge);
+	*ret_status = (struct edge_status){
+	    .program_id = info.id,
+	    .adopted = edge->adopted,
+	    .addresses = edge->bound_count,
+	    .rings = edge->ring_count,
+	    .interfaces = edge->interface_status,
+	    .interface_count = edge->interface_count,
+	    .backends = backends,
+	    .backend_count = edge->backend_count,
+	};
+	memcpy(ret_status->build_id, edge->build_id, sizeof(ret_status->build_id));
+	memcpy(ret_status->layout, edge->layout, sizeof(ret_status->layout));
+	return 0;
+}
+
+int edge_remove(const char *pin_root, struct error *err)
+{
+	if (strlen(pin_root) >= EDGE_PATH / 2)
+		return error_set(err, -FL_EINVALID, "the pin root is too long");
+	if (access(pin_root, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	int result = maps_check_privileges(err);
+	if (result == 0)
+		result = maps_check_filesystem(pin_root, err);
+	if (result == 0)
+		result = attach_remove(pin_root, err);
+	if (result == 0)
+		result = sysctl_undo(pin_root, err);
+	if (result == 0)
+		result = nexthop_remove_neighbours(err);
+	if (result == 0)
+		result = maps_sweep(pin_root, NULL, err);
+	/* Other parts of the node may keep pins here too. */
+	if (result == 0 && rmdir(pin_root) < 0 && errno != ENOTEMPTY && errno != EBUSY)
+		result = error_set(err, -errno, "'%s' cannot be removed: %s", pin_root,
+				   error_text(-errno));
+	return result;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the data plane share. `struct edge` is the process's memory of what the maps
+ * say; after a restart adopt.c reads it back from the maps alone.
+ *
+ *   maps.c      object, pins, views           attach.c   links, interfaces
+ *   layout.c    digest of the maps' layout    sysctl.c   kernel settings, and their undoing
+ *   publish.c   desired → maps                nexthop.c  routes and neighbours → backends
+ *   rings.c     its rings and backends
+ *   adopt.c     maps → memory                 remove.c   undo everything
+ *   plan.c      checks of `desired`           edge.c     the public calls
+ */
+#ifndef FAIRLEAD_DATAPLANE_INTERNAL_H
+#define FAIRLEAD_DATAPLANE_INTERNAL_H
+
+#include "abi/edge.h"
+#include "dataplane/edge.h"
+#include "dataplane/slots.h"
+
+#include <stdio.h>
+
+struct edge_bpf;
+struct mnl_socket;
+
+#define EDGE_BLOCK 64u /* words are given to spans in blocks of this */
+#define EDGE_BLOCKS (EDGE_MAP_ADDRESSES / EDGE_BLOCK)
+#define EDGE_PATH 512 /* longest pin path */
+#define EDGE_LAYOUT_HEX 17
+
+/* The maps in this process's memory; the program reads the same pages. */
+struct edge_view {
+	struct edge_map_settings *settings;
+	uint64_t *spans;
+	uint64_t *addresses;
+	struct edge_map_descriptor *descriptors;
+	struct edge_map_page *pages;
+	struct edge_map_backend *backends;
+	int settings_fd, spans_fd, addresses_fd, descriptors_fd, pages_fd, backends_fd;
+	int counters_fd, drops_fd;
+};
+
+struct pool {
+	struct ip_prefix prefix;
+	uint8_t site_bits;
+	uint8_t slot_bits;
+	bool used; /* its slot and its spans are taken */
+	bool wanted; /* addresses may be located in it; false only during a publish */
+	bool active; /* the program matches it */
+	uint32_t first_span;
+};
+
+/* A span, from the process's side. */
+struct site {
+	uint32_t first_block; /* of words */
+	uint32_t length; /* words; 0: not held */
+};
+
+/* The ring of one version; shared by its addresses. */
+struct ring {
+	struct digest digest;
+	uint32_t first_page, second_page, pages;
+	uint32_t references; /* addresses; 0 removes it */
+	bool adopted; /* not published, nor compared, by this process */
+	const struct edge_version
+	    *compared; /* only a mark: the version it was last compared with */
+	uint64_t compared_in; /* … in this publish */
+	uint16_t *backends; /* owned; distinct, ascending */
+	size_t backend_count;
+};
+
+/* One bound address. */
+struct bound {
+	struct ip_address address;
+	uint32_t span;
+	uint32_t slot;
+	uint32_t descriptor;
+	struct ring *ring; /* borrowed from edge.rings */
+	uint64_t word;
+	bool adopted; /* not published by this process */
+};
+
+/* How a backend is reached now. */
+struct reach {
+	uint32_t ifindex; /* 0: no route, or none that a packet can be redirected to */
+	struct ip_address next_hop;
+};
+
+struct interface {
+	char name[16];
+	uint32_t ifindex; /* 0: absent */
+	int link_fd; /* -1: not attached */
+	enum edge_mode mode;
+	bool direct; /* the program may redirect packets to it */
+	char problem[160]; /* why it is not attached; "" if it is or if it is absent */
+};
+
+struct edge {
+	char pin_root[EDGE_PATH / 2];
+	char layout[EDGE_LAYOUT_HEX];
+	char build_id[EDGE_LAYOUT_HEX];
+	bool force_generic;
+	bool adopted;
+	bool attached; /* edge_attach() was called: interfaces that appear are attached */
+	struct ip_address source_v4, source_v6;
+	const struct clock *clock;
+
+	struct edge_bpf *skeleton; /* owned */
+	struct edge_view view;
+
+	struct slots span_slots, blocks, descriptors, pages, backends, links;
+	struct slots pool_slots[2]; /* v4, v6 */
+	struct pool pools[2][EDGE_MAP_POOLS];
+	struct site *sites; /* EDGE_MAP_SPANS of them; owned */
+	struct bound *bound; /* sorted by address; owned */
+	size_t bound_count;
+	uint64_t publishes;
+	struct ring **rings; /* owned */
+	size_t ring_count;
+
+	uint16_t *backend_order; /* numbers of the backends in use, by address; owned */
+	size_t backend_count;
+	struct reach *reaches; /* by number of the backend; owned */
+	struct mnl_socket *events; /* owned */
+	struct mnl_socket *requests; /* owned */
+	uint32_t sequence;
+	bool routes_changed; /* resolve every backend */
+	bool links_changed; /* look at the interfaces */
+
+	struct interface interfaces[EDGE_INTERFACES];
+	size_t interface_count;
+	struct edge_interface_status interface_status[EDGE_INTERFACES];
+	struct edge_backend_status *backend_status; /* owned */
+};
+
+static inline unsigned family_index(uint8_t family)
+{
+	return family == IP_V4 ? 0 : 1;
+}
+
+static inline uint64_t edge_now(const struct edge *edge)
+{
+	return clock_now_ms(edge->clock);
+}
+
+/* A 64-bit value that the program reads: everything written before is seen by who sees it. */
+static inline void store_word(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+/* maps.c */
+must_check int maps_open(struct edge *edge, struct error *err);
+void maps_close(struct edge *edge);
+/* "<pin_root>/<name>[/<leaf>]"; the lengths were checked when the edge was opened. */
+void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, const char *leaf);
+/* Remove the map folders under `pin_root` but `keep` (NULL: none). */
+must_check int maps_sweep(const char *pin_root, const char *keep, struct error *err);
+/* Which capability is missing, if one is. */
+must_check int maps_check_privileges(struct error *err);
+/* That `path` lies on a BPF file system. */
+must_check int maps_check_filesystem(const char *path, struct error *err);
+
+/* layout.c */
+struct bpf_object;
+must_check int layout_digest(const struct bpf_object *object, char text[EDGE_LAYOUT_HEX],
+			     struct error *err);
+
+/* adopt.c */
+must_check int adopt(struct edge *edge, struct error *err);
+
+/* plan.c: everything about `desired` that can be judged without the maps. */
+must_check int plan_check(const struct edge *edge, const struct edge_desired *desired,
+			  struct error *err);
+/* The one of `count` pools that holds the address, and its place there; NULL if none does. */
+const struct pool *plan_locate(const struct pool *pools, size_t count,
+			       const struct ip_address *address, uint32_t *ret_site,
+			       uint64_t *ret_slot);
+
+/* rings.c */
+/* Write a record that nothing refers to yet, and read it back through the kernel. */
+must_check int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
+			    struct error *err);
+/*
+ * The ring of `version`: found, and compared with what is asked for, or built. A built one is
+ * removed by rings_sweep() unless an address refers to it by then.
+ */
+must_check int rings_take(struct edge *edge, const struct edge_version *version,
+			  struct ring **ret_ring, struct error *err);
+/* Add a ring that the maps hold; `backends` is moved. */
+must_check int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring);
+struct ring *rings_find(const struct edge *edge, const struct digest *digest);
+/* Retire the rings that no address of `edge->bound` refers to, then the backends without a ring. */
+void rings_sweep(struct edge *edge);
+void rings_close(struct edge *edge);
+/* Put a backend that the maps hold into the order by address. */
+must_check int backends_insert(struct edge *edge, uint16_t number);
+struct ip_address backend_address(const struct edge *edge, uint32_t number);
+
+/* publish.c */
+const struct bound *bound_find(const struct edge *edge, const struct ip_address *address);
+int bound_compare(const void *a, const void *b);
+/* Exchange prefix and mask of a pool's entry, which lie side by side, in one store. */
+void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t mask);
+/* Where the address's word lies. */
+uint32_t bound_index(const struct edge *edge, const struct bound *bound);
+
+/* nexthop.c */
+must_check int nexthop_open(struct edge *edge, struct error *err);
+void nexthop_close(struct edge *edge);
+/* Bring one backend's entry up to date; a failure leaves it without a next hop. */
+void nexthop_resolve(struct edge *edge, uint32_t backend);
+/* The backend is no longer one: drop the neighbour that was kept for it alone. */
+void nexthop_release(struct edge *edge, uint32_t backend);
+void nexthop_resolve_all(struct edge *edge);
+/* Read all pending news into `routes_changed`, `links_changed` and the backends' entries. */
+must_check int nexthop_drain(struct edge *edge, struct error *err);
+/* Remove the neighbours that we have installed, of any edge of this network namespace. */
+must_check int nexthop_remove_neighbours(struct error *err);
+
+/* attach.c */
+void attach_query(const struct interface *interface, enum edge_mode *ret_mode,
+		  uint32_t *ret_program_id);
+void attach_close(struct edge *edge);
+/* Attach what is there and is not attached; detach nothing. Failures stay in `problem`. */
+void attach_reconcile(struct edge *edge);
+must_check int attach_remove(const char *pin_root, struct error *err);
+
+/* sysctl.c */
+must_check int sysctl_apply(const char *pin_root, const char *interface, struct error *err);
+must_check int sysctl_undo(const char *pin_root, struct error *err);
+
+#endif

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The object, its maps and their pins. Maps live in <pin_root>/<layout digest>/: those that are
+ * there are reused, the others are created and pinned, so that a start that was interrupted between
+ * two pins is completed by the next one.
+ */
+#include "abi/edge.h"
+#include "base/file.h"
+#include "dataplane/internal.h"
+
+/* bpftool's code is not written to our warnings. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wcast-qual"
+#pragma GCC diagnostic ignored "-Woverlength-strings"
+#ifdef FAIRLEAD_LAYOUT_VARIANT
+#include "edge_next.skel.h"
+#else
+#include "edge.skel.h"
+#endif
+#pragma GCC diagnostic pop
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Where libbpf's last complaint goes: it knows why the kernel refused, its return codes do not. */
+static char complaint[256];
+
+static int keep_complaint(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	if (level == LIBBPF_WARN) {
+		char line[sizeof(complaint)];
+		int length = vsnprintf(line, sizeof(line), format, arguments);
+		size_t end = length < 0 ? 0 : strcspn(line, "\n");
+		/* The verifier's log follows its summary; the first complaint says most. */
+		if (end > 0 && complaint[0] == '\0')
+			snprintf(complaint, sizeof(complaint), "%.*s", (int)end, line);
+	}
+	return 0;
+}
+
+void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, const char *leaf)
+{
+	int length = snprintf(path, EDGE_PATH, "%s/%s%s%s", pin_root, name, leaf ? "/" : "",
+			      leaf ? leaf : "");
+	ASSERT(length > 0 && length < EDGE_PATH);
+}
+
+int maps_check_privileges(struct error *err)
+{
+	static const struct {
+		unsigned bit;
+		const char *name, *why;
+	} needed[] = {
+	    {CAP_BPF, "CAP_BPF", "to load BPF programs"},
+	    {CAP_PERFMON, "CAP_PERFMON", "to let BPF programs read packets by pointer"},
+	    {CAP_NET_ADMIN, "CAP_NET_ADMIN", "to attach XDP programs"},
+	};
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {0};
+	if (syscall(SYS_capget, &header, data) < 0)
+		return error_set(err, -errno, "this process's capabilities cannot be read: %s",
+				 error_text(-errno));
+	uint64_t effective = (uint64_t)data[1].effective << 32 | data[0].effective;
+	bool admin = effective >> CAP_SYS_ADMIN & 1;
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		bool implied = admin && needed[i].bit != CAP_NET_ADMIN;
+		if (!implied && !(effective >> needed[i].bit & 1))
+			return error_set(err, -FL_EPRIVILEGE,
+					 "the edge needs %s %s; run it as root or grant it that "
+					 "capability",
+					 needed[i].name, needed[i].why);
+	}
+	return 0;
+}
+
+int maps_check_filesystem(const char *path, struct error *err)
+{
+	char parent[EDGE_PATH];
+	snprintf(parent, sizeof(parent), "%s", path);
+
+	/* The root itself may not be there yet: judge the nearest folder above that is. */
+	struct statfs info;
+	while (statfs(parent, &info) < 0) {
+		char *slash = strrchr(parent, '/');
+		if (errno != ENOENT || !slash || slash == parent)
+			return error_set(err, -FL_EUNAVAILABLE, "'%s' cannot be examined: %s", path,
+					 error_text(-errno));
+		*slash = '\0';
+	}
+	if (info.f_type != (__typeof__(info.f_type))BPF_FS_MAGIC)
+		return error_set(err, -FL_EUNAVAILABLE,
+				 "'%s' is not on a BPF file system, so nothing pinned there would "
+				 "outlive this process; mount one with 'mount -t bpf bpf "
+				 "/sys/fs/bpf' and put the pin root below it",
+				 path);
+	return 0;
+}
+
+/* The map's pin: bpffs refuses names with dots, which global data's map has. */
+static const char *pin_name(const struct bpf_map *map)
+{
+	const char *name = bpf_map__name(map);
+	return name[0] == '.' ? strrchr(name, '.') + 1 : name;
+}
+
+static int set_pins(struct edge *edge, struct error *err)
+{
+	char path[EDGE_PATH];
+	struct bpf_map *map;
+	bool found = true;
+
+	bpf_object__for_each_map(map, edge->skeleton->obj)
+	{
+		maps_path(path, edge->pin_root, edge->layout, pin_name(map));
+		found = found && access(path, F_OK) == 0;
+		int result = bpf_map__set_pin_path(map, path);
+		if (result < 0)
+			return error_set(err, result, "the pin of map '%s' cannot be set: %s",
+					 bpf_map__name(map), error_text(result));
+	}
+	edge->adopted = found;
+	return 0;
+}
+
+static int view_one(const struct bpf_map *map, void **ret_memory, int *ret_fd, struct error *err)
+{
+	size_t bytes =
+	    (((size_t)bpf_map__value_size(map) + 7) & ~(size_t)7) * bpf_map__max_entries(map);
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	if (memory == MAP_FAILED)
+		return error_set(err, -errno, "map '%s' cannot be mapped into memory: %s",
+				 bpf_map__name(map), error_text(-errno));
+	*ret_memory = memory;
+	*ret_fd = bpf_map__fd(map);
+	return 0;
+}
+
+static void unview_one(const struct bpf_map *map, void *memory)
+{
+	size_t bytes =
+	    (((size_t)bpf_map__value_size(map) + 7) & ~(size_t)7) * bpf_map__max_entries(map);
+	if (memory)
+		munmap(memory, bytes);
+}
+
+struct viewed {
+	struct bpf_map *map;
+	void **memory;
+	int *fd;
+};
+
+#define VIEWED 6
+
+static void list_viewed(struct edge *edge, struct viewed viewed[VIEWED])
+{
+	struct edge_view *view = &edge->view;
+	const struct viewed all[VIEWED] = {
+	    {edge->skeleton->maps.data_settings, (void **)&view->settings, &view->settings_fd},
+	    {edge->skeleton->maps.spans, (void **)&view->spans, &view->spans_fd},
+	    {edge->skeleton->maps.addresses, (void **)&view->addresses, &view->addresses_fd},
+	    {edge->skeleton->maps.descriptors, (void **)&view->descriptors, &view->descriptors_fd},
+	    {edge->skeleton->maps.ring_pages, (void **)&view->pages, &view->pages_fd},
+	    {edge->skeleton->maps.backends, (void **)&view->backends, &view->backends_fd},
+	};
+	memcpy(viewed, all, sizeof(all));
+}
+
+static int open_views(struct edge *edge, struct error *err)
+{
+	struct viewed viewed[VIEWED];
+	list_viewed(edge, viewed);
+	for (size_t i = 0; i < VIEWED; i++) {
+		int result = view_one(viewed[i].map, viewed[i].memory, viewed[i].fd, err);
+		if (result < 0)
+			return result;
+	}
+	edge->view.counters_fd = bpf_map__fd(edge->skeleton->maps.counters);
+	edge->view.drops_fd = bpf_map__fd(edge->skeleton->maps.drops);
+	return 0;
+}
+
+static int load(struct edge *edge, struct error *err)
+{
+	complaint[0] = '\0';
+	libbpf_print_fn_t before = libbpf_set_print(keep_complaint);
+	int result = bpf_object__load(edge->skeleton->obj);
+	libbpf_set_print(before);
+	if (result == -EPERM || result == -EACCES)
+		return error_set(err, -FL_EPRIVILEGE,
+				 "the kernel does not let this process load the edge program (%s); "
+				 "run it as root",
+				 complaint[0] ? complaint : error_text(result));
+	if (result < 0)
+		return error_set(err, -FL_EUNSUPPORTED,
+				 "the kernel refuses the edge program (%s); Linux 6.1 or later is "
+				 "needed",
+				 complaint[0] ? complaint : error_text(result));
+	return 0;
+}
+
+static void set_build_id(struct edge *edge)
+{
+	size_t bytes;
+	const void *object = edge_bpf__elf_bytes(&bytes);
+	struct digest digest;
+	digest_of(object, bytes, &digest);
+	hex_encode(digest.bytes, (sizeof(edge->build_id) - 1) / 2, edge->build_id);
+}
+
+int maps_open(struct edge *edge, struct error *err)
+{
+	char folder[EDGE_PATH];
+	int result = maps_check_privileges(err);
+	if (result < 0)
+		return result;
+	result = maps_check_filesystem(edge->pin_root, err);
+	if (result < 0)
+		return result;
+	set_build_id(edge);
+	edge->skeleton = edge_bpf__open();
+	if (!edge->skeleton)
+		return error_set(err, -errno, "the edge program cannot be opened: %s",
+				 error_text(-errno));
+	result = layout_digest(edge->skeleton->obj, edge->layout, err);
+	if (result < 0)
+		return result;
+	maps_path(folder, edge->pin_root, edge->layout, NULL);
+	result = file_make_folders(folder, 0700, err);
+	if (result < 0)
+		return result;
+	result = set_pins(edge, err);
+	if (result < 0)
+		return result;
+	result = load(edge, err);
+	if (result < 0)
+		return result;
+	return open_views(edge, err);
+}
+
+void maps_close(struct edge *edge)
+{
+	struct viewed viewed[VIEWED];
+	if (!edge->skeleton)
+		return;
+	list_viewed(edge, viewed);
+	for (size_t i = 0; i < VIEWED; i++)
+		unview_one(viewed[i].map, *viewed[i].memory);
+	edge_bpf__destroy(edge->skeleton);
+	edge->skeleton = NULL;
+}
+
+/* 16 hex digits: nobody else's names. */
+static bool is_layout(const char *name)
+{
+	return strlen(name) == EDGE_LAYOUT_HEX - 1 &&
+	       strspn(name, "0123456789abcdef") == EDGE_LAYOUT_HEX - 1;
+}
+
+static int remove_folder(const char *pin_root, const char *name, struct error *err)
+{
+	char folder[EDGE_PATH];
+	char path[EDGE_PATH];
+	maps_path(folder, pin_root, name, NULL);
+	DIR *pins = opendir(folder);
+	if (!pins)
+		return error_set(err, -errno, "'%s' cannot be read: %s", folder,
+				 error_text(-errno));
+	for (struct dirent *pin = readdir(pins); pin; pin = readdir(pins)) {
+		if (pin->d_name[0] == '.')
+			continue;
+		if (strlen(pin->d_name) + strlen(folder) + 2 > sizeof(path))
+			continue;
+		maps_path(path, pin_root, name, pin->d_name);
+		unlink(path);
+	}
+	closedir(pins);
+	if (rmdir(folder) < 0)
+		return error_set(err, -errno, "the old maps in '%s' cannot be removed: %s", folder,
+				 error_text(-errno));
+	return 0;
+}
+
+int maps_sweep(const char *pin_root, const char *keep, struct error *err)
+{
+	DIR *root = opendir(pin_root);
+	int result = 0;
+	if (!root)
+		return errno == ENOENT ? 0
+				       : error_set(err, -errno, "'%s' cannot be read: %s", pin_root,
+						   error_text(-errno));
+	for (struct dirent *entry = readdir(root); entry && result == 0; entry = readdir(root)) {
+		if (is_layout(entry->d_name) && (!keep || strcmp(entry->d_name, keep) != 0))
+			result = remove_folder(pin_root, entry->d_name, err);
+	}
+	closedir(root);
+	return result;
+}
+
+int edge_program_fd(const struct edge *edge)
+{
+	return bpf_program__fd(edge->skeleton->progs.edge);
+}

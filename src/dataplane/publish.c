@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Publish: make the maps say what is desired. Two halves:
+ *
+ *   prepare  finds room for everything and writes the records that nothing refers to yet, reading
+ *            each back; it may fail, and is then undone without a trace;
+ *   commit   switches: spans that grew, words, pools; then withdraws in the reverse order. It
+ *            consists of single stores and cannot fail half-way.
+ */
+#include "dataplane/internal.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct publish {
+	struct edge *edge;
+	const struct edge_desired *desired;
+	struct bound *bound; /* owned until the commit; sorted by address */
+	size_t bound_count; /* of those prepared */
+	struct site *sites; /* as they will be; owned */
+	struct error *err;
+};
+
+int bound_compare(const void *a, const void *b)
+{
+	const struct bound *left = a;
+	const struct bound *right = b;
+	return ip_address_compare(&left->address, &right->address);
+}
+
+const struct bound *bound_find(const struct edge *edge, const struct ip_address *address)
+{
+	struct bound key = {.address = *address};
+	if (edge->bound_count == 0)
+		return NULL;
+	return bsearch(&key, edge->bound, edge->bound_count, sizeof(key), bound_compare);
+}
+
+uint32_t bound_index(const struct edge *edge, const struct bound *bound)
+{
+	return edge->sites[bound->span].first_block * EDGE_BLOCK + bound->slot;
+}
+
+static int exhausted(struct publish *p, const char *what, bool resting)
+{
+	return error_set(p->err, -FL_EEXHAUSTED, "the edge has no %s left%s", what,
+			 resting ? "; some come free within a second" : "");
+}
+
+/* Pools */
+
+static struct pool *find_pool(struct edge *edge, const struct edge_pool *wanted)
+{
+	unsigned family = family_index(wanted->prefix.address.family);
+	for (size_t i = 0; i < EDGE_MAP_POOLS; i++) {
+		struct pool *pool = &edge->pools[family][i];
+		if (pool->used && pool->site_bits == wanted->site_bits &&
+		    pool->prefix.length == wanted->prefix.length &&
+		    ip_address_equal(&pool->prefix.address, &wanted->prefix.address))
+			return pool;
+	}
+	return NULL;
+}
+
+static int prepare_pool(struct publish *p, const struct edge_pool *wanted)
+{
+	struct edge *edge = p->edge;
+	unsigned family = family_index(wanted->prefix.address.family);
+	struct pool *pool = find_pool(edge, wanted);
+	if (!pool) {
+		uint32_t slot;
+		uint32_t span;
+		bool resting = false;
+		uint32_t sites = 1u << wanted->site_bits;
+		if (slots_take(&edge->pool_slots[family], 1, edge_now(edge), &slot, &resting) < 0)
+			return exhausted(p, "pool entries", resting);
+		if (slots_take(&edge->span_slots, sites, edge_now(edge), &span, &resting) < 0) {
+			slots_retire(&edge->pool_slots[family], slot, 1, edge_now(edge));
+			return exhausted(p, "spans for the pools' sites", resting);
+		}
+		pool = &edge->pools[family][slot];
+		*pool = (struct pool){
+		    .prefix = wanted->prefix,
+		    .site_bits = wanted->site_bits,
+		    .slot_bits = (uint8_t)(ip_family_bits(wanted->prefix.address.family) -
+					   wanted->prefix.length - wanted->site_bits),
+		    .used = true,
+		    .first_span = span,
+		};
+		for (uint32_t i = 0; i < sites; i++) {
+			edge->view.spans[span + i] = 0;
+			p->sites[span + i] = (struct site){0};
+		}
+	}
+	pool->wanted = true;
+	return 0;
+}
+
+static int prepare_pools(struct publish *p)
+{
+	int result = 0;
+	for (size_t i = 0; i < 2 * (size_t)EDGE_MAP_POOLS; i++)
+		p->edge->pools[i / EDGE_MAP_POOLS][i % EDGE_MAP_POOLS].wanted = false;
+	for (size_t i = 0; i < p->desired->pool_count && result == 0; i++)
+		result = prepare_pool(p, &p->desired->pools[i]);
+	return result;
+}
+
+/* Slots before this one have never held a pool, or hold one that matches nothing. */
+static void raise_count(uint8_t *count, uint32_t slot)
+{
+	if (*count <= slot)
+		__atomic_store_n(count, (uint8_t)(slot + 1), __ATOMIC_RELEASE);
+}
+
+void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t mask)
+{
+	const uint32_t halves[2] = {prefix, mask};
+	uint64_t word;
+	memcpy(&word, halves, sizeof(word));
+	store_word((uint64_t *)(void *)pool, word);
+}
+
+static void activate4(struct edge *edge, uint32_t slot, const struct pool *pool)
+{
+	struct edge_map_settings *settings = edge->view.settings;
+	struct edge_map_pool4 *entry = &settings->pool4[slot];
+	struct ip_address mask = {.family = IP_V4, .bytes = {255, 255, 255, 255}};
+	uint32_t prefix_bytes;
+	uint32_t mask_bytes;
+
+	for (uint32_t i = settings->pools4; i <= slot; i++)
+		pool4_store(&settings->pool4[i], 0, UINT32_MAX);
+	ip_address_mask(&mask, pool->prefix.length);
+	memcpy(&prefix_bytes, pool->prefix.address.bytes, sizeof(prefix_bytes));
+	memcpy(&mask_bytes, mask.bytes, sizeof(mask_bytes));
+	entry->first_span = (uint16_t)pool->first_span;
+	entry->site_mask = (uint16_t)((1u << pool->site_bits) - 1);
+	entry->slot_bits = pool->slot_bits;
+	pool4_store(entry, prefix_bytes, mask_bytes);
+	raise_count(&settings->pools4, slot);
+}
+
+static void activate6(struct edge *edge, uint32_t slot, const struct pool *pool)
+{
+	struct edge_map_settings *settings = edge->view.settings;
+	struct edge_map_pool6 *entry = &settings->pool6[slot];
+	struct ip_address mask = {.family = IP_V6};
+
+	memset(mask.bytes, 255, sizeof(mask.bytes));
+	ip_address_mask(&mask, pool->prefix.length);
+	memcpy(entry->prefix, pool->prefix.address.bytes, sizeof(entry->prefix));
+	memcpy(&entry->mask, mask.bytes + 8, sizeof(entry->mask));
+	entry->first_span = (uint16_t)pool->first_span;
+	entry->site_mask = (uint16_t)((1u << pool->site_bits) - 1);
+	entry->slot_bits = pool->slot_bits;
+	__atomic_store_n(&entry->used, 1, __ATOMIC_RELEASE);
+	raise_count(&settings->pools6, slot);
+}
+
+static void commit_new_pools(struct edge *edge)
+{
+	for (uint32_t slot = 0; slot < EDGE_MAP_POOLS; slot++) {
+		struct pool *v4 = &edge->pools[0][slot];
+		struct pool *v6 = &edge->pools[1][slot];
+		if (v4->wanted && !v4->active)
+			activate4(edge, slot, v4);
+		if (v6->wanted && !v6->active)
+			activate6(edge, slot, v6);
+		v4->active = v4->active || v4->wanted;
+		v6->active = v6->active || v6->wanted;
+	}
+}
+
+static void forget_pool(struct edge *edge, unsigned family, uint32_t slot)
+{
+	struct pool *pool = &edge->pools[family][slot];
+	slots_retire(&edge->pool_slots[family], slot, 1, edge_now(edge));
+	slots_retire(&edge->span_slots, pool->first_span, 1u << pool->site_bits, edge_now(edge));
+	*pool = (struct pool){0};
+}
+
+static void commit_old_pools(struct edge *edge)
+{
+	for (uint32_t slot = 0; slot < EDGE_MAP_POOLS; slot++) {
+		if (edge->pools[0][slot].used && !edge->pools[0][slot].wanted) {
+			pool4_store(&edge->view.settings->pool4[slot], 0, UINT32_MAX);
+			forget_pool(edge, 0, slot);
+		}
+		if (edge->pools[1][slot].used && !edge->pools[1][slot].wanted) {
+			__atomic_store_n(&edge->view.settings->pool6[slot].used, 0,
+					 __ATOMIC_RELEASE);
+			forget_pool(edge, 1, slot);
+		}
+	}
+}
+
+/* Take back the pools that a failed preparation added. */
+static void undo_pools(struct edge *edge)
+{
+	for (unsigned family = 0; family < 2; family++) {
+		for (uint32_t slot = 0; slot < EDGE_MAP_POOLS; slot++) {
+			struct pool *pool = &edge->pools[family][slot];
+			if (pool->used && !pool->active)
+				forget_pool(edge, family, slot);
+			pool->wanted = pool->used;
+		}
+	}
+}
+
+/* Descriptors */
+
+static void fill_descriptor(struct edge_map_descriptor *record, const struct edge_binding *binding,
+			    const struct ring *ring)
+{
+	const struct edge_version *version = binding->version;
+	*record = (struct edge_map_descriptor){
+	    .first_page = ring->first_page,
+	    .second_page = ring->second_page,
+	    .ring_pages = (uint16_t)ring->pages,
+	    .algorithm = version->algorithm,
+	    .port_count = (uint8_t)version->port_count,
+	    .family = binding->address.family,
+	    .version = version->number,
+	    .binding = binding->number,
+	};
+	memcpy(record->seed, version->seed, sizeof(record->seed));
+	for (size_t i = 0; i < version->port_count; i++) {
+		record->ports[i] = (struct edge_map_port){
+		    .low = version->ports[i].low,
+		    .high = version->ports[i].high,
+		    .protocol = version->ports[i].protocol,
+		    .flags = version->ports[i].quic ? EDGE_PORT_QUIC : 0,
+		};
+	}
+	memcpy(record->address, binding->address.bytes, sizeof(record->address));
+	memcpy(record->digest, version->digest.bytes, sizeof(record->digest));
+	memcpy(record->service, version->service, strlen(version->service));
+}
+
+/* A descriptor that is reused starts its counts from zero. */
+static int clear_counters(struct publish *p, uint32_t descriptor)
+{
+	size_t cpus = (size_t)libbpf_num_possible_cpus();
+	struct edge_map_counters *zeros = calloc(cpus, sizeof(*zeros));
+	int result = 0;
+	if (!zeros)
+		return error_set(p->err, -ENOMEM, "out of memory");
+	if (bpf_map_update_elem(p->edge->view.counters_fd, &descriptor, zeros, BPF_ANY) < 0)
+		result =
+		    error_set(p->err, -errno, "counters cannot be cleared: %s", error_text(-errno));
+	free(zeros);
+	return result;
+}
+
+static int create_descriptor(struct publish *p, const struct edge_map_descriptor *record,
+			     uint32_t *ret_descriptor)
+{
+	struct edge *edge = p->edge;
+	uint32_t descriptor;
+	bool resting = false;
+	if (slots_take(&edge->descriptors, 1, edge_now(edge), &descriptor, &resting) < 0)
+		return exhausted(p, "descriptors", resting);
+	int result = clear_counters(p, descriptor);
+	if (result == 0)
+		result =
+		    record_write(edge->view.descriptors_fd, &edge->view.descriptors[descriptor],
+				 descriptor, record, sizeof(*record), p->err);
+	if (result < 0) {
+		slots_retire(&edge->descriptors, descriptor, 1, edge_now(edge));
+		return result;
+	}
+	*ret_descriptor = descriptor;
+	return 0;
+}
+
+/*
+ * The descriptor of a binding: the address's own one if that says the same already. Under one
+ * digest the rules, which are all that comes before `family`, cannot differ (invariant 2).
+ */
+static int prepare_descriptor(struct publish *p, const struct edge_binding *binding,
+			      struct bound *bound)
+{
+	const struct bound *old = bound_find(p->edge, &binding->address);
+	struct edge_map_descriptor record;
+	fill_descriptor(&record, binding, bound->ring);
+	if (old && old->ring == bound->ring) {
+		const struct edge_map_descriptor *held =
+		    &p->edge->view.descriptors[old->descriptor];
+		bool same =
+		    memcmp(held, &record, offsetof(struct edge_map_descriptor, family)) == 0;
+		ASSERT_INVARIANT(2, same || old->adopted);
+		if (!same)
+			return error_set(
+			    p->err, -FL_ECORRUPT,
+			    "the pinned maps hold other rules for version %llu of '%s' than those "
+			    "it was committed with; 'fairlead detach' and start again",
+			    (unsigned long long)binding->version->number,
+			    binding->version->service);
+		if (memcmp(held, &record, sizeof(record)) == 0) {
+			bound->descriptor = old->descriptor;
+			return 0;
+		}
+	}
+	return create_descriptor(p, &record, &bound->descriptor);
+}
+
+/* Whether the preparation gave this address another descriptor than it has. */
+static bool is_new_descriptor(const struct edge *edge, const struct bound *bound)
+{
+	const struct bound *old = bound_find(edge, &bound->address);
+	return !old || old->descriptor != bound->descriptor;
+}
+
+static int prepare_binding(struct publish *p, const struct edge_binding *binding,
+			   struct bound *bound)
+{
+	unsigned family = family_index(binding->address.family);
+	uint32_t site;
+	uint64_t slot;
+	const struct pool *pool =
+	    plan_locate(p->edge->pools[family], EDGE_MAP_POOLS, &binding->address, &site, &slot);
+	ASSERT(pool);
+	int result = rings_take(p->edge, binding->version, &bound->ring, p->err);
+	if (result == 0)
+		result = prepare_descriptor(p, binding, bound);
+	if (result < 0)
+		return result;
+	bound->span = pool->first_span + site;
+	bound->slot = (uint32_t)slot;
+	bound->word = bound->descriptor | EDGE_WORD_BINDING(binding->number);
+	if (binding->refuse_new)
+		bound->word |= EDGE_WORD_REFUSE_NEW;
+	if (binding->late)
+		bound->word |= EDGE_WORD_LATE;
+	return 0;
+}
+
+static int compare_bindings(const void *a, const void *b)
+{
+	const struct edge_binding *const *left = a;
+	const struct edge_binding *const *right = b;
+	return ip_address_compare(&(*left)->address, &(*right)->address);
+}
+
+static int prepare_bindings(struct publish *p)
+{
+	size_t count = p->desired->binding_count;
+	const struct edge_binding **sorted = calloc(count + 1, sizeof(struct edge_binding *));
+	p->bound = calloc(count + 1, sizeof(*p->bound));
+	int result = sorted && p->bound ? 0 : error_set(p->err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < count && result == 0; i++)
+		sorted[i] = &p->desired->bindings[i];
+	if (result == 0)
+		qsort(sorted, count, sizeof(struct edge_binding *), compare_bindings);
+	for (size_t i = 0; i < count && result == 0; i++) {
+		char text[IP_TEXT_BYTES];
+		p->bound[i].address = sorted[i]->address;
+		if (i > 0 && ip_address_equal(&sorted[i - 1]->address, &sorted[i]->address))
+			result =
+			    error_set(p->err, -FL_EINVALID, "service address %s is bound twice",
+				      ip_address_format(&sorted[i]->address, text));
+		else
+			result = prepare_binding(p, sorted[i], &p->bound[i]);
+		if (result == 0)
+			p->bound_count++;
+	}
+	free(sorted);
+	return result;
+}
+
+/* Spans */
+
+static uint32_t power_of_two_from(uint32_t least)
+{
+	uint32_t power = EDGE_BLOCK;
+	while (power < least)
+		power *= 2;
+	return power;
+}
+
+static uint32_t blocks_of(const struct site *site)
+{
+	return (site->length + EDGE_BLOCK - 1) / EDGE_BLOCK;
+}
+
+/* Room for `length` words at least, all zero. */
+static int take_words(struct publish *p, uint32_t length, struct site *ret_site)
+{
+	struct edge *edge = p->edge;
+	struct site site = {.length = power_of_two_from(length)};
+	bool resting = false;
+	int result = slots_take(&edge->blocks, blocks_of(&site), edge_now(edge), &site.first_block,
+				&resting);
+	if (result < 0)
+		return exhausted(p, "room for service addresses", resting);
+	memset(edge->view.addresses + (size_t)site.first_block * EDGE_BLOCK, 0,
+	       site.length * sizeof(uint64_t));
+	*ret_site = site;
+	return 0;
+}
+
+/* A span grows to a power of two, so that it seldom moves; one that holds nothing goes. */
+static int prepare_spans(struct publish *p)
+{
+	uint32_t *needed = calloc(EDGE_MAP_SPANS, sizeof(*needed));
+	int result = needed ? 0 : error_set(p->err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < p->bound_count && result == 0; i++) {
+		const struct bound *bound = &p->bound[i];
+		if (needed[bound->span] <= bound->slot)
+			needed[bound->span] = bound->slot + 1;
+	}
+	for (uint32_t span = 0; span < EDGE_MAP_SPANS && result == 0; span++) {
+		if (needed[span] == 0)
+			p->sites[span] = (struct site){0};
+		else if (needed[span] > p->sites[span].length)
+			result = take_words(p, needed[span], &p->sites[span]);
+	}
+	free(needed);
+	return result;
+}
+
+static bool site_moved(const struct publish *p, uint32_t span)
+{
+	const struct site *old = &p->edge->sites[span];
+	const struct site *new = &p->sites[span];
+	return new->length != old->length || new->first_block != old->first_block;
+}
+
+/* Move what grew: first the words, then the span, in one store. */
+static void commit_grown_spans(struct publish *p)
+{
+	struct edge_view *view = &p->edge->view;
+	for (uint32_t span = 0; span < EDGE_MAP_SPANS; span++) {
+		struct site *old = &p->edge->sites[span];
+		struct site *new = &p->sites[span];
+		if (!site_moved(p, span) || new->length == 0)
+			continue;
+		memcpy(view->addresses + (size_t)new->first_block *EDGE_BLOCK,
+		       view->addresses + (size_t)old->first_block * EDGE_BLOCK,
+		       old->length * sizeof(uint64_t));
+		store_word(&view->spans[span],
+			   EDGE_SPAN(new->first_block *EDGE_BLOCK, new->length));
+		if (old->length > 0)
+			slots_retire(&p->edge->blocks, old->first_block, blocks_of(old),
+				     edge_now(p->edge));
+		*old = *new;
+	}
+}
+
+static void commit_empty_spans(struct publish *p)
+{
+	for (uint32_t span = 0; span < EDGE_MAP_SPANS; span++) {
+		struct site *site = &p->edge->sites[span];
+		if (site->length == 0 || p->sites[span].length > 0)
+			continue;
+		store_word(&p->edge->view.spans[span], 0);
+		slots_retire(&p->edge->blocks, site->first_block, blocks_of(site),
+			     edge_now(p->edge));
+		*site = (struct site){0};
+	}
+}
+
+/* Words */
+
+static void commit_words(struct publish *p)
+{
+	for (size_t i = 0; i < p->bound_count; i++) {
+		uint64_t *word = &p->edge->view.addresses[bound_index(p->edge, &p->bound[i])];
+		if (*word != p->bound[i].word)
+			store_word(word, p->bound[i].word);
+	}
+}
+
+static const struct bound *find_next(const struct publish *p, const struct bound *old)
+{
+	if (p->bound_count == 0)
+		return NULL;
+	return bsearch(old, p->bound, p->bound_count, sizeof(*old), bound_compare);
+}
+
+/* Addresses that mean nothing any more, or lie elsewhere now; and descriptors nobody uses. */
+static void commit_withdrawals(struct publish *p)
+{
+	struct edge *edge = p->edge;
+	for (size_t i = 0; i < edge->bound_count; i++) {
+		const struct bound *old = &edge->bound[i];
+		const struct bound *next = find_next(p, old);
+		if (!next || next->span != old->span || next->slot != old->slot)
+			store_word(&edge->view.addresses[bound_index(edge, old)], 0);
+		if (!next || next->descriptor != old->descriptor)
+			slots_retire(&edge->descriptors, old->descriptor, 1, edge_now(edge));
+	}
+}
+
+static void commit_sources(struct edge *edge)
+{
+	struct edge_map_settings *settings = edge->view.settings;
+	uint32_t source_v4;
+	memcpy(&source_v4, edge->source_v4.bytes, sizeof(source_v4));
+	if (settings->source_v4 != source_v4)
+		settings->source_v4 = source_v4;
+	if (memcmp(settings->source_v6, edge->source_v6.bytes, sizeof(settings->source_v6)) != 0)
+		memcpy(settings->source_v6, edge->source_v6.bytes, sizeof(settings->source_v6));
+	if (settings->heartbeat_limit_ns != EDGE_STALE_MS * UINT64_C(1000000))
+		settings->heartbeat_limit_ns = EDGE_STALE_MS * UINT64_C(1000000);
+}
+
+static void commit(struct publish *p)
+{
+	struct edge *edge = p->edge;
+	commit_sources(edge);
+	commit_grown_spans(p);
+	commit_words(p);
+	commit_new_pools(edge);
+	commit_withdrawals(p);
+	commit_old_pools(edge);
+	commit_empty_spans(p);
+
+	free(edge->bound);
+	edge->bound = p->bound;
+	edge->bound_count = p->bound_count;
+	p->bound = NULL;
+	rings_sweep(edge);
+}
+
+static void undo(struct publish *p)
+{
+	struct edge *edge = p->edge;
+	for (size_t i = 0; i < p->bound_count; i++) {
+		if (is_new_descriptor(edge, &p->bound[i]))
+			slots_retire(&edge->descriptors, p->bound[i].descriptor, 1, edge_now(edge));
+	}
+	for (uint32_t span = 0; span < EDGE_MAP_SPANS; span++) {
+		if (site_moved(p, span) && p->sites[span].length > 0)
+			slots_retire(&edge->blocks, p->sites[span].first_block,
+				     blocks_of(&p->sites[span]), edge_now(edge));
+	}
+	undo_pools(edge);
+	rings_sweep(edge);
+}
+
+/* What the program will find, asked from the kernel. */
+static int read_back(const struct edge *edge, struct error *err)
+{
+	for (size_t i = 0; i < edge->bound_count; i++) {
+		const struct bound *bound = &edge->bound[i];
+		uint32_t index = bound_index(edge, bound);
+		uint64_t word;
+		uint64_t span;
+		char text[IP_TEXT_BYTES];
+		if (bpf_map_lookup_elem(edge->view.spans_fd, &bound->span, &span) < 0 ||
+		    bpf_map_lookup_elem(edge->view.addresses_fd, &index, &word) < 0)
+			return error_set(err, -errno, "the maps cannot be read back: %s",
+					 error_text(-errno));
+		if (word != bound->word || bound->slot >= EDGE_SPAN_LENGTH(span) ||
+		    index != EDGE_SPAN_FIRST(span) + bound->slot)
+			return error_set(err, -FL_ECORRUPT,
+					 "service address %s does not read back as published",
+					 ip_address_format(&bound->address, text));
+	}
+	return 0;
+}
+
+int edge_publish(struct edge *edge, const struct edge_desired *desired, struct error *err)
+{
+	struct publish p = {.edge = edge, .desired = desired, .err = err};
+	int result = plan_check(edge, desired, err);
+	if (result < 0)
+		return result;
+	p.sites = malloc(EDGE_MAP_SPANS * sizeof(*p.sites));
+	if (!p.sites)
+		return error_set(err, -ENOMEM, "out of memory");
+	memcpy(p.sites, edge->sites, EDGE_MAP_SPANS * sizeof(*p.sites));
+	edge->publishes++;
+
+	result = prepare_pools(&p);
+	if (result == 0)
+		result = prepare_bindings(&p);
+	if (result == 0)
+		result = prepare_spans(&p);
+	if (result == 0) {
+		commit(&p);
+		result = read_back(edge, err);
+	} else {
+		undo(&p);
+	}
+	free(p.bound);
+	free(p.sites);
+	return result;
+}

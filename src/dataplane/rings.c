@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rings and the backends they name. A ring belongs to a version's digest and is shared by all
+ * addresses of that version, and by later versions of the same content. A backend belongs to its
+ * address and is shared by all rings that name it.
+ */
+#include "dataplane/internal.h"
+
+#include <bpf/bpf.h>
+#include <stdlib.h>
+#include <string.h>
+
+int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
+		 struct error *err)
+{
+	_Alignas(8) uint8_t back[sizeof(struct edge_map_page)];
+	ASSERT(bytes <= sizeof(back) && bytes % 8 == 0);
+	memcpy(view, record, bytes);
+	if (bpf_map_lookup_elem(map_fd, &key, back) < 0)
+		return error_set(err, -errno, "map entry %u cannot be read back: %s", key,
+				 error_text(-errno));
+	if (memcmp(back, record, bytes) != 0)
+		return error_set(err, -FL_ECORRUPT,
+				 "map entry %u does not read back as it was written", key);
+	return 0;
+}
+
+struct ip_address backend_address(const struct edge *edge, uint32_t number)
+{
+	const struct edge_map_backend *entry = &edge->view.backends[number];
+	struct ip_address address = {.family = entry->family};
+	memcpy(address.bytes, entry->address, entry->family == IP_V4 ? 4 : 16);
+	return address;
+}
+
+/* Where the address is in backend_order, or where it belongs. */
+static size_t backend_position(const struct edge *edge, const struct ip_address *address,
+			       bool *ret_found)
+{
+	size_t low = 0;
+	size_t high = edge->backend_count;
+	*ret_found = false;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		struct ip_address other = backend_address(edge, edge->backend_order[middle]);
+		int order = ip_address_compare(&other, address);
+		if (order == 0) {
+			*ret_found = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+int backends_insert(struct edge *edge, uint16_t number)
+{
+	struct ip_address address = backend_address(edge, number);
+	bool found;
+	size_t position = backend_position(edge, &address, &found);
+	if (found)
+		return -FL_ECORRUPT;
+	memmove(edge->backend_order + position + 1, edge->backend_order + position,
+		(edge->backend_count - position) * sizeof(*edge->backend_order));
+	edge->backend_order[position] = number;
+	edge->backend_count++;
+	return 0;
+}
+
+static int backend_create(struct edge *edge, const struct ip_address *address, uint16_t *ret_number,
+			  struct error *err)
+{
+	uint32_t number;
+	bool resting = false;
+	int result = slots_take(&edge->backends, 1, edge_now(edge), &number, &resting);
+	if (result < 0)
+		return error_set(err, result, "the edge's table of %u backends is full%s",
+				 EDGE_MAP_BACKENDS - 1,
+				 resting ? "; entries come free within a second" : "");
+	struct edge_map_backend *entry = &edge->view.backends[number];
+	struct edge_map_backend record = {
+	    .family = address->family,
+	    .generation = entry->generation + 1,
+	};
+	memcpy(record.address, address->bytes, sizeof(record.address));
+	result = record_write(edge->view.backends_fd, entry, number, &record, sizeof(record), err);
+	if (result == 0)
+		result = backends_insert(edge, (uint16_t)number);
+	if (result < 0) {
+		slots_retire(&edge->backends, number, 1, edge_now(edge));
+		return result;
+	}
+	nexthop_resolve(edge, number);
+	*ret_number = (uint16_t)number;
+	return 0;
+}
+
+/* The backend's number, given out now if `address` has none yet and `create` is set, else 0. */
+static int backend_number(struct edge *edge, const struct ip_address *address, bool create,
+			  uint16_t *ret_number, struct error *err)
+{
+	bool found;
+	size_t position = backend_position(edge, address, &found);
+	if (found)
+		*ret_number = edge->backend_order[position];
+	else if (create)
+		return backend_create(edge, address, ret_number, err);
+	else
+		*ret_number = 0;
+	return 0;
+}
+
+/*
+ * Numbers of the version's backends by ordinal; 0 for those that its ring never names, which need
+ * no entry, and, without `create`, for those that have none.
+ */
+static int number_backends(struct edge *edge, const struct edge_version *version, bool create,
+			   uint16_t **ret_numbers, struct error *err)
+{
+	bool *named = calloc(version->backend_count, sizeof(*named));
+	uint16_t *numbers = calloc(version->backend_count, sizeof(*numbers));
+	int result = named && numbers ? 0 : error_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < version->ring_length && result == 0; i++) {
+		named[version->first[i]] = true;
+		named[version->second[i]] = true;
+	}
+	for (size_t i = 0; i < version->backend_count && result == 0; i++) {
+		if (named[i])
+			result = backend_number(edge, &version->backends[i].address, create,
+						&numbers[i], err);
+	}
+	free(named);
+	if (result < 0) {
+		free(numbers);
+		return result;
+	}
+	*ret_numbers = numbers;
+	return 0;
+}
+
+/* One page of `candidates`, which are ordinals, as the map holds it. */
+static void fill_page(struct edge_map_page *page, const uint16_t *candidates,
+		      const uint16_t *numbers)
+{
+	for (size_t i = 0; i < EDGE_MAP_PAGE_ENTRIES; i++)
+		page->backend[i] = numbers[candidates[i]];
+}
+
+static int write_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
+		       const uint16_t *candidates, const uint16_t *numbers, struct error *err)
+{
+	_Alignas(8) struct edge_map_page page;
+	int result = 0;
+	for (uint32_t i = 0; i < pages && result == 0; i++) {
+		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
+		result = record_write(edge->view.pages_fd, &edge->view.pages[first_page + i],
+				      first_page + i, &page, sizeof(page), err);
+	}
+	return result;
+}
+
+static bool same_pages(const struct edge *edge, uint32_t first_page, uint32_t pages,
+		       const uint16_t *candidates, const uint16_t *numbers)
+{
+	struct edge_map_page page;
+	for (uint32_t i = 0; i < pages; i++) {
+		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
+		if (memcmp(&page, &edge->view.pages[first_page + i], sizeof(page)) != 0)
+			return false;
+	}
+	return true;
+}
+
+struct ring *rings_find(const struct edge *edge, const struct digest *digest)
+{
+	for (size_t i = 0; i < edge->ring_count; i++) {
+		if (memcmp(&edge->rings[i]->digest, digest, sizeof(*digest)) == 0)
+			return edge->rings[i];
+	}
+	return NULL;
+}
+
+int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring)
+{
+	struct ring **rings = realloc(edge->rings, (edge->ring_count + 1) * sizeof(struct ring *));
+	if (!rings)
+		return -ENOMEM;
+	edge->rings = rings;
+	struct ring *added = malloc(sizeof(*added));
+	if (!added)
+		return -ENOMEM;
+	*added = *ring;
+	edge->rings[edge->ring_count++] = added;
+	*ret_ring = added;
+	return 0;
+}
+
+static void ring_free(struct ring *ring)
+{
+	free(ring->backends);
+	free(ring);
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
+}
+
+/* The distinct numbers but 0, ascending, moved into `ring`. */
+static void ring_set_backends(struct ring *ring, uint16_t *numbers, size_t count)
+{
+	size_t kept = 0;
+	qsort(numbers, count, sizeof(*numbers), compare_numbers);
+	for (size_t i = 0; i < count; i++) {
+		if (numbers[i] != 0 && (kept == 0 || numbers[kept - 1] != numbers[i]))
+			numbers[kept++] = numbers[i];
+	}
+	ring->backends = numbers;
+	ring->backend_count = kept;
+}
+
+static int take_pages(struct edge *edge, uint32_t pages, uint32_t *ret_first, struct error *err)
+{
+	bool resting = false;
+	int result = slots_take(&edge->pages, pages, edge_now(edge), ret_first, &resting);
+	if (result < 0)
+		return error_set(err, result, "the edge's %u ring pages are all in use%s",
+				 EDGE_MAP_PAGES,
+				 resting ? "; some come free within a second"
+					 : "; retire versions or use smaller rings");
+	return 0;
+}
+
+static int ring_create(struct edge *edge, const struct edge_version *version,
+		       struct ring **ret_ring, struct error *err)
+{
+	struct ring ring = {
+	    .digest = version->digest,
+	    .pages = (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES),
+	};
+	uint16_t *numbers;
+	int result = number_backends(edge, version, true, &numbers, err);
+	if (result < 0)
+		return result;
+	result = take_pages(edge, ring.pages, &ring.first_page, err);
+	if (result < 0)
+		goto free_numbers;
+	result = take_pages(edge, ring.pages, &ring.second_page, err);
+	if (result < 0)
+		goto retire_first;
+	result = write_pages(edge, ring.first_page, ring.pages, version->first, numbers, err);
+	if (result == 0)
+		result =
+		    write_pages(edge, ring.second_page, ring.pages, version->second, numbers, err);
+	if (result < 0)
+		goto retire_second;
+	ring_set_backends(&ring, numbers, version->backend_count);
+	result = rings_add(edge, &ring, ret_ring);
+	if (result == 0)
+		return 0;
+	error_set(err, result, "out of memory");
+retire_second:
+	slots_retire(&edge->pages, ring.second_page, ring.pages, edge_now(edge));
+retire_first:
+	slots_retire(&edge->pages, ring.first_page, ring.pages, edge_now(edge));
+free_numbers:
+	free(numbers);
+	return result;
+}
+
+/* Invariant 2: what was published under a digest is what is asked for under it now. */
+static int ring_compare(struct edge *edge, struct ring *ring, const struct edge_version *version,
+			struct error *err)
+{
+	uint16_t *numbers;
+	int result = number_backends(edge, version, false, &numbers, err);
+	if (result < 0)
+		return result;
+	bool same = version->ring_length == (size_t)ring->pages * EDGE_MAP_PAGE_ENTRIES &&
+		    same_pages(edge, ring->first_page, ring->pages, version->first, numbers) &&
+		    same_pages(edge, ring->second_page, ring->pages, version->second, numbers);
+	free(numbers);
+	ASSERT_INVARIANT(2, same || ring->adopted);
+	if (!same)
+		return error_set(err, -FL_ECORRUPT,
+				 "the pinned maps hold another ring for version %llu of '%s' than "
+				 "the one it was committed with; 'fairlead detach' and start again",
+				 (unsigned long long)version->number, version->service);
+	ring->adopted = false;
+	ring->compared = version;
+	ring->compared_in = edge->publishes;
+	return 0;
+}
+
+int rings_take(struct edge *edge, const struct edge_version *version, struct ring **ret_ring,
+	       struct error *err)
+{
+	struct ring *ring = rings_find(edge, &version->digest);
+	if (!ring)
+		return ring_create(edge, version, ret_ring, err);
+	bool compared = ring->compared == version && ring->compared_in == edge->publishes;
+	int result = compared ? 0 : ring_compare(edge, ring, version, err);
+	if (result == 0)
+		*ret_ring = ring;
+	return result;
+}
+
+static void sweep_backends(struct edge *edge)
+{
+	bool named[EDGE_MAP_BACKENDS] = {false};
+	for (size_t i = 0; i < edge->ring_count; i++) {
+		const struct ring *ring = edge->rings[i];
+		for (size_t j = 0; j < ring->backend_count; j++)
+			named[ring->backends[j]] = true;
+	}
+	size_t kept = 0;
+	for (size_t i = 0; i < edge->backend_count; i++) {
+		uint16_t number = edge->backend_order[i];
+		if (named[number]) {
+			edge->backend_order[kept++] = number;
+			continue;
+		}
+		slots_retire(&edge->backends, number, 1, edge_now(edge));
+		nexthop_release(edge, number);
+	}
+	edge->backend_count = kept;
+}
+
+void rings_sweep(struct edge *edge)
+{
+	for (size_t i = 0; i < edge->ring_count; i++)
+		edge->rings[i]->references = 0;
+	for (size_t i = 0; i < edge->bound_count; i++)
+		edge->bound[i].ring->references++;
+
+	size_t kept = 0;
+	for (size_t i = 0; i < edge->ring_count; i++) {
+		struct ring *ring = edge->rings[i];
+		if (ring->references > 0) {
+			edge->rings[kept++] = ring;
+			continue;
+		}
+		slots_retire(&edge->pages, ring->first_page, ring->pages, edge_now(edge));
+		slots_retire(&edge->pages, ring->second_page, ring->pages, edge_now(edge));
+		ring_free(ring);
+	}
+	edge->ring_count = kept;
+	sweep_backends(edge);
+}
+
+void rings_close(struct edge *edge)
+{
+	for (size_t i = 0; i < edge->ring_count; i++)
+		ring_free(edge->rings[i]);
+	free(edge->rings);
+	edge->rings = NULL;
+	edge->ring_count = 0;
+}

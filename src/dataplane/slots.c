@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/slots.h"
+#include "dataplane/edge.h"
+
+#include <stdlib.h>
+
+/* A state is one of these, or the time since which the entry rests, plus SLOT_RESTING. */
+enum { SLOT_FREE = 0, SLOT_USED = 1, SLOT_RESTING = 2 };
+
+int slots_init(struct slots *slots, uint32_t first, uint32_t count)
+{
+	uint64_t *states = calloc(count, sizeof(*states));
+	if (!states)
+		return -ENOMEM;
+	*slots = (struct slots){.states = states, .first = first, .count = count, .cursor = first};
+	return 0;
+}
+
+void slots_done(struct slots *slots)
+{
+	free(slots->states);
+	*slots = (struct slots){0};
+}
+
+static bool is_free(uint64_t state, uint64_t now_ms)
+{
+	return state == SLOT_FREE ||
+	       (state >= SLOT_RESTING && now_ms - (state - SLOT_RESTING) >= EDGE_GRACE_MS);
+}
+
+/* The first run in [from, to) whose entries are free, or, with `resting`, free or at rest. */
+static uint32_t find_run(const struct slots *slots, uint32_t from, uint32_t to, uint32_t run,
+			 uint64_t now_ms, bool resting)
+{
+	uint32_t length = 0;
+	for (uint32_t at = from; at < to; at++) {
+		uint64_t state = slots->states[at];
+		bool fits = resting ? state != SLOT_USED : is_free(state, now_ms);
+		length = fits ? length + 1 : 0;
+		if (length == run)
+			return at + 1 - run;
+	}
+	return UINT32_MAX;
+}
+
+int slots_take(struct slots *slots, uint32_t run, uint64_t now_ms, uint32_t *ret_first,
+	       bool *ret_resting)
+{
+	ASSERT(run > 0);
+	uint32_t first = find_run(slots, slots->cursor, slots->count, run, now_ms, false);
+	if (first == UINT32_MAX)
+		first = find_run(slots, slots->first, slots->count, run, now_ms, false);
+	if (first == UINT32_MAX) {
+		if (ret_resting)
+			*ret_resting = find_run(slots, slots->first, slots->count, run, now_ms,
+						true) != UINT32_MAX;
+		return -FL_EEXHAUSTED;
+	}
+	for (uint32_t i = 0; i < run; i++)
+		slots->states[first + i] = SLOT_USED;
+	slots->cursor = first + run < slots->count ? first + run : slots->first;
+	*ret_first = first;
+	return 0;
+}
+
+bool slots_used(const struct slots *slots, uint32_t entry)
+{
+	return entry < slots->count && slots->states[entry] == SLOT_USED;
+}
+
+bool slots_mark(struct slots *slots, uint32_t first, uint32_t run)
+{
+	if (first < slots->first || run > slots->count || first > slots->count - run)
+		return false;
+	for (uint32_t i = 0; i < run; i++) {
+		if (slots->states[first + i] == SLOT_USED)
+			return false;
+	}
+	for (uint32_t i = 0; i < run; i++)
+		slots->states[first + i] = SLOT_USED;
+	return true;
+}
+
+void slots_retire(struct slots *slots, uint32_t first, uint32_t run, uint64_t now_ms)
+{
+	for (uint32_t i = 0; i < run; i++) {
+		ASSERT(slots_used(slots, first + i));
+		slots->states[first + i] = SLOT_RESTING + now_ms;
+	}
+}
+
+void slots_rest(struct slots *slots, uint64_t now_ms)
+{
+	for (uint32_t i = slots->first; i < slots->count; i++) {
+		if (slots->states[i] != SLOT_USED)
+			slots->states[i] = SLOT_RESTING + now_ms;
+	}
+}
