@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plan: what a changed file does, in words and numbers, against versions that the model really
+ * built. The rings' shares are worked out by hand beside each expectation.
+ */
+#include "base/file.h"
+#include "base/random.h"
+#include "config/config.h"
+#include "config/plan.h"
+#include "model/fabric.h"
+#include "model/version.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define HEAD                                                                                       \
+	"fabric: example\n"                                                                        \
+	"zone: svc.example.net\n"                                                                  \
+	"nameservers: {ns1: [203.0.113.53]}\n"                                                     \
+	"pools: [{prefix: 198.51.100.0/24, site_bits: 2}]\n"
+#define SITES "sites: {fra: {}, nyc: {}}\n"
+#define WEB                                                                                        \
+	"services:\n"                                                                              \
+	"  web:\n"                                                                                 \
+	"    ports: [tcp/80]\n"
+#define BACKENDS "    backends:\n"
+#define WEB1 "      - {name: web1, site: fra, address: 10.0.1.11}\n"
+#define WEB2 "      - {name: web2, site: fra, address: 10.0.1.12}\n"
+#define WEB3 "      - {name: web3, site: nyc, address: 10.0.1.13}\n"
+#define BASE HEAD SITES WEB BACKENDS WEB1 WEB2 WEB3
+
+struct bench {
+	struct arena arena;
+	struct fabric *previous;
+	struct fabric *fabric;
+	struct version *current; /* of `web`, as `previous` means it */
+	struct plan_live_version versions[2];
+	struct plan_live_service live;
+	struct plan *plan;
+	struct buffer text;
+};
+
+static struct fabric *parse(struct arena *arena, const char *text)
+{
+	struct config_findings findings;
+	struct fabric *fabric = NULL;
+	struct error err;
+	if (config_parse(text, strlen(text), "plan.yaml", arena, &fabric, &findings) < 0) {
+		config_findings_error(&findings, &err);
+		fail_msg("%s", err.text);
+	}
+	return fabric;
+}
+
+/* Plan the passage from `before` (NULL: nothing) to `after`, with version 1 of web live. */
+static void bench_init(struct bench *bench, const char *before, const char *after)
+{
+	struct error err;
+	memset(bench, 0, sizeof(*bench));
+	arena_init(&bench->arena, 0);
+	buffer_init(&bench->text, 0);
+	bench->fabric = parse(&bench->arena, after);
+	if (before) {
+		struct random random;
+		random_init_seeded(&random, 7);
+		bench->previous = parse(&bench->arena, before);
+		assert_int_equal(version_build(bench->previous,
+					       fabric_service(bench->previous, "web"), 1, NULL,
+					       &random, &bench->arena, &bench->current, &err),
+				 0);
+		bench->versions[0] = (struct plan_live_version){
+		    .number = 1, .state = "serving", .connections_known = true, .connections = 212};
+		bench->live = (struct plan_live_service){.name = "web",
+							 .current = bench->current,
+							 .next_version = 2,
+							 .versions = bench->versions,
+							 .version_count = 1};
+	}
+}
+
+static const char *bench_plan(struct bench *bench)
+{
+	struct error err = {0};
+	if (plan_build(bench->previous, bench->fabric, &bench->live, bench->live.name ? 1 : 0,
+		       &bench->arena, &bench->plan, &err) < 0)
+		fail_msg("%s", err.text);
+	buffer_clear(&bench->text);
+	plan_render(bench->plan, &bench->text);
+	return bench->text.data;
+}
+
+static void bench_done(struct bench *bench)
+{
+	buffer_done(&bench->text);
+	arena_done(&bench->arena);
+}
+
+static void assert_plan(const char *before, const char *after, const char *expected)
+{
+	struct bench bench;
+	bench_init(&bench, before, after);
+	assert_string_equal(bench_plan(&bench), expected);
+	assert_int_equal(plan_is_empty(bench.plan),
+			 strcmp(expected, "nothing would change\n") == 0);
+	bench_done(&bench);
+}
+
+static void the_same_file_changes_nothing(void **state)
+{
+	(void)state;
+	assert_plan(BASE, BASE, "nothing would change\n");
+}
+
+static void what_get_writes_changes_nothing(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench, BASE, BASE);
+	struct buffer emitted;
+	buffer_init(&emitted, 0);
+	config_emit(bench.previous, &emitted);
+	bench.fabric = parse(&bench.arena, emitted.data);
+	assert_string_equal(bench_plan(&bench), "nothing would change\n");
+	buffer_done(&emitted);
+	bench_done(&bench);
+}
+
+static void another_order_changes_nothing(void **state)
+{
+	(void)state;
+	assert_plan(BASE, HEAD "sites: {nyc: {}, fra: {}}\n" WEB BACKENDS WEB3 WEB1 WEB2,
+		    "nothing would change\n");
+}
+
+static void the_first_file_adds_everything(void **state)
+{
+	(void)state;
+	assert_plan(NULL, BASE,
+		    "+ fabric example\n"
+		    "+ zone svc.example.net\n"
+		    "+ nameserver ns1 (203.0.113.53)\n"
+		    "+ pool 198.51.100.0/24 (site_bits 2)\n"
+		    "+ site fra\n"
+		    "+ site nyc\n"
+		    "+ service web: version 1\n"
+		    "    + port tcp/80\n"
+		    "    + backend web1 (fra, 10.0.1.11, weight 10)\n"
+		    "    + backend web2 (fra, 10.0.1.12, weight 10)\n"
+		    "    + backend web3 (nyc, 10.0.1.13, weight 10)\n");
+}
+
+/* fra goes from web1 and web2, half each, to web2 with 20/30 and web4 with 10/30: all of web1's
+ * 2048 entries move and none of web2's need to. nyc keeps its only backend. */
+static void backends_come_go_and_change_weight(void **state)
+{
+	(void)state;
+	assert_plan(BASE,
+		    HEAD SITES WEB BACKENDS
+		    "      - {name: web2, site: fra, address: 10.0.1.12, weight: 20}\n" WEB3
+		    "      - {name: web4, site: fra, address: 10.0.1.14}\n",
+		    "~ service web: version 1 → 2\n"
+		    "    + backend web4 (fra, 10.0.1.14, weight 10)\n"
+		    "    - backend web1\n"
+		    "    ~ backend web2: weight 10 → 20\n"
+		    "    25.0 % of new clients' flows will meet another backend: fra 50.0 %, nyc "
+		    "0.0 %\n"
+		    "    212 connections stay on version 1; 0 move\n");
+}
+
+static void ports_addresses_and_listeners_make_a_version(void **state)
+{
+	(void)state;
+	assert_plan(BASE,
+		    HEAD SITES "services:\n  web:\n    ports: [tcp/8080, quic/443]\n" BACKENDS
+			       "      - {name: web1, site: fra, address: 10.0.1.21}\n"
+			       "      - {name: web2, site: nyc, address: 10.0.1.12}\n"
+			       "      - {name: web3, site: nyc, address: 10.0.1.13, "
+			       "listen: {quic/443: \":8443\"}}\n",
+		    "~ service web: version 1 → 2\n"
+		    "    + port tcp/8080\n"
+		    "    + port quic/443\n"
+		    "    - port tcp/80\n"
+		    "    ~ backend web1: address 10.0.1.11 → 10.0.1.21\n"
+		    "    ~ backend web2: site fra → nyc\n"
+		    "    ~ backend web3: listen on the service's ports → udp/443 at :8443\n"
+		    "    50.0 % of new clients' flows will meet another backend\n"
+		    "    212 connections stay on version 1; 0 move\n");
+}
+
+static void policies_make_no_version(void **state)
+{
+	(void)state;
+	assert_plan(BASE,
+		    HEAD SITES WEB "    ttl: 10s\n"
+				   "    rollout: {shares: [5%, 100%], pause: 5m}\n"
+				   "    health: {http: {port: 80, path: /up}}\n"
+				   "    drain_limit: 1h\n" BACKENDS WEB1 WEB2 WEB3,
+		    "~ service web: version 1 stays\n"
+		    "    ~ ttl: 30s → 10s\n"
+		    "    ~ rollout shares 100% → 5%, 100%\n"
+		    "    ~ rollout pause 1m → 5m\n"
+		    "    ~ health: none → http 80 /up every 2s, fall 3, rise 2\n"
+		    "    ~ drain_limit: none → 1h\n");
+}
+
+static void the_fabric_itself_changes(void **state)
+{
+	(void)state;
+	assert_plan(
+	    BASE,
+	    "fabric: other\n"
+	    "zone: example.org\n"
+	    "settings: {quiet: 5m}\n"
+	    "nameservers: {ns1: [203.0.113.54], ns.example.com.: []}\n"
+	    "pools: [{prefix: \"2001:db8::/112\"}, {prefix: 198.51.100.0/24, site_bits: 1}]\n"
+	    "sites: {fra: {location: [50, 8.5]}, nyc: {clients: [192.0.2.0/24]}}\n" WEB BACKENDS
+		WEB1 WEB2 WEB3,
+	    "~ fabric: example → other\n"
+	    "~ zone: svc.example.net → example.org\n"
+	    "~ settings quiet 1h → 5m\n"
+	    "~ nameserver ns1: addresses 203.0.113.53 → 203.0.113.54\n"
+	    "+ nameserver ns.example.com.\n"
+	    "+ pool 2001:db8::/112 (site_bits 4)\n"
+	    "~ pool 198.51.100.0/24: site_bits 2 → 1\n"
+	    "~ site fra: location none → 50, 8.5\n"
+	    "~ site nyc: clients 0 → 1 (1 added, 0 removed)\n");
+}
+
+static void the_order_of_pools_is_a_change(void **state)
+{
+	(void)state;
+	static const char ONE[] = "fabric: f\nzone: z\nnameservers: {ns1: [203.0.113.53]}\n"
+				  "pools: [{prefix: 198.51.100.0/24, site_bits: 2}, {prefix: "
+				  "192.0.2.0/24, site_bits: 2}]\n" SITES WEB BACKENDS WEB1;
+	static const char TWO[] = "fabric: f\nzone: z\nnameservers: {ns1: [203.0.113.53]}\n"
+				  "pools: [{prefix: 192.0.2.0/24, site_bits: 2}, {prefix: "
+				  "198.51.100.0/24, site_bits: 2}]\n" SITES WEB BACKENDS WEB1;
+	assert_plan(ONE, TWO, "~ pools first of IPv4 198.51.100.0/24 → 192.0.2.0/24\n");
+}
+
+/* sgp has no backend of its own, so it gets all three; it had no ring, so nothing moves there. */
+static void a_new_site_rebuilds_the_rings(void **state)
+{
+	(void)state;
+	assert_plan(BASE, HEAD "sites: {fra: {}, nyc: {}, sgp: {}}\n" WEB BACKENDS WEB1 WEB2 WEB3,
+		    "+ site sgp\n"
+		    "~ service web: version 1 → 2\n"
+		    "    ~ sites: fra, nyc → fra, nyc, sgp\n"
+		    "    0.0 % of new clients' flows will meet another backend\n"
+		    "    212 connections stay on version 1; 0 move\n");
+}
+
+static void a_service_that_goes_keeps_its_connections(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench, BASE, HEAD SITES);
+	bench.versions[0].connections = 1;
+	bench.versions[1] = (struct plan_live_version){.number = 2, .state = "draining"};
+	bench.live.version_count = 2;
+	assert_string_equal(bench_plan(&bench),
+			    "- service web: DNS stops naming it, and its versions drain\n"
+			    "    1 connection stays on version 1; 0 move\n"
+			    "    the connections on version 2 are not known, since a backend is "
+			    "silent; 0 move\n");
+	bench_done(&bench);
+}
+
+/* Without live versions, two files are compared as if each had been applied. */
+static void two_files_can_be_compared_offline(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench, BASE, HEAD SITES WEB BACKENDS WEB1 WEB3);
+	memset(&bench.live, 0, sizeof(bench.live));
+	assert_string_equal(
+	    bench_plan(&bench),
+	    "~ service web: a new version\n"
+	    "    - backend web2\n"
+	    "    25.0 % of new clients' flows will meet another backend: fra 50.0 %, nyc 0.0 %\n");
+	bench_done(&bench);
+}
+
+/* The stored file is what the newest version means, but what is live decides. */
+static void a_live_version_that_differs_from_the_file_is_replaced(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench, BASE, HEAD SITES WEB BACKENDS WEB1 WEB3);
+	bench.previous = bench.fabric;
+	assert_string_equal(bench_plan(&bench),
+			    "~ service web: version 1 → 2\n"
+			    "    - backend web2\n"
+			    "    25.0 % of new clients' flows will meet another backend: fra 50.0 "
+			    "%, nyc 0.0 %\n"
+			    "    212 connections stay on version 1; 0 move\n");
+	bench_done(&bench);
+}
+
+static void json_says_the_same(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench, BASE,
+		   HEAD SITES WEB
+		   "    ttl: 10s\n" BACKENDS WEB1
+		   "      - {name: web2, site: fra, address: 10.0.1.12, weight: 30}\n" WEB3);
+	bench_plan(&bench);
+	json_t *json = plan_json(bench.plan);
+	char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+	/* fra: web1's share falls from 2048 of 4096 entries to 1024. */
+	assert_string_equal(
+	    text,
+	    "{\"changes\":[],\"empty\":false,\"services\":[{\"change\":\"change\",\"changes\":["
+	    "{\"after\":\"30\",\"attribute\":\"weight\",\"before\":\"10\",\"change\":\"change\","
+	    "\"kind\":\"backend\",\"name\":\"web2\"},"
+	    "{\"after\":\"10s\",\"before\":\"30s\",\"change\":\"change\",\"kind\":\"ttl\"}],"
+	    "\"from_version\":1,\"moves\":["
+	    "{\"entries\":4096,\"moved\":1024,\"site\":\"fra\"},"
+	    "{\"entries\":4096,\"moved\":0,\"site\":\"nyc\"}],"
+	    "\"new_version\":true,\"service\":\"web\",\"to_version\":2,\"versions\":["
+	    "{\"connections\":212,\"state\":\"serving\",\"version\":1}]}]}");
+	free(text);
+	json_decref(json);
+	bench_done(&bench);
+}
+
+static void running_out_of_memory_gives_no_plan(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench, BASE, HEAD SITES WEB BACKENDS WEB1 WEB3);
+	int result = -ENOMEM;
+	for (size_t limit = 1; result != 0; limit += 16) {
+		struct arena arena;
+		struct plan *plan = NULL;
+		arena_init(&arena, limit);
+		result =
+		    plan_build(bench.previous, bench.fabric, &bench.live, 1, &arena, &plan, NULL);
+		assert_true(result == 0 || result == -ENOMEM);
+		assert_int_equal(result == 0, plan != NULL);
+		arena_done(&arena);
+		assert_true(limit < 100000);
+	}
+	bench_done(&bench);
+}
+
+static void capacity_counts_rollouts(void **state)
+{
+	(void)state;
+	/* 64 slots a site, one serves, each of 63 is held for 25 h: 60 a day. A held time of
+	 * nothing bounds nothing. */
+	struct bench bench;
+	bench_init(&bench, NULL, BASE);
+	config_capacity_render(bench.fabric, &bench.text);
+	assert_string_equal(bench.text.data, "pool 198.51.100.0/24: 64 slots at each site, 1 "
+					     "service: 60 rollouts a day of each\n");
+	json_t *json = config_capacity_json(bench.fabric);
+	char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text, "[{\"prefix\":\"198.51.100.0/24\",\"rollouts_per_day\":60,"
+				  "\"services\":1,\"slots_per_site\":64}]");
+	free(text);
+	json_decref(json);
+
+	bench.fabric->settings.stale_ms = bench.fabric->settings.quiet_ms = 0;
+	buffer_clear(&bench.text);
+	config_capacity_render(bench.fabric, &bench.text);
+	assert_non_null(strstr(bench.text.data, "any number of rollouts a day"));
+	bench_done(&bench);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_same_file_changes_nothing),
+	    cmocka_unit_test(what_get_writes_changes_nothing),
+	    cmocka_unit_test(another_order_changes_nothing),
+	    cmocka_unit_test(the_first_file_adds_everything),
+	    cmocka_unit_test(backends_come_go_and_change_weight),
+	    cmocka_unit_test(ports_addresses_and_listeners_make_a_version),
+	    cmocka_unit_test(policies_make_no_version),
+	    cmocka_unit_test(the_fabric_itself_changes),
+	    cmocka_unit_test(the_order_of_pools_is_a_change),
+	    cmocka_unit_test(a_new_site_rebuilds_the_rings),
+	    cmocka_unit_test(a_service_that_goes_keeps_its_connections),
+	    cmocka_unit_test(two_files_can_be_compared_offline),
+	    cmocka_unit_test(a_live_version_that_differs_from_the_file_is_replaced),
+	    cmocka_unit_test(json_says_the_same),
+	    cmocka_unit_test(running_out_of_memory_gives_no_plan),
+	    cmocka_unit_test(capacity_counts_rollouts),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
