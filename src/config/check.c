@@ -227,7 +227,7 @@ static void check_clients(struct check *check, const struct yaml_node *map)
 				     open[depth - 1]->site);
 			report_advise(
 			    check->report, "the other is in line %u; a client belongs to one site",
-			    report_line(check->report, open[depth - 1]->node->span.start));
+			    report_other_line(check->report, open[depth - 1]->node->span.start));
 		}
 		if (depth > 0 && open[depth - 1]->prefix->length == claim->prefix->length)
 			depth--;

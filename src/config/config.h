@@ -26,6 +26,7 @@ struct fabric;
 struct json_t;
 
 #define CONFIG_MAX_BYTES (4u << 20)
+#define CONFIG_MAX_LINE (256u << 10) /* bytes; libfyaml keeps the tokens of a whole line */
 #define CONFIG_MAX_DEPTH 12 /* the deepest valid file needs 7 */
 #define CONFIG_MAX_NODES 1000000u /* keys and values; bounds the memory a file can ask for */
 #define CONFIG_MAX_FINDINGS 20 /* kept of each severity; more are counted only */

@@ -11,6 +11,7 @@
 #define EXCERPT_CHARACTERS 100u /* a longer line is shown through a window of this width */
 #define EXCERPT_BEFORE 50u /* characters kept before the fault */
 #define ELLIPSIS "…"
+#define MESSAGE_BYTES 400u /* of a message or advice, with its NUL */
 
 void report_init(struct report *report, const char *text, size_t length, const char *file,
 		 struct arena *arena, struct config_findings *findings)
@@ -56,12 +57,17 @@ static uint32_t count_characters(const struct report *report, size_t start, size
 	return count;
 }
 
-uint32_t report_line(const struct report *report, size_t offset)
+static uint32_t line_at(const struct report *report, size_t offset)
 {
 	uint32_t line = 1;
 	for (size_t i = 0; i < offset && i < report->length; i++)
 		line += report->text[i] == '\n';
 	return line;
+}
+
+uint32_t report_other_line(const struct report *report, size_t offset)
+{
+	return report->last ? line_at(report, offset) : 0;
 }
 
 size_t report_offset(const struct report *report, uint32_t line, uint32_t column)
@@ -134,20 +140,26 @@ static void set_excerpt(struct report *report, struct span span, struct config_f
 
 /* --- findings --- */
 
+/* Format into the arena. A text of the file may be as long as the file: what is too long to read
+ * is cut between two characters. */
 __attribute__((format(printf, 2, 0))) static const char *
 format_text(struct report *report, const char *format, va_list arguments)
 {
-	va_list again;
-	va_copy(again, arguments);
-	int length = vsnprintf(NULL, 0, format, again);
-	va_end(again);
-	char *text = length < 0 ? NULL : arena_alloc(report->arena, (size_t)length + 1);
-	if (!text) {
+	char text[MESSAGE_BYTES + sizeof(ELLIPSIS)];
+	int length = vsnprintf(text, MESSAGE_BYTES, format, arguments);
+	if (length >= (int)MESSAGE_BYTES) {
+		size_t end = MESSAGE_BYTES - 1;
+		while (end > 1 && ((unsigned char)text[end - 1] & 0xc0) == 0x80)
+			end--;
+		/* Before `end` stands the first byte of the last, perhaps incomplete, character. */
+		memcpy(text + end - 1, ELLIPSIS, sizeof(ELLIPSIS));
+	}
+	const char *copy = length < 0 ? NULL : arena_strdup(report->arena, text);
+	if (!copy) {
 		report->status = -ENOMEM;
 		return "out of memory";
 	}
-	vsnprintf(text, (size_t)length + 1, format, arguments);
-	return text;
+	return copy;
 }
 
 /* Take one more finding; NULL when enough of its severity are kept. */
@@ -168,7 +180,7 @@ static void place_finding(struct report *report, struct span span, struct config
 	if (span.start > report->length)
 		span.start = report->length;
 	finding->offset = span.start;
-	finding->line = report_line(report, span.start);
+	finding->line = line_at(report, span.start);
 	finding->column = count_characters(report, line_start(report, span.start), span.start) + 1;
 	set_excerpt(report, span, finding);
 }

@@ -43,8 +43,9 @@ void report_file_error(struct report *report, const char *format, ...)
 void report_advise(struct report *report, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The line, from 1, of a byte; for messages that name a second place. */
-uint32_t report_line(const struct report *report, size_t offset);
+/* The line, from 1, of a second place that the advice for the finding just noted names. 0, without
+ * looking, when that finding was not kept: a file of a million faults takes no longer to count. */
+uint32_t report_other_line(const struct report *report, size_t offset);
 
 /* The byte at a line and column, both from 1; the end of the line or file when there is none. */
 size_t report_offset(const struct report *report, uint32_t line, uint32_t column);

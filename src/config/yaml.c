@@ -36,10 +36,22 @@ static bool is_allowed(const char *text, size_t length, size_t step)
 	return step != 0 && !text_is_control(text, step);
 }
 
-/* The whole file is UTF-8 without control characters; lines end in LF or CRLF. */
+static void report_byte(struct report *report, size_t offset, size_t step)
+{
+	struct span span = {offset, offset + 1};
+	unsigned char byte = (unsigned char)report->text[offset];
+	if (step == 0)
+		report_error(report, span, "the byte 0x%02x is not UTF-8", byte);
+	else
+		report_error(report, span, "a control character (byte 0x%02x)", byte);
+	report_advise(report, "save the file as plain text in UTF-8");
+}
+
+/* The whole file is UTF-8 without control characters; lines end in LF or CRLF, and are bounded,
+ * because libfyaml looks ahead to the end of a line for the colon of a key. */
 static void check_bytes(struct report *report)
 {
-	size_t offset = 0;
+	size_t offset = 0, line = 0;
 	if (report->length >= 3 && memcmp(report->text, "\xef\xbb\xbf", 3) == 0)
 		offset = 3; /* a byte order mark at the start is allowed (YAML 1.2 section 5.2) */
 	while (offset < report->length) {
@@ -47,14 +59,15 @@ static void check_bytes(struct report *report)
 		size_t length = report->length - offset;
 		size_t step = text_utf8_step(text, length);
 		if (!is_allowed(text, length, step)) {
-			struct span span = {offset, offset + 1};
-			if (step == 0)
-				report_error(report, span, "the byte 0x%02x is not UTF-8",
-					     (unsigned char)*text);
-			else
-				report_error(report, span, "a control character (byte 0x%02x)",
-					     (unsigned char)*text);
-			report_advise(report, "save the file as plain text in UTF-8");
+			report_byte(report, offset, step);
+			return;
+		}
+		if (*text == '\n')
+			line = offset + 1;
+		if (offset >= line + CONFIG_MAX_LINE) {
+			report_error(report, (struct span){offset, offset + 1},
+				     "the line is longer than %u bytes", CONFIG_MAX_LINE);
+			report_advise(report, "break it: lists and maps may span lines");
 			return;
 		}
 		offset += step;
@@ -63,11 +76,12 @@ static void check_bytes(struct report *report)
 
 /* --- the tree --- */
 
-static struct span event_span(struct fy_event *event)
+/* A value that is not there has no mark: it is where the event before it ended. */
+static struct span event_span(const struct builder *builder, struct fy_event *event)
 {
 	const struct fy_mark *start = fy_event_start_mark(event);
 	const struct fy_mark *end = fy_event_end_mark(event);
-	struct span span = {0, 0};
+	struct span span = {builder->position, builder->position};
 	if (start)
 		span.start = span.end = start->input_pos;
 	if (end && end->input_pos > span.start)
@@ -172,7 +186,7 @@ static void check_duplicates(struct builder *builder, const struct yaml_node *ma
 		report_error(builder->report, keys[i]->span, "the key `%s` is there twice",
 			     keys[i]->text);
 		report_advise(builder->report, "the other is in line %u; remove one of them",
-			      report_line(builder->report, keys[i - 1]->span.start));
+			      report_other_line(builder->report, keys[i - 1]->span.start));
 	}
 }
 
@@ -209,7 +223,7 @@ static bool has_control(const char *text, size_t length)
 
 static void add_scalar(struct builder *builder, struct fy_event *event)
 {
-	struct span span = event_span(event);
+	struct span span = event_span(builder, event);
 	size_t length = 0;
 	const char *text = fy_token_get_text(event->scalar.value, &length);
 	if (!text)
@@ -249,15 +263,14 @@ static void refuse(struct builder *builder, struct span span, const char *what)
 static void refuse_decorations(struct builder *builder, struct fy_event *event)
 {
 	if (fy_event_get_anchor_token(event))
-		refuse(builder, event_span(event), "an anchor (&)");
+		refuse(builder, event_span(builder, event), "an anchor (&)");
 	else if (fy_event_get_tag_token(event))
-		refuse(builder, event_span(event), "a tag (!)");
+		refuse(builder, event_span(builder, event), "a tag (!)");
 }
 
 static void handle(struct builder *builder, struct fy_event *event)
 {
-	struct span span = event_span(event);
-	/* Events of zero width may carry no mark; the place never goes back. */
+	struct span span = event_span(builder, event);
 	if (span.end > builder->position)
 		builder->position = span.end;
 	switch (event->type) {
@@ -321,7 +334,7 @@ static void advise_syntax(struct builder *builder, const char *message)
 		report_advise(builder->report,
 			      "perhaps the `%c` in line %u is not closed, or a comma is missing",
 			      builder->report->text[open->span.start],
-			      report_line(builder->report, open->span.start));
+			      report_other_line(builder->report, open->span.start));
 	} else {
 		report_advise(builder->report, "check the indentation, the colons and the quotes "
 					       "of this line and the one above");

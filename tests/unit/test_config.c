@@ -441,19 +441,60 @@ static void a_single_difference_makes_fabrics_unequal(void **state)
 
 /* --- limits and failures --- */
 
-static void a_file_over_the_size_limit_is_refused(void **state)
+/* `count` times `unit`, which must be refused with a message that begins with `expected`. */
+static void assert_flood_refused(const char *unit, size_t count, const char *expected)
 {
-	(void)state;
-	size_t length = CONFIG_MAX_BYTES + 1;
-	char *text = malloc(length);
+	size_t step = strlen(unit);
+	char *text = malloc(step * count);
 	assert_non_null(text);
-	memset(text, '#', length);
+	for (size_t i = 0; i < count; i++)
+		memcpy(text + step * i, unit, step);
 	struct attempt attempt;
-	attempt_init(&attempt, text, length, "big.yaml");
-	assert_string_equal(attempt.text.data,
-			    "big.yaml: error: the file has 4194305 bytes; the most is 4194304\n");
+	attempt_init(&attempt, text, step * count, "flood");
+	assert_int_equal(attempt.result, -FL_EINVALID);
+	assert_memory_equal(attempt.text.data, expected, strlen(expected));
+	/* However long the input, what is shown stays short. */
+	assert_true(attempt.text.length < 4000);
 	attempt_done(&attempt);
 	free(text);
+}
+
+static void floods_are_refused_by_the_limit_they_hit(void **state)
+{
+	(void)state;
+	assert_flood_refused("#", CONFIG_MAX_BYTES + 1,
+			     "flood: error: the file has 4194305 bytes; the most is 4194304\n");
+	assert_flood_refused("[", CONFIG_MAX_BYTES,
+			     "flood:1:262145: error: the line is longer than 262144 bytes\n");
+	assert_flood_refused("[", CONFIG_MAX_LINE,
+			     "flood:1:13: error: lists and maps are nested more than 12 deep\n");
+	assert_flood_refused("- a\n", CONFIG_MAX_NODES + 1,
+			     "flood:1000000:3: error: the file holds more than 1000000 keys and ");
+	assert_flood_refused("k: 1\n", 100000, "flood:2:1: error: the key `k` is there twice\n");
+}
+
+static void a_long_text_is_cut_between_characters(void **state)
+{
+	(void)state;
+	/* One byte more or less before them moves the cut through the two bytes of each é. */
+	for (size_t shift = 0; shift < 2; shift++) {
+		char text[2100] = {0};
+		memset(text, 'a', shift);
+		for (size_t i = 0; i < 1000; i++)
+			memcpy(text + shift + 2 * i, "é", 2);
+		strncat(text, ": 1", 4);
+		struct attempt attempt;
+		attempt_init(&attempt, text, strlen(text), "long");
+		const char *message = attempt.findings.items[0].message;
+		size_t length = strlen(message);
+		assert_true(length > 390 && length < 410);
+		assert_string_equal(message + length - 3, "…");
+		for (size_t at = 0, step; at < length; at += step) {
+			step = text_utf8_step(message + at, length - at);
+			assert_true(step > 0);
+		}
+		attempt_done(&attempt);
+	}
 }
 
 static void running_out_of_memory_is_said_and_leaves_nothing(void **state)
@@ -512,7 +553,8 @@ int main(void)
 	    cmocka_unit_test(the_example_cut_anywhere_is_valid_or_says_where),
 	    cmocka_unit_test(random_fabrics_are_read_as_emitted),
 	    cmocka_unit_test(a_single_difference_makes_fabrics_unequal),
-	    cmocka_unit_test(a_file_over_the_size_limit_is_refused),
+	    cmocka_unit_test(floods_are_refused_by_the_limit_they_hit),
+	    cmocka_unit_test(a_long_text_is_cut_between_characters),
 	    cmocka_unit_test(running_out_of_memory_is_said_and_leaves_nothing),
 	    cmocka_unit_test(findings_reach_struct_error_and_json),
 	};
