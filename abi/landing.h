@@ -12,10 +12,14 @@
 
 #include <linux/types.h>
 
-#define LANDING_ABI_EDGES 1024
-#define LANDING_ABI_ADDRESSES 64
-#define LANDING_ABI_POOLS 64
-#define LANDING_ABI_HANDINGS 1024
+/* Counted up whenever a key or value changes its meaning but not its size. */
+#define LANDING_ABI_VERSION 1
+
+/* Twice the limits of src/landing, so that a change can add all it wants before it deletes. */
+#define LANDING_ABI_EDGES 2048
+#define LANDING_ABI_ADDRESSES 128
+#define LANDING_ABI_POOLS 128
+#define LANDING_ABI_HANDINGS 2048
 
 /* Key of `landing_edges` and `landing_addresses`. */
 struct landing_address_key {

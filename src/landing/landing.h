@@ -161,15 +161,15 @@ void landing_state_read(const struct landing *landing, struct landing_state *ret
  * Sorted by address; the caller owns the array (free()); NULL when there is none. Any failure to
  * see all sockets is an error, never a smaller count.
  */
-must_check int landing_count(const struct landing *landing,
-			     struct landing_connections **ret_connections, size_t *ret_count,
-			     struct error *err);
+must_check int landing_count(struct landing *landing, struct landing_connections **ret_connections,
+			     size_t *ret_count, struct error *err);
 
 /*
  * End every TCP connection (same states) whose local address is one of `addresses`, which must lie
- * inside applied pools; peers get a reset. `ret_destroyed` counts those that this call ended.
+ * inside applied pools; peers get a reset. `ret_destroyed` counts those that this call ended,
+ * also when it fails half-way.
  */
-must_check int landing_destroy(const struct landing *landing, const struct ip_address *addresses,
+must_check int landing_destroy(struct landing *landing, const struct ip_address *addresses,
 			       size_t address_count, uint64_t *ret_destroyed, struct error *err);
 
 enum landing_close {

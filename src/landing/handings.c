@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "landing/handings.h"
+
+#include "abi/landing.h"
+
+#include <bpf/bpf.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+_Static_assert(LANDING_ABI_HANDINGS >= 2 * LANDING_HANDINGS_MAX, "room to add before deleting");
+
+void handings_init(struct handings *handings, int keys_map, int listeners_map)
+{
+	*handings = (struct handings){.keys_map = keys_map, .listeners_map = listeners_map};
+}
+
+void handings_done(struct handings *handings)
+{
+	free(handings->places);
+	handings->places = NULL;
+	handings->count = 0;
+}
+
+static struct landing_handing_key key_of(const struct landing_handing *handing)
+{
+	struct landing_handing_key key = {
+	    .length = LANDING_HANDING_KEY_BITS + handing->destination.length,
+	    .family = handing->destination.address.family,
+	    .protocol = handing->protocol,
+	    .port = handing->port,
+	};
+	memcpy(key.bytes, handing->destination.address.bytes, sizeof(key.bytes));
+	return key;
+}
+
+static bool is_unspecified(const struct ip_address *address)
+{
+	static const uint8_t zero[16];
+	return memcmp(address->bytes, zero, sizeof(zero)) == 0;
+}
+
+static bool fits(const struct landing_handing *handing, const struct socket_seen *seen)
+{
+	const struct landing_listener *listener = &handing->listener;
+	if (seen->protocol != handing->protocol || seen->port != listener->port)
+		return false;
+	/* The kernel refuses to hand a flow to a socket that cannot carry its family. */
+	if (handing->destination.address.family == IP_V6 && !seen->via_v6)
+		return false;
+	if (handing->destination.address.family == IP_V4 && seen->via_v6 && seen->v6_only)
+		return false;
+	return listener->address.family == IP_NONE
+		   ? is_unspecified(&seen->local)
+		   : ip_address_equal(&listener->address, &seen->local);
+}
+
+const struct socket_seen *handing_choose(const struct landing_handing *handing,
+					 const struct socket_seen *sockets, size_t count,
+					 uint64_t current)
+{
+	bool v6 = handing->destination.address.family == IP_V6;
+	const struct socket_seen *best = NULL;
+	for (size_t i = 0; i < count; i++) {
+		const struct socket_seen *seen = &sockets[i];
+		if (!fits(handing, seen))
+			continue;
+		if (seen->cookie == current)
+			return seen;
+		bool nearer = best && seen->via_v6 == v6 && best->via_v6 != v6;
+		bool as_near = best && (seen->via_v6 == v6) == (best->via_v6 == v6);
+		if (!best || nearer || (as_near && seen->cookie < best->cookie))
+			best = seen;
+	}
+	return best;
+}
+
+/* A socket whose holder must be found, and the place it is for. */
+struct search {
+	const struct socket_seen *seen;
+	struct handing_place *place;
+};
+
+struct searches {
+	struct search *items; /* owned */
+	size_t count;
+	unsigned level; /* of our PID namespace, below that of /proc */
+	int listeners_map; /* borrowed */
+};
+
+long handing_pid_at(const char *status, unsigned level, unsigned *ret_levels)
+{
+	const char *at = strstr(status, "\nNSpid:");
+	long pid = -1;
+	unsigned levels = 0;
+	if (!at)
+		return -1;
+	for (at += strlen("\nNSpid:"); *at == '\t' || *at == ' '; levels++) {
+		char *end;
+		long number = strtol(at, &end, 10);
+		if (end == at)
+			break;
+		if (levels == level)
+			pid = number;
+		at = end;
+	}
+	if (ret_levels)
+		*ret_levels = levels;
+	return pid;
+}
+
+/* handing_pid_at for the process whose folder in /proc is `pid`, "self" for this one. */
+static long read_pid_at(const char *pid, unsigned level, unsigned *ret_levels)
+{
+	char path[48];
+	char status[4096];
+	snprintf(path, sizeof(path), "/proc/%.16s/status", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t got = read(fd, status, sizeof(status) - 1);
+	close(fd);
+	if (got < 0)
+		return -1;
+	status[got] = '\0';
+	return handing_pid_at(status, level, ret_levels);
+}
+
+/* Copy the descriptor out of the process and put the socket in its place. */
+static bool bind_from(const char *pid, int number, const struct search *search,
+		      const struct searches *searches)
+{
+	long inner = read_pid_at(pid, searches->level, NULL);
+	int process = inner > 0 ? pidfd_open((pid_t)inner, 0) : -1;
+	int copy = process >= 0 ? pidfd_getfd(process, number, 0) : -1;
+	if (process >= 0)
+		close(process);
+	if (copy < 0)
+		return false;
+	uint64_t cookie = 0;
+	socklen_t size = sizeof(cookie);
+	/* The process may have closed the one and opened another since we looked. */
+	bool right = getsockopt(copy, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 &&
+		     cookie == search->seen->cookie;
+	uint64_t value = (uint64_t)copy;
+	bool bound = right && bpf_map_update_elem(searches->listeners_map, &search->place->place,
+						  &value, BPF_ANY) == 0;
+	close(copy);
+	return bound;
+}
+
+/* Look at one descriptor of a process, `folder` being its /proc/PID/fd. */
+static void try_descriptor(int folder, const char *name, const char *pid, struct searches *searches)
+{
+	char target[64];
+	uint32_t inode;
+	ssize_t length = readlinkat(folder, name, target, sizeof(target) - 1);
+	if (length < 0)
+		return;
+	target[length] = '\0';
+	if (sscanf(target, "socket:[%" SCNu32 "]", &inode) != 1)
+		return;
+	for (size_t i = 0; i < searches->count; i++) {
+		struct search *search = &searches->items[i];
+		if (!search->place->bound && search->seen->inode == inode)
+			search->place->bound =
+			    bind_from(pid, (int)strtol(name, NULL, 10), search, searches);
+	}
+}
+
+static void search_process(int proc, const char *pid, struct searches *searches)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "%.16s/fd", pid);
+	int fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!folder) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	const struct dirent *entry;
+	while ((entry = readdir(folder))) {
+		if (isdigit((unsigned char)entry->d_name[0]))
+			try_descriptor(dirfd(folder), entry->d_name, pid, searches);
+	}
+	closedir(folder);
+}
+
+static int search_all(struct searches *searches, struct error *err)
+{
+	unsigned levels = 0;
+	if (read_pid_at("self", 0, &levels) < 0 || levels == 0)
+		return error_set(err, -FL_EUNSUPPORTED,
+				 "/proc does not show this process: it must be mounted to find "
+				 "listeners");
+	searches->level = levels - 1;
+	DIR *proc = opendir("/proc");
+	if (!proc)
+		return error_set(err, -errno, "/proc: cannot open: %s", strerror(errno));
+	const struct dirent *entry;
+	while ((entry = readdir(proc))) {
+		if (isdigit((unsigned char)entry->d_name[0]))
+			search_process(dirfd(proc), entry->d_name, searches);
+	}
+	closedir(proc);
+	return 0;
+}
+
+static void report_missing(const struct handing_place *place, bool seen,
+			   struct landing_alarms *alarms)
+{
+	char destination[IP_TEXT_BYTES];
+	char address[IP_TEXT_BYTES];
+	const struct landing_handing *handing = &place->handing;
+	const char *protocol = handing->protocol == IPPROTO_TCP ? "tcp" : "udp";
+	ip_prefix_format(&handing->destination, destination);
+	if (handing->listener.address.family == IP_NONE)
+		snprintf(address, sizeof(address), "*");
+	else
+		ip_address_format(&handing->listener.address, address);
+	alarms_add(alarms, false, "%s %s/%u: %s on %s %s/%u; new flows take the kernel's own way",
+		   destination, protocol, handing->port,
+		   seen ? "cannot get hold of the process's socket (is CAP_SYS_PTRACE there?)"
+			: "nothing listens",
+		   address, protocol, handing->listener.port);
+}
+
+/*
+ * Settle all places whose handing has `protocol`; those that need a search are appended.
+ */
+static void settle_places(struct handings *handings, uint8_t protocol,
+			  const struct socket_seen *sockets, size_t count,
+			  struct searches *searches, struct landing_alarms *alarms)
+{
+	for (unsigned i = 0; i < handings->count; i++) {
+		struct handing_place *place = &handings->places[i];
+		if (place->handing.protocol != protocol)
+			continue;
+		uint64_t current = 0;
+		if (bpf_map_lookup_elem(handings->listeners_map, &place->place, &current) < 0)
+			current = 0;
+		const struct socket_seen *seen =
+		    handing_choose(&place->handing, sockets, count, current);
+		place->bound = seen && current && seen->cookie == current;
+		if (place->bound)
+			continue;
+		/* What was there is another handing's former listener, or has ceased to fit. */
+		if (current)
+			(void)bpf_map_delete_elem(handings->listeners_map, &place->place);
+		if (seen)
+			searches->items[searches->count++] =
+			    (struct search){.seen = seen, .place = place};
+		else
+			report_missing(place, false, alarms);
+	}
+}
+
+static int bind_protocol(struct handings *handings, uint8_t protocol, struct netlink *diag,
+			 struct landing_alarms *alarms, struct error *err)
+{
+	struct socket_seen *sockets = NULL;
+	size_t count = 0;
+	bool any = false;
+	for (unsigned i = 0; i < handings->count; i++)
+		any |= handings->places[i].handing.protocol == protocol;
+	if (!any)
+		return 0;
+	int result = sockets_listening(diag, protocol, &sockets, &count, err);
+	if (result < 0)
+		return result;
+	struct searches searches = {.items = calloc(handings->count, sizeof(*searches.items)),
+				    .listeners_map = handings->listeners_map};
+	if (!searches.items)
+		result = error_set(err, -ENOMEM, "out of memory");
+	else
+		settle_places(handings, protocol, sockets, count, &searches, alarms);
+	if (result == 0 && searches.count)
+		result = search_all(&searches, err);
+	for (size_t i = 0; result == 0 && i < searches.count; i++) {
+		if (!searches.items[i].place->bound)
+			report_missing(searches.items[i].place, true, alarms);
+	}
+	free(searches.items);
+	free(sockets);
+	return result;
+}
+
+int handings_bind(struct handings *handings, struct netlink *diag, struct landing_alarms *alarms,
+		  struct error *err)
+{
+	int result = bind_protocol(handings, IPPROTO_TCP, diag, alarms, err);
+	return result < 0 ? result : bind_protocol(handings, IPPROTO_UDP, diag, alarms, err);
+}
+
+/* The keys in the trie and their places, also those of an earlier run. */
+struct present {
+	struct landing_handing_key keys[LANDING_ABI_HANDINGS];
+	uint32_t places[LANDING_ABI_HANDINGS];
+	unsigned count;
+	bool taken[LANDING_ABI_HANDINGS]; /* by place */
+};
+
+static void read_present(int keys_map, struct present *present)
+{
+	const struct landing_handing_key *previous = NULL;
+	memset(present, 0, sizeof(*present));
+	while (present->count < LANDING_ABI_HANDINGS) {
+		struct landing_handing_key *key = &present->keys[present->count];
+		uint32_t *place = &present->places[present->count];
+		if (bpf_map_get_next_key(keys_map, previous, key) < 0)
+			break;
+		previous = key;
+		if (bpf_map_lookup_elem(keys_map, key, place) < 0 || *place >= LANDING_ABI_HANDINGS)
+			*place = UINT32_MAX;
+		else
+			present->taken[*place] = true;
+		present->count++;
+	}
+}
+
+static const uint32_t *find_present(const struct present *present,
+				    const struct landing_handing_key *key)
+{
+	for (unsigned i = 0; i < present->count; i++) {
+		if (memcmp(&present->keys[i], key, sizeof(*key)) == 0 &&
+		    present->places[i] != UINT32_MAX)
+			return &present->places[i];
+	}
+	return NULL;
+}
+
+/* There is one: the map has twice the places that handings may take. */
+static uint32_t take_free_place(struct present *present)
+{
+	uint32_t place = 0;
+	while (place < LANDING_ABI_HANDINGS && present->taken[place])
+		place++;
+	ASSERT(place < LANDING_ABI_HANDINGS);
+	present->taken[place] = true;
+	return place;
+}
+
+static bool is_wanted(const struct handings *handings, const struct landing_handing_key *key)
+{
+	for (unsigned i = 0; i < handings->count; i++) {
+		struct landing_handing_key wanted = key_of(&handings->places[i].handing);
+		if (memcmp(&wanted, key, sizeof(wanted)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Keys and places come and go in the order that the header promises. */
+static int switch_keys(struct handings *handings, struct present *present, struct netlink *diag,
+		       struct error *err)
+{
+	int result = handings_bind(handings, diag, NULL, err);
+	if (result < 0)
+		return result;
+	for (unsigned i = 0; i < handings->count && result == 0; i++) {
+		struct landing_handing_key key = key_of(&handings->places[i].handing);
+		result = bpf_map_update_elem(handings->keys_map, &key, &handings->places[i].place,
+					     BPF_ANY);
+	}
+	for (unsigned i = 0; i < present->count && result == 0; i++) {
+		if (is_wanted(handings, &present->keys[i]))
+			continue;
+		result = bpf_map_delete_elem(handings->keys_map, &present->keys[i]);
+		if (result == 0 && present->places[i] != UINT32_MAX)
+			(void)bpf_map_delete_elem(handings->listeners_map, &present->places[i]);
+	}
+	return result < 0 ? error_set(err, result, "cannot fill the BPF map of handings: %s",
+				      error_text(result))
+			  : 0;
+}
+
+int handings_apply(struct handings *handings, struct netlink *diag,
+		   const struct landing_handing *wanted, unsigned count, struct error *err)
+{
+	struct present *present = malloc(sizeof(*present));
+	struct handing_place *places = calloc(count ? count : 1, sizeof(*places));
+	if (!present || !places) {
+		free(present);
+		free(places);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	read_present(handings->keys_map, present);
+	for (unsigned i = 0; i < count; i++) {
+		struct landing_handing_key key = key_of(&wanted[i]);
+		const uint32_t *place = find_present(present, &key);
+		places[i].handing = wanted[i];
+		places[i].place = place ? *place : take_free_place(present);
+	}
+	handings_done(handings);
+	handings->places = places;
+	handings->count = count;
+	int result = switch_keys(handings, present, diag, err);
+	free(present);
+	return result;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Landing's BPF programs: loaded, filled, attached and pinned, so that packets land while the
+ * daemon does not run.
+ *
+ *	PIN_ROOT/LAYOUT/NAME	the maps; LAYOUT is a digest of their shapes
+ *	PIN_ROOT/link_ifN	the XDP program on the interface with index N
+ *	PIN_ROOT/link_lookup	the sk_lookup program on the namespace
+ *
+ * A start loads new programs over the pinned maps of its own layout, or over new ones, fills
+ * them, and only then switches each link; up- and downgrade are the same path. Then what other
+ * layouts left is removed.
+ */
+#ifndef FAIRLEAD_LANDING_PROGRAMS_H
+#define FAIRLEAD_LANDING_PROGRAMS_H
+
+#include "landing/alarms.h"
+
+#include <limits.h>
+
+struct landing_bpf;
+struct lookup_bpf;
+
+struct program_interface {
+	char name[16];
+	unsigned ifindex; /* 0: it is not there */
+	int link; /* owned descriptor, or -1 */
+	bool native;
+};
+
+struct programs {
+	char pin_root[PATH_MAX];
+	char layout[17]; /* hex */
+	char tag[17]; /* hex */
+	bool generic_only;
+	struct landing_bpf *landing; /* owned */
+	struct lookup_bpf *lookup; /* owned */
+	struct program_interface interfaces[LANDING_INTERFACES_MAX];
+	unsigned interface_count;
+	int lookup_link; /* owned descriptor, or -1 */
+};
+
+/* Check privileges and pin folder, then load; attaches nothing. programs_done after a failure
+ * too. */
+must_check int programs_open(struct programs *programs, const struct landing_options *options,
+			     struct error *err);
+void programs_done(struct programs *programs);
+
+/* Fill edges, own addresses and pools, adding before deleting. */
+must_check int programs_fill(struct programs *programs, const struct landing_desired *desired,
+			     struct error *err);
+
+/* Have our program on every interface that is there; see which are not. */
+must_check int programs_attach(struct programs *programs, struct landing_alarms *alarms,
+			       struct error *err);
+
+/* Have the look-up program on this namespace, or not. */
+must_check int programs_attach_lookup(struct programs *programs, bool wanted,
+				      struct landing_alarms *alarms, struct error *err);
+
+/* The maps of src/landing/handings.c, borrowed. */
+int programs_handings_map(const struct programs *programs);
+int programs_listeners_map(const struct programs *programs);
+
+/* Remove pins of other layouts and of interfaces that are not ours any more. */
+must_check int programs_sweep(struct programs *programs, struct error *err);
+
+must_check int programs_counters(const struct programs *programs,
+				 struct landing_counters *ret_counters, struct error *err);
+
+/* Detach everything, also an earlier run's, and remove all pins. */
+must_check int programs_undo(struct programs *programs, struct error *err);
+
+#endif

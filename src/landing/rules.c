@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "landing/rules.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* More rules than this are not read: a look-up through them would take for ever anyway. */
+#define RULES_MAX 4096
+#define DUMP_ATTEMPTS 10
+
+static const char *family_name(uint8_t family)
+{
+	return family == AF_INET ? "IPv4" : "IPv6";
+}
+
+static bool is_of_family(const struct ip_prefix *prefix, uint8_t family)
+{
+	return prefix->address.family == (family == AF_INET ? IP_V4 : IP_V6);
+}
+
+static void read_prefix(const struct nlattr *attribute, uint8_t family, uint8_t length,
+			struct ip_prefix *ret_prefix)
+{
+	*ret_prefix = (struct ip_prefix){.length = length};
+	if (!attribute)
+		return;
+	ret_prefix->address.family = family == AF_INET ? IP_V4 : IP_V6;
+	memcpy(ret_prefix->address.bytes, mnl_attr_get_payload(attribute),
+	       family == AF_INET ? 4 : 16);
+}
+
+static bool is_shown(uint16_t type)
+{
+	switch (type) {
+	case FRA_DST:
+	case FRA_SRC:
+	case FRA_IIFNAME:
+	case FRA_PRIORITY:
+	case FRA_TABLE:
+	case FRA_PROTOCOL:
+	case FRA_SUPPRESS_PREFIXLEN: /* always there; checked by its value */
+		return true;
+	default:
+		return false;
+	}
+}
+
+static uint32_t number_of(const struct nlmsghdr *message, unsigned type, uint32_t otherwise)
+{
+	const struct nlattr *attribute =
+	    netlink_attribute(message, sizeof(struct fib_rule_hdr), type, sizeof(uint32_t));
+	return attribute ? mnl_attr_get_u32(attribute) : otherwise;
+}
+
+static bool has_other_attributes(const struct nlmsghdr *message)
+{
+	const char *end = mnl_nlmsg_get_payload_tail(message);
+	const struct nlattr *attribute =
+	    mnl_nlmsg_get_payload_offset(message, sizeof(struct fib_rule_hdr));
+	while (mnl_attr_ok(attribute, (int)(end - (const char *)attribute))) {
+		if (!is_shown(mnl_attr_get_type(attribute)))
+			return true;
+		attribute = mnl_attr_next(attribute);
+	}
+	return number_of(message, FRA_SUPPRESS_PREFIXLEN, UINT32_MAX) != UINT32_MAX;
+}
+
+bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule)
+{
+	const size_t head = sizeof(struct fib_rule_hdr);
+	if (message->nlmsg_type != RTM_NEWRULE || mnl_nlmsg_get_payload_len(message) < head)
+		return false;
+	const struct fib_rule_hdr *header = mnl_nlmsg_get_payload(message);
+	if (header->family != AF_INET && header->family != AF_INET6)
+		return false;
+	size_t address_bytes = header->family == AF_INET ? 4 : 16;
+
+	struct rule rule = {
+	    .family = header->family,
+	    .action = header->action,
+	    .other = header->tos || header->flags & FIB_RULE_INVERT,
+	    .pref = number_of(message, FRA_PRIORITY, 0),
+	    .table = number_of(message, FRA_TABLE, header->table),
+	};
+	const struct nlattr *protocol = netlink_attribute(message, head, FRA_PROTOCOL, 1);
+	rule.protocol = protocol ? mnl_attr_get_u8(protocol) : 0;
+	const struct nlattr *iif = netlink_attribute(message, head, FRA_IIFNAME, 1);
+	rule.from_here =
+	    iif && strncmp(mnl_attr_get_str(iif), "lo", mnl_attr_get_payload_len(iif)) == 0;
+	read_prefix(netlink_attribute(message, head, FRA_SRC, address_bytes), header->family,
+		    header->src_len, &rule.from);
+	read_prefix(netlink_attribute(message, head, FRA_DST, address_bytes), header->family,
+		    header->dst_len, &rule.to);
+	rule.other |= (iif && !rule.from_here) || has_other_attributes(message);
+	*ret_rule = rule;
+	return true;
+}
+
+static bool prefixes_equal(const struct ip_prefix *a, const struct ip_prefix *b)
+{
+	return a->length == b->length && ip_address_equal(&a->address, &b->address);
+}
+
+static bool rules_equal(const struct rule *a, const struct rule *b)
+{
+	return a->family == b->family && a->action == b->action && a->protocol == b->protocol &&
+	       a->from_here == b->from_here && a->other == b->other && a->pref == b->pref &&
+	       a->table == b->table && prefixes_equal(&a->from, &b->from) &&
+	       prefixes_equal(&a->to, &b->to);
+}
+
+struct rule_list {
+	struct rule *items; /* owned */
+	unsigned count;
+	unsigned capacity;
+};
+
+static int list_append(struct rule_list *list, const struct rule *rule)
+{
+	if (list->count == RULES_MAX)
+		return -FL_ELIMIT;
+	if (list->count == list->capacity) {
+		unsigned capacity = list->capacity ? 2 * list->capacity : 32;
+		struct rule *items = reallocarray(list->items, capacity, sizeof(*items));
+		if (!items)
+			return -ENOMEM;
+		list->items = items;
+		list->capacity = capacity;
+	}
+	list->items[list->count++] = *rule;
+	return 0;
+}
+
+static int collect(const struct nlmsghdr *message, void *context)
+{
+	struct rule rule;
+	return rule_parse(message, &rule) ? list_append(context, &rule) : 0;
+}
+
+static int read_rules(struct netlink *route, uint8_t family, struct rule_list *ret_list,
+		      struct error *err)
+{
+	struct rule_list list = {0};
+	int result = -FL_ECONFLICT;
+	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
+		char bytes[256];
+		struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
+		request->nlmsg_type = RTM_GETRULE;
+		struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+		header->family = family;
+		list.count = 0;
+		result = netlink_dump(route, request, collect, &list);
+	}
+	/* A kernel without IPv6 has no rules of it. */
+	if (result == -EAFNOSUPPORT || result == -EOPNOTSUPP)
+		result = 0;
+	if (result < 0) {
+		free(list.items);
+		return error_set(err, result, "cannot read the %s rules: %s", family_name(family),
+				 error_text(result));
+	}
+	*ret_list = list;
+	return 0;
+}
+
+static bool list_has(const struct rule_list *list, const struct rule *rule)
+{
+	for (unsigned i = 0; i < list->count; i++) {
+		if (rules_equal(&list->items[i], rule))
+			return true;
+	}
+	return false;
+}
+
+static void put_prefix(struct nlmsghdr *request, uint16_t type, const struct ip_prefix *prefix)
+{
+	if (prefix->address.family != IP_NONE)
+		mnl_attr_put(request, type, ip_family_bits(prefix->address.family) / 8,
+			     prefix->address.bytes);
+}
+
+static int change_rule(struct netlink *route, uint16_t type, const struct rule *rule,
+		       struct error *err)
+{
+	char bytes[512];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
+	request->nlmsg_type = type;
+	if (type == RTM_NEWRULE)
+		request->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
+	struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+	header->family = rule->family;
+	header->src_len = rule->from.length;
+	header->dst_len = rule->to.length;
+	header->action = rule->action;
+	put_prefix(request, FRA_SRC, &rule->from);
+	put_prefix(request, FRA_DST, &rule->to);
+	if (rule->from_here)
+		mnl_attr_put_strz(request, FRA_IIFNAME, "lo");
+	mnl_attr_put_u32(request, FRA_PRIORITY, rule->pref);
+	if (rule->table)
+		mnl_attr_put_u32(request, FRA_TABLE, rule->table);
+	mnl_attr_put_u8(request, FRA_PROTOCOL, rule->protocol);
+
+	int result = netlink_ask(route, request);
+	if (result == (type == RTM_NEWRULE ? -EEXIST : -ENOENT))
+		return 0;
+	if (result < 0)
+		error_set(err, result, "cannot %s the %s rule with preference %u: %s",
+			  type == RTM_NEWRULE ? "add" : "delete", family_name(rule->family),
+			  rule->pref, error_text(result));
+	return result;
+}
+
+static bool looks_up_local(const struct rule *rule)
+{
+	return rule->action == FR_ACT_TO_TBL && rule->table == RT_TABLE_LOCAL && !rule->other &&
+	       !rule->from_here && rule->from.address.family == IP_NONE &&
+	       rule->to.address.family == IP_NONE;
+}
+
+/* The first look-up of the local table that is not ours; NULL if there is none. */
+static const struct rule *find_foreign_local(const struct rule_list *list)
+{
+	for (unsigned i = 0; i < list->count; i++) {
+		const struct rule *rule = &list->items[i];
+		if (looks_up_local(rule) && rule->protocol != LANDING_PROTOCOL)
+			return rule;
+	}
+	return NULL;
+}
+
+static struct rule our_local(uint8_t family)
+{
+	return (struct rule){.family = family,
+			     .action = FR_ACT_TO_TBL,
+			     .protocol = LANDING_PROTOCOL,
+			     .pref = RULE_PREF_LOCAL,
+			     .table = RT_TABLE_LOCAL};
+}
+
+/* As the kernel makes it with every namespace. */
+static struct rule first_local(uint8_t family)
+{
+	return (struct rule){.family = family,
+			     .action = FR_ACT_TO_TBL,
+			     .protocol = RTPROT_KERNEL,
+			     .pref = 0,
+			     .table = RT_TABLE_LOCAL};
+}
+
+/* The rules that should be ours, with the local table at `local_pref`. */
+static int list_wanted(uint8_t family, const struct ip_prefix *pools, unsigned pool_count,
+		       uint32_t local_pref, struct rule_list *wanted)
+{
+	int result = 0;
+	for (unsigned i = 0; i < pool_count && result == 0; i++) {
+		if (!is_of_family(&pools[i], family))
+			continue;
+		struct rule call = {.family = family,
+				    .action = FR_ACT_TO_TBL,
+				    .protocol = LANDING_PROTOCOL,
+				    .from_here = true,
+				    .pref = RULE_PREF_CALL,
+				    .table = RT_TABLE_MAIN,
+				    .to = pools[i]};
+		struct rule no_call = call;
+		no_call.action = FR_ACT_UNREACHABLE;
+		no_call.pref = RULE_PREF_NO_CALL;
+		no_call.table = 0;
+		struct rule answer = call;
+		/* Behind the local table, so that answers to this machine itself stay here; of
+		 * equal preferences the rule added last comes last. */
+		answer.pref = local_pref > RULE_PREF_ANSWER ? local_pref : RULE_PREF_ANSWER;
+		answer.table = LANDING_TABLE;
+		answer.to = (struct ip_prefix){0};
+		answer.from = pools[i];
+		result = list_append(wanted, &call);
+		if (result == 0)
+			result = list_append(wanted, &no_call);
+		if (result == 0)
+			result = list_append(wanted, &answer);
+	}
+	return result;
+}
+
+static int add_missing(struct netlink *route, const struct rule_list *present,
+		       const struct rule_list *wanted, struct landing_alarms *alarms,
+		       struct error *err)
+{
+	for (unsigned i = 0; i < wanted->count; i++) {
+		const struct rule *rule = &wanted->items[i];
+		if (list_has(present, rule))
+			continue;
+		int result = change_rule(route, RTM_NEWRULE, rule, err);
+		if (result < 0)
+			return result;
+		alarms_add(alarms, true, "the %s rule with preference %u was gone; added again",
+			   family_name(rule->family), rule->pref);
+	}
+	return 0;
+}
+
+static int delete_unwanted(struct netlink *route, const struct rule_list *present,
+			   const struct rule_list *wanted, struct error *err)
+{
+	for (unsigned i = 0; i < present->count; i++) {
+		const struct rule *rule = &present->items[i];
+		if (rule->protocol != LANDING_PROTOCOL || (wanted && list_has(wanted, rule)))
+			continue;
+		int result = change_rule(route, RTM_DELRULE, rule, err);
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+/* A rule before 100 came behind the local table, and will come before it: with a default route in
+ * its table this machine would lose its own addresses. NULL if there is none. */
+static const struct rule *find_in_the_way(const struct rule_list *list)
+{
+	for (unsigned i = 0; i < list->count; i++) {
+		const struct rule *rule = &list->items[i];
+		if (rule->protocol != LANDING_PROTOCOL && rule->pref < RULE_PREF_LOCAL &&
+		    !looks_up_local(rule))
+			return rule;
+	}
+	return NULL;
+}
+
+static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
+		 unsigned pool_count, const struct rule_list *present, struct rule_list *wanted,
+		 struct landing_alarms *alarms, struct error *err)
+{
+	struct rule local = our_local(family);
+	const struct rule *foreign = find_foreign_local(present);
+	bool must_move = foreign && foreign->pref < RULE_PREF_CALL;
+	if (must_move && foreign->pref != 0)
+		return error_set(err, -FL_ESTATE,
+				 "the %s rule that looks up the local table has preference %u; "
+				 "landing can move it only from 0, or needs it behind %d",
+				 family_name(family), foreign->pref, RULE_PREF_CALL);
+
+	bool moved = list_has(present, &local);
+	const struct rule *in_the_way = find_in_the_way(present);
+	if (in_the_way && must_move && !moved)
+		return error_set(err, -FL_ESTATE,
+				 "the %s rule with preference %u would come before the local "
+				 "table, which landing moves to %d; give the rule a higher one",
+				 family_name(family), in_the_way->pref, RULE_PREF_LOCAL);
+	if (in_the_way && moved)
+		alarms_add(alarms, false,
+			   "the %s rule with preference %u comes before the local table, which "
+			   "landing moved to %d; give the rule a higher one",
+			   family_name(family), in_the_way->pref, RULE_PREF_LOCAL);
+	int result = 0;
+	if (must_move || moved)
+		result = list_append(wanted, &local);
+	if (result == 0)
+		result = list_wanted(family, pools, pool_count,
+				     foreign && !must_move ? foreign->pref : 0, wanted);
+	if (result < 0)
+		return error_set(err, result, "cannot list the %s rules: %s", family_name(family),
+				 error_text(result));
+	result = add_missing(route, present, wanted, alarms, err);
+	if (result == 0 && must_move) {
+		result = change_rule(route, RTM_DELRULE, foreign, err);
+		if (result == 0 && moved)
+			alarms_add(alarms, true,
+				   "the %s rule with preference 0 was back and would lead calls to "
+				   "other services to this machine's own; deleted",
+				   family_name(family));
+	}
+	return result < 0 ? result : delete_unwanted(route, present, wanted, err);
+}
+
+int rules_apply(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
+		unsigned pool_count, struct landing_alarms *alarms, struct error *err)
+{
+	bool any = false;
+	for (unsigned i = 0; i < pool_count; i++)
+		any |= is_of_family(&pools[i], family);
+	if (!any)
+		return rules_undo(route, family, err);
+
+	struct rule_list present = {0};
+	struct rule_list wanted = {0};
+	int result = read_rules(route, family, &present, err);
+	if (result == 0)
+		result = apply(route, family, pools, pool_count, &present, &wanted, alarms, err);
+	free(present.items);
+	free(wanted.items);
+	return result;
+}
+
+int rules_undo(struct netlink *route, uint8_t family, struct error *err)
+{
+	struct rule_list present = {0};
+	struct rule local = our_local(family);
+	int result = read_rules(route, family, &present, err);
+	if (result == 0 && list_has(&present, &local) && !find_foreign_local(&present)) {
+		struct rule first = first_local(family);
+		result = change_rule(route, RTM_NEWRULE, &first, err);
+	}
+	if (result == 0)
+		result = delete_unwanted(route, &present, NULL, err);
+	free(present.items);
+	return result;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Routing policy rules, per address family that has pools:
+ *	50: iif lo to POOL lookup main      this machine calls other services of the pool outside,
+ *	51: iif lo to POOL unreachable      and never, for want of a route, its own listener
+ *	100: lookup local                   in place of the kernel's at 0, which would come first
+ *	110: iif lo from POOL lookup OURS   answers take the routes that clamp the MSS
+ * The local table moves in this order: added at 100, then deleted at 0; back in the reverse one.
+ * Whoever looked it up behind 50 already (as VRFs want it) keeps it there.
+ *
+ * Our rules carry LANDING_PROTOCOL; that alone says which are ours, so nothing must be remembered
+ * for the undoing, and a crashed run is undone by the next.
+ */
+#ifndef FAIRLEAD_LANDING_RULES_H
+#define FAIRLEAD_LANDING_RULES_H
+
+#include "landing/alarms.h"
+#include "landing/netlink.h"
+
+#include <linux/netlink.h>
+
+#define LANDING_PROTOCOL 102 /* in rtnetlink's number space of routing protocols; 'f' */
+#define LANDING_TABLE 26220 /* "fl" */
+
+enum {
+	RULE_PREF_CALL = 50,
+	RULE_PREF_NO_CALL = 51,
+	RULE_PREF_LOCAL = 100,
+	RULE_PREF_ANSWER = 110,
+};
+
+struct rule {
+	uint8_t family; /* AF_INET or AF_INET6 */
+	uint8_t action; /* FR_ACT_… */
+	uint8_t protocol;
+	bool from_here; /* iif lo */
+	bool other; /* has selectors or effects that this struct does not show */
+	uint32_t pref;
+	uint32_t table;
+	struct ip_prefix from, to; /* family IP_NONE: any */
+};
+
+/* False for a message that is no rule. Pure. */
+bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule);
+
+/* Bring the rules of `family` in line with the pools of that family (maybe none). */
+must_check int rules_apply(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
+			   unsigned pool_count, struct landing_alarms *alarms, struct error *err);
+
+/* Delete ours, with the local table back at 0 first. */
+must_check int rules_undo(struct netlink *route, uint8_t family, struct error *err);
+
+#endif
