@@ -1,0 +1,598 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Landing on a backend with real nginx: packets come by tunnel and are answered directly.
+
+    client ── access ── edge ── rack ── backend
+
+`edge` routes, and encapsulate.py in it stands for Fairlead's edge. Each test begins and ends with a
+backend whose rules, routes, sysctls and interfaces are as they were: the fixture compares them.
+"""
+import contextlib
+import difflib
+import os
+import pathlib
+import signal
+import socket
+import struct
+import sys
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY))
+
+from lab.host import Capsule, LabError, wait_for  # noqa: E402  (the path comes first)
+
+BUILD = pathlib.Path(os.environ.get("FAIRLEAD_BUILD", REPOSITORY / "build/dev"))
+DRIVER = BUILD / "tests/lab/drive-landing"
+
+POOL4, POOL6 = "198.51.100.0/26", "2001:db8:f::/108"
+# Even last bytes travel in IPv4, odd ones in IPv6 (encapsulate.py).
+SERVICE = {"4in4": "198.51.100.2", "4in6": "198.51.100.3",
+           "6in4": "2001:db8:f::2", "6in6": "2001:db8:f::3"}
+OTHER4, OTHER6 = "198.51.100.40", "2001:db8:f::40"  # another service, which the edge itself plays
+CLIENT4, CLIENT6 = "192.0.2.10", "2001:db8:c::10"
+BACKEND4, BACKEND6 = "10.0.1.11", "fd00:1::11"
+EDGE4, EDGE6 = "10.0.1.2", "fd00:1::2"
+APPLY = (f"apply pool={POOL4} pool={POOL6} address={BACKEND4} address={BACKEND6} "
+         f"edge={EDGE4} edge={EDGE6}")
+
+NGINX = """
+daemon off;
+user root;
+worker_processes 1;
+pid {root}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    keepalive_timeout 600s;
+    default_type text/plain;
+    server {{
+        listen [::]:80 ipv6only=off;
+        location / {{ return 200 "wildcard $server_addr $remote_addr"; }}
+        location /long {{ alias {root}/long; }}
+    }}
+    server {{
+        listen {v4}:8080;
+        listen [{v6}]:8080;
+        location / {{ return 200 "one address $server_addr $remote_addr"; }}
+    }}
+}}
+"""
+
+
+def set_up_links(capsule):
+    machines = ("client", "edge", "backend")
+    capsule.run(["ip", "-batch", "-"], input="".join(f"netns add {name}\n" for name in machines))
+    for name in machines:
+        with capsule.inside(name):
+            # Duplicate address detection would add routes a second later, while tests compare them.
+            for scope in ("all", "default"):
+                pathlib.Path(f"/proc/sys/net/ipv6/conf/{scope}/accept_dad").write_text("0")
+            # The backend is as strict as a machine can be: landing must cope with it.
+            strict = "1" if name == "backend" else "0"
+            for scope in ("all", "default"):
+                pathlib.Path(f"/proc/sys/net/ipv4/conf/{scope}/rp_filter").write_text(strict)
+    capsule.run(["ip", "-batch", "-"], input=(
+        "link add access netns client type veth peer name clients netns edge\n"
+        "link add eth0 netns backend type veth peer name rack netns edge\n"))
+    links = {
+        "client": [f"address add {CLIENT4}/24 dev access", f"address add {CLIENT6}/64 dev access nodad",
+                   "link set lo up", "link set access up",
+                   "route add default via 192.0.2.1", "route add default via 2001:db8:c::1"],
+        "edge": ["address add 192.0.2.1/24 dev clients", "address add 2001:db8:c::1/64 dev clients nodad",
+                 f"address add {EDGE4}/24 dev rack", f"address add {EDGE6}/64 dev rack nodad",
+                 f"address add {OTHER4}/32 dev lo", f"address add {OTHER6}/128 dev lo",
+                 "link set lo up", "link set clients up", "link set rack up",
+                 "tuntap add dev tunnel mode tun", "link set tunnel up",
+                 f"route add {POOL4} dev tunnel", f"route add {POOL6} dev tunnel"],
+        "backend": [f"address add {BACKEND4}/24 dev eth0", f"address add {BACKEND6}/64 dev eth0 nodad",
+                    "link set lo up", "link set eth0 up",
+                    f"route add default via {EDGE4}", f"route add default via {EDGE6}"],
+    }
+    for name, commands in links.items():
+        capsule.run(["ip", "-n", name, "-batch", "-"], input="\n".join(commands) + "\n")
+    with capsule.inside("edge"):
+        for key in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            pathlib.Path(f"/proc/sys/net/{key}").write_text("1")
+    with capsule.inside("client"):  # so that the segment size is what the SYN-ACK allows, exactly
+        pathlib.Path("/proc/sys/net/ipv4/tcp_timestamps").write_text("0")
+    for name, link in (("client", "access"), ("edge", "clients"), ("edge", "rack"),
+                       ("backend", "eth0")):
+        capsule.run(["ethtool", "-K", link, "tx", "off", "tso", "off", "gso", "off"], name)
+
+
+@pytest.fixture(scope="module")
+def capsule():
+    with Capsule() as room:
+        set_up_links(room)
+        (room.root / "long").write_bytes(b"x" * (8 << 20))
+        (room.root / "nginx.conf").write_text(
+            NGINX.format(root=room.root, v4=BACKEND4, v6=BACKEND6))
+        tunnel = room.spawn("tunnel", ["/usr/bin/python3", REPOSITORY / "tests/lab/encapsulate.py",
+                                       "tunnel", BACKEND4, BACKEND6], "edge")
+        room.nginx = room.spawn("nginx", ["nginx", "-p", room.root, "-e", "stderr",
+                                          "-c", room.root / "nginx.conf"], "backend")
+        wait_for(lambda: "ready" in tunnel.tail(), "the encapsulation")
+
+        def serves():
+            room.check()
+            return fetch(room, BACKEND4, namespace="backend")
+        wait_for(serves, "nginx")
+        yield room
+
+
+def snapshot(capsule):
+    """All that landing may touch on the backend, as text."""
+    commands = (["ip", "-4", "-d", "rule"], ["ip", "-6", "-d", "rule"],
+                ["ip", "-4", "-d", "route", "show", "table", "all"],
+                ["ip", "-6", "-d", "route", "show", "table", "all"],
+                ["ip", "-d", "link"], ["sysctl", "-a", "-r", r"^net\.ipv[46]\.(conf|ip_)"],
+                ["bpftool", "net"])
+    text = "\n".join(capsule.run(command, "backend").stdout for command in commands)
+    return text + "\n".join(str(path) for path in sorted(capsule.bpffs.iterdir())
+                            if not path.name.endswith(".debug"))
+
+
+class Driver:
+    """The driver's process: `driver("check")` gives the lines of the answer."""
+
+    def __init__(self, capsule, interface="eth0", name="landing"):
+        self.process = capsule.popen(
+            [DRIVER, capsule.bpffs / name, capsule.root / f"state-{name}", interface], "backend",
+            stdin=-1, stdout=-1, text=True)
+
+    def __call__(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        lines = []
+        while line := self.process.stdout.readline():
+            line = line.rstrip("\n")
+            if line == "ok":
+                return lines
+            if line.startswith("error "):
+                raise LabError(f"{command.split()[0]}: {line[6:]}")
+            lines.append(line)
+        raise LabError(f"{command}: the driver ended with {self.process.wait()}")
+
+    def numbers(self, command):
+        return {name: int(value) for name, value in map(str.split, self(command))}
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.end()
+
+    def end(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start(capsule):
+    """Starts drivers. Whatever the test did with them, the machine is the same afterwards."""
+    before = snapshot(capsule)
+    drivers = []
+
+    def start_driver(*arguments, **options):
+        drivers.append(Driver(capsule, *arguments, **options))
+        return drivers[-1]
+
+    yield start_driver
+    for driver in drivers:
+        driver.end()
+    after = snapshot(capsule)
+    if after != before:  # one test's failure is not to be the next one's
+        cleaner = Driver(capsule)
+        cleaner("open")
+        cleaner("close undo")
+        cleaner.end()
+    difference = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    assert "\n".join(difference) == ""
+
+
+@pytest.fixture
+def driver(start):
+    process = start()
+    process("open")
+    process(APPLY)
+    yield process
+    process("close undo")
+
+
+def connect(capsule, address, port=80, namespace="client", source=None):
+    with capsule.inside(namespace):
+        return socket.create_connection((address, port), 3.0,
+                                        (source, 0) if source else None)
+
+
+def fetch(capsule, address, port=80, namespace="client", path="/"):
+    """The body of one HTTP answer; a dual-stack nginx writes IPv4 addresses as v4-mapped."""
+    with connect(capsule, address, port, namespace) as stream:
+        stream.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        answer = b""
+        while chunk := stream.recv(65536):
+            answer += chunk
+    return answer.partition(b"\r\n\r\n")[2].decode().replace("::ffff:", "")
+
+
+def remote(address):
+    return CLIENT6 if ":" in address else CLIENT4
+
+
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_every_tunnel_reaches_nginx(capsule, start, mode):
+    driver = start()
+    driver("open" if mode == "native" else "open generic")
+    driver(APPLY)
+    assert f"eth0 {mode}" in driver("state")
+    for address in SERVICE.values():
+        assert fetch(capsule, address) == f"wildcard {address} {remote(address)}"
+    counters = driver.numbers("counters")
+    assert all(counters[tunnel] >= 3 for tunnel in SERVICE), counters
+    assert set(counters) == set(SERVICE), "nothing was dropped"
+    driver("close undo")
+
+
+def test_a_large_answer_and_request_pass(capsule, driver):
+    for address in SERVICE.values():
+        assert len(fetch(capsule, address, path="/long")) == 8 << 20
+    for address in SERVICE.values():
+        with connect(capsule, address) as stream:
+            # nginx reads and throws away a body for a static answer.
+            stream.sendall(b"GET / HTTP/1.0\r\nContent-Length: 100000\r\n\r\n" + b"y" * 100000)
+            assert b"200 OK" in stream.recv(4096)
+
+
+def test_the_syn_ack_clamps_the_segment_size(capsule, driver):
+    def segment_size(address):
+        with connect(capsule, address) as stream:
+            return stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+
+    # 1500 less the larger outer header (40), the inner IP header and 20 for TCP.
+    assert segment_size(SERVICE["4in4"]) == 1500 - 40 - 20 - 20
+    assert segment_size(SERVICE["6in6"]) == 1500 - 40 - 40 - 20
+    assert segment_size(BACKEND4) == 1460, "only the pool's flows change"
+    # The mirror follows: a link with a smaller MTU, a new route.
+    capsule.run(["ip", "link", "set", "eth0", "mtu", "1400"], "backend")
+    try:
+        driver("watch 2")
+        driver("check")
+        assert segment_size(SERVICE["4in4"]) == 1400 - 40 - 20 - 20
+    finally:
+        capsule.run(["ip", "link", "set", "eth0", "mtu", "1500"], "backend")
+        driver("check")
+    capsule.run(["ip", "route", "add", "192.0.2.0/24", "via", EDGE4], "backend")
+    driver("watch 2")
+    assert driver("check") == []
+    mirror = capsule.run(["ip", "route", "show", "table", "26220"], "backend").stdout
+    assert "192.0.2.0/24 via 10.0.1.2 dev eth0 proto 102 advmss 1420" in mirror
+    assert segment_size(SERVICE["4in4"]) == 1420
+    capsule.run(["ip", "route", "del", "192.0.2.0/24"], "backend")
+    driver("check")
+    mirror = capsule.run(["ip", "route", "show", "table", "26220"], "backend").stdout
+    assert "192.0.2.0/24" not in mirror
+
+
+def test_connections_are_counted_by_service_address(capsule, driver):
+    wait_for(lambda: driver.numbers("count") == {}, "earlier connections to end")
+    with contextlib.ExitStack() as streams:
+        for address, count in ((SERVICE["4in4"], 3), (SERVICE["4in6"], 1), (SERVICE["6in6"], 2)):
+            for _ in range(count):
+                streams.enter_context(connect(capsule, address))
+        streams.enter_context(connect(capsule, BACKEND4))  # not in a pool
+        wanted = {SERVICE["4in4"]: 3, SERVICE["4in6"]: 1, SERVICE["6in6"]: 2}
+        # v4 connections of the dual-stack nginx show as v4-mapped, and count as v4.
+        wait_for(lambda: driver.numbers("count") == wanted, "the count")
+    wait_for(lambda: driver.numbers("count") == {}, "the connections to go")
+
+
+def test_a_cut_ends_the_connections_of_its_addresses_only(capsule, driver):
+    wait_for(lambda: driver.numbers("count") == {}, "earlier connections to end")
+    with connect(capsule, SERVICE["4in4"]) as first, connect(capsule, SERVICE["6in6"]) as second, \
+         connect(capsule, SERVICE["4in6"]) as third:
+        wait_for(lambda: len(driver.numbers("count")) == 3, "the connections")
+        assert driver(f"destroy {SERVICE['4in4']} {SERVICE['6in6']}") == ["2"]
+        for stream in (first, second):
+            with pytest.raises(ConnectionResetError):
+                stream.recv(1)
+        third.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert b"200 OK" in third.recv(4096)
+        with pytest.raises(LabError, match="10.0.1.11 is no service address"):
+            driver(f"destroy {BACKEND4}")
+
+
+@pytest.mark.parametrize("other, own", [(OTHER4, BACKEND4), (OTHER6, BACKEND6)])
+def test_a_backend_calls_another_service_and_not_itself(capsule, driver, other, own):
+    with capsule.inside("edge"):
+        server = socket.create_server((other, 80), family=socket.AF_INET6 if ":" in other
+                                      else socket.AF_INET)
+    with server, connect(capsule, other, namespace="backend") as stream:
+        server.settimeout(3)
+        taken, peer = server.accept()
+        with taken:
+            assert peer[0] == own
+            taken.sendall(b"outside")
+            assert stream.recv(16) == b"outside"
+
+
+def test_without_a_way_out_a_call_fails_and_never_reaches_its_own_listener(capsule, driver):
+    capsule.run(["ip", "route", "del", "default"], "backend")
+    try:
+        with pytest.raises(OSError):
+            connect(capsule, OTHER4, namespace="backend")
+    finally:
+        capsule.run(["ip", "route", "add", "default", "via", EDGE4], "backend")
+        driver("check")
+
+
+@pytest.mark.parametrize("tunnel", SERVICE)
+def test_a_backend_that_is_led_back_to_itself_is_served(capsule, driver, tunnel):
+    """By the edge, through the tunnel: its own address comes in from outside (accept_local)."""
+    address = SERVICE[tunnel]
+    own = BACKEND6 if ":" in address else BACKEND4
+    before = driver.numbers("counters")[tunnel]
+    assert fetch(capsule, address, namespace="backend") == f"wildcard {address} {own}"
+    assert driver.numbers("counters")[tunnel] > before
+
+
+HAND = (f" hand=tcp,{POOL4},81,{BACKEND4},8080 hand=tcp,{POOL6},81,{BACKEND6},8080"
+        f" hand=tcp,{SERVICE['4in4']}/32,80,{BACKEND4},8080")
+
+
+def test_listeners_bound_to_one_address_get_their_flows(capsule, driver):
+    driver(APPLY + HAND)
+    assert "handings 3/3" in driver("state")
+    for address in SERVICE.values():
+        own = BACKEND6 if ":" in address else BACKEND4  # what nginx was told to listen on
+        assert fetch(capsule, address, 81) == f"one address {own} {remote(address)}"
+    assert fetch(capsule, SERVICE["4in4"]).startswith("one address"), "the longest prefix wins"
+    assert fetch(capsule, SERVICE["4in6"]).startswith("wildcard")
+    driver(APPLY)
+    assert fetch(capsule, SERVICE["4in4"]).startswith("wildcard")
+    with pytest.raises(ConnectionRefusedError):
+        connect(capsule, SERVICE["4in4"], 81)
+
+
+UDP_LISTENER = """
+import socket
+listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+listener.bind(("%s", 5300))
+print("ready", flush=True)
+while True:
+    print(listener.recv(16).decode(), flush=True)
+""" % BACKEND4
+
+
+@contextlib.contextmanager
+def udp_listener(capsule):
+    """What it prints: a line for each datagram."""
+    with capsule.popen(["/usr/bin/python3", "-c", UDP_LISTENER], "backend", stdout=-1,
+                       text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process.stdout
+        process.kill()
+
+
+def test_a_restarted_listener_is_found_again(capsule, driver):
+    """UDP, bound to one address and to another port."""
+    hand = f" hand=udp,{POOL4},53,{BACKEND4},5300"
+    missing = (f"standing {POOL4} udp/53: nothing listens on {BACKEND4} udp/5300; new flows take "
+               "the kernel's own way")
+    with capsule.inside("client"):
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with client:
+        driver(APPLY + hand)
+        assert driver("check") == [missing]
+        for word in ("first", "second"):
+            with udp_listener(capsule) as said:
+                assert driver("check") == []
+                assert "handings 1/1" in driver("state")
+                client.sendto(word.encode(), (SERVICE["4in4"], 53))
+                assert said.readline() == f"{word}\n"
+            assert driver("check") == [missing]
+
+
+def ask_arp(capsule, address):
+    """Whether the backend answers ARP for the address."""
+    with capsule.inside("edge"):
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+    with wire:
+        wire.bind(("rack", 0x0806))
+        own = wire.getsockname()[4]
+        wire.sendall(b"\xff" * 6 + own + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
+                     + own + socket.inet_aton(EDGE4) + bytes(6) + socket.inet_aton(address))
+        # The backend takes packets in order: once it answered this one, it has seen the other.
+        wire.sendall(b"\xff" * 6 + own + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
+                     + own + socket.inet_aton(EDGE4) + bytes(6) + socket.inet_aton(BACKEND4))
+        wire.settimeout(3)
+        while True:
+            packet = wire.recv(64)
+            if packet[20:22] == b"\0\2":
+                if packet[28:32] == socket.inet_aton(BACKEND4):
+                    return False
+                return packet[28:32] == socket.inet_aton(address)
+
+
+def test_the_backend_does_not_claim_pool_addresses_on_the_link(capsule, driver):
+    assert not ask_arp(capsule, SERVICE["4in4"])
+    # Its own question for the next hop, when it answers from a service address.
+    capsule.run(["ip", "neigh", "flush", "dev", "eth0"], "backend")
+    with capsule.inside("edge"):
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+    with wire:
+        wire.bind(("rack", 0x0806))
+        wire.settimeout(3)
+        fetch(capsule, SERVICE["4in4"])
+        while (packet := wire.recv(64))[20:22] != b"\0\1":
+            pass
+        assert packet[28:32] == socket.inet_aton(BACKEND4)
+    # The check of the check: without the sysctl it would claim them.
+    capsule.run(["sysctl", "-q", "net.ipv4.conf.all.arp_ignore=0"], "backend")
+    assert ask_arp(capsule, SERVICE["4in4"])
+    assert driver("check") == ["repaired net/ipv4/conf/all/arp_ignore had been changed to 0; "
+                               "set back to 1"]
+    assert not ask_arp(capsule, SERVICE["4in4"])
+
+
+def test_a_udp_server_answers_from_an_ipv6_service_address(capsule, driver):
+    with capsule.inside("backend"):
+        server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    with server:
+        server.bind((SERVICE["6in6"], 5301))  # ip_nonlocal_bind
+
+
+def test_strangers_and_other_destinations_are_dropped_and_counted(capsule, driver):
+    driver(APPLY.replace(f"edge={EDGE4} ", ""))
+    with pytest.raises(OSError):
+        connect(capsule, SERVICE["4in4"])
+    assert fetch(capsule, SERVICE["4in6"])
+    assert driver.numbers("counters")["landing_not_edge"] > 0
+    driver(APPLY)
+    assert fetch(capsule, SERVICE["4in4"])
+
+
+def test_what_somebody_changes_is_repaired_and_told(capsule, driver):
+    for command in (["ip", "rule", "del", "pref", "50"],
+                    ["ip", "-6", "rule", "del", "pref", "110"],
+                    ["ip", "rule", "add", "pref", "0", "lookup", "local"],
+                    ["ip", "route", "del", "local", POOL4, "dev", "lo"]):
+        capsule.run(command, "backend")
+    driver("watch 2")
+    assert sorted(driver("check")) == [
+        "repaired the IPv4 rule with preference 0 was back and would lead calls to other services "
+        "to this machine's own; deleted",
+        "repaired the IPv4 rule with preference 50 was gone; added again",
+        "repaired the IPv6 rule with preference 110 was gone; added again",
+        f"repaired the local route of pool {POOL4} was gone; added again"]
+    assert driver("check") == []
+    assert fetch(capsule, SERVICE["4in4"])
+
+
+def test_a_rule_before_the_local_table_is_refused(capsule, start):
+    driver = start()
+    driver("open")
+    capsule.run(["ip", "rule", "add", "pref", "20", "lookup", "77"], "backend")
+    with pytest.raises(LabError, match="FL_ESTATE the IPv4 rule with preference 20 would come"):
+        driver(APPLY)
+    capsule.run(["ip", "rule", "del", "pref", "20"], "backend")
+    driver("close undo")
+
+
+def test_a_killed_landing_goes_on_and_its_successor_undoes_all(capsule, start):
+    first = start()
+    first("open")
+    first(APPLY + HAND)
+    with connect(capsule, SERVICE["6in4"]) as stream:
+        first.kill()
+        assert fetch(capsule, SERVICE["4in4"], 81)
+        # A second life that is killed too, so that its own values are there twice.
+        second = start()
+        second("open")
+        second(APPLY + HAND)
+        second.kill()
+        third = start()
+        third("open")
+        assert fetch(capsule, SERVICE["4in4"], 81), "before anything is applied"
+        third(APPLY + HAND)
+        assert third("check") == []
+        assert third.numbers("counters")["4in4"] > 0, "the counters went on"
+        stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert b"200 OK" in stream.recv(4096)
+    third("close undo")
+
+
+def test_an_undo_needs_no_apply(capsule, start):
+    first = start()
+    first("open")
+    first(APPLY + HAND)
+    first.kill()
+    second = start()
+    second("open")
+    second("close undo")
+
+
+def test_start_and_stop_again_and_again(capsule, start):
+    driver = start()
+    for _ in range(3):
+        driver("open")
+        driver(APPLY)
+        driver(APPLY)
+        driver("close keep")
+    assert fetch(capsule, SERVICE["6in6"])
+    driver("open")
+    driver(APPLY)
+    driver("close undo")
+
+
+def test_a_value_that_somebody_else_set_is_not_taken_back(capsule, start):
+    driver = start()
+    driver("open")
+    driver(APPLY)
+    capsule.run(["sysctl", "-q", "net.ipv4.conf.all.arp_ignore=2"], "backend")
+    assert driver("check") == [], "2 serves as well"
+    driver("close undo")
+    assert "= 2" in capsule.run(["sysctl", "net.ipv4.conf.all.arp_ignore"], "backend").stdout
+    capsule.run(["sysctl", "-q", "net.ipv4.conf.all.arp_ignore=0"], "backend")
+
+
+def test_an_interface_that_vanishes_and_comes_back(capsule, start):
+    """A second underlay leg, so that the machine stays reachable."""
+    def add_leg():
+        capsule.run(["ip", "link", "add", "leg", "type", "veth", "peer", "name", "far"], "backend")
+        capsule.run(["ip", "link", "set", "leg", "up"], "backend")
+
+    add_leg()
+    driver = start("leg")
+    driver("open")
+    driver(APPLY)
+    capsule.run(["ip", "link", "del", "leg"], "backend")
+    driver("watch 2")
+    gone = ("standing interface leg has vanished: no tunnel can land through it; it is taken up "
+            "again when it comes back")
+    assert driver("check") == [gone]
+    assert driver("check") == [gone]
+    assert "leg absent" in driver("state")
+    add_leg()
+    assert driver("check") == ["repaired leg has come back; landing's program is attached (native)"]
+    assert driver("check") == []
+    driver("close undo")
+    capsule.run(["ip", "link", "del", "leg"], "backend")
+    with pytest.raises(LabError, match="FL_ENOTFOUND leg: there is no such interface"):
+        driver("open")
+
+
+def test_what_is_missing_is_said(capsule, start):
+    driver = [DRIVER, capsule.bpffs / "landing", capsule.root / "state", "eth0"]
+    out = capsule.run([DRIVER, capsule.root / "no-bpffs", capsule.root / "state", "eth0"],
+                      "backend", input="open\n").stdout
+    assert "FL_EUNSUPPORTED" in out and "mount -t bpf bpf /sys/fs/bpf" in out
+    assert not (capsule.root / "no-bpffs").exists()
+    out = capsule.run(["setpriv", "--bounding-set", "-net_admin", *driver], "backend",
+                      input="open\n").stdout
+    assert "FL_EPRIVILEGE" in out and "lacks the privilege CAP_NET_ADMIN:" in out
+    out = capsule.run(["setpriv", "--bounding-set", "-net_admin,-bpf,-sys_admin", *driver],
+                      "backend", input="open\n").stdout
+    assert "lacks the privileges CAP_BPF and CAP_NET_ADMIN:" in out
+
+
+def test_a_kernel_without_btf_serves(capsule, start):
+    """Landing's programs touch no kernel structure, so they need no BTF of the kernel."""
+    script = ("mount --bind /dev/null /sys/kernel/btf/vmlinux && exec \"$@\"")
+    out = capsule.run(["unshare", "-m", "sh", "-c", script, "sh", DRIVER,
+                       capsule.bpffs / "landing", capsule.root / "state", "eth0"], "backend",
+                      input=f"open\n{APPLY}\nstate\nclose undo\n").stdout
+    assert "eth0 native" in out and "error" not in out
+
+
+def test_another_xdp_program_on_the_interface_is_named(capsule, start):
+    occupant = start()
+    occupant("open")
+    occupant(APPLY)
+    intruder = start(name="second")
+    intruder("open")
+    with pytest.raises(LabError, match="FL_ECONFLICT eth0: another XDP program .id [1-9]"):
+        intruder(APPLY)
+    intruder("close undo")
+    occupant("close undo")
