@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Any bytes as a DNS query. The first byte of the input picks transport, client and whether there
+ * is a snapshot; the rest is the query. Whatever it is, the answer is within its limit, starts with
+ * a sane header, echoes the question byte for byte, and can be read to its last byte.
+ */
+#include "naming/naming.h"
+#include "wire/dns.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+
+static void require(bool truth)
+{
+	if (!truth)
+		abort();
+}
+
+static struct ip_address address(const char *text)
+{
+	struct ip_address parsed;
+	require(ip_address_parse(text, &parsed) == 0);
+	return parsed;
+}
+
+/* As varied as answers get: glue in and out of the zone, shares that differ in their families, a
+ * deep name, one that exists without data, an answer too large for 512 bytes. */
+static struct naming_snapshot *zone(void)
+{
+	struct ip_address many[16];
+	for (unsigned i = 0; i < 16; i++) {
+		many[i] = address("2001:db8::");
+		many[i].bytes[15] = (uint8_t)i;
+	}
+	struct naming_nameserver nameservers[] = {{"ns.z", many, 16}, {"ns.example.net", NULL, 0}};
+	struct naming_share shares[] = {
+	    {.upper = 30000,
+	     .v4 = address("192.0.2.1"),
+	     .v6 = address("2001:db8::1"),
+	     .counter_slot = 1,
+	     .held = true},
+	    {.upper = 65536, .v4 = address("192.0.2.2"), .counter_slot = 2, .held = true},
+	};
+	struct naming_service services[] = {
+	    {.name = "w", .ttl_s = 30, .shares = shares, .share_count = 2},
+	    {.name = "a.b.c", .ttl_s = 30, .shares = shares, .share_count = 2},
+	    {.name = "e"},
+	};
+	struct naming_input input = {.zone = "z",
+				     .contact = "h.z",
+				     .ttl_s = 60,
+				     .negative_ttl_s = 5,
+				     .nameservers = nameservers,
+				     .nameserver_count = 2,
+				     .nsid = (const uint8_t *)"fuzz",
+				     .nsid_length = 4,
+				     .services = services,
+				     .service_count = 3};
+	struct naming_snapshot *snapshot;
+	require(naming_snapshot_build(&input, &snapshot, NULL) == 0);
+	return snapshot;
+}
+
+/* Every name and record; returns whether there is an OPT. */
+static bool check_records(const uint8_t *answer, size_t length)
+{
+	size_t at = DNS_HEADER_BYTES;
+	struct dns_name name;
+	bool opt = false;
+	if (dns_get_u16(answer + 4) == 1) {
+		int taken = dns_name_read(answer, length, at, &name);
+		require(taken > 0);
+		at += (size_t)taken + 4;
+	}
+	unsigned records = 0;
+	for (unsigned i = 6; i <= 10; i += 2)
+		records += dns_get_u16(answer + i);
+	for (; records > 0; records--) {
+		int taken = dns_name_read(answer, length, at, &name);
+		require(taken > 0 && taken == dns_name_skip(answer, length, at));
+		at += (size_t)taken;
+		require(length - at >= 10);
+		if (dns_get_u16(answer + at) == DNS_OPT) {
+			require(!opt && records == 1 && name.length == 1);
+			opt = true;
+		}
+		at += 10u + dns_get_u16(answer + at + 8);
+		require(at <= length);
+	}
+	require(at == length);
+	return opt;
+}
+
+static void check_answer(const uint8_t *query, size_t query_length, const uint8_t *answer,
+			 size_t length, const struct naming_outcome *outcome)
+{
+	require(length >= DNS_HEADER_BYTES && query_length >= DNS_HEADER_BYTES);
+	unsigned asked = dns_get_u16(query + 2), flags = dns_get_u16(answer + 2);
+	require(dns_get_u16(answer) == dns_get_u16(query));
+	require(!(asked & DNS_FLAG_QR) && flags & DNS_FLAG_QR);
+	/* Opcode and RD come back, RA, Z, AD and CD never do. */
+	require((flags & 0x7900) == (asked & 0x7900) && !(flags & 0x00f0));
+	require(((flags & DNS_FLAG_TC) != 0) == outcome->truncated);
+
+	unsigned questions = dns_get_u16(answer + 4);
+	require(questions <= 1);
+	struct dns_query read;
+	require(dns_query_read(query, query_length, &read) == DNS_VERDICT_ANSWER);
+	require((read.question_length > 0) == (questions == 1));
+	require(memcmp(answer + DNS_HEADER_BYTES, query + DNS_HEADER_BYTES, read.question_length) ==
+		0);
+	require(check_records(answer, length) == read.edns.present);
+	if (flags & DNS_FLAG_TC)
+		require(dns_get_u16(answer + 6) == 0 && dns_get_u16(answer + 8) == 0);
+	/* Only an answer that has data gives an address out. */
+	if (outcome->counter_slot != NAMING_NO_SLOT)
+		require(outcome->result == NAMING_RESULT_DATA && dns_get_u16(answer + 6) == 1);
+	if (outcome->result == NAMING_RESULT_NXDOMAIN || outcome->result == NAMING_RESULT_NODATA)
+		require(dns_get_u16(answer + 6) == 0 && flags & DNS_FLAG_AA);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+	static struct naming_snapshot *snapshot;
+	if (!snapshot)
+		snapshot = zone();
+	if (length == 0)
+		return 0;
+	enum naming_transport transport = bytes[0] & 1 ? NAMING_TCP : NAMING_UDP;
+	struct ip_address client = address(bytes[0] & 2 ? "2001:db8:1::1" : "198.51.100.9");
+	const struct naming_snapshot *used = bytes[0] & 4 ? NULL : snapshot;
+	/* Exactly as long as they are, so that the sanitizer sees one byte too far. */
+	size_t query_length = length - 1;
+	size_t capacity = transport == NAMING_UDP ? NAMING_UDP_ANSWER_MAX : NAMING_ANSWER_MAX;
+	uint8_t *query = malloc(query_length ? query_length : 1);
+	uint8_t *answer = malloc(capacity), *again = malloc(capacity);
+	require(query && answer && again);
+	memcpy(query, bytes + 1, query_length);
+
+	struct naming_outcome outcome, outcome_again;
+	size_t answered = naming_answer(used, &client, transport, query, query_length, answer,
+					capacity, &outcome);
+	require(answered <= capacity);
+	require((answered == 0) == (outcome.drop != NAMING_DROP_NONE));
+	if (answered > 0)
+		check_answer(query, query_length, answer, answered, &outcome);
+	/* Pure: the same again. */
+	require(naming_answer(used, &client, transport, query, query_length, again, capacity,
+			      &outcome_again) == answered);
+	require(memcmp(answer, again, answered) == 0);
+	free(query);
+	free(answer);
+	free(again);
+	return 0;
+}
