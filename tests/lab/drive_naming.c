@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The name server alone, for tests/lab/test_naming.py: serves the zone that is written there as a
+ * master file, on 127.0.0.1 and ::1 at a free port, which it prints. Each line on standard input
+ * swaps in a zone whose serial is one higher, and prints that serial; the end of input ends it.
+ */
+#include "naming/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct ip_address address(const char *text)
+{
+	struct ip_address parsed;
+	if (ip_address_parse(text, &parsed) < 0)
+		abort();
+	return parsed;
+}
+
+static struct naming_share share(uint32_t upper, const char *v4, const char *v6, uint32_t slot)
+{
+	struct naming_share made = {
+	    .upper = upper, .v4 = address(v4), .counter_slot = slot, .held = true};
+	if (v6)
+		made.v6 = address(v6);
+	return made;
+}
+
+static int build(uint32_t serial, struct naming_snapshot **ret_snapshot, struct error *err)
+{
+	struct ip_address ns1[] = {address("127.0.0.1"), address("::1")};
+	/* With so long a name they do not fit 512 bytes. */
+	struct ip_address many[16];
+	for (unsigned i = 0; i < 16; i++) {
+		many[i] = address("2001:db8:53::");
+		many[i].bytes[15] = (uint8_t)(i + 1);
+	}
+	struct naming_nameserver nameservers[] = {
+	    {"ns1.svc.example.net", ns1, 2},
+	    {"a-name-server-with-many-addresses.svc.example.net", many, 16},
+	    {"ns.example.org", NULL, 0},
+	};
+	struct naming_share web = share(65536, "198.51.100.1", "2001:db8:f::1", 1);
+	struct naming_share only4 = share(65536, "198.51.100.4", NULL, 4);
+	struct naming_share roll[] = {share(32768, "198.51.100.3", "2001:db8:f::3", 3),
+				      share(65536, "198.51.100.2", "2001:db8:f::2", 2)};
+	struct naming_service services[] = {
+	    {.name = "web", .ttl_s = 30, .shares = &web, .share_count = 1},
+	    {.name = "api.eu.deep", .ttl_s = 5, .shares = &web, .share_count = 1},
+	    {.name = "only4", .ttl_s = 0, .shares = &only4, .share_count = 1},
+	    {.name = "roll",
+	     .ttl_s = 30,
+	     .salt = "fifteen letters",
+	     .shares = roll,
+	     .share_count = 2},
+	};
+	struct naming_input input = {
+	    .zone = "svc.example.net",
+	    .serial = serial,
+	    .contact = "host\\.master.svc.example.net",
+	    .refresh_s = 3600,
+	    .retry_s = 600,
+	    .expire_s = 604800,
+	    .ttl_s = 300,
+	    .negative_ttl_s = 10,
+	    .nameservers = nameservers,
+	    .nameserver_count = sizeof(nameservers) / sizeof(*nameservers),
+	    .nsid = (const uint8_t *)"lab1",
+	    .nsid_length = 4,
+	    .services = services,
+	    .service_count = sizeof(services) / sizeof(*services),
+	};
+	return naming_snapshot_build(&input, ret_snapshot, err);
+}
+
+int main(void)
+{
+	struct ip_address listens[] = {address("127.0.0.1"), address("::1")};
+	struct naming_server_options options = {.addresses = listens, .address_count = 2};
+	struct naming_server *server;
+	struct naming_snapshot *snapshot;
+	struct error err = {0};
+	if (naming_server_open(&options, &server, &err) < 0) {
+		fprintf(stderr, "%s\n", err.text);
+		return 1;
+	}
+	uint32_t serial = 0;
+	printf("%u\n", naming_server_port(server));
+	do {
+		if (build(++serial, &snapshot, &err) < 0) {
+			fprintf(stderr, "%s\n", err.text);
+			break;
+		}
+		naming_server_swap(server, snapshot);
+		printf("%u\n", serial);
+		fflush(stdout);
+	} while (getchar() != EOF);
+	naming_server_close(server);
+	return err.code ? 1 : 0;
+}

@@ -1,0 +1,462 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The name server against the field: Knot and NSD serve the same zone and must say the same;
+unbound resolves through it; kdig says what people would say. All on the loopback, no root needed.
+"""
+import re
+import signal
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+BUILD = Path(__file__).resolve().parents[2] / "build/dev"
+SERVE = BUILD / "tests/lab/drive-naming"
+PATIENCE_S = 15
+
+ZONE = """
+$ORIGIN svc.example.net.
+@ 300 IN SOA ns1 host\\.master 1 3600 600 604800 10
+@ 300 IN NS ns1
+@ 300 IN NS a-name-server-with-many-addresses
+@ 300 IN NS ns.example.org.
+ns1 300 IN A 127.0.0.1
+ns1 300 IN AAAA ::1
+web 30 IN A 198.51.100.1
+web 30 IN AAAA 2001:db8:f::1
+api.eu.deep 5 IN A 198.51.100.1
+api.eu.deep 5 IN AAAA 2001:db8:f::1
+only4 0 IN A 198.51.100.4
+""" + "".join(f"a-name-server-with-many-addresses 300 IN AAAA 2001:db8:53::{i:x}\n"
+              for i in range(1, 17))
+
+KNOT = """
+server:
+    rundir: "{directory}"
+    listen: 127.0.0.1@{port}
+    nsid: lab1
+    udp-max-payload: 1232
+log:
+  - target: stderr
+    any: warning
+database:
+    storage: "{directory}"
+zone:
+  - domain: svc.example.net
+    storage: "{directory}"
+    file: zone
+    zonefile-load: whole
+"""
+
+NSD = """
+server:
+    ip-address: 127.0.0.1
+    port: {port}
+    username: ""
+    chroot: ""
+    server-count: 1
+    zonesdir: "{directory}"
+    database: ""
+    pidfile: "{directory}/pid"
+    xfrdfile: "{directory}/xfrd"
+    zonelistfile: "{directory}/zones"
+    logfile: "{directory}/log"
+    ipv4-edns-size: 1232
+    nsid: ascii_lab1
+    rrl-ratelimit: 0
+remote-control:
+    control-enable: no
+zone:
+    name: svc.example.net
+    zonefile: zone
+"""
+
+UNBOUND = """
+server:
+    interface: 127.0.0.1
+    port: {port}
+    do-daemonize: no
+    chroot: ""
+    username: ""
+    directory: "{directory}"
+    pidfile: ""
+    use-syslog: no
+    logfile: ""
+    num-threads: 1
+    module-config: "iterator"
+    do-not-query-localhost: no
+    use-caps-for-id: yes
+    qname-minimisation-strict: yes
+    tcp-upstream: {tcp}
+remote-control:
+    control-enable: no
+stub-zone:
+    name: svc.example.net
+    stub-addr: 127.0.0.1@{server}
+"""
+
+MANY = "a-name-server-with-many-addresses.svc.example.net"  # too many for 512 bytes
+A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, OPT, DS = 1, 2, 5, 6, 15, 16, 28, 33, 41, 43
+AXFR = 252
+EXTENDED_ERROR = 15
+NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 3, 4, 5, 16
+QR, AA, TC, RD, RA, Z, AD, CD = 0x8000, 0x400, 0x200, 0x100, 0x80, 0x40, 0x20, 0x10
+
+
+# ---- messages, written anew so that they share no mistake with the server ----
+
+def encode(name):
+    labels = [label.encode() for label in name.split(".") if label]
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def query(name, kind, klass=1, flags=0, edns=None, counts=None, extra=b""):
+    counts = counts or (1, 0, 0, 0 if edns is None else 1)
+    return (struct.pack(">6H", 0x4242, flags, *counts) + encode(name)
+            + struct.pack(">HH", kind, klass) + (edns or b"") + extra)
+
+
+def opt(payload=1232, version=0, flags=0, options=b""):
+    return b"\0" + struct.pack(">HHBBHH", OPT, payload, 0, version, flags, len(options)) + options
+
+
+def read_name(message, at):
+    labels, end = [], None
+    while length := message[at]:
+        if length >= 0xc0:
+            end = end or at + 2
+            at = struct.unpack_from(">H", message, at)[0] & 0x3fff
+        else:
+            labels.append(message[at + 1:at + 1 + length].lower())
+            at += 1 + length
+    return b".".join(labels), end or at + 1
+
+
+class Answer:
+    """A DNS answer; records are (owner, type, class, TTL, data) with names spelt out."""
+
+    def __init__(self, message):
+        self.message = message
+        _, self.flags, questions, *counts = struct.unpack_from(">6H", message)
+        at = 12
+        for _ in range(questions):
+            at = read_name(message, at)[1] + 4
+        self.question = message[12:at]
+        self.sections, self.opt = [], None
+        for count in counts:
+            section = set()
+            for _ in range(count):
+                owner, at = read_name(message, at)
+                kind, klass, ttl, length = struct.unpack_from(">HHIH", message, at)
+                at += 10
+                if kind == OPT:
+                    self.opt = (klass, ttl, message[at:at + length])
+                else:
+                    section.add((owner, kind, klass, ttl, self._data(kind, at, length)))
+                at += length
+            assert len(section) == count or count and self.opt is not None, "a record came twice"
+            self.sections.append(section)
+        assert at == len(message), "bytes behind the answer"
+        self.answer, self.authority, self.additional = self.sections
+
+    def _data(self, kind, at, length):
+        if kind == NS:
+            return read_name(self.message, at)[0]
+        if kind == SOA:
+            mname, at = read_name(self.message, at)
+            rname, at = read_name(self.message, at)
+            return mname, rname, self.message[at:at + 20]
+        return self.message[at:at + length]
+
+    @property
+    def rcode(self):
+        return self.flags & 0xf | (self.opt[1] >> 24 << 4 if self.opt else 0)
+
+
+def ask(port, message, tcp=False, timeout=PATIENCE_S):
+    """The answer's bytes, or None if none comes in time."""
+    kind = socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.settimeout(timeout)
+        sock.connect(("127.0.0.1", port))
+        sock.sendall(struct.pack(">H", len(message)) + message if tcp else message)
+        try:
+            if not tcp:
+                return sock.recv(65535)
+            with sock.makefile("rb") as stream:
+                return stream.read(struct.unpack(">H", stream.read(2))[0])
+        except (TimeoutError, struct.error):
+            return None
+
+
+# ---- servers ----
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Running:
+    """A program that runs until the end of a `with`."""
+
+    def __init__(self, argv, **options):
+        self.process = subprocess.Popen([str(word) for word in argv], **options)
+
+    def __enter__(self):
+        return self.process
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def wait_answer(port, process, message):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"{process.args[0]} ended with {process.returncode}"
+        try:
+            answer = ask(port, message, timeout=0.2)
+            if answer and answer[3] & 0xf == NOERROR:
+                return
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+    raise AssertionError(f"{process.args[0]} does not answer")
+
+
+class Fairlead:
+    def __init__(self, process):
+        self.process = process
+        self.port = int(process.stdout.readline())
+        self.serial = int(process.stdout.readline())
+
+    def swap(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        self.serial = int(self.process.stdout.readline())
+        return self.serial
+
+
+@pytest.fixture(scope="module")
+def fairlead():
+    assert SERVE.exists(), f"{SERVE} is not built: run ./dev build"
+    with Running([SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Fairlead(process)
+        process.stdin.close()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def reference(argv, configuration, directory):
+    port = free_port()
+    (directory / "zone").write_text(ZONE)
+    (directory / "conf").write_text(configuration.format(directory=directory, port=port))
+    return port, Running([*argv, directory / "conf"], stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module", params=["knot", "nsd"])
+def oracle(request, tmp_path_factory):
+    """(name, port) of a server of the field with the same zone."""
+    argv, configuration = {"knot": (["/usr/sbin/knotd", "-c"], KNOT),
+                           "nsd": (["/usr/sbin/nsd", "-d", "-c"], NSD)}[request.param]
+    port, running = reference(argv, configuration, tmp_path_factory.mktemp(request.param))
+    with running as process:
+        wait_answer(port, process, query("svc.example.net", SOA))
+        yield request.param, port
+
+
+# ---- the same as others ----
+
+NAMES = ["svc.example.net", "SVC.eXample.NET", "web.svc.example.net", "wEb.Svc.example.net",
+         "only4.svc.example.net", "ns1.svc.example.net", MANY,
+         "api.eu.deep.svc.example.net", "eu.deep.svc.example.net", "deep.svc.example.net",
+         "no.svc.example.net", "below.web.svc.example.net", "x.deep.svc.example.net",
+         "*.svc.example.net", "example.net", "websvc.example.net", "example.org", ""]
+TYPES = [A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, DS, 65280]
+
+
+def options(data):
+    """EDNS options but for extended errors (RFC 8914), which are for people and free to add."""
+    found, at = set(), 0
+    while at < len(data):
+        code, length = struct.unpack_from(">HH", data, at)
+        if code != EXTENDED_ERROR:
+            found.add((code, data[at + 4:at + 4 + length]))
+        at += 4 + length
+    return found
+
+
+def compare(fairlead, oracle, message, tcp=False):
+    ours = Answer(ask(fairlead.port, message, tcp))
+    theirs = Answer(ask(oracle[1], message, tcp))
+    context = f"{oracle[0]}: {message!r}: {ours.message!r} {theirs.message!r}"
+    assert f"{ours.flags:04x}" == f"{theirs.flags:04x}", context
+    assert ours.question == theirs.question == message[12:12 + len(ours.question)], context
+    assert ours.answer == theirs.answer, context
+    # Beside an answer, they may add what they like.
+    if not ours.answer and not ours.flags & TC:
+        assert ours.authority == theirs.authority, context
+    assert (ours.opt is None) == (theirs.opt is None), context
+    if ours.opt:
+        assert ours.opt[:2] == theirs.opt[:2], context
+        assert options(ours.opt[2]) == options(theirs.opt[2]), context
+
+
+@pytest.mark.parametrize("edns", [None, opt(), opt(512), opt(4096), opt(flags=0x8000),
+                                  opt(options=b"\0\3\0\0"), opt(options=b"\xff\xf0\0\2hi")],
+                         ids=["plain", "edns", "512", "4096", "do", "nsid", "unknown-option"])
+def test_same_answers_as_the_field(fairlead, oracle, edns):
+    for name in NAMES:
+        for kind in TYPES:
+            compare(fairlead, oracle, query(name, kind, edns=edns))
+
+
+@pytest.mark.parametrize("flags", [RD, RA, Z, AD, CD, AA, TC, RD | AD | CD])
+def test_same_flags_as_the_field(fairlead, oracle, flags):
+    for name in ("web.svc.example.net", "no.svc.example.net", "example.org"):
+        compare(fairlead, oracle, query(name, A, flags=flags, edns=opt()))
+
+
+def test_same_over_tcp(fairlead, oracle):
+    for name in NAMES:
+        for kind in TYPES:
+            compare(fairlead, oracle, query(name, kind), tcp=True)
+
+
+MALFORMED = {
+    "bytes behind the end": query("web.svc.example.net", A, extra=b"\0"),
+    "no question": struct.pack(">6H", 0x4242, 0, 0, 0, 0, 0),
+    "two questions": query("web.svc.example.net", A, counts=(2, 0, 0, 0),
+                           extra=encode("web.svc.example.net") + b"\0\1\0\1"),
+    "two OPT": query("web.svc.example.net", A, counts=(1, 0, 0, 2), extra=opt() + opt()),
+    "EDNS version 1": query("web.svc.example.net", A, edns=opt(version=1)),
+    "EDNS version 1, out of zone": query("example.org", A, edns=opt(version=1)),
+    "OPT cut short": query("web.svc.example.net", A, edns=opt()[:-3]),
+    "pointer to itself": struct.pack(">6H", 0x4242, 0, 1, 0, 0, 0) + b"\xc0\x0c\0\1\0\1",
+    "label type 01": struct.pack(">6H", 0x4242, 0, 1, 0, 0, 0) + b"\x41a\0\0\1\0\1",
+    "question cut short": query("web.svc.example.net", A)[:-1],
+    "opcode STATUS": query("svc.example.net", SOA, flags=2 << 11),
+    "opcode 15": query("svc.example.net", SOA, flags=15 << 11),
+    "AXFR over UDP": query("svc.example.net", AXFR),
+    "class CHAOS": query("svc.example.net", SOA, klass=3),
+    "class 255": query("web.svc.example.net", A, klass=255),
+    "an answer": query("web.svc.example.net", A, flags=QR),
+    "eleven bytes": query("web.svc.example.net", A)[:11],
+}
+# Where the field does not agree, what the others do (None: nothing). Ours: FORMERR whenever there
+# is a header to answer to, since silence makes a resolver wait; refusing to transfer is REFUSED.
+FIELD = {
+    ("two questions", "knot"): None,
+    ("pointer to itself", "knot"): None,
+    ("label type 01", "knot"): None,
+    ("question cut short", "knot"): None,
+    ("bytes behind the end", "nsd"): NOERROR,
+    ("AXFR over UDP", "knot"): NOTIMP,
+    ("AXFR over UDP", "nsd"): NOTIMP,
+    ("class 255", "knot"): NOERROR,
+    ("class 255", "nsd"): NOERROR,
+}
+OURS = {
+    "bytes behind the end": FORMERR,
+    "no question": FORMERR,
+    "two questions": FORMERR,
+    "two OPT": FORMERR,
+    "EDNS version 1": BADVERS,
+    "EDNS version 1, out of zone": BADVERS,
+    "OPT cut short": FORMERR,
+    "pointer to itself": FORMERR,
+    "label type 01": FORMERR,
+    "question cut short": FORMERR,
+    "opcode STATUS": NOTIMP,
+    "opcode 15": NOTIMP,
+    "AXFR over UDP": REFUSED,
+    "class CHAOS": REFUSED,
+    "class 255": REFUSED,
+    "an answer": None,
+    "eleven bytes": None,
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_same_refusals_as_the_field(fairlead, oracle, what):
+    ours, theirs = (ask(port, MALFORMED[what], timeout=0.5) for port in (fairlead.port, oracle[1]))
+    assert (Answer(ours).rcode if ours else None) == OURS[what]
+    assert (Answer(theirs).rcode if theirs else None) == FIELD.get((what, oracle[0]), OURS[what])
+
+
+# ---- kdig and unbound ----
+
+def kdig(port, *words):
+    done = subprocess.run(["kdig", "@127.0.0.1", "-p", str(port), "+retry=0",
+                           f"+timeout={PATIENCE_S}", *words],
+                          stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+def test_kdig_reads_it(fairlead):
+    text = kdig(fairlead.port, "web.svc.example.net", "AAAA", "+nsid", "+edns")
+    assert re.search(r"^web\.svc\.example\.net\.\s+30\s+IN\s+AAAA\s+2001:db8:f::1$", text, re.M)
+    assert 'NSID: 6C616231 "lab1"' in text
+    assert "status: NOERROR" in text and "Flags: qr aa" in text
+    text = kdig(fairlead.port, "svc.example.net", "ANY")
+    assert re.search(r'300\s+IN\s+HINFO\s+"RFC8482" ""$', text, re.M)
+    text = kdig(fairlead.port, "svc.example.net", "SOA")
+    assert f"ns1.svc.example.net. host\\.master.svc.example.net. {fairlead.serial} 3600" in text
+
+
+def test_kdig_comes_again_over_tcp_when_truncated(fairlead):
+    text = kdig(fairlead.port, MANY, "AAAA", "+noedns")
+    assert text.count("2001:db8:53::") == 16
+    assert "(TCP)" in text
+    text = kdig(fairlead.port, MANY, "AAAA", "+bufsize=1232", "+edns")
+    assert text.count("2001:db8:53::") == 16
+    assert "(UDP)" in text
+
+
+def test_kdig_keeps_a_connection_open(fairlead):
+    text = kdig(fairlead.port, "+tcp", "+keepopen", "web.svc.example.net", "A",
+                "no.svc.example.net", "A", "svc.example.net", "SOA")
+    assert re.findall(r"status: (\w+)", text) == ["NOERROR", "NXDOMAIN", "NOERROR"]
+
+
+@pytest.mark.parametrize("subnet, scope", [("192.0.2.0/24", 24), ("192.0.2.77/32", 24),
+                                           ("10.0.0.0/8", 8), ("2001:db8:7::/56", 56),
+                                           ("2001:db8:7::/64", 56), ("0.0.0.0/0", 0)])
+def test_kdig_is_told_the_scope(fairlead, subnet, scope):
+    text = kdig(fairlead.port, "roll.svc.example.net", "A", f"+subnet={subnet}")
+    assert re.search(rf"CLIENT-SUBNET: \S+/{scope}$", text, re.M), text
+    text = kdig(fairlead.port, "web.svc.example.net", "A", f"+subnet={subnet}")
+    assert re.search(r"CLIENT-SUBNET: \S+/0$", text, re.M), text
+
+
+@pytest.mark.parametrize("tcp", ["no", "yes"])
+def test_unbound_resolves_through_it(fairlead, tmp_path, tcp):
+    """With random spelling (0x20), minimised names, over UDP and TCP."""
+    port = free_port()
+    (tmp_path / "conf").write_text(UNBOUND.format(directory=tmp_path, port=port, tcp=tcp,
+                                                  server=fairlead.port))
+    with Running(["unbound", "-d", "-c", tmp_path / "conf"], stderr=subprocess.DEVNULL) as process:
+        wait_answer(port, process, query("svc.example.net", SOA, flags=RD))
+        for name, kind, status, wanted in (
+                ("web", "A", "NOERROR", "198.51.100.1"),
+                ("web", "AAAA", "NOERROR", "2001:db8:f::1"),
+                ("api.eu.deep", "A", "NOERROR", "198.51.100.1"),
+                (MANY.split(".")[0], "AAAA", "NOERROR", "2001:db8:53::10"),
+                ("only4", "AAAA", "NOERROR", "SOA"),
+                ("deep", "A", "NOERROR", "SOA"),
+                ("no", "A", "NXDOMAIN", "SOA"),
+                ("x.no", "A", "NXDOMAIN", "SOA")):
+            text = kdig(port, f"{name}.svc.example.net", kind)
+            assert f"status: {status}" in text and wanted in text, text
+
+
+def test_a_swap_is_seen_at_once(fairlead):
+    for _ in range(20):
+        serial = fairlead.swap()
+        answer = Answer(ask(fairlead.port, query("svc.example.net", SOA)))
+        assert [struct.unpack(">I", data[2][:4])[0] for *_, data in answer.answer] == [serial]
