@@ -165,21 +165,24 @@ static int number_pool(struct update *update, const struct pool *pool)
 
 /* --- sites --- */
 
-static int site_must_fit(struct update *update, uint32_t number, const char *name)
+/* The pool that cannot number so many sites; NULL when all can. */
+static const struct pool *narrow_pool(const struct fabric *fabric, uint32_t number)
 {
-	const struct fabric *fabric = update->fabric;
 	for (size_t i = 0; i < fabric->pool_count; i++) {
-		if (number < pool_site_count(&fabric->pools[i]))
-			continue;
-		char prefix[IP_TEXT_BYTES];
-		ip_prefix_format(&fabric->pools[i].prefix, prefix);
-		return error_set(update->err, -FL_EEXHAUSTED,
-				 "pool %s has no number left for site %s: its site_bits %u make "
-				 "room for %" PRIu32 " sites",
-				 prefix, name, fabric->pools[i].site_bits,
-				 pool_site_count(&fabric->pools[i]));
+		if (number >= pool_site_count(&fabric->pools[i]))
+			return &fabric->pools[i];
 	}
-	return 0;
+	return NULL;
+}
+
+static int no_site_number(struct update *update, const struct pool *pool, const char *name)
+{
+	char prefix[IP_TEXT_BYTES];
+	ip_prefix_format(&pool->prefix, prefix);
+	return error_set(update->err, -FL_EEXHAUSTED,
+			 "pool %s has no number left for site %s: its site_bits %u make room for "
+			 "%" PRIu32 " sites",
+			 prefix, name, pool->site_bits, pool_site_count(pool));
 }
 
 /* A new number if every pool has one left, else that of the first site that left the file. */
@@ -188,20 +191,19 @@ static int number_site(struct update *update, const char *name)
 	struct placement *placement = update->placement;
 	if (placement_site(placement, name) != UINT32_MAX)
 		return 0;
-	const char *copy = arena_strdup(update->arena, name);
-	if (!copy)
-		return no_memory(update);
 	uint32_t number = (uint32_t)placement->site_count;
-	int result = site_must_fit(update, number, name);
-	for (uint32_t i = 0; result < 0 && i < placement->site_count; i++) {
-		if (!fabric_site(update->fabric, placement->sites[i])) {
-			number = i;
-			result = site_must_fit(update, number, name);
-		}
+	const struct pool *narrow = narrow_pool(update->fabric, number);
+	for (uint32_t i = 0; narrow && i < placement->site_count; i++) {
+		if (fabric_site(update->fabric, placement->sites[i]))
+			continue;
+		number = i;
+		narrow = narrow_pool(update->fabric, number);
 	}
-	if (result < 0)
-		return result;
-	placement->sites[number] = copy;
+	if (narrow)
+		return no_site_number(update, narrow, name);
+	placement->sites[number] = arena_strdup(update->arena, name);
+	if (!placement->sites[number])
+		return no_memory(update);
 	if (number == placement->site_count)
 		placement->site_count++;
 	return 0;
