@@ -51,7 +51,7 @@ static void put_head(struct buffer *line, enum log_level level)
 	buffer_printf(line, "%s %s ", now, names[level]);
 }
 
-void log_event(enum log_level level, const char *event, ...)
+void log_pairs(enum log_level level, const char *event, const char *const *pairs)
 {
 	if (level < least)
 		return;
@@ -60,16 +60,10 @@ void log_event(enum log_level level, const char *event, ...)
 	buffer_init(&line, 8192);
 	put_head(&line, level);
 	buffer_puts(&line, event);
-
-	va_list pairs;
-	va_start(pairs, event);
-	const char *key;
-	while ((key = va_arg(pairs, const char *))) {
-		const char *value = va_arg(pairs, const char *);
-		buffer_printf(&line, " %s=", key);
-		put_value(&line, value ? value : "");
+	for (; *pairs; pairs += 2) {
+		buffer_printf(&line, " %s=", pairs[0]);
+		put_value(&line, pairs[1] ? pairs[1] : "");
 	}
-	va_end(pairs);
 	buffer_putc(&line, '\n');
 
 	/* A log that cannot be written must not stop the daemon: the result is unused on purpose.
@@ -77,4 +71,20 @@ void log_event(enum log_level level, const char *event, ...)
 	if (line.length && write(STDERR_FILENO, line.data, line.length) < 0)
 		(void)0;
 	buffer_done(&line);
+}
+
+void log_event(enum log_level level, const char *event, ...)
+{
+	const char *pairs[2 * LOG_MAX_PAIRS + 1];
+	size_t count = 0;
+	va_list arguments;
+	va_start(arguments, event);
+	const char *key;
+	while (count < 2 * LOG_MAX_PAIRS && (key = va_arg(arguments, const char *))) {
+		pairs[count++] = key;
+		pairs[count++] = va_arg(arguments, const char *);
+	}
+	va_end(arguments);
+	pairs[count] = NULL;
+	log_pairs(level, event, pairs);
 }

@@ -10,6 +10,8 @@
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 
+#define LOG_MAX_PAIRS 16
+
 void log_set_level(enum log_level level);
 
 /*
@@ -17,5 +19,8 @@ void log_set_level(enum log_level level);
  * log_event(LOG_LEVEL_INFO, "edge.published", "service", "web", "version", "2", NULL);
  */
 void log_event(enum log_level level, const char *event, ...) __attribute__((sentinel));
+
+/* The same from an array: key, value, key, value, …, NULL. */
+void log_pairs(enum log_level level, const char *event, const char *const *pairs);
 
 #endif
