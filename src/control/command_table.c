@@ -52,6 +52,7 @@ static const struct command_option report_options[] = {
 };
 
 static const struct command_option detach_options[] = {
+    {"state", VALUE_TEXT, "DIR", "the state folder that `run` had (default: /var/lib/fairlead)"},
     {"pins", VALUE_TEXT, "DIR", "where BPF objects are pinned (default: /sys/fs/bpf/fairlead)"},
     {NULL, VALUE_NONE, NULL, NULL},
 };
