@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/api.h"
+
+#include "base/buffer.h"
+#include "control/protocol.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A call outlives its client when the client goes before the answer is there. */
+struct api_call {
+	struct client *client; /* NULL once the client has gone */
+	struct daemon *daemon;
+	const struct command *command;
+	json_t *parameters;
+	char who[128];
+};
+
+struct client {
+	struct api *api;
+	uv_pipe_t pipe;
+	struct buffer input;
+	struct api_call *call; /* being worked on */
+	bool following;
+	bool closing;
+	bool close_after_write;
+	bool proceeding; /* guards against recursion through verbs that answer at once */
+	size_t unsent;
+	struct client *next;
+};
+
+struct api {
+	struct daemon *daemon;
+	uv_pipe_t listener;
+	api_route_fn *route;
+	struct client *clients;
+	size_t client_count;
+	int open_handles;
+	char path[108];
+};
+
+/* --- clients --- */
+
+static void on_client_closed(uv_handle_t *handle)
+{
+	struct client *client = handle->data;
+	client->api->open_handles--;
+	buffer_done(&client->input);
+	free(client);
+}
+
+static void client_close(struct client *client)
+{
+	if (client->closing)
+		return;
+	client->closing = true;
+	if (client->call)
+		client->call->client = NULL;
+	for (struct client **at = &client->api->clients; *at; at = &(*at)->next) {
+		if (*at == client) {
+			*at = client->next;
+			break;
+		}
+	}
+	client->api->client_count--;
+	uv_close((uv_handle_t *)&client->pipe, on_client_closed);
+}
+
+struct write {
+	uv_write_t request;
+	struct client *client;
+	size_t length;
+	char *bytes;
+};
+
+static void on_written(uv_write_t *request, int status)
+{
+	struct write *write = (struct write *)request;
+	struct client *client = write->client;
+	client->unsent -= write->length;
+	if (status < 0 || (client->close_after_write && !client->unsent))
+		client_close(client);
+	free(write->bytes);
+	free(write);
+}
+
+/* Moves the bytes. A client that does not read is dropped rather than buffered for ever. */
+static void client_send(struct client *client, struct buffer *bytes)
+{
+	size_t length = bytes->length;
+	char *data = buffer_take(bytes);
+	struct write *write = data ? calloc(1, sizeof(*write)) : NULL;
+	if (!write || client->closing || client->unsent > API_MAX_BACKLOG) {
+		free(data);
+		free(write);
+		client_close(client);
+		return;
+	}
+	*write = (struct write){.client = client, .length = length, .bytes = data};
+	client->unsent += length;
+	uv_buf_t part = uv_buf_init(data, (unsigned)length);
+	if (uv_write(&write->request, (uv_stream_t *)&client->pipe, &part, 1, on_written) < 0) {
+		client->unsent -= length;
+		free(data);
+		free(write);
+		client_close(client);
+	}
+}
+
+static void client_send_error(struct client *client, const struct error *error)
+{
+	struct buffer bytes;
+	buffer_init(&bytes, 0);
+	if (protocol_put_error(&bytes, error) < 0)
+		buffer_clear(&bytes);
+	client_send(client, &bytes);
+	buffer_done(&bytes);
+}
+
+static void client_proceed(struct client *client);
+
+/* --- calls --- */
+
+const json_t *api_parameters(const struct api_call *call)
+{
+	return call->parameters;
+}
+
+const char *api_text(const struct api_call *call, const char *key)
+{
+	return json_string_value(json_object_get(call->parameters, key));
+}
+
+const char *api_who(const struct api_call *call)
+{
+	return call->who;
+}
+
+static void call_free(struct api_call *call)
+{
+	json_decref(call->parameters);
+	free(call);
+}
+
+/* The answer is on its way: the client's next request may begin. */
+static void call_end(struct api_call *call)
+{
+	struct client *client = call->client;
+	call_free(call);
+	if (!client)
+		return;
+	client->call = NULL;
+	if (!client->closing)
+		client_proceed(client);
+}
+
+void api_succeed(struct api_call *call, json_t *data)
+{
+	struct buffer bytes;
+	struct error err = {0};
+	buffer_init(&bytes, 0);
+	if (call->client && (!data || protocol_put_data(&bytes, data) < 0)) {
+		error_set(&err, -ENOMEM, "out of memory while answering");
+		client_send_error(call->client, &err);
+	} else if (call->client) {
+		client_send(call->client, &bytes);
+	}
+	buffer_done(&bytes);
+	json_decref(data);
+	call_end(call);
+}
+
+void api_fail(struct api_call *call, const struct error *error)
+{
+	if (call->client)
+		client_send_error(call->client, error);
+	call_end(call);
+}
+
+void api_follow(struct api_call *call)
+{
+	if (call->client) {
+		call->client->following = true;
+		call->client->call = NULL;
+	}
+	call_free(call);
+}
+
+void api_publish(struct api *api, const json_t *item)
+{
+	struct client *next;
+	for (struct client *client = api->clients; client; client = next) {
+		next = client->next;
+		if (!client->following)
+			continue;
+		struct buffer bytes;
+		buffer_init(&bytes, 0);
+		if (protocol_put_data(&bytes, item) == 0)
+			client_send(client, &bytes);
+		buffer_done(&bytes);
+	}
+}
+
+/* The login name behind the peer's process: what `sudo` keeps in loginuid, else its user. */
+static void find_who(struct client *client, char *who, size_t size)
+{
+	uv_os_fd_t fd;
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+	snprintf(who, size, "unknown");
+	if (uv_fileno((uv_handle_t *)&client->pipe, &fd) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return;
+	uid_t uid = peer.uid;
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/loginuid", (int)peer.pid);
+	FILE *file = fopen(path, "re");
+	unsigned login;
+	if (file) {
+		if (fscanf(file, "%u", &login) == 1 && login != (unsigned)-1)
+			uid = login;
+		fclose(file);
+	}
+	struct passwd entry;
+	struct passwd *found;
+	char text[1024];
+	if (getpwuid_r(uid, &entry, text, sizeof(text), &found) == 0 && found)
+		snprintf(who, size, "%s", found->pw_name);
+	else
+		snprintf(who, size, "uid %u", (unsigned)uid);
+}
+
+static void begin_call(struct client *client, const struct command *command, json_t *parameters)
+{
+	struct api *api = client->api;
+	struct api_call *call = calloc(1, sizeof(*call));
+	if (!call) {
+		json_decref(parameters);
+		client_close(client);
+		return;
+	}
+	*call = (struct api_call){
+	    .client = client, .daemon = api->daemon, .command = command, .parameters = parameters};
+	find_who(client, call->who, sizeof(call->who));
+	client->call = call;
+	api_handler_fn *handler = api->route(command);
+	if (handler) {
+		handler(api->daemon, call);
+		return;
+	}
+	struct error err;
+	api_fail(call, (error_set(&err, -FL_EUSAGE, "`%s` is not built yet", command->name), &err));
+}
+
+/* Malformed input ends the connection, after it was told why. */
+static void client_refuse(struct client *client, const struct error *error)
+{
+	client->close_after_write = true;
+	uv_read_stop((uv_stream_t *)&client->pipe);
+	client_send_error(client, error);
+}
+
+static void client_proceed(struct client *client)
+{
+	if (client->proceeding)
+		return;
+	client->proceeding = true;
+	while (!client->call && !client->closing && !client->close_after_write &&
+	       client->input.length) {
+		const char *end = memchr(client->input.data, '\n', client->input.length);
+		if (!end)
+			break;
+		size_t length = (size_t)(end - client->input.data);
+		const struct command *command;
+		json_t *parameters;
+		struct error err = {0};
+		int result =
+		    protocol_parse_request(client->input.data, length, &command, &parameters, &err);
+		buffer_consume(&client->input, length + 1);
+		if (result == -FL_EINVALID)
+			client_refuse(client, &err);
+		else if (result < 0)
+			client_send_error(client, &err);
+		else
+			begin_call(client, command, parameters);
+	}
+	client->proceeding = false;
+}
+
+static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_part)
+{
+	(void)handle;
+	*ret_part = uv_buf_init(malloc(suggested), (unsigned)suggested);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
+{
+	struct client *client = stream->data;
+	if (length > 0)
+		buffer_append(&client->input, part->base, (size_t)length);
+	free(part->base);
+	if (length < 0) {
+		client_close(client);
+	} else if (client->input.status) {
+		struct error err;
+		error_set(&err, -FL_ELIMIT, "the request is longer than %u bytes",
+			  PROTOCOL_MAX_LINE);
+		client_refuse(client, &err);
+	} else {
+		client_proceed(client);
+	}
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+	struct api *api = listener->data;
+	if (status < 0)
+		return;
+	struct client *client = calloc(1, sizeof(*client));
+	if (!client)
+		return;
+	client->api = api;
+	client->pipe.data = client;
+	buffer_init(&client->input, PROTOCOL_MAX_LINE);
+	uv_pipe_init(listener->loop, &client->pipe, 0);
+	api->open_handles++;
+	client->next = api->clients;
+	api->clients = client;
+	api->client_count++;
+	if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 ||
+	    api->client_count > API_MAX_CLIENTS ||
+	    uv_read_start((uv_stream_t *)&client->pipe, on_allocate, on_read) < 0)
+		client_close(client);
+}
+
+/* --- the socket --- */
+
+/* A socket file may be left by a daemon that was killed: it is stale if nobody answers on it. */
+static int claim_path(const char *path, struct error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof(address.sun_path))
+		return error_set(err, -ENAMETOOLONG,
+				 "%s: the path of a Unix socket has at most %zu characters; choose "
+				 "a shorter --run-dir",
+				 path, sizeof(address.sun_path) - 1);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return error_set(err, -errno, "cannot make a Unix socket: %s", strerror(errno));
+	bool answered = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	close(fd);
+	if (answered)
+		return error_set(err, -EADDRINUSE,
+				 "%s: another fairlead answers here; stop it first, or give this "
+				 "one a --run-dir and --state of its own",
+				 path);
+	unlink(path);
+	return 0;
+}
+
+int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, api_route_fn *route,
+	     struct api **ret_api, struct error *err)
+{
+	int result = claim_path(path, err);
+	if (result < 0)
+		return result;
+	struct api *api = calloc(1, sizeof(*api));
+	if (!api)
+		return error_set(err, -ENOMEM, "out of memory");
+	api->daemon = daemon;
+	api->route = route;
+	api->listener.data = api;
+	snprintf(api->path, sizeof(api->path), "%s", path);
+	uv_pipe_init(loop, &api->listener, 0);
+	api->open_handles = 1;
+
+	/* No moment at which others could open it. */
+	mode_t old = umask(0177);
+	result = uv_pipe_bind(&api->listener, path);
+	umask(old);
+	if (result == 0)
+		result = uv_listen((uv_stream_t *)&api->listener, 64, on_connection);
+	if (result < 0) {
+		error_set(err, result, "%s: cannot listen: %s", path, uv_strerror(result));
+		api_close(api);
+		return result;
+	}
+	*ret_api = api;
+	return 0;
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+	struct api *api = handle->data;
+	api->open_handles--;
+}
+
+void api_close(struct api *api)
+{
+	if (!api)
+		return;
+	uv_loop_t *loop = api->listener.loop;
+	while (api->clients)
+		client_close(api->clients);
+	uv_close((uv_handle_t *)&api->listener, on_listener_closed);
+	while (api->open_handles)
+		uv_run(loop, UV_RUN_NOWAIT);
+	unlink(api->path);
+	free(api);
+}

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/daemon.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "daemon/api.h"
+#include "daemon/driver.h"
+#include "daemon/edge_plane.h"
+#include "daemon/names_plane.h"
+#include "daemon/reports.h"
+#include "daemon/verbs.h"
+#include "store/records.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#define TICK_MS 250u
+#define STORE_TIMEOUT_MS 30000
+
+void daemon_notify(const char *state)
+{
+	sd_notify(0, state);
+}
+
+/* --- events --- */
+
+static void log_fields(enum log_level level, const char *name, const json_t *fields)
+{
+	const char *pairs[2 * LOG_MAX_PAIRS + 1];
+	char numbers[LOG_MAX_PAIRS][32];
+	size_t count = 0;
+	const char *key;
+	json_t *value;
+	json_object_foreach ((json_t *)(uintptr_t)fields, key, value) {
+		if (count == LOG_MAX_PAIRS)
+			break;
+		pairs[2 * count] = key;
+		if (json_is_string(value)) {
+			pairs[2 * count + 1] = json_string_value(value);
+		} else {
+			snprintf(numbers[count], sizeof(numbers[count]), "%lld",
+				 json_is_boolean(value) ? (long long)json_is_true(value)
+							: (long long)json_integer_value(value));
+			pairs[2 * count + 1] = numbers[count];
+		}
+		count++;
+	}
+	pairs[2 * count] = NULL;
+	log_pairs(level, name, pairs);
+}
+
+static enum log_level level_of(const json_t *fields)
+{
+	if (json_object_get(fields, "error"))
+		return LOG_LEVEL_ERROR;
+	return json_object_get(fields, "warning") ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
+}
+
+void daemon_event(struct daemon *daemon, const char *name, json_t *fields)
+{
+	log_fields(level_of(fields), name, fields);
+	if (daemon->api && fields) {
+		char time[CLOCK_TEXT_BYTES];
+		clock_format(clock_wall_ms(daemon->clock), time, sizeof(time));
+		json_t *item = json_pack("{s:s, s:s}", "time", time, "event", name);
+		json_object_update(item, fields);
+		api_publish(daemon->api, item);
+		json_decref(item);
+	}
+	json_decref(fields);
+}
+
+/* --- carrying out what the store says --- */
+
+static void on_acked(void *context, int result, const struct error *err,
+		     const struct store_txn_outcome *outcome)
+{
+	struct daemon *daemon = context;
+	(void)outcome;
+	if (result == 0)
+		return;
+	/* The next tick tries again. */
+	daemon->acked_sequence = 0;
+	daemon_event(daemon, "ack.failed",
+		     json_pack("{s:s}", "error", err ? err->text : error_text(result)));
+}
+
+/* Say how far this node has applied the ledger; who waits for it sees it through the watch. */
+static void acknowledge(struct daemon *daemon, uint64_t sequence)
+{
+	char key[RECORD_KEY_BYTES];
+	char value[32];
+	struct error err = {0};
+	if (daemon->acked_sequence == sequence)
+		return;
+	int length = snprintf(value, sizeof(value), "%llu", (unsigned long long)sequence);
+	const struct store_op op = {.kind = STORE_PUT,
+				    .key = record_ack_key(daemon->options->node, key),
+				    .value = value,
+				    .value_length = (size_t)length};
+	const struct store_txn txn = {.ops = &op, .op_count = 1};
+	if (store_txn(daemon->store, &txn, on_acked, daemon, &err) == 0)
+		daemon->acked_sequence = sequence;
+}
+
+static void set_alarm(struct daemon *daemon, const char *what, const struct error *err)
+{
+	char text[sizeof(daemon->alarm)];
+	snprintf(text, sizeof(text), "%s: %.900s", what, err->text);
+	if (strcmp(text, daemon->alarm) != 0)
+		daemon_event(daemon, "apply.failed",
+			     json_pack("{s:s, s:s}", "what", what, "error", err->text));
+	memcpy(daemon->alarm, text, sizeof(text));
+}
+
+/* Publishing is: ring, then descriptor, then route, then DNS. Each step stands on the one before;
+ * a step that fails leaves everything as it was, says so, and is tried again every tick. */
+static void carry_out(struct daemon *daemon)
+{
+	struct error err = {0};
+	if (daemon->edge) {
+		if (edge_plane_publish(daemon->edge, &daemon->image, &err) < 0) {
+			set_alarm(daemon, "the edge cannot take the latest change", &err);
+			return;
+		}
+		acknowledge(daemon, daemon->image.head.sequence);
+	}
+	int swapped = daemon->names ? names_plane_publish(daemon->names, &daemon->image, &err) : 0;
+	if (swapped < 0) {
+		set_alarm(daemon, "DNS cannot take the latest change", &err);
+		return;
+	}
+	daemon->alarm[0] = '\0';
+	if (swapped)
+		daemon_event(
+		    daemon, "dns.published",
+		    json_pack("{s:I}", "serial", (json_int_t)names_plane_serial(daemon->names)));
+}
+
+static void fail(struct daemon *daemon, int result, const struct error *err)
+{
+	log_event(LOG_LEVEL_ERROR, "daemon.failed", "error", err->text, "forwarding", "goes on",
+		  NULL);
+	daemon->failure = result;
+	uv_stop(&daemon->loop);
+}
+
+static void image_moved(struct daemon *daemon)
+{
+	carry_out(daemon);
+	changes_image_moved(daemon->changes);
+	driver_run(daemon->driver, clock_now_ms(daemon->clock));
+}
+
+/* Tell what a revision's ledger entries say. */
+static void announce(struct daemon *daemon, const struct store_event *events, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct store_record *record = &events[i].record;
+		struct ledger_entry entry;
+		if (events[i].kind != STORE_PUT ||
+		    strncmp(record->key, LEDGER_PREFIX, strlen(LEDGER_PREFIX)) != 0 ||
+		    strcmp(record->key, LEDGER_HEAD_KEY) == 0 ||
+		    ledger_entry_parse(record->value, record->value_length, &entry, NULL) < 0)
+			continue;
+		daemon_event(daemon, entry.kind,
+			     json_pack("{s:I, s:s, s:s, s:O}", "sequence",
+				       (json_int_t)entry.sequence, "who", entry.who, "why",
+				       entry.why, "what", entry.what));
+		ledger_entry_done(&entry);
+	}
+}
+
+static void on_store_events(void *context, int result, const struct error *err, uint64_t revision,
+			    const struct store_event *events, size_t count)
+{
+	struct daemon *daemon = context;
+	struct error own = {0};
+	if (result == 0)
+		result = image_update(&daemon->image, revision, events, count,
+				      clock_now_ms(daemon->clock), &own);
+	else if (err)
+		own = *err;
+	if (result < 0) {
+		fail(daemon, result, &own);
+		return;
+	}
+	announce(daemon, events, count);
+	image_moved(daemon);
+}
+
+/* --- the loop --- */
+
+static void arm_store_timer(struct daemon *daemon);
+
+static void dispatch(struct daemon *daemon)
+{
+	store_dispatch(daemon->store);
+	arm_store_timer(daemon);
+}
+
+static void on_store_readable(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	dispatch(poll->data);
+}
+
+static void on_store_timer(uv_timer_t *timer)
+{
+	dispatch(timer->data);
+}
+
+static void arm_store_timer(struct daemon *daemon)
+{
+	int timeout_ms = store_timeout_ms(daemon->store);
+	if (timeout_ms < 0)
+		uv_timer_stop(&daemon->store_timer);
+	else
+		uv_timer_start(&daemon->store_timer, on_store_timer, (uint64_t)timeout_ms, 0);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct daemon *daemon = timer->data;
+	uint64_t now_ms = clock_now_ms(daemon->clock);
+	if (daemon->edge)
+		edge_plane_sample(daemon->edge, &daemon->image, now_ms);
+	if (daemon->names)
+		names_plane_sample(daemon->names, now_ms);
+	if (*daemon->alarm || daemon->acked_sequence != daemon->image.head.sequence)
+		carry_out(daemon);
+	driver_run(daemon->driver, now_ms);
+	arm_store_timer(daemon);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	log_event(LOG_LEVEL_INFO, "daemon.stopping", "signal", strsignal(number), "forwarding",
+		  "goes on", NULL);
+	uv_stop(handle->loop);
+}
+
+/* --- starting --- */
+
+static void on_txn_wait(void *context, int result, const struct error *err,
+			const struct store_txn_outcome *outcome)
+{
+	struct {
+		bool done;
+		int result;
+		struct error error;
+	} *wait = context;
+	(void)outcome;
+	wait->done = true;
+	wait->result = result;
+	if (err)
+		wait->error = *err;
+}
+
+static int txn_and_wait(struct daemon *daemon, const struct store_txn *txn, struct error *err)
+{
+	struct {
+		bool done;
+		int result;
+		struct error error;
+	} wait = {0};
+	int result = store_txn(daemon->store, txn, on_txn_wait, &wait, err);
+	if (result == 0)
+		result = store_wait(daemon->store, &wait.done, STORE_TIMEOUT_MS, err);
+	if (result == 0 && wait.result < 0)
+		return error_set(err, wait.result, "%s", wait.error.text);
+	return result;
+}
+
+/* The first entry of a ledger introduces the key of the node that writes it. */
+static int introduce(struct daemon *daemon, struct error *err)
+{
+	const struct ledger_change change = {
+	    .time_ms = clock_wall_ms(daemon->clock), .who = "fairlead", .why = "the fabric begins"};
+	struct ledger_append append;
+	struct arena arena;
+	arena_init(&arena, 0);
+	int result = ledger_introduce_ops(
+	    &daemon->image.head, daemon->signer, &change, daemon->options->node,
+	    ledger_signer_public_key(daemon->signer), &arena, &append, err);
+	if (result == 0) {
+		const struct store_txn txn = {.compares = append.compares,
+					      .compare_count = append.compare_count,
+					      .ops = append.ops,
+					      .op_count = append.op_count};
+		result = txn_and_wait(daemon, &txn, err);
+	}
+	arena_done(&arena);
+	return result;
+}
+
+/* What an earlier process applied says nothing about what this one holds. */
+static int withdraw_ack(struct daemon *daemon, struct error *err)
+{
+	char key[RECORD_KEY_BYTES];
+	const struct store_op op = {.kind = STORE_DELETE,
+				    .key = record_ack_key(daemon->options->node, key)};
+	const struct store_txn txn = {.ops = &op, .op_count = 1};
+	return txn_and_wait(daemon, &txn, err);
+}
+
+static int open_store(struct daemon *daemon, struct error *err)
+{
+	const struct daemon_options *options = daemon->options;
+	const struct store_sqlite_options sqlite = {.folder = options->state_folder,
+						    .clock = daemon->clock};
+	int result = store_open_sqlite(&sqlite, &daemon->store, err);
+	if (result == 0)
+		result =
+		    ledger_signer_open(options->state_folder, options->node, &daemon->signer, err);
+	if (result == 0)
+		result = withdraw_ack(daemon, err);
+	if (result == 0)
+		result =
+		    image_load(&daemon->image, daemon->store, clock_now_ms(daemon->clock), err);
+	if (result == 0 && !daemon->image.head.sequence) {
+		result = introduce(daemon, err);
+		image_done(&daemon->image);
+		if (result == 0)
+			result = image_load(&daemon->image, daemon->store,
+					    clock_now_ms(daemon->clock), err);
+	}
+	return result;
+}
+
+static int open_parts(struct daemon *daemon, struct error *err)
+{
+	const struct daemon_options *options = daemon->options;
+	uint64_t now_ms = clock_now_ms(daemon->clock);
+	int result = 0;
+	if (options->names)
+		result = names_plane_new(options, now_ms, &daemon->names, err);
+	if (result == 0 && options->edge)
+		result = edge_plane_new(options, &daemon->loop, daemon->clock, &daemon->edge, err);
+	if (result == 0)
+		result = reports_new(&daemon->reports);
+	if (result == 0)
+		result = driver_new(daemon, &daemon->driver);
+	const struct changes_options changes = {.store = daemon->store,
+						.image = &daemon->image,
+						.signer = daemon->signer,
+						.clock = daemon->clock};
+	if (result == 0)
+		result = changes_new(&changes, &daemon->changes);
+	if (result == 0)
+		result = api_open(daemon, &daemon->loop, options->socket_path, verb_route,
+				  &daemon->api, err);
+	if (result == 0)
+		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
+				     daemon, &daemon->watch, err);
+	return result;
+}
+
+static void start_handles(struct daemon *daemon)
+{
+	uv_poll_init(&daemon->loop, &daemon->store_poll, store_fd(daemon->store));
+	daemon->store_poll.data = daemon;
+	uv_poll_start(&daemon->store_poll, UV_READABLE, on_store_readable);
+	uv_timer_init(&daemon->loop, &daemon->store_timer);
+	daemon->store_timer.data = daemon;
+	uv_timer_init(&daemon->loop, &daemon->tick);
+	daemon->tick.data = daemon;
+	uv_timer_start(&daemon->tick, on_tick, TICK_MS, TICK_MS);
+	static const int numbers[2] = {SIGTERM, SIGINT};
+	for (int i = 0; i < 2; i++) {
+		uv_signal_init(&daemon->loop, &daemon->signals[i]);
+		uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+	}
+}
+
+static void on_walk(uv_handle_t *handle, void *context)
+{
+	(void)context;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+/* In the reverse order of opening; forwarding goes on without us. */
+static void close_all(struct daemon *daemon)
+{
+	store_watch_cancel(daemon->watch);
+	changes_free(daemon->changes);
+	api_close(daemon->api);
+	daemon->api = NULL;
+	driver_free(daemon->driver);
+	reports_free(daemon->reports);
+	edge_plane_free(daemon->edge);
+	names_plane_free(daemon->names);
+	store_close(daemon->store);
+	ledger_signer_free(daemon->signer);
+	image_done(&daemon->image);
+	uv_walk(&daemon->loop, on_walk, NULL);
+	uv_run(&daemon->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&daemon->loop);
+}
+
+static int start(struct daemon *daemon, struct error *err)
+{
+	const struct daemon_options *options = daemon->options;
+	int result = file_make_folders(options->state_folder, 0700, err);
+	if (result == 0)
+		result = file_make_folders(options->run_folder, 0755, err);
+	if (result == 0)
+		result = open_store(daemon, err);
+	if (result == 0)
+		result = open_parts(daemon, err);
+	if (result == -ENOMEM && !err->code)
+		error_set(err, result, "out of memory");
+	return result;
+}
+
+int daemon_run(const struct daemon_options *options, struct error *err)
+{
+	struct daemon daemon = {.options = options, .clock = &clock_system};
+	daemon.start_ms = clock_now_ms(daemon.clock);
+	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	signal(SIGPIPE, SIG_IGN);
+	uv_loop_init(&daemon.loop);
+	int result = start(&daemon, err);
+	if (result == 0) {
+		start_handles(&daemon);
+		carry_out(&daemon);
+		log_event(LOG_LEVEL_INFO, "daemon.started", "node", options->node, "site",
+			  options->site, "socket", options->socket_path, NULL);
+		daemon_notify("READY=1");
+		uv_run(&daemon.loop, UV_RUN_DEFAULT);
+		daemon_notify("STOPPING=1");
+		result = daemon.failure;
+		if (result < 0)
+			error_set(err, result, "the daemon stopped: %s", error_text(result));
+	}
+	close_all(&daemon);
+	return result;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon of a node with the roles edge and names: one libuv loop that owns all state.
+ *
+ *   store ─watch→ image ─→ edge plane (forward) ─ack→ store
+ *                   ├────→ names plane (answer)
+ *                   ├────→ driver (what is due?) ─→ changes ─txn→ store
+ *   local API ─→ verbs ─→ changes            reports ←─ landings
+ *
+ * Nothing acts on what it wants to be true: a change is committed first, comes back through the
+ * watch, and only then is forwarded, acknowledged and answered. A restart is the same path.
+ */
+#ifndef FAIRLEAD_DAEMON_DAEMON_H
+#define FAIRLEAD_DAEMON_DAEMON_H
+
+#include "base/clock.h"
+#include "daemon/changes.h"
+#include "daemon/image.h"
+#include "daemon/options.h"
+
+#include <jansson.h>
+#include <uv.h>
+
+struct api;
+struct driver;
+struct edge_plane;
+struct names_plane;
+struct reports;
+
+struct daemon {
+	const struct daemon_options *options;
+	const struct clock *clock;
+	uv_loop_t loop;
+	struct store *store;
+	struct store_watch *watch;
+	struct ledger_signer *signer;
+	struct image image;
+	struct changes *changes;
+	struct edge_plane *edge; /* NULL without the role */
+	struct names_plane *names; /* NULL without the role */
+	struct reports *reports;
+	struct driver *driver;
+	struct api *api;
+	uv_poll_t store_poll;
+	uv_timer_t store_timer;
+	uv_timer_t tick;
+	uv_signal_t signals[2];
+	uint64_t start_ms;
+	uint64_t acked_sequence; /* what this process last wrote as its ack */
+	char alarm[1024]; /* why the latest change could not be carried out; "" when it was */
+	int failure; /* why the loop ended, if not on a signal */
+};
+
+/* Run until a signal. Prints what goes wrong at the start to `err`. */
+must_check int daemon_run(const struct daemon_options *options, struct error *err);
+
+/* The same for the role backend. */
+must_check int landing_node_run(const struct daemon_options *options, struct error *err);
+
+/* Take away what `run` set on this machine; forwarding or landing stops. */
+must_check int daemon_detach(const json_t *parameters, struct error *err);
+
+/* Something happened: log it and tell those who follow `fairlead events`. `fields` is moved. */
+void daemon_event(struct daemon *daemon, const char *name, json_t *fields);
+
+/* systemd's READY, STOPPING or STATUS; nothing outside systemd. */
+void daemon_notify(const char *state);
+
+#endif

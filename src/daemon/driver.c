@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/driver.h"
+
+#include "base/buffer.h"
+#include "daemon/edge_plane.h"
+#include "daemon/names_plane.h"
+#include "daemon/reports.h"
+#include "store/records.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TRANSITION_KIND "transition"
+
+struct driver {
+	struct daemon *daemon;
+	uint64_t settled;
+	bool unsafe;
+};
+
+/* One service's due transitions, on their way into the ledger. */
+struct step {
+	struct change change;
+	struct driver *driver;
+	char service[MODEL_NAME_BYTES];
+};
+
+int driver_new(struct daemon *daemon, struct driver **ret_driver)
+{
+	struct driver *driver = calloc(1, sizeof(*driver));
+	if (!driver)
+		return -ENOMEM;
+	driver->daemon = daemon;
+	const char *unsafe = getenv(DRIVER_UNSAFE_VARIABLE);
+	driver->unsafe = unsafe && strcmp(unsafe, DRIVER_UNSAFE_VALUE) == 0;
+	if (driver->unsafe)
+		daemon_event(daemon, "lab.unsafe",
+			     json_pack("{s:s}", "warning",
+				       "versions are retired without the closing barrier: flows "
+				       "will break"));
+	*ret_driver = driver;
+	return 0;
+}
+
+void driver_free(struct driver *driver)
+{
+	free(driver);
+}
+
+uint64_t driver_settled(const struct driver *driver)
+{
+	return driver->settled;
+}
+
+/* --- observing --- */
+
+static uint64_t interval_ms(const struct daemon *daemon)
+{
+	return daemon->image.fabric ? daemon->image.fabric->settings.report_interval_ms : 1000;
+}
+
+static void observe_connections(const struct driver *driver, const struct service_state *state,
+				const struct binding *binding, uint64_t now_ms,
+				struct binding_observation *observation, const char **ret_silent)
+{
+	const struct daemon *daemon = driver->daemon;
+	const struct image *image = &daemon->image;
+	const struct version *version =
+	    image_version(image_service(image, state->name), binding->version);
+	ASSERT(version);
+	observation->connections_known = true;
+	observation->closing_counted = binding->refusing;
+	/* A slot has one address at each site, and a flow may have come by any of them. */
+	for (size_t i = 0; i < image->placement->site_count; i++) {
+		const char *site = image->placement->sites[i];
+		struct ip_address address = placement_address(image->placement, binding, site);
+		if (!*site || !address.family)
+			continue;
+		struct connection_sum sum =
+		    reports_sum(daemon->reports, image, version, &address, binding->sequence,
+				interval_ms(daemon), now_ms);
+		observation->connections += sum.count;
+		observation->connections_known = observation->connections_known && sum.known;
+		observation->closing_counted = observation->closing_counted && sum.settled;
+		if (!sum.known && ret_silent)
+			*ret_silent = sum.silent;
+	}
+	observation->closing_connections = observation->connections;
+}
+
+struct binding_observation driver_observe(const struct driver *driver,
+					  const struct service_state *state,
+					  const struct binding *binding, uint64_t now_ms,
+					  const char **ret_silent)
+{
+	const struct daemon *daemon = driver->daemon;
+	struct binding_observation observation = {
+	    .applied_by_all_ms = image_acked_for_ms(&daemon->image, binding->sequence, now_ms)};
+	if (daemon->edge) {
+		struct ip_address address =
+		    placement_address(daemon->image.placement, binding, daemon->options->site);
+		struct edge_activity activity = edge_plane_activity(daemon->edge, &address, now_ms);
+		observation.new_flow_ago_ms = activity.new_flow_ago_ms;
+		observation.packet_ago_ms = activity.packet_ago_ms;
+	}
+	observe_connections(driver, state, binding, now_ms, &observation, ret_silent);
+	if (driver->unsafe) {
+		observation.connections_known = true;
+		observation.connections = 0;
+		observation.closing_counted = binding->refusing;
+		observation.closing_connections = 0;
+	}
+	return observation;
+}
+
+bool driver_connections(const struct driver *driver, const struct service_state *state,
+			uint32_t version, uint64_t now_ms, uint64_t *ret_connections,
+			const char **ret_silent)
+{
+	bool known = true;
+	*ret_connections = 0;
+	for (size_t i = 0; i < state->binding_count; i++) {
+		if (state->bindings[i].version != version)
+			continue;
+		struct binding_observation observation = {0};
+		observe_connections(driver, state, &state->bindings[i], now_ms, &observation,
+				    ret_silent);
+		known = known && observation.connections_known;
+		*ret_connections += observation.connections;
+	}
+	return known;
+}
+
+static bool has_udp(const struct version *version)
+{
+	for (size_t i = 0; version && i < version->port_count; i++) {
+		if (version->ports[i].protocol == SERVICE_UDP)
+			return true;
+	}
+	return false;
+}
+
+/* A service that left the file keeps the policy of one step until it is gone. */
+static const struct rollout_policy whole_at_once = {.shares = {SHARE_WHOLE}, .share_count = 1};
+
+static int observe(const struct driver *driver, const struct service_state *state, uint64_t now_ms,
+		   struct arena *arena, struct observations *ret_observations)
+{
+	const struct daemon *daemon = driver->daemon;
+	const struct image *image = &daemon->image;
+	struct version_observation *versions =
+	    arena_array(arena, state->version_count + 1, sizeof(*versions));
+	struct binding_observation *bindings =
+	    arena_array(arena, state->binding_count + 1, sizeof(*bindings));
+	if (!versions || !bindings)
+		return -ENOMEM;
+	bool udp = false;
+	for (size_t i = 0; i < state->version_count; i++) {
+		const struct version_status *status = &state->versions[i];
+		versions[i].held = image_acked(image) >= status->sequence;
+		versions[i].answered_ago_ms =
+		    daemon->names ? names_plane_answered_ago_ms(daemon->names, state->name,
+								status->number, now_ms)
+				  : 0;
+		if (status->state != VERSION_RETIRED)
+			udp = udp || has_udp(image_version(image_service(image, state->name),
+							   status->number));
+	}
+	for (size_t i = 0; i < state->binding_count; i++)
+		bindings[i] = driver_observe(driver, state, &state->bindings[i], now_ms, NULL);
+
+	const struct service *service = fabric_service(image->fabric, state->name);
+	const struct settings *settings = &image->fabric->settings;
+	uint64_t wall_ms = clock_wall_ms(daemon->clock);
+	const struct placement_moment moment = {.wall_ms = wall_ms,
+						.quarantine_ms = settings->quarantine_ms,
+						.applied_sequence = image_acked(image)};
+	*ret_observations = (struct observations){
+	    .wall_ms = wall_ms,
+	    .quiet_ms = settings->quiet_ms,
+	    .stale_ms = settings->stale_ms,
+	    .report_interval_ms = settings->report_interval_ms,
+	    .drain_limit_ms = service ? service->drain_limit_ms : 0,
+	    .exhausted_pools = placement_exhausted(image->placement, state->index, image->states,
+						   image->state_count, &moment),
+	    .policy = service ? &service->rollout : &whole_at_once,
+	    .has_udp = udp,
+	    .versions = versions,
+	    .bindings = bindings};
+	return 0;
+}
+
+/* --- committing --- */
+
+struct service_state *service_state_copy(const struct service_state *state, struct arena *arena)
+{
+	struct service_state *copy = arena_alloc(arena, sizeof(*copy));
+	struct version_status *versions =
+	    arena_array(arena, state->version_count + 1, sizeof(*versions));
+	struct binding *bindings = arena_array(arena, state->binding_count + 1, sizeof(*bindings));
+	if (!copy || !versions || !bindings)
+		return NULL;
+	if (state->version_count)
+		memcpy(versions, state->versions, state->version_count * sizeof(*versions));
+	if (state->binding_count)
+		memcpy(bindings, state->bindings, state->binding_count * sizeof(*bindings));
+	*copy = *state;
+	copy->versions = versions;
+	copy->bindings = bindings;
+	return copy;
+}
+
+/* The content of the latest retired versions stays, for rollback and history. */
+#define KEPT_RETIRED 16u
+
+static int prune(struct change_draft *draft, const struct image_service *service,
+		 uint32_t retired_number)
+{
+	for (size_t i = 0; i < service->version_count; i++) {
+		uint32_t number = service->versions[i]->version->number;
+		const struct version_status *status = service_version(service->state, number);
+		char key[RECORD_KEY_BYTES];
+		if (number + KEPT_RETIRED > retired_number ||
+		    (status && status->state != VERSION_RETIRED))
+			continue;
+		int result = draft_delete(draft, record_version_key(service->name, number, key));
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+static json_t *transition_json(const struct service_state *state,
+			       const struct transition *transition)
+{
+	json_t *json = json_pack("{s:s, s:s}", "kind", transition_name(transition->kind), "why",
+				 transition->why ? transition->why : "");
+	switch (transition->kind) {
+	case TRANSITION_VERSION:
+		json_object_set_new(json, "event",
+				    json_string(version_event_name(transition->event)));
+		json_object_set_new(json, "version", json_integer(transition->version));
+		break;
+	case TRANSITION_SHARE:
+		json_object_set_new(json, "share", json_real(transition->share / 655.36));
+		json_object_set_new(json, "version", json_integer(transition->version));
+		break;
+	case TRANSITION_CUT:
+		json_object_set_new(json, "version", json_integer(transition->version));
+		break;
+	case TRANSITION_LIFT:
+	case TRANSITION_RECLAIM:
+	case TRANSITION_RELEASE:
+	case TRANSITION_FREE:
+		json_object_set_new(json, "slot",
+				    json_integer(state->bindings[transition->binding].slot));
+		json_object_set_new(json, "pool",
+				    json_integer(state->bindings[transition->binding].pool));
+		break;
+	}
+	return json;
+}
+
+/* FREE also changes the placement, which remembers who held the slot. */
+static int free_slot(struct change_draft *draft, const struct service_state *state, size_t binding,
+		     struct placement **placement)
+{
+	if (!*placement) {
+		*placement = arena_alloc(&draft->arena, sizeof(**placement));
+		if (!*placement)
+			return -ENOMEM;
+		**placement = *draft->image->placement;
+	}
+	return placement_free(*placement, &state->bindings[binding], state->index, draft->sequence,
+			      draft->wall_ms, &draft->arena);
+}
+
+static int put_state(struct change_draft *draft, const struct image_service *service,
+		     const struct service_state *state)
+{
+	char key[RECORD_KEY_BYTES];
+	struct buffer value;
+	buffer_init(&value, STORE_VALUE_BYTES);
+	int result = record_service_put(state, &value);
+	if (result == 0)
+		result = draft_put(draft, record_service_key(state->name, key),
+				   service->mod_revision, &value);
+	buffer_done(&value);
+	return result;
+}
+
+static int put_placement(struct change_draft *draft, const struct placement *placement)
+{
+	struct buffer value;
+	buffer_init(&value, STORE_VALUE_BYTES);
+	int result = record_placement_put(placement, &value);
+	if (result == 0)
+		result = draft_put(draft, RECORD_PLACEMENT_KEY, draft->image->placement_revision,
+				   &value);
+	buffer_done(&value);
+	return result;
+}
+
+static int apply_transitions(struct change_draft *draft, const struct image_service *service,
+			     struct service_state *state, const struct transition *transitions,
+			     int count, json_t *list, struct error *err)
+{
+	struct placement *placement = NULL;
+	for (int i = 0; i < count; i++) {
+		const struct transition *transition = &transitions[i];
+		json_array_append_new(list, transition_json(state, transition));
+		int result = 0;
+		if (transition->kind == TRANSITION_FREE)
+			result = free_slot(draft, state, transition->binding, &placement);
+		if (result == 0)
+			result =
+			    lifecycle_apply(state, transition, draft->sequence, draft->wall_ms);
+		if (result == 0 && transition->kind == TRANSITION_VERSION &&
+		    transition->event == VERSION_EVENT_RETIRE)
+			result = prune(draft, service, transition->version);
+		if (result < 0)
+			return error_set(err, result, "%s: %s", service->name, transition->why);
+	}
+	return placement ? put_placement(draft, placement) : 0;
+}
+
+/* Asks the model again: the image may have moved since the step was submitted. */
+static int build_step(struct change *change, struct change_draft *draft, struct error *err)
+{
+	struct step *step = (struct step *)change;
+	const struct daemon *daemon = step->driver->daemon;
+	const struct image_service *service = image_service(draft->image, step->service);
+	if (!service || !service->state)
+		return CHANGE_NOTHING;
+	struct observations observations;
+	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
+	struct service_state *state = service_state_copy(service->state, &draft->arena);
+	if (!state || observe(step->driver, state, clock_now_ms(daemon->clock), &draft->arena,
+			      &observations) < 0)
+		return -ENOMEM;
+	int count = lifecycle_next(state, &observations, &draft->arena, transitions);
+	if (count <= 0)
+		return count;
+
+	json_t *list = json_array();
+	draft->what = json_pack("{s:s, s:o}", "service", step->service, "transitions", list);
+	if (!draft->what)
+		return -ENOMEM;
+	int result = apply_transitions(draft, service, state, transitions, count, list, err);
+	if (result == 0)
+		result = put_state(draft, service, state);
+	return result < 0 ? result : CHANGE_COMMIT;
+}
+
+static void step_done(struct change *change, int result, const struct error *err, uint64_t sequence)
+{
+	struct step *step = (struct step *)change;
+	struct daemon *daemon = step->driver->daemon;
+	if (result < 0 && result != -ECANCELED)
+		daemon_event(daemon, "transition.failed",
+			     json_pack("{s:s, s:s}", "service", step->service, "error",
+				       err ? err->text : error_text(result)));
+	(void)sequence;
+	free(step);
+}
+
+static void submit_step(struct driver *driver, const char *service)
+{
+	struct step *step = calloc(1, sizeof(*step));
+	if (!step)
+		return;
+	step->driver = driver;
+	step->change.kind = TRANSITION_KIND;
+	step->change.build = build_step;
+	step->change.done = step_done;
+	snprintf(step->change.who, sizeof(step->change.who), "fairlead");
+	snprintf(step->change.why, sizeof(step->change.why), "due by the life cycle");
+	snprintf(step->service, sizeof(step->service), "%s", service);
+	changes_submit(driver->daemon->changes, &step->change);
+}
+
+/* The highest closing whose refusal has settled on every edge. */
+static uint64_t settled_by(const struct driver *driver, const struct service_state *state,
+			   uint64_t now_ms)
+{
+	uint64_t settled = 0;
+	for (size_t i = 0; i < state->binding_count; i++) {
+		const struct binding *binding = &state->bindings[i];
+		if (!binding->refusing)
+			continue;
+		const struct binding_observation observation =
+		    driver_observe(driver, state, binding, now_ms, NULL);
+		if (lifecycle_count_due(binding, &observation) && binding->sequence > settled)
+			settled = binding->sequence;
+	}
+	return settled;
+}
+
+void driver_run(struct driver *driver, uint64_t now_ms)
+{
+	const struct daemon *daemon = driver->daemon;
+	const struct image *image = &daemon->image;
+	if (!image->fabric || !image->placement)
+		return;
+	uint64_t settled = 0;
+	for (size_t i = 0; i < image->state_count; i++) {
+		uint64_t one = settled_by(driver, image->states[i], now_ms);
+		settled = one > settled ? one : settled;
+	}
+	driver->settled = settled;
+	/* One step at a time keeps the queue short; what else is due comes with the next call. */
+	if (changes_pending(daemon->changes, TRANSITION_KIND))
+		return;
+	for (size_t i = 0; i < image->state_count; i++) {
+		struct arena arena;
+		struct observations observations;
+		struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
+		arena_init(&arena, 0);
+		int due = observe(driver, image->states[i], now_ms, &arena, &observations);
+		if (due == 0)
+			due = lifecycle_next(image->states[i], &observations, &arena, transitions);
+		arena_done(&arena);
+		if (due > 0)
+			submit_step(driver, image->states[i]->name);
+	}
+}

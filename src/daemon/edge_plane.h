@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edge plane: turns the image into what the data plane shall forward, follows next hops, keeps
+ * the heartbeat, and measures when each address last saw a new flow and a packet.
+ */
+#ifndef FAIRLEAD_DAEMON_EDGE_PLANE_H
+#define FAIRLEAD_DAEMON_EDGE_PLANE_H
+
+#include "daemon/image.h"
+#include "daemon/options.h"
+#include "dataplane/edge.h"
+
+#include <uv.h>
+
+struct edge_plane;
+
+/* Load or adopt; nothing is attached before the first edge_plane_publish(). */
+must_check int edge_plane_new(const struct daemon_options *options, uv_loop_t *loop,
+			      const struct clock *clock, struct edge_plane **ret_plane,
+			      struct error *err);
+/* Stops following; what is pinned goes on forwarding. Runs the loop until its handles are closed.
+ */
+void edge_plane_free(struct edge_plane *plane);
+
+/* Make the maps say what the image says; attaches the interfaces the first time. */
+must_check int edge_plane_publish(struct edge_plane *plane, const struct image *image,
+				  struct error *err);
+
+/* Read the counters; call it every tick. */
+void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint64_t now_ms);
+
+struct edge_activity {
+	uint64_t new_flow_ago_ms;
+	uint64_t packet_ago_ms;
+};
+
+/* Since when an address is quiet, no longer than since it is watched by this process. */
+struct edge_activity edge_plane_activity(const struct edge_plane *plane,
+					 const struct ip_address *address, uint64_t now_ms);
+
+must_check int edge_plane_counters(const struct edge_plane *plane, const struct ip_address *address,
+				   struct edge_counters *ret_counters);
+must_check int edge_plane_drops(const struct edge_plane *plane, uint64_t ret_drops[DROP_REASONS]);
+must_check int edge_plane_status(struct edge_plane *plane, struct edge_status *ret_status);
+
+/* "" or why next hops could not be followed lately. */
+const char *edge_plane_alarm(const struct edge_plane *plane);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the node says to landings. A landing reports every interval, and each report is answered
+ * with what the landing shall be: its configuration when it has another one, the closing that its
+ * next count shall name, the addresses whose connections the operator ordered to be cut.
+ */
+#include "base/buffer.h"
+#include "base/digest.h"
+#include "daemon/driver.h"
+#include "daemon/reports.h"
+#include "daemon/verbs.h"
+#include "store/records.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *address_json(const struct ip_address *address)
+{
+	char text[IP_TEXT_BYTES];
+	return json_string(ip_address_format(address, text));
+}
+
+static json_t *pools_json(const struct image *image)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; image->placement && i < image->placement->pool_count; i++) {
+		char text[IP_TEXT_BYTES];
+		if (!image->placement->pools[i].removed)
+			json_array_append_new(list,
+					      json_string(ip_prefix_format(
+						  &image->placement->pools[i].pool.prefix, text)));
+	}
+	return list;
+}
+
+static json_t *edges_json(const struct daemon_options *options)
+{
+	json_t *list = json_array();
+	if (options->source_v4.family)
+		json_array_append_new(list, address_json(&options->source_v4));
+	if (options->source_v6.family)
+		json_array_append_new(list, address_json(&options->source_v6));
+	return list;
+}
+
+static const struct backend *find_backend(const struct version *version, const char *name)
+{
+	for (size_t i = 0; version && i < version->backend_count; i++) {
+		if (strcmp(version->backends[i].name, name) == 0)
+			return &version->backends[i];
+	}
+	return NULL;
+}
+
+static void add_handing(json_t *handings, const struct ip_address *destination,
+			const struct backend_listener *listener)
+{
+	char text[IP_TEXT_BYTES] = "";
+	if (listener->address.family && listener->address.family != destination->family)
+		return; /* a listener of the other family cannot take this flow */
+	if (listener->address.family)
+		ip_address_format(&listener->address, text);
+	json_array_append_new(handings, json_pack("{s:o, s:i, s:i, s:s, s:i}", "destination",
+						  address_json(destination), "protocol",
+						  (int)listener->protocol, "port",
+						  (int)listener->service_port, "listen_address",
+						  text, "listen_port", (int)listener->port));
+}
+
+/* The addresses of one binding, with the backend's listeners; and where tunnels to it end. */
+static void add_binding(const struct image *image, const struct binding *binding,
+			const struct backend *backend, json_t *handings)
+{
+	for (size_t i = 0; i < image->placement->site_count; i++) {
+		struct ip_address address =
+		    placement_address(image->placement, binding, image->placement->sites[i]);
+		for (size_t l = 0; address.family && l < backend->listener_count; l++)
+			add_handing(handings, &address, &backend->listeners[l]);
+	}
+}
+
+static json_t *configuration_json(const struct daemon *daemon, const char *name)
+{
+	const struct image *image = &daemon->image;
+	json_t *handings = json_array();
+	json_t *addresses = json_object(); /* a set */
+	for (size_t s = 0; s < image->state_count; s++) {
+		const struct service_state *state = image->states[s];
+		const struct image_service *service = image_service(image, state->name);
+		for (size_t b = 0; b < state->binding_count; b++) {
+			const struct backend *backend =
+			    find_backend(image_version(service, state->bindings[b].version), name);
+			char text[IP_TEXT_BYTES];
+			if (!backend)
+				continue;
+			json_object_set_new(addresses, ip_address_format(&backend->address, text),
+					    json_true());
+			add_binding(image, &state->bindings[b], backend, handings);
+		}
+	}
+	json_t *list = json_array();
+	const char *key;
+	json_t *value;
+	json_object_foreach (addresses, key, value)
+		json_array_append_new(list, json_string(key));
+	json_decref(addresses);
+	return json_pack("{s:o, s:o, s:o, s:o}", "pools", pools_json(image), "edges",
+			 edges_json(daemon->options), "addresses", list, "handings", handings);
+}
+
+/* Addresses whose flows the operator ordered to be ended. */
+static json_t *cut_json(const struct image *image)
+{
+	json_t *list = json_array();
+	for (size_t s = 0; s < image->state_count; s++) {
+		const struct service_state *state = image->states[s];
+		for (size_t b = 0; b < state->binding_count; b++) {
+			const struct version_status *status =
+			    service_version(state, state->bindings[b].version);
+			if (!status || !status->cut)
+				continue;
+			for (size_t i = 0; i < image->placement->site_count; i++) {
+				struct ip_address address =
+				    placement_address(image->placement, &state->bindings[b],
+						      image->placement->sites[i]);
+				if (address.family)
+					json_array_append_new(list, address_json(&address));
+			}
+		}
+	}
+	return list;
+}
+
+static void generation_of(const json_t *configuration, char text[DIGEST_HEX_BYTES])
+{
+	struct digest digest = {0};
+	char *bytes = json_dumps(configuration, JSON_COMPACT | JSON_SORT_KEYS);
+	if (bytes)
+		digest_of(bytes, strlen(bytes), &digest);
+	free(bytes);
+	hex_encode(digest.bytes, DIGEST_BYTES, text);
+}
+
+/* A backend that was declared gone speaks again: its silence must count as use from now on. */
+struct comeback {
+	struct change change;
+	struct daemon *daemon;
+	char backend[MODEL_NAME_BYTES];
+};
+
+static int build_comeback(struct change *change, struct change_draft *draft, struct error *err)
+{
+	struct comeback *comeback = (struct comeback *)change;
+	char key[RECORD_KEY_BYTES];
+	(void)err;
+	if (!image_forgotten(draft->image, comeback->backend))
+		return CHANGE_NOTHING;
+	int result = draft_delete(draft, record_forgotten_key(comeback->backend, key));
+	draft->what = json_pack("{s:s}", "backend", comeback->backend);
+	return result < 0 ? result : draft->what ? CHANGE_COMMIT : -ENOMEM;
+}
+
+static void comeback_done(struct change *change, int result, const struct error *err,
+			  uint64_t sequence)
+{
+	struct comeback *comeback = (struct comeback *)change;
+	if (result == 0 && sequence)
+		daemon_event(comeback->daemon, "backend.returned",
+			     json_pack("{s:s}", "backend", comeback->backend));
+	(void)err;
+	free(comeback);
+}
+
+static void remember_comeback(struct daemon *daemon, const char *backend)
+{
+	static const char kind[] = "backend.return";
+	struct comeback *comeback = NULL;
+	if (!image_forgotten(&daemon->image, backend) || changes_pending(daemon->changes, kind))
+		return;
+	comeback = calloc(1, sizeof(*comeback));
+	if (!comeback)
+		return;
+	comeback->daemon = daemon;
+	comeback->change.kind = kind;
+	comeback->change.build = build_comeback;
+	comeback->change.done = comeback_done;
+	snprintf(comeback->change.who, sizeof(comeback->change.who), "fairlead");
+	snprintf(comeback->change.why, sizeof(comeback->change.why), "it reports again");
+	snprintf(comeback->backend, sizeof(comeback->backend), "%s", backend);
+	changes_submit(daemon->changes, &comeback->change);
+}
+
+void verb_landing_report(struct daemon *daemon, struct api_call *call)
+{
+	const json_t *parameters = api_parameters(call);
+	struct error err = {0};
+	int result = reports_take(daemon->reports, parameters, clock_now_ms(daemon->clock), &err);
+	if (result == -ENOMEM)
+		error_set(&err, result, "out of memory");
+	if (result < 0) {
+		api_fail(call, &err);
+		return;
+	}
+	const char *name = api_text(call, "node");
+	const char *known = api_text(call, "generation");
+	remember_comeback(daemon, name);
+
+	char generation[DIGEST_HEX_BYTES];
+	json_t *configuration = configuration_json(daemon, name);
+	generation_of(configuration, generation);
+	uint64_t interval_ms =
+	    daemon->image.fabric ? daemon->image.fabric->settings.report_interval_ms : 1000;
+	json_t *answer = json_pack("{s:s, s:I, s:I, s:o}", "generation", generation, "settled",
+				   (json_int_t)driver_settled(daemon->driver), "interval_ms",
+				   (json_int_t)interval_ms, "cut", cut_json(&daemon->image));
+	if (!known || strcmp(known, generation) != 0)
+		json_object_set(answer, "configuration", configuration);
+	json_decref(configuration);
+	api_succeed(call, answer);
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/names_plane.h"
+
+#include "base/arena.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ZONE_TTL_S 300u
+#define NEGATIVE_TTL_S 5u /* a name that is added should be found soon */
+#define REFRESH_S 3600u
+#define RETRY_S 600u
+#define EXPIRE_S 604800u
+
+/* Which counter slot of the server means which version. Slots are reused when all are taken. */
+struct answered {
+	char service[MODEL_NAME_BYTES];
+	uint32_t version;
+	uint64_t count;
+	uint64_t last_ms;
+};
+
+struct names_plane {
+	struct naming_server *server;
+	const char *site;
+	const char *node;
+	struct ip_address *listens; /* borrowed from the options */
+	size_t listen_count;
+	uint64_t start_ms;
+	struct answered *answered; /* its place is the slot */
+	size_t answered_count;
+	uint64_t sequence; /* of the image that the snapshot in force shows */
+	uint64_t held; /* the acks it was built with */
+	bool answers;
+};
+
+int names_plane_new(const struct daemon_options *options, uint64_t now_ms,
+		    struct names_plane **ret_plane, struct error *err)
+{
+	struct names_plane *plane = calloc(1, sizeof(*plane));
+	if (!plane)
+		return error_set(err, -ENOMEM, "out of memory");
+	const struct naming_server_options server = {.addresses = options->dns_addresses,
+						     .address_count = options->dns_count,
+						     .port = options->dns_port,
+						     .threads = options->dns_threads};
+	int result = naming_server_open(&server, &plane->server, err);
+	if (result < 0) {
+		free(plane);
+		return result;
+	}
+	plane->site = options->site;
+	plane->node = options->node;
+	plane->listens = options->dns_addresses;
+	plane->listen_count = options->dns_count;
+	plane->start_ms = now_ms;
+	*ret_plane = plane;
+	return 0;
+}
+
+void names_plane_free(struct names_plane *plane)
+{
+	if (!plane)
+		return;
+	naming_server_close(plane->server);
+	free(plane->answered);
+	free(plane);
+}
+
+static size_t find_slot(const struct names_plane *plane, const char *service, uint32_t version)
+{
+	size_t slot = 0;
+	while (slot < plane->answered_count &&
+	       (plane->answered[slot].version != version ||
+		strcmp(plane->answered[slot].service, service) != 0))
+		slot++;
+	return slot;
+}
+
+/* The counter slot of a version; NAMING_NO_SLOT without memory for one. */
+static uint32_t slot_for(struct names_plane *plane, const char *service, uint32_t version)
+{
+	size_t slot = find_slot(plane, service, version);
+	if (slot < plane->answered_count)
+		return (uint32_t)slot;
+	if (slot == NAMING_COUNTER_SLOTS) {
+		/* All taken: the one that was not answered for longest is the oldest history. */
+		slot = 0;
+		for (size_t i = 1; i < plane->answered_count; i++) {
+			if (plane->answered[i].last_ms < plane->answered[slot].last_ms)
+				slot = i;
+		}
+	} else {
+		struct answered *answered =
+		    realloc(plane->answered, (slot + 1) * sizeof(*answered));
+		if (!answered)
+			return NAMING_NO_SLOT;
+		plane->answered = answered;
+		plane->answered_count++;
+	}
+	struct answered *entry = &plane->answered[slot];
+	*entry = (struct answered){.version = version,
+				   .last_ms = plane->start_ms,
+				   .count = naming_server_answers(plane->server, (uint32_t)slot)};
+	snprintf(entry->service, sizeof(entry->service), "%s", service);
+	return (uint32_t)slot;
+}
+
+/* --- image → input --- */
+
+struct draft {
+	struct arena arena;
+	struct naming_input input;
+	struct naming_service *services;
+	bool complete; /* every serving version is held */
+};
+
+static void set_address(struct naming_share *share, struct ip_address address)
+{
+	if (address.family == IP_V4)
+		share->v4 = address;
+	else if (address.family == IP_V6)
+		share->v6 = address;
+}
+
+/* One version's share; its bindings give the addresses at this site. */
+static void fill_share(struct names_plane *plane, struct draft *draft, const struct image *image,
+		       const struct service_state *state, uint32_t version, uint32_t upper,
+		       struct naming_share *share)
+{
+	const struct version_status *status = service_version(state, version);
+	ASSERT(status);
+	*share = (struct naming_share){.upper = upper,
+				       .version = version,
+				       .held = image_acked(image) >= status->sequence,
+				       .counter_slot = slot_for(plane, state->name, version)};
+	draft->complete = draft->complete && share->held;
+	for (size_t i = 0; i < state->binding_count; i++) {
+		const struct binding *binding = &state->bindings[i];
+		if (binding->version == version && !binding->is_late)
+			set_address(share,
+				    placement_address(image->placement, binding, plane->site));
+	}
+}
+
+/* The target comes first, so that its clients are those with the low numbers: as its share grows,
+ * nobody goes back. */
+static int draft_service(struct names_plane *plane, struct draft *draft, const struct image *image,
+			 const struct service *service)
+{
+	const struct image_service *known = image_service(image, service->name);
+	struct naming_service *names = &draft->services[draft->input.service_count++];
+	struct naming_share *shares = arena_array(&draft->arena, 2, sizeof(*shares));
+	if (!shares)
+		return -ENOMEM;
+	*names = (struct naming_service){
+	    .name = service->name, .ttl_s = service->ttl_seconds, .shares = shares};
+	if (!known || !known->state || known->state->removed)
+		return 0;
+
+	const struct service_state *state = known->state;
+	const struct rollout_state *rollout = &state->rollout;
+	memcpy(names->salt, rollout->salt, sizeof(names->salt));
+	uint32_t target = rollout->target ? service_share(state, rollout->target) : 0;
+	if (target)
+		fill_share(plane, draft, image, state, rollout->target, target,
+			   &shares[names->share_count++]);
+	if (target < SHARE_WHOLE && rollout->base && rollout->base != rollout->target &&
+	    service_share(state, rollout->base))
+		fill_share(plane, draft, image, state, rollout->base, SHARE_WHOLE,
+			   &shares[names->share_count++]);
+	return 0;
+}
+
+/* The configured name servers, or this node itself when the file names none. */
+static int draft_nameservers(const struct names_plane *plane, struct draft *draft,
+			     const struct fabric *fabric)
+{
+	size_t count = fabric->nameserver_count ? fabric->nameserver_count : 1;
+	struct naming_nameserver *servers = arena_array(&draft->arena, count, sizeof(*servers));
+	if (!servers)
+		return -ENOMEM;
+	draft->input.nameservers = servers;
+	draft->input.nameserver_count = count;
+	if (!fabric->nameserver_count) {
+		servers[0] = (struct naming_nameserver){
+		    .name = arena_printf(&draft->arena, "%s.%s", plane->node, fabric->zone),
+		    .addresses = plane->listens,
+		    .address_count = plane->listen_count};
+		return servers[0].name ? 0 : -ENOMEM;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct nameserver *server = &fabric->nameservers[i];
+		size_t length = strlen(server->name);
+		bool is_full = length && server->name[length - 1] == '.';
+		servers[i] = (struct naming_nameserver){
+		    .name = is_full
+				? server->name
+				: arena_printf(&draft->arena, "%s.%s", server->name, fabric->zone),
+		    .addresses = server->addresses,
+		    .address_count = server->address_count};
+		if (!servers[i].name)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int draft_all(struct names_plane *plane, struct draft *draft, const struct image *image)
+{
+	const struct fabric *fabric = image->fabric;
+	draft->services =
+	    arena_array(&draft->arena, fabric->service_count + 1, sizeof(*draft->services));
+	const char *contact = arena_printf(&draft->arena, "hostmaster.%s", fabric->zone);
+	if (!draft->services || !contact)
+		return -ENOMEM;
+	draft->complete = true;
+	draft->input = (struct naming_input){.zone = fabric->zone,
+					     .serial = (uint32_t)image->head.sequence,
+					     .contact = contact,
+					     .refresh_s = REFRESH_S,
+					     .retry_s = RETRY_S,
+					     .expire_s = EXPIRE_S,
+					     .ttl_s = ZONE_TTL_S,
+					     .negative_ttl_s = NEGATIVE_TTL_S,
+					     .nsid = (const uint8_t *)plane->node,
+					     .nsid_length = strlen(plane->node),
+					     .services = draft->services};
+	int result = draft_nameservers(plane, draft, fabric);
+	for (size_t i = 0; i < fabric->service_count && result == 0; i++)
+		result = draft_service(plane, draft, image, &fabric->services[i]);
+	return result;
+}
+
+int names_plane_publish(struct names_plane *plane, const struct image *image, struct error *err)
+{
+	uint64_t held = image_acked(image);
+	if (!image->fabric ||
+	    (plane->answers && plane->sequence == image->head.sequence && plane->held == held))
+		return 0;
+	struct draft draft = {0};
+	arena_init(&draft.arena, 0);
+	int result = draft_all(plane, &draft, image);
+	struct naming_snapshot *snapshot = NULL;
+	if (result == -ENOMEM)
+		error_set(err, result, "out of memory");
+	if (result == 0 && draft.complete)
+		result = naming_snapshot_build(&draft.input, &snapshot, err);
+	if (snapshot) {
+		naming_server_swap(plane->server, snapshot);
+		plane->answers = true;
+		plane->sequence = image->head.sequence;
+		plane->held = held;
+		result = 1;
+	}
+	arena_done(&draft.arena);
+	return result;
+}
+
+void names_plane_sample(struct names_plane *plane, uint64_t now_ms)
+{
+	for (size_t slot = 0; slot < plane->answered_count; slot++) {
+		struct answered *answered = &plane->answered[slot];
+		uint64_t count = naming_server_answers(plane->server, (uint32_t)slot);
+		if (count != answered->count)
+			answered->last_ms = now_ms;
+		answered->count = count;
+	}
+}
+
+uint64_t names_plane_answered_ago_ms(const struct names_plane *plane, const char *service,
+				     uint32_t version, uint64_t now_ms)
+{
+	size_t slot = find_slot(plane, service, version);
+	uint64_t last_ms =
+	    slot < plane->answered_count ? plane->answered[slot].last_ms : plane->start_ms;
+	return now_ms - last_ms;
+}
+
+void names_plane_counters(const struct names_plane *plane, struct naming_counters *ret_counters)
+{
+	naming_server_counters(plane->server, ret_counters);
+}
+
+bool names_plane_answers(const struct names_plane *plane)
+{
+	return plane->answers;
+}
+
+uint32_t names_plane_serial(const struct names_plane *plane)
+{
+	return (uint32_t)plane->sequence;
+}

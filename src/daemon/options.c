@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/options.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_STATE "/var/lib/fairlead"
+#define DEFAULT_RUN "/run/fairlead"
+#define DEFAULT_PINS "/sys/fs/bpf/fairlead"
+#define DNS_PORT 53
+
+static const char *text_of(const json_t *parameters, const char *key, const char *otherwise,
+			   struct arena *arena)
+{
+	const char *text = json_string_value(json_object_get(parameters, key));
+	return text || otherwise ? arena_strdup(arena, text ? text : otherwise) : NULL;
+}
+
+static int list_of(const json_t *parameters, const char *key, struct arena *arena,
+		   const char ***ret_list, size_t *ret_count)
+{
+	const json_t *array = json_object_get(parameters, key);
+	size_t count = json_array_size(array);
+	const char **list = arena_array(arena, count ? count : 1, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		list[i] = arena_strdup(arena, json_string_value(json_array_get(array, i)));
+		if (!list[i])
+			return -ENOMEM;
+	}
+	*ret_list = list;
+	*ret_count = count;
+	return 0;
+}
+
+static int parse_roles(const char *roles, struct daemon_options *options, struct error *err)
+{
+	char copy[128];
+	snprintf(copy, sizeof(copy), "%s", roles);
+	char *rest = copy;
+	char *role;
+	while ((role = strsep(&rest, ","))) {
+		if (strcmp(role, "edge") == 0)
+			options->edge = true;
+		else if (strcmp(role, "names") == 0)
+			options->names = true;
+		else if (strcmp(role, "backend") == 0)
+			options->backend = true;
+		else
+			return error_set(err, -FL_EUSAGE,
+					 "--role %s: \"%s\" is no role; there are edge, names and "
+					 "backend",
+					 roles, role);
+	}
+	if (options->backend && (options->edge || options->names))
+		return error_set(err, -FL_EUSAGE,
+				 "--role %s: a backend that is also an edge or a name server comes "
+				 "in a later release; run them on separate machines",
+				 roles);
+	return 0;
+}
+
+/* Names go into store keys and ledger entries: lower-case labels. */
+static int parse_node(const char *name, const char **ret_node, struct arena *arena,
+		      struct error *err)
+{
+	char host[HOST_NAME_MAX + 1] = "";
+	bool is_default = !name;
+	if (is_default) {
+		gethostname(host, sizeof(host) - 1);
+		host[strcspn(host, ".")] = '\0';
+		for (char *c = host; *c; c++)
+			*c = (char)tolower((unsigned char)*c);
+		name = host;
+	}
+	size_t length = strlen(name);
+	bool valid = length > 0 && length < 64 && isalnum((unsigned char)name[0]);
+	for (const char *c = name; *c; c++)
+		valid = valid &&
+			(islower((unsigned char)*c) || isdigit((unsigned char)*c) || *c == '-');
+	if (!valid)
+		return error_set(err, -FL_EUSAGE,
+				 "%s\"%s\" is no node name: it takes a-z, 0-9 and -, at most 63%s",
+				 is_default ? "the host name " : "--node ", name,
+				 is_default ? "; give one with --node" : "");
+	*ret_node = arena_strdup(arena, name);
+	return *ret_node ? 0 : -ENOMEM;
+}
+
+static int parse_sources(const json_t *parameters, struct daemon_options *options,
+			 struct error *err)
+{
+	const json_t *array = json_object_get(parameters, "source");
+	size_t index;
+	json_t *value;
+	json_array_foreach (array, index, value) {
+		const char *text = json_string_value(value);
+		struct ip_address address;
+		if (ip_address_parse(text, &address) < 0)
+			return error_set(err, -FL_EUSAGE, "--source %s: this is no IP address",
+					 text);
+		struct ip_address *place =
+		    address.family == IP_V4 ? &options->source_v4 : &options->source_v6;
+		if (place->family)
+			return error_set(err, -FL_EUSAGE,
+					 "--source %s: there is one source per family already",
+					 text);
+		*place = address;
+	}
+	return 0;
+}
+
+/* "ADDRESS" or "ADDRESS@PORT"; one port for all. */
+static int parse_dns_one(const char *text, struct daemon_options *options, struct error *err)
+{
+	char address[IP_TEXT_BYTES];
+	const char *at = strchr(text, '@');
+	size_t length = at ? (size_t)(at - text) : strlen(text);
+	snprintf(address, sizeof(address), "%.*s", (int)length, text);
+	if (ip_address_parse(address, &options->dns_addresses[options->dns_count]) < 0)
+		return error_set(err, -FL_EUSAGE, "--dns %s: \"%s\" is no IP address", text,
+				 address);
+
+	unsigned long port = DNS_PORT;
+	if (at) {
+		char *end;
+		port = strtoul(at + 1, &end, 10);
+		if (at[1] < '0' || at[1] > '9' || *end || port < 1 || port > UINT16_MAX)
+			return error_set(err, -FL_EUSAGE, "--dns %s: the port is 1 to 65535", text);
+	}
+	if (options->dns_count && port != options->dns_port)
+		return error_set(err, -FL_EUSAGE, "--dns %s: all addresses share one port", text);
+	options->dns_port = (uint16_t)port;
+	options->dns_count++;
+	return 0;
+}
+
+static int parse_dns(const json_t *parameters, struct daemon_options *options, struct arena *arena,
+		     struct error *err)
+{
+	const json_t *array = json_object_get(parameters, "dns");
+	size_t count = json_array_size(array);
+	options->dns_addresses =
+	    arena_array(arena, count ? count : 1, sizeof(*options->dns_addresses));
+	if (!options->dns_addresses)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		int result =
+		    parse_dns_one(json_string_value(json_array_get(array, i)), options, err);
+		if (result < 0)
+			return result;
+	}
+	options->dns_threads =
+	    (unsigned)json_integer_value(json_object_get(parameters, "dns_threads"));
+	return 0;
+}
+
+/* What each role cannot do without. */
+static int check_complete(const struct daemon_options *options, struct error *err)
+{
+	if ((options->edge || options->names) && !options->site)
+		return error_set(
+		    err, -FL_EUSAGE,
+		    "the roles edge and names need --site: where does this node stand?");
+	if (options->edge && !options->interface_count)
+		return error_set(err, -FL_EUSAGE,
+				 "the role edge needs --interface: where do packets come in?");
+	if (options->edge && !options->source_v4.family && !options->source_v6.family)
+		return error_set(
+		    err, -FL_EUSAGE,
+		    "the role edge needs --source: an address of this machine that its "
+		    "tunnels come from");
+	if (options->names && !options->dns_count)
+		return error_set(err, -FL_EUSAGE,
+				 "the role names needs --dns: on which address does it answer?");
+	if (options->backend && !options->underlay_count)
+		return error_set(err, -FL_EUSAGE,
+				 "the role backend needs --underlay: where do tunnels come in?");
+	if (options->backend && !options->join)
+		return error_set(err, -FL_EUSAGE,
+				 "the role backend needs --join unix:PATH: the node to report to");
+	return 0;
+}
+
+int daemon_options_parse(const json_t *parameters, struct arena *arena,
+			 struct daemon_options *ret_options, struct error *err)
+{
+	struct daemon_options options = {.dns_port = DNS_PORT};
+	const char *roles = json_string_value(json_object_get(parameters, "role"));
+	const char *join = json_string_value(json_object_get(parameters, "join"));
+	if (join && strncmp(join, "unix:/", 6) != 0)
+		return error_set(err, -FL_EUSAGE,
+				 "--join %s: it takes unix:PATH; joining over the network comes in "
+				 "a later release",
+				 join);
+	int result = parse_roles(roles ? roles : "edge,names", &options, err);
+	if (result == 0)
+		result = parse_node(json_string_value(json_object_get(parameters, "node")),
+				    &options.node, arena, err);
+	if (result == 0)
+		result = parse_sources(parameters, &options, err);
+	if (result == 0)
+		result = parse_dns(parameters, &options, arena, err);
+	if (result == 0)
+		result = list_of(parameters, "interface", arena, &options.interfaces,
+				 &options.interface_count);
+	if (result == 0)
+		result = list_of(parameters, "underlay", arena, &options.underlays,
+				 &options.underlay_count);
+	if (result < 0)
+		return result;
+
+	options.site = text_of(parameters, "site", NULL, arena);
+	options.join = join ? arena_strdup(arena, join + strlen("unix:")) : NULL;
+	options.run_folder = text_of(parameters, "run_dir", DEFAULT_RUN, arena);
+	if (!options.run_folder ||
+	    daemon_folders_parse(parameters, arena, &options.pin_folder, &options.state_folder) < 0)
+		return -ENOMEM;
+	options.socket_path = arena_printf(arena, "%s/fairlead.sock", options.run_folder);
+	options.generic = json_is_true(json_object_get(parameters, "generic"));
+	options.verbose = json_is_true(json_object_get(parameters, "verbose"));
+	if (!options.socket_path)
+		return -ENOMEM;
+	result = check_complete(&options, err);
+	if (result == 0)
+		*ret_options = options;
+	return result;
+}
+
+int daemon_folders_parse(const json_t *parameters, struct arena *arena, const char **ret_pin_folder,
+			 const char **ret_state_folder)
+{
+	*ret_pin_folder = text_of(parameters, "pins", DEFAULT_PINS, arena);
+	*ret_state_folder = text_of(parameters, "state", DEFAULT_STATE, arena);
+	return *ret_pin_folder && *ret_state_folder ? 0 : -ENOMEM;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `fairlead run` was told: checked and complete before anything is opened. */
+#ifndef FAIRLEAD_DAEMON_OPTIONS_H
+#define FAIRLEAD_DAEMON_OPTIONS_H
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/netaddr.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct daemon_options {
+	const char *node;
+	const char *site;
+	bool edge;
+	bool names;
+	bool backend;
+	const char **interfaces; /* edge */
+	size_t interface_count;
+	struct ip_address source_v4; /* IP_NONE when not given */
+	struct ip_address source_v6;
+	bool generic;
+	struct ip_address *dns_addresses; /* names */
+	size_t dns_count;
+	uint16_t dns_port;
+	unsigned dns_threads;
+	const char **underlays; /* backend */
+	size_t underlay_count;
+	const char *join; /* path of the node's socket, without "unix:" */
+	const char *state_folder;
+	const char *run_folder;
+	const char *socket_path; /* in run_folder */
+	const char *pin_folder;
+	bool verbose;
+};
+
+/* `parameters` are those of the invocation; everything is copied into `arena`.
+ * -FL_EUSAGE with a sentence that names the option. */
+must_check int daemon_options_parse(const json_t *parameters, struct arena *arena,
+				    struct daemon_options *ret_options, struct error *err);
+
+/* Only where things are, for commands that act without a daemon. */
+must_check int daemon_folders_parse(const json_t *parameters, struct arena *arena,
+				    const char **ret_pin_folder, const char **ret_state_folder);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/verbs.h"
+
+#include "config/plan.h"
+#include "daemon/driver.h"
+
+#include <string.h>
+
+api_handler_fn *verb_route(const struct command *command)
+{
+	static const struct {
+		const char *name;
+		api_handler_fn *handler;
+	} routes[] = {
+	    {"plan", verb_plan},
+	    {"apply", verb_apply},
+	    {"rollback", verb_rollback},
+	    {"rollout status", verb_rollout_status},
+	    {"rollout pause", verb_rollout_pause},
+	    {"rollout resume", verb_rollout_resume},
+	    {"rollout cut", verb_rollout_cut},
+	    {"backend forget", verb_backend_forget},
+	    {"status", verb_status},
+	    {"get", verb_get},
+	    {"describe", verb_describe},
+	    {"log", verb_log},
+	    {"verify", verb_verify},
+	    {"events", verb_events},
+	    {"landing report", verb_landing_report},
+	};
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		if (strcmp(routes[i].name, command->name) == 0)
+			return routes[i].handler;
+	}
+	return NULL;
+}
+
+static int live_versions(const struct daemon *daemon, const struct service_state *state,
+			 struct arena *arena, struct plan_live_service *live)
+{
+	struct plan_live_version *versions =
+	    arena_array(arena, state->version_count + 1, sizeof(*versions));
+	if (!versions)
+		return -ENOMEM;
+	uint64_t now_ms = clock_now_ms(daemon->clock);
+	live->versions = versions;
+	for (size_t i = 0; i < state->version_count; i++) {
+		const struct version_status *status = &state->versions[i];
+		if (status->state == VERSION_RETIRED)
+			continue;
+		struct plan_live_version *version = &versions[live->version_count++];
+		version->number = status->number;
+		version->state = version_state_name(status->state);
+		version->connections_known = driver_connections(
+		    daemon->driver, state, status->number, now_ms, &version->connections, NULL);
+	}
+	return 0;
+}
+
+int verbs_live_services(const struct daemon *daemon, struct arena *arena,
+			struct plan_live_service **ret_live, size_t *ret_count)
+{
+	const struct image *image = &daemon->image;
+	struct plan_live_service *live = arena_array(arena, image->state_count + 1, sizeof(*live));
+	if (!live)
+		return -ENOMEM;
+	for (size_t i = 0; i < image->state_count; i++) {
+		const struct service_state *state = image->states[i];
+		live[i] = (struct plan_live_service){
+		    .name = state->name,
+		    .current = state->removed ? NULL
+					      : image_version(image_service(image, state->name),
+							      state->rollout.target),
+		    .next_version = state->next_version};
+		if (live_versions(daemon, state, arena, &live[i]) < 0)
+			return -ENOMEM;
+	}
+	*ret_live = live;
+	*ret_count = image->state_count;
+	return 0;
+}
