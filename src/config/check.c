@@ -103,8 +103,6 @@ static void check_pool_address(struct check *check, const struct yaml_node *node
 {
 	char text[IP_TEXT_BYTES];
 	const char *fault = text_check_unicast(&pool->prefix.address);
-	if (!fault && pool->prefix.length == 0)
-		fault = "a pool is a part of the address space, not all of it";
 	if (!fault)
 		return;
 	report_error(check->report, place_of(node, "prefix"), "%s cannot be a pool",
@@ -426,7 +424,8 @@ static const struct service_port *port_of(const struct service *service,
 	return NULL;
 }
 
-/* The listeners of one key of `listen`, of which `listeners` is the first. */
+/* The listeners of one key of `listen`, of which `listeners` is the first. A port has one key: it
+ * is either `udp/443` or `quic/443`, as the service says. */
 static void check_listener(struct check *check, const struct yaml_node *node,
 			   const struct service *service, const struct backend_listener *listeners)
 {
@@ -480,16 +479,6 @@ static void check_listen(struct check *check, const struct yaml_node *node,
 	const struct backend_listener *listener = backend->listeners;
 	const struct yaml_node *value = listen ? listen->first : NULL;
 	for (; value; value = value->next) {
-		/* `udp/443` and `quic/443` are two keys and one port. */
-		for (const struct backend_listener *other = backend->listeners; other < listener;
-		     other++) {
-			if (other->protocol == listener->protocol &&
-			    other->service_port == listener->service_port) {
-				report_error(check->report, value->key->span,
-					     "%s names a port a second time", value->key->text);
-				break;
-			}
-		}
 		check_listener(check, value, service, listener);
 		listener += value->kind == YAML_LIST ? value->count : 1;
 	}

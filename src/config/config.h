@@ -56,7 +56,8 @@ struct config_findings {
 
 /*
  * Read `length` bytes of YAML. `file` is the name to show in messages. The fabric and the findings
- * live in `arena`; `text` may be freed afterwards. `ret_findings` is always filled in.
+ * live in `arena`, whose limit also bounds the memory of the reading itself; `text` may be freed
+ * afterwards. `ret_findings` is always filled in.
  * Returns 0 (perhaps with warnings), -FL_EINVALID with at least one error found, or -ENOMEM.
  */
 must_check int config_parse(const char *text, size_t length, const char *file, struct arena *arena,

@@ -32,7 +32,7 @@ int config_parse(const char *text, size_t length, const char *file, struct arena
 		return -ENOMEM;
 
 	struct arena scratch;
-	arena_init(&scratch, 0);
+	arena_init(&scratch, arena->limit);
 	int result = run_phases(&report, &scratch, fabric);
 	arena_done(&scratch);
 	report_sort(&report);

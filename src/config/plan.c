@@ -613,7 +613,7 @@ static int compare_service(struct planner *planner, const struct service *was,
 			   struct details *details, struct plan_service *change)
 {
 	struct arena scratch;
-	arena_init(&scratch, 0);
+	arena_init(&scratch, planner->arena->limit);
 	const struct version *current = live ? live->current : NULL;
 	int result = 0;
 	if (!current && was) {

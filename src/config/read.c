@@ -71,7 +71,7 @@ static bool expect(struct reader *reader, const struct yaml_node *node, enum yam
 	static const char *const WANTED[] = {
 	    [YAML_SCALAR] = "a single value", [YAML_LIST] = "a list", [YAML_MAP] = "a map"};
 	static const char *const ADVICE[] = {
-	    [YAML_SCALAR] = "write one value behind the colon",
+	    [YAML_SCALAR] = "write one value, without brackets or braces",
 	    [YAML_LIST] = "write [a, b], or each item on a line of its own behind `- `",
 	    [YAML_MAP] = "write {key: value}, or each key on an indented line of its own"};
 	if (node->kind == kind && !node->is_null)
@@ -80,8 +80,8 @@ static bool expect(struct reader *reader, const struct yaml_node *node, enum yam
 		report_error(reader->report, place(node), "`%s` must be %s, and is %s",
 			     node->key->text, WANTED[kind], kind_name(node));
 	else
-		report_error(reader->report, place(node), "here must be %s, and is %s",
-			     WANTED[kind], kind_name(node));
+		report_error(reader->report, place(node), "%s belongs here, not %s", WANTED[kind],
+			     kind_name(node));
 	report_advise(reader->report, "%s", ADVICE[kind]);
 	return false;
 }

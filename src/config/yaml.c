@@ -76,7 +76,7 @@ static void check_bytes(struct report *report)
 
 /* --- the tree --- */
 
-/* A value that is not there has no mark: it is where the event before it ended. */
+/* A value that is not there may have no mark: then it is where the event before it ended. */
 static struct span event_span(const struct builder *builder, struct fy_event *event)
 {
 	const struct fy_mark *start = fy_event_start_mark(event);

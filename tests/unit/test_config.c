@@ -159,6 +159,34 @@ static void what_is_left_out_takes_its_default(void **state)
 	attempt_done(&attempt);
 }
 
+/* The seeds of the fuzzer that are valid: every notation at once, CRLF with a byte order mark,
+ * JSON. */
+static void other_ways_of_writing_are_read(void **state)
+{
+	(void)state;
+	static const char *const FILES[] = {"full", "crlf", "json"};
+	struct attempt attempts[3];
+	for (size_t i = 0; i < 3; i++) {
+		char path[512];
+		snprintf(path, sizeof(path), SOURCE_ROOT "/tests/fuzz/corpus/yaml/%s", FILES[i]);
+		struct buffer bytes = read_whole(path);
+		attempt_init(&attempts[i], bytes.data, bytes.length, FILES[i]);
+		assert_int_equal(attempts[i].result, 0);
+		buffer_done(&bytes);
+	}
+	bool equal = false;
+	assert_int_equal(config_equal(attempts[0].fabric, attempts[1].fabric, &equal), 0);
+	assert_true(equal);
+	const struct backend *web1 = &attempts[0].fabric->services[0].backends[0];
+	assert_int_equal(web1->listener_count, 3);
+	assert_int_equal(web1->listeners[1].address.family, IP_V6);
+	assert_int_equal(web1->listeners[2].service_port, 443);
+	assert_true(attempts[0].fabric->sites[0].longitude == -8.68);
+	assert_string_equal(attempts[0].fabric->services[0].health.path, "/a?b=\"c\"");
+	for (size_t i = 0; i < 3; i++)
+		attempt_done(&attempts[i]);
+}
+
 static void the_example_cut_anywhere_is_valid_or_says_where(void **state)
 {
 	(void)state;
@@ -550,6 +578,7 @@ int main(void)
 	    cmocka_unit_test(every_bad_file_gives_its_expected_findings),
 	    cmocka_unit_test(the_example_is_read_as_written),
 	    cmocka_unit_test(what_is_left_out_takes_its_default),
+	    cmocka_unit_test(other_ways_of_writing_are_read),
 	    cmocka_unit_test(the_example_cut_anywhere_is_valid_or_says_where),
 	    cmocka_unit_test(random_fabrics_are_read_as_emitted),
 	    cmocka_unit_test(a_single_difference_makes_fabrics_unequal),

@@ -116,9 +116,20 @@ static void endpoints(void **state)
 	static const char *const GOOD[] = {"127.0.0.1:8080", "[::1]:8080", ":8080",
 					   "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"};
 	static const char *const BAD[] = {
-	    "",         "8080",         "127.0.0.1",      "127.0.0.1:", "127.0.0.1:0",
-	    "::1:8080", "[::1]",        "[127.0.0.1]:80", "[]:80",      "[:80",
-	    "]:80",     "localhost:80", "127.0.0.1:65536"};
+	    "",
+	    "8080",
+	    "127.0.0.1",
+	    "127.0.0.1:",
+	    "127.0.0.1:0",
+	    "::1:8080",
+	    "[::1]",
+	    "[127.0.0.1]:80",
+	    "[]:80",
+	    "[:80",
+	    "]:80",
+	    "localhost:80",
+	    "127.0.0.1:65536",
+	    "1111111111111111111111111111111111111111111111111111111111111111:1"};
 	struct ip_address address;
 	uint16_t port;
 	char text[TEXT_BYTES];
@@ -165,6 +176,14 @@ static void names(void **state)
 	assert_null(text_check_label("0"));
 	assert_null(text_check_domain("svc.example.net"));
 	assert_null(text_check_domain("net"));
+	char domain[260];
+	for (size_t i = 0; i < sizeof(domain); i++)
+		domain[i] = i % 2 ? '.' : 'a';
+	domain[253] = '\0';
+	assert_null(text_check_domain(domain));
+	domain[253] = '.';
+	domain[255] = '\0';
+	assert_non_null(text_check_domain(domain));
 	static const char *const BAD_DOMAINS[] = {"", ".", "a.", ".a", "a..b", "a.-b"};
 	for (size_t i = 0; i < COUNT(BAD_DOMAINS); i++)
 		assert_non_null(text_check_domain(BAD_DOMAINS[i]));
