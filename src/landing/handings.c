@@ -190,9 +190,9 @@ static void search_process(int proc, const char *pid, struct searches *searches)
 	const struct dirent *entry;
 	while ((entry = readdir(folder))) {
 		if (isdigit((unsigned char)entry->d_name[0]))
-			try_descriptor(dirfd(folder), entry->d_name, pid, searches);
+			try_descriptor(fd, entry->d_name, pid, searches);
 	}
-	closedir(folder);
+	closedir(folder); /* and `fd` with it */
 }
 
 static int search_all(struct searches *searches, struct error *err)

@@ -5,6 +5,8 @@
 #include "base/buffer.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "landing.skel.h"
+#include "lookup.skel.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -21,17 +23,6 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-/* bpftool's code is written for laxer warnings. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpedantic"
-#pragma GCC diagnostic ignored "-Woverlength-strings"
-#pragma GCC diagnostic ignored "-Wcast-qual"
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#include "landing.skel.h"
-#include "lookup.skel.h"
-#pragma GCC diagnostic pop
 
 _Static_assert(LANDING_ABI_EDGES >= 2 * LANDING_EDGES_MAX, "room to add before deleting");
 _Static_assert(LANDING_ABI_ADDRESSES >= 2 * LANDING_ADDRESSES_MAX, "room to add before deleting");
@@ -541,16 +532,21 @@ int programs_listeners_map(const struct programs *programs)
 
 static int remove_folder(const char *path)
 {
-	DIR *folder = opendir(path);
-	if (!folder)
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
+	DIR *folder = fdopendir(fd);
+	if (!folder) {
+		close(fd);
+		return -ENOMEM;
+	}
 	int result = 0;
 	const struct dirent *entry;
 	while (result == 0 && (entry = readdir(folder))) {
-		if (entry->d_name[0] != '.' && unlinkat(dirfd(folder), entry->d_name, 0) < 0)
+		if (entry->d_name[0] != '.' && unlinkat(fd, entry->d_name, 0) < 0)
 			result = -errno;
 	}
-	closedir(folder);
+	closedir(folder); /* and `fd` with it */
 	return result == 0 && rmdir(path) < 0 ? -errno : result;
 }
 

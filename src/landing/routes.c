@@ -76,7 +76,8 @@ static bool put_metrics(struct nlmsghdr *request, const struct nlattr *metrics, 
 	if (!nest)
 		return false;
 	bool any = false;
-	for (uint16_t type = 1; type <= RTAX_MAX; type++) {
+	for (unsigned number = 1; number <= RTAX_MAX; number++) {
+		uint16_t type = (uint16_t)number;
 		const struct nlattr *metric = metric_of(metrics, type);
 		uint32_t value = 0;
 		if (type == RTAX_ADVMSS && mss) {
@@ -111,10 +112,12 @@ static bool put_next_hops(struct nlmsghdr *request, const struct nlattr *multipa
 	char *at = mnl_attr_get_payload(attribute);
 	size_t left = mnl_attr_get_payload_len(attribute);
 	while (left >= sizeof(struct rtnexthop)) {
-		struct rtnexthop *hop = (struct rtnexthop *)(void *)at;
-		size_t length = RTNH_ALIGN(hop->rtnh_len);
-		hop->rtnh_flags &= RTNH_F_ONLINK;
-		if (hop->rtnh_len < sizeof(*hop) || length > left)
+		struct rtnexthop hop;
+		memcpy(&hop, at, sizeof(hop));
+		size_t length = RTNH_ALIGN(hop.rtnh_len);
+		hop.rtnh_flags &= RTNH_F_ONLINK;
+		memcpy(at, &hop, sizeof(hop));
+		if (hop.rtnh_len < sizeof(hop) || length > left)
 			break;
 		at += length;
 		left -= length;

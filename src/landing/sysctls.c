@@ -298,7 +298,7 @@ static bool was_made_anew(const struct sysctl_record *record)
 
 static int restore(const struct sysctl_record *record, struct error *err)
 {
-	int value;
+	int value = 0;
 	if (was_made_anew(record))
 		return 0;
 	int result = sysctl_read(record->path, &value);
