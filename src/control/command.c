@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/command.h"
 
+#include "config/text.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -66,10 +68,12 @@ static int parse_global(struct parser *parser, const char *name, const char *inl
 	    {"watch", offsetof(struct invocation, watch)},
 	};
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-		if (strcmp(name, flags[i].name) == 0) {
-			*(bool *)((char *)invocation + flags[i].offset) = true;
-			return 1;
-		}
+		if (strcmp(name, flags[i].name) != 0)
+			continue;
+		if (inline_value)
+			return error_set(parser->err, -FL_EUSAGE, "--%s takes no value", name);
+		*(bool *)((char *)invocation + flags[i].offset) = true;
+		return 1;
 	}
 	bool is_socket = strcmp(name, "socket") == 0;
 	if (!is_socket && strcmp(name, "output") != 0)
@@ -95,6 +99,37 @@ static const struct command_option *find_option(const struct command *command, c
 	return NULL;
 }
 
+/* The closest of a few names, for a typing error; NULL when none is near. */
+struct guess {
+	const char *typed;
+	const char *name;
+	size_t distance;
+};
+
+static void guess_try(struct guess *guess, const char *name)
+{
+	size_t distance = text_distance(guess->typed, name);
+	if (distance <= 2 && distance < strlen(name) / 2 + 1 &&
+	    (!guess->name || distance < guess->distance)) {
+		guess->name = name;
+		guess->distance = distance;
+	}
+}
+
+static int unknown_option(const struct command *command, const char *name, struct error *err)
+{
+	struct guess guess = {.typed = name};
+	for (const struct command_option *option = command->options; option && option->name;
+	     option++)
+		guess_try(&guess, option->name);
+	if (guess.name)
+		return error_set(err, -FL_EUSAGE, "`%s` has no option --%s; is --%s meant?",
+				 command->name, name, guess.name);
+	return error_set(err, -FL_EUSAGE,
+			 "`%s` has no option --%s; `fairlead %s --help` lists them", command->name,
+			 name, command->name);
+}
+
 /* The JSON key of an option: dashes become underlines. */
 static void option_key(const char *name, char key[64])
 {
@@ -105,12 +140,13 @@ static void option_key(const char *name, char key[64])
 	}
 }
 
+/* Digits and nothing else; NULL otherwise. */
 static json_t *number_of(const char *text)
 {
-	char *end;
+	size_t digits = strspn(text, "0123456789");
 	errno = 0;
-	long long number = strtoll(text, &end, 10);
-	return errno || end == text || *end || number < 0 ? NULL : json_integer(number);
+	long long number = strtoll(text, NULL, 10);
+	return !digits || text[digits] || errno ? NULL : json_integer(number);
 }
 
 static int set_option(struct parser *parser, const struct command_option *option, const char *value)
@@ -153,7 +189,9 @@ static int set_option(struct parser *parser, const struct command_option *option
 		json_decref(json);
 		return error_set(parser->err, -FL_EUSAGE, "--%s is given twice", option->name);
 	}
-	return json_object_set_new(parameters, key, json) < 0 ? -ENOMEM : 0;
+	if (json_object_set_new(parameters, key, json) < 0)
+		return error_set(parser->err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 static int parse_option(struct parser *parser, const char *text)
@@ -174,9 +212,7 @@ static int parse_option(struct parser *parser, const char *text)
 				 name);
 	const struct command_option *option = find_option(command, name);
 	if (!option)
-		return error_set(parser->err, -FL_EUSAGE,
-				 "`%s` has no option --%s; `fairlead %s --help` lists them",
-				 command->name, name, command->name);
+		return unknown_option(command, name, parser->err);
 	if (option->value == VALUE_NONE) {
 		if (inline_value)
 			return error_set(parser->err, -FL_EUSAGE, "--%s takes no value", name);
@@ -184,6 +220,45 @@ static int parse_option(struct parser *parser, const char *text)
 	}
 	const char *value = option_value(parser, name, inline_value);
 	return value ? set_option(parser, option, value) : -FL_EUSAGE;
+}
+
+/* "status, pause, resume, cut" for "rollout"; false when no command begins with this word. */
+static bool second_words(const char *first, struct buffer *words)
+{
+	size_t length = strlen(first);
+	for (const struct command *command = command_table; command->name; command++) {
+		if (command->internal || strncmp(command->name, first, length) != 0 ||
+		    command->name[length] != ' ')
+			continue;
+		buffer_printf(words, "%s%s", words->length ? ", " : "", command->name + length + 1);
+	}
+	return words->length > 0;
+}
+
+/* `second` is NULL when there was one word only. */
+static int unknown_command(const char *first, const char *second, struct error *err)
+{
+	struct buffer words;
+	char typed[128];
+	buffer_init(&words, 0);
+	bool is_group = second_words(first, &words);
+	snprintf(typed, sizeof(typed), second && is_group ? "%s %s" : "%s", first, second);
+	struct guess guess = {.typed = typed};
+	for (const struct command *command = command_table; command->name; command++) {
+		if (!command->internal)
+			guess_try(&guess, command->name);
+	}
+	if (guess.name)
+		error_set(err, -FL_EUSAGE, "there is no command \"%s\"; is `%s` meant?", typed,
+			  guess.name);
+	else if (is_group)
+		error_set(err, -FL_EUSAGE, "after `%s` comes one of: %s", first,
+			  words.data ? words.data : "");
+	else
+		error_set(err, -FL_EUSAGE,
+			  "there is no command \"%s\"; `fairlead --help` lists them all", typed);
+	buffer_done(&words);
+	return -FL_EUSAGE;
 }
 
 /* The command is known as soon as its last word is: options of its own may follow. */
@@ -205,14 +280,17 @@ static void recognise_command(struct parser *parser)
 
 static int parse_word(struct parser *parser, const char *word)
 {
+	/* `fairlead help apply` */
+	if (!parser->invocation->command && !parser->word_count && strcmp(word, "help") == 0) {
+		parser->invocation->help = true;
+		return 0;
+	}
 	if (parser->word_count >= (int)(sizeof(parser->words) / sizeof(parser->words[0])))
 		return error_set(parser->err, -FL_EUSAGE, "\"%s\" is one word too many", word);
 	parser->words[parser->word_count++] = word;
 	recognise_command(parser);
 	if (!parser->invocation->command && parser->word_count == 2)
-		return error_set(parser->err, -FL_EUSAGE,
-				 "there is no command \"%s %s\"; `fairlead --help` lists them all",
-				 parser->words[0], word);
+		return unknown_command(parser->words[0], word, parser->err);
 	return 0;
 }
 
@@ -227,8 +305,8 @@ static int parse_all(struct parser *parser)
 			parser->words_only = true;
 		} else if (strcmp(text, "-h") == 0) {
 			parser->invocation->help = true;
-		} else if (strcmp(text, "-o") == 0) {
-			result = parse_global(parser, "output", NULL);
+		} else if (text[1] == 'o') {
+			result = parse_global(parser, "output", text[2] ? text + 2 : NULL);
 			result = result < 0 ? result : 0;
 		} else if (text[1] != '-') {
 			result = error_set(parser->err, -FL_EUSAGE, "there is no option %s", text);
@@ -266,11 +344,28 @@ static int bind_arguments(struct parser *parser)
 	return 0;
 }
 
+static int check_watch(const struct invocation *invocation, struct error *err)
+{
+	const struct command *command = invocation->command;
+	if (!invocation->watch || command->repeatable || command->streams)
+		return 0;
+	return error_set(err, -FL_EUSAGE,
+			 "--watch repeats what only shows something, which `%s` does not",
+			 command->name);
+}
+
+/* NULL when the variable is not set, or set to nothing. */
+static const char *environment(const char *name)
+{
+	const char *value = getenv(name);
+	return value && *value ? value : NULL;
+}
+
 int command_parse(int argc, char **argv, struct invocation *ret_invocation, struct error *err)
 {
-	*ret_invocation = (struct invocation){.socket = getenv("FAIRLEAD_SOCKET"),
+	*ret_invocation = (struct invocation){.socket = environment("FAIRLEAD_SOCKET"),
 					      .parameters = json_object(),
-					      .no_color = getenv("NO_COLOR") != NULL};
+					      .no_color = environment("NO_COLOR") != NULL};
 	if (!ret_invocation->parameters)
 		return error_set(err, -ENOMEM, "out of memory");
 	struct parser parser = {
@@ -282,14 +377,12 @@ int command_parse(int argc, char **argv, struct invocation *ret_invocation, stru
 		return 0;
 	if (!ret_invocation->command) {
 		if (parser.word_count)
-			return error_set(err, -FL_EUSAGE,
-					 "there is no command \"%s\"; `fairlead --help` lists them "
-					 "all",
-					 parser.words[0]);
+			return unknown_command(parser.words[0], NULL, err);
 		return error_set(err, -FL_EUSAGE,
 				 "say what to do; `fairlead --help` lists the commands");
 	}
-	return bind_arguments(&parser);
+	result = bind_arguments(&parser);
+	return result < 0 ? result : check_watch(ret_invocation, err);
 }
 
 void invocation_done(struct invocation *invocation)
@@ -372,6 +465,15 @@ void command_help(const struct command *command, struct buffer *text)
 
 /* --- checking what came over the API --- */
 
+static bool is_text_list(const json_t *value)
+{
+	for (size_t i = 0; i < json_array_size(value); i++) {
+		if (!json_is_string(json_array_get(value, i)))
+			return false;
+	}
+	return json_is_array(value);
+}
+
 static bool value_fits(enum command_value kind, const json_t *value)
 {
 	switch (kind) {
@@ -383,7 +485,7 @@ static bool value_fits(enum command_value kind, const json_t *value)
 	case VALUE_FILE:
 		return json_is_string(value);
 	case VALUE_LIST:
-		return json_is_array(value);
+		return is_text_list(value);
 	case VALUE_JSON:
 		return true;
 	}

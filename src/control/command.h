@@ -54,6 +54,7 @@ struct command {
 	enum command_place place;
 	bool internal; /* between daemons; not for people */
 	bool streams; /* the answer is an endless series of items */
+	bool repeatable; /* only shows something: --watch may ask it again and again */
 	const char *summary;
 	const char *description;
 	const char *examples; /* one a line */

@@ -105,6 +105,7 @@ const struct command command_table[] = {
     {
 	.name = "status",
 	.place = COMMAND_DAEMON,
+	.repeatable = true,
 	.summary = "how the node and its services are, and what needs attention",
 	.description =
 	    "Versions with their state, share and connections; the XDP program's build and mode;\n"
@@ -114,6 +115,7 @@ const struct command command_table[] = {
     {
 	.name = "get",
 	.place = COMMAND_DAEMON,
+	.repeatable = true,
 	.summary = "print the configuration, or list things of one kind",
 	.description =
 	    "Without a kind: the configuration as a file whose plan is empty. Kinds: services,\n"
@@ -125,6 +127,7 @@ const struct command command_table[] = {
     {
 	.name = "describe",
 	.place = COMMAND_DAEMON,
+	.repeatable = true,
 	.summary = "all that is known of one thing",
 	.description = "Things: service/NAME, version/NAME/NUMBER, backend/NAME, address/ADDRESS.",
 	.examples = "fairlead describe service/web\nfairlead describe version/web/2\n"
@@ -134,6 +137,7 @@ const struct command command_table[] = {
     {
 	.name = "rollout status",
 	.place = COMMAND_DAEMON,
+	.repeatable = true,
 	.summary = "how far a rollout is",
 	.description =
 	    "The share of clients that DNS gives each version, and when the next step is due.",
@@ -195,6 +199,7 @@ const struct command command_table[] = {
     {
 	.name = "log",
 	.place = COMMAND_DAEMON,
+	.repeatable = true,
 	.summary = "who changed what, when and why",
 	.description = "Entries of the ledger, oldest first.",
 	.examples = "fairlead log\nfairlead log --from 1 --limit 100 -o jsonl",
@@ -203,6 +208,7 @@ const struct command command_table[] = {
     {
 	.name = "verify",
 	.place = COMMAND_DAEMON,
+	.repeatable = true,
 	.summary = "check the ledger's hash chain and signatures",
 	.description = "Names the first entry that was changed, removed or added by another hand.",
 	.examples = "fairlead verify",

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/protocol.h"
 
+#include "config/text.h"
+
 #include <string.h>
 
 static int append_chunk(const char *chunk, size_t length, void *context)
@@ -34,23 +36,31 @@ int protocol_put_data(struct buffer *bytes, const json_t *data)
 
 int protocol_put_error(struct buffer *bytes, const struct error *error)
 {
-	return put_line(bytes,
-			json_pack("{s:{s:s, s:s%}}", "error", "code", error_name(error->code),
-				  "text", error->text, strnlen(error->text, sizeof(error->text))));
+	/* A sentence that was cut to fit, or that quotes what a peer sent, may not be UTF-8. */
+	char text[sizeof(error->text)];
+	size_t length = strnlen(error->text, sizeof(error->text));
+	for (size_t at = 0, step; at < length; at += step) {
+		step = text_utf8_step(error->text + at, length - at);
+		memcpy(text + at, step ? error->text + at : "?", step ? step : 1);
+		step = step ? step : 1;
+	}
+	return put_line(bytes, json_pack("{s:{s:s, s:s%}}", "error", "code",
+					 error_name(error->code), "text", text, length));
 }
 
 /* One JSON object, nothing after it, no key twice, and not nested beyond reason (jansson's own
  * limit is 2,048 levels). */
-static int parse_object(const char *line, size_t length, json_t **ret_object, struct error *err)
+static int parse_object(const char *line, size_t length, const char *what, json_t **ret_object,
+			struct error *err)
 {
 	json_error_t fault;
 	json_t *object = json_loadb(line, length, JSON_REJECT_DUPLICATES, &fault);
 	if (!object)
-		return error_set(err, -FL_EINVALID, "the request is not JSON: %s at column %d",
+		return error_set(err, -FL_EINVALID, "the %s is not JSON: %s at column %d", what,
 				 fault.text, fault.column);
 	if (!json_is_object(object)) {
 		json_decref(object);
-		return error_set(err, -FL_EINVALID, "the request is not a JSON object");
+		return error_set(err, -FL_EINVALID, "the %s is not a JSON object", what);
 	}
 	*ret_object = object;
 	return 0;
@@ -60,7 +70,7 @@ int protocol_parse_request(const char *line, size_t length, const struct command
 			   json_t **ret_parameters, struct error *err)
 {
 	json_t *request;
-	int result = parse_object(line, length, &request, err);
+	int result = parse_object(line, length, "request", &request, err);
 	if (result < 0)
 		return result;
 
@@ -88,7 +98,7 @@ int protocol_parse_request(const char *line, size_t length, const struct command
 	json_t *parameters = json_object_get(request, "parameters");
 	parameters = parameters ? json_incref(parameters) : json_object();
 	if (!parameters) {
-		result = -ENOMEM;
+		result = error_set(err, -ENOMEM, "out of memory");
 		goto out;
 	}
 	result = command_check(command, parameters, err);
@@ -112,7 +122,8 @@ static int code_of(const char *name)
 	ERROR_CODES(X)
 #undef X
 	for (int code = 1; code < 200; code++) {
-		if (strcmp(name, error_name(-code)) == 0)
+		const char *known = strerrorname_np(code);
+		if (known && strcmp(name, known) == 0)
 			return -code;
 	}
 	return -EPROTO;
@@ -121,7 +132,7 @@ static int code_of(const char *name)
 int protocol_parse_answer(const char *line, size_t length, json_t **ret_data, struct error *err)
 {
 	json_t *answer;
-	int result = parse_object(line, length, &answer, err);
+	int result = parse_object(line, length, "daemon's answer", &answer, err);
 	if (result < 0)
 		return result;
 	json_t *data = json_object_get(answer, "data");
@@ -131,7 +142,8 @@ int protocol_parse_answer(const char *line, size_t length, json_t **ret_data, st
 	} else if (error) {
 		const char *name = json_string_value(json_object_get(error, "code"));
 		const char *text = json_string_value(json_object_get(error, "text"));
-		result = error_set(err, code_of(name ? name : ""), "%s", text ? text : "");
+		result = error_set(err, code_of(name ? name : ""), "%s",
+				   text && *text ? text : "the daemon refused and did not say why");
 	} else {
 		result = error_set(err, -EPROTO, "the daemon's answer has neither data nor error");
 	}

@@ -4,11 +4,10 @@
 #include "base/error.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#define GAP 2u /* spaces between columns */
 
 void table_init(struct table *table, ...)
 {
@@ -17,11 +16,15 @@ void table_init(struct table *table, ...)
 	va_list titles;
 	va_start(titles, table);
 	const char *title;
-	while ((title = va_arg(titles, const char *))) {
-		ASSERT(table->columns < TABLE_MAX_COLUMNS);
-		table->titles[table->columns++] = title;
-	}
+	while ((title = va_arg(titles, const char *)))
+		table_title(table, title);
 	va_end(titles);
+}
+
+void table_title(struct table *table, const char *title)
+{
+	ASSERT(table->columns < TABLE_MAX_COLUMNS && !table->count);
+	table->titles[table->columns++] = title;
 }
 
 void table_done(struct table *table)
@@ -30,69 +33,123 @@ void table_done(struct table *table)
 	free(table->cells);
 }
 
-void table_cell(struct table *table, const char *text)
+static int reserve_cell(struct table *table)
 {
-	if (table->count == table->capacity) {
-		size_t capacity = table->capacity ? 2 * table->capacity : 64;
-		const char **cells = realloc(table->cells, capacity * sizeof(*cells));
-		if (!cells)
-			return;
-		table->cells = cells;
-		table->capacity = capacity;
-	}
-	const char *copy = arena_strdup(&table->arena, text);
-	table->cells[table->count++] = copy ? copy : "";
+	if (table->status || table->count < table->capacity)
+		return table->status;
+	size_t capacity = table->capacity ? 2 * table->capacity : 64;
+	struct table_text *cells = realloc(table->cells, capacity * sizeof(*cells));
+	if (!cells)
+		return table->status = -ENOMEM;
+	table->cells = cells;
+	table->capacity = capacity;
+	return 0;
+}
+
+void table_cell(struct table *table, const char *words)
+{
+	struct buffer safe;
+	if (reserve_cell(table))
+		return;
+	buffer_init(&safe, 0);
+	screen_puts(&safe, words);
+	const char *copy =
+	    safe.status ? NULL
+			: arena_strndup(&table->arena, safe.data ? safe.data : "", safe.length);
+	buffer_done(&safe);
+	if (copy)
+		table->cells[table->count++] = (struct table_text){.words = copy};
+	else
+		table->status = -ENOMEM;
 }
 
 void table_cellf(struct table *table, const char *format, ...)
 {
-	char text[512];
+	char words[512];
 	va_list arguments;
 	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
+	vsnprintf(words, sizeof(words), format, arguments);
 	va_end(arguments);
-	table_cell(table, text);
+	table_cell(table, words);
 }
 
-/* Characters, not bytes: continuation bytes of UTF-8 take no room. */
-static size_t width_of(const char *text)
+void table_paint(struct table *table, enum paint paint)
 {
-	size_t width = 0;
-	for (; *text; text++)
-		width += ((unsigned char)*text & 0xc0) != 0x80;
-	return width;
+	if (table->count)
+		table->cells[table->count - 1].paint = paint;
 }
 
-static void put_cell(struct buffer *text, const char *cell, size_t width, bool last)
+static size_t cell_width(const struct table *table, size_t row, size_t column)
 {
-	buffer_puts(text, cell);
-	if (last)
-		return;
-	for (size_t i = width_of(cell); i < width + 2; i++)
+	size_t width = screen_width(table->cells[row * table->columns + column].words);
+	return width > TABLE_MAX_WIDTH ? TABLE_MAX_WIDTH : width;
+}
+
+static size_t column_width(const struct table *table, size_t column, size_t rows)
+{
+	size_t widest = screen_width(table->titles[column]);
+	for (size_t row = 0; row < rows; row++) {
+		size_t width = cell_width(table, row, column);
+		widest = width > widest ? width : widest;
+	}
+	return widest;
+}
+
+/* Append the cell, cut when `most` (0: no limit) is exceeded; returns its columns. */
+static size_t put_cell(const struct table_text *cell, size_t most, bool color, struct buffer *text)
+{
+	size_t width = screen_width(cell->words);
+	if (!most || width <= most) {
+		screen_paint(text, cell->paint, color, cell->words);
+		return width;
+	}
+	struct buffer head;
+	buffer_init(&head, 0);
+	buffer_append(&head, cell->words, screen_head(cell->words, most - 1));
+	buffer_puts(&head, "…");
+	screen_paint(text, cell->paint, color, head.data ? head.data : "");
+	buffer_done(&head);
+	return most;
+}
+
+static void put_spaces(size_t count, struct buffer *text)
+{
+	while (count--)
 		buffer_putc(text, ' ');
 }
 
-void table_render(const struct table *table, unsigned indent, struct buffer *text)
+/* Spaces are put before a cell, not after one: no line ends in them. */
+static void put_row(const struct table_text *cells, const size_t *widths, size_t columns,
+		    unsigned indent, bool color, struct buffer *text)
+{
+	size_t spaces = indent;
+	for (size_t c = 0; c < columns; c++) {
+		bool last = c + 1 == columns;
+		if (*cells[c].words)
+			put_spaces(spaces, text);
+		size_t width = put_cell(&cells[c], last ? 0 : TABLE_MAX_WIDTH, color, text);
+		if (last)
+			break;
+		spaces = width ? widths[c] - width + GAP : spaces + widths[c] + GAP;
+	}
+	buffer_putc(text, '\n');
+}
+
+void table_render(const struct table *table, unsigned indent, bool color, struct buffer *text)
 {
 	size_t widths[TABLE_MAX_COLUMNS];
-	size_t lines = table->count / table->columns;
-	if (!lines)
+	struct table_text titles[TABLE_MAX_COLUMNS];
+	if (table->status && !text->status)
+		text->status = table->status;
+	size_t rows = table->columns ? table->count / table->columns : 0;
+	if (!rows)
 		return;
 	for (size_t c = 0; c < table->columns; c++) {
-		widths[c] = width_of(table->titles[c]);
-		for (size_t r = 0; r < lines; r++) {
-			size_t width = width_of(table->cells[r * table->columns + c]);
-			if (width > widths[c])
-				widths[c] = width;
-		}
+		widths[c] = column_width(table, c, rows);
+		titles[c] = (struct table_text){.words = table->titles[c], .paint = PAINT_TITLE};
 	}
-	for (size_t r = 0; r <= lines; r++) {
-		for (unsigned i = 0; i < indent; i++)
-			buffer_putc(text, ' ');
-		for (size_t c = 0; c < table->columns; c++)
-			put_cell(text,
-				 r ? table->cells[(r - 1) * table->columns + c] : table->titles[c],
-				 widths[c], c + 1 == table->columns);
-		buffer_putc(text, '\n');
-	}
+	put_row(titles, widths, table->columns, indent, color, text);
+	for (size_t row = 0; row < rows; row++)
+		put_row(&table->cells[row * table->columns], widths, table->columns, indent, color,
+			text);
 }

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/render.h"
+
+#include "base/error.h"
+#include "control/render_parts.h"
+
+#include <string.h>
+
+static int append_chunk(const char *chunk, size_t length, void *context)
+{
+	buffer_append(context, chunk, length);
+	return 0;
+}
+
+static void put_json(const json_t *data, size_t flags, struct buffer *text)
+{
+	if (json_dump_callback(data, append_chunk, text,
+			       flags | JSON_REAL_PRECISION(RENDER_REAL_DIGITS) | JSON_ENCODE_ANY) <
+		0 &&
+	    !text->status)
+		text->status = -ENOMEM;
+	buffer_putc(text, '\n');
+}
+
+static void put_json_lines(const json_t *data, struct buffer *text)
+{
+	if (!json_is_array(data)) {
+		put_json(data, JSON_COMPACT, text);
+		return;
+	}
+	for (size_t i = 0; i < json_array_size(data); i++)
+		put_json(json_array_get(data, i), JSON_COMPACT, text);
+}
+
+/* `get` without a kind answers with the configuration as a file. */
+static const char *file_of(const struct invocation *invocation, const json_t *data)
+{
+	if (strcmp(invocation->command->name, "get") != 0)
+		return NULL;
+	return json_string_value(json_object_get(data, "file"));
+}
+
+static void put_table(const struct render *render, const json_t *data)
+{
+	static const struct {
+		const char *command;
+		render_fn *render;
+	} renderers[] = {
+	    {"validate", render_validate},
+	    {"plan", render_plan},
+	    {"apply", render_apply},
+	    {"status", render_status},
+	    {"get", render_get},
+	    {"describe", render_describe},
+	    {"rollout status", render_rollout_status},
+	    {"rollout pause", render_rollout_pause},
+	    {"rollout resume", render_rollout_resume},
+	    {"rollout cut", render_rollout_cut},
+	    {"rollback", render_rollback},
+	    {"backend forget", render_backend_forget},
+	    {"log", render_log},
+	    {"verify", render_verify},
+	    {"events", render_event},
+	};
+	for (size_t i = 0; i < sizeof(renderers) / sizeof(renderers[0]); i++) {
+		if (strcmp(renderers[i].command, render->invocation->command->name) == 0) {
+			renderers[i].render(render, data);
+			return;
+		}
+	}
+	render_report(render, data, 0);
+}
+
+void render_answer(const struct invocation *invocation, const json_t *data,
+		   const struct render_style *style, struct buffer *text)
+{
+	const struct render render = {
+	    .invocation = invocation, .color = style->color, .text = text};
+	const char *file = file_of(invocation, data);
+	switch (invocation->output) {
+	case OUTPUT_TABLE:
+		if (file)
+			buffer_puts(text, file);
+		else
+			put_table(&render, data);
+		break;
+	case OUTPUT_YAML:
+		/* A series of items is a series of documents. */
+		if (invocation->command->streams)
+			buffer_puts(text, "---\n");
+		if (file)
+			buffer_puts(text, file);
+		else
+			render_yaml(data, text);
+		break;
+	case OUTPUT_JSON:
+		put_json(data, JSON_INDENT(2), text);
+		break;
+	case OUTPUT_JSONL:
+		put_json_lines(data, text);
+		break;
+	}
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers of the local API as people and programs read them. Pure: JSON in, text out; no I/O, no
+ * clock, any thread.
+ *
+ *   table   for people: a screen, a table or a sentence, as suits the command
+ *   json    one document, indented, keys in the daemon's order
+ *   jsonl   one line; for a list one line an item
+ *   yaml    the same data as YAML; for `get` without a kind the configuration file itself
+ *
+ * An answer is never trusted to be complete: what is missing is left out or shown as "?", so that
+ * programs of two releases can speak to each other. Characters that a terminal would obey are
+ * printed as escapes.
+ */
+#ifndef FAIRLEAD_CONTROL_RENDER_H
+#define FAIRLEAD_CONTROL_RENDER_H
+
+#include "base/buffer.h"
+#include "control/command.h"
+
+struct render_style {
+	bool color;
+};
+
+/* Append the answer `data` to `invocation`, ending with a line end unless nothing was appended.
+ * Failures stick in the buffer. */
+void render_answer(const struct invocation *invocation, const json_t *data,
+		   const struct render_style *style, struct buffer *text);
+
+#endif

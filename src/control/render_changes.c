@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changes: what an order did, what a file would do, and what the ledger tells of either. */
+#include "control/render_parts.h"
+
+#include <string.h>
+
+/* --- validate, plan, apply --- */
+
+void render_validate(const struct render *render, const json_t *data)
+{
+	json_int_t warnings = part_number(data, "warnings");
+	if (!part_true(data, "valid"))
+		return; /* the findings say it */
+	screen_puts(render->text, part_text(data, "file", "?"));
+	if (warnings)
+		buffer_printf(render->text, ": ok, with %lld warning%s\n", (long long)warnings,
+			      warnings == 1 ? "" : "s");
+	else
+		buffer_puts(render->text, ": ok\n");
+	buffer_puts(render->text, part_text(data, "text", ""));
+}
+
+void render_plan(const struct render *render, const json_t *data)
+{
+	buffer_puts(render->text, part_text(data, "text", ""));
+}
+
+void render_apply(const struct render *render, const json_t *data)
+{
+	struct buffer *text = render->text;
+	if (part_true(data, "dry_run")) {
+		render_plan(render, data);
+	} else if (part_true(data, "changed")) {
+		render_plan(render, data);
+		buffer_printf(text, "applied as entry %lld of the ledger\n",
+			      (long long)part_number(data, "sequence"));
+	} else {
+		buffer_puts(text, "nothing to change: this is what is applied\n");
+	}
+}
+
+/* --- orders --- */
+
+/* "web: …", then the entry that holds it. */
+static void begin_order(const struct render *render, const json_t *data, const char *key)
+{
+	screen_puts(render->text, part_text(data, key, "?"));
+	buffer_puts(render->text, ": ");
+}
+
+static void end_order(const struct render *render, const json_t *data)
+{
+	if (part_true(data, "changed"))
+		buffer_printf(render->text, " (entry %lld)\n",
+			      (long long)part_number(data, "sequence"));
+	else
+		buffer_puts(render->text, " (nothing to change)\n");
+}
+
+void render_rollback(const struct render *render, const json_t *data)
+{
+	long long published = (long long)part_number(data, "published");
+	long long from = (long long)part_number(data, "from");
+	long long to = (long long)part_number(data, "to");
+	begin_order(render, data, "service");
+	if (published)
+		buffer_printf(render->text,
+			      "version %lld is retired, so its content is published anew as "
+			      "version %lld, in place of %lld",
+			      to, published, from);
+	else
+		buffer_printf(render->text, "DNS names version %lld again, in place of %lld", to,
+			      from);
+	end_order(render, data);
+}
+
+void render_rollout_pause(const struct render *render, const json_t *data)
+{
+	begin_order(render, data, "service");
+	buffer_puts(render->text, "the rollout keeps its share until `fairlead rollout resume`");
+	end_order(render, data);
+}
+
+void render_rollout_resume(const struct render *render, const json_t *data)
+{
+	begin_order(render, data, "service");
+	buffer_puts(render->text, "the rollout goes on");
+	end_order(render, data);
+}
+
+void render_rollout_cut(const struct render *render, const json_t *data)
+{
+	begin_order(render, data, "service");
+	buffer_printf(render->text, "what is left of version %lld's flows is being cut",
+		      (long long)part_number(data, "version"));
+	end_order(render, data);
+}
+
+void render_backend_forget(const struct render *render, const json_t *data)
+{
+	begin_order(render, data, "backend");
+	buffer_puts(render->text, "its connections count as gone until it reports again");
+	end_order(render, data);
+}
+
+/* --- the ledger --- */
+
+static void tell_apply(const json_t *what, struct buffer *words)
+{
+	const json_t *published = json_object_get(what, "published");
+	const json_t *removed = json_object_get(what, "removed");
+	for (size_t i = 0; i < json_array_size(published); i++) {
+		const json_t *version = json_array_get(published, i);
+		buffer_printf(words, "%s%s/%lld", i ? ", " : "publish ",
+			      part_text(version, "service", "?"),
+			      (long long)part_number(version, "version"));
+	}
+	if (json_array_size(removed)) {
+		buffer_puts(words, words->length ? "; remove " : "remove ");
+		part_join(removed, words);
+	}
+	if (!words->length)
+		buffer_puts(words, "settings only");
+}
+
+static void tell_rollback(const json_t *what, struct buffer *words)
+{
+	json_int_t published = part_number(what, "published");
+	buffer_printf(words, "%s: %lld → %lld", part_text(what, "service", "?"),
+		      (long long)part_number(what, "from"), (long long)part_number(what, "to"));
+	if (published)
+		buffer_printf(words, ", published as %lld", (long long)published);
+}
+
+static void tell_transition(const json_t *transition, struct buffer *words)
+{
+	char share[PART_BYTES];
+	const char *kind = part_text(transition, "kind", "?");
+	long long version = (long long)part_number(transition, "version");
+	if (strcmp(kind, "version") == 0)
+		buffer_printf(words, "%s %lld", part_text(transition, "event", "?"), version);
+	else if (strcmp(kind, "share") == 0)
+		buffer_printf(
+		    words, "%lld has %s", version,
+		    part_share(json_number_value(json_object_get(transition, "share")), share));
+	else if (strcmp(kind, "cut") == 0)
+		buffer_printf(words, "cut %lld", version);
+	else
+		buffer_printf(words, "%s slot %lld of pool %lld", kind,
+			      (long long)part_number(transition, "slot"),
+			      (long long)part_number(transition, "pool"));
+}
+
+static void tell_transitions(const json_t *what, struct buffer *words)
+{
+	const json_t *transitions = json_object_get(what, "transitions");
+	buffer_printf(words, "%s: ", part_text(what, "service", "?"));
+	for (size_t i = 0; i < json_array_size(transitions); i++) {
+		buffer_puts(words, i ? ", " : "");
+		tell_transition(json_array_get(transitions, i), words);
+	}
+}
+
+static void tell_service(const json_t *what, struct buffer *words)
+{
+	const json_t *version = json_object_get(what, "version");
+	buffer_puts(words, part_text(what, "service", "?"));
+	if (version)
+		buffer_printf(words, "/%lld", (long long)json_integer_value(version));
+}
+
+static void tell_backend(const json_t *what, struct buffer *words)
+{
+	buffer_puts(words, part_text(what, "backend", "?"));
+}
+
+static int append_chunk(const char *chunk, size_t length, void *context)
+{
+	buffer_append(context, chunk, length);
+	return 0;
+}
+
+/* What an entry says, in a few words; the whole of it is in the JSON. */
+static void tell(const char *kind, const json_t *what, struct buffer *words)
+{
+	static const struct {
+		const char *kind;
+		void (*tell)(const json_t *what, struct buffer *words);
+	} tellers[] = {
+	    {"apply", tell_apply},
+	    {"rollback", tell_rollback},
+	    {"transition", tell_transitions},
+	    {"rollout.pause", tell_service},
+	    {"rollout.resume", tell_service},
+	    {"rollout.cut", tell_service},
+	    {"backend.forget", tell_backend},
+	    {"backend.return", tell_backend},
+	};
+	for (size_t i = 0; i < sizeof(tellers) / sizeof(tellers[0]); i++) {
+		if (strcmp(tellers[i].kind, kind) == 0) {
+			tellers[i].tell(what, words);
+			return;
+		}
+	}
+	if (what && json_dump_callback(what, append_chunk, words, JSON_COMPACT) < 0 &&
+	    !words->status)
+		words->status = -ENOMEM;
+}
+
+static void tell_cell(struct table *table, const json_t *entry)
+{
+	struct buffer words;
+	buffer_init(&words, 0);
+	tell(part_text(entry, "kind", ""), json_object_get(entry, "what"), &words);
+	if (words.status)
+		table->status = words.status;
+	else
+		table_cell(table, words.data ? words.data : "");
+	buffer_done(&words);
+}
+
+void render_log(const struct render *render, const json_t *list)
+{
+	char time[PART_BYTES];
+	struct table table;
+	table_init(&table, "ENTRY", "TIME (UTC)", "WHO", "KIND", "WHAT", "WHY", NULL);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *entry = json_array_get(list, i);
+		part_count_cell(&table, entry, "sequence");
+		table_cell(&table, part_time(part_text(entry, "time", "?"), time));
+		table_cell(&table, part_text(entry, "who", "?"));
+		table_cell(&table, part_text(entry, "kind", "?"));
+		tell_cell(&table, entry);
+		table_cell(&table, part_text(entry, "why", ""));
+	}
+	part_table_end(&table, render, 0, "no entry");
+}
+
+void render_verify(const struct render *render, const json_t *data)
+{
+	json_int_t entries = part_number(data, "entries");
+	buffer_printf(render->text,
+		      "ledger: %lld %s, chain and signatures hold; the newest has the digest ",
+		      (long long)entries, entries == 1 ? "entry" : "entries");
+	screen_puts(render->text, part_text(data, "digest", "?"));
+	buffer_putc(render->text, '\n');
+}
+
+/* --- events --- */
+
+static void put_fields(const json_t *event, struct buffer *words)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach ((json_t *)(uintptr_t)event, key, value) {
+		if (strcmp(key, "time") == 0 || strcmp(key, "event") == 0)
+			continue;
+		buffer_printf(words, "%s%s=", words->length ? " " : "", key);
+		if (json_is_string(value))
+			buffer_puts(words, json_string_value(value));
+		else if (json_dump_callback(value, append_chunk, words,
+					    JSON_COMPACT | JSON_ENCODE_ANY) < 0)
+			buffer_puts(words, "?");
+	}
+}
+
+/* "07:31:04 apply: publish web/2 (alice, entry 12: more capacity)" */
+void render_event(const struct render *render, const json_t *event)
+{
+	char time[PART_BYTES];
+	struct buffer words;
+	const char *name = part_text(event, "event", "?");
+	const char *clock = strchr(part_time(part_text(event, "time", "?"), time), ' ');
+	const json_t *what = json_object_get(event, "what");
+	buffer_init(&words, 0);
+	if (json_is_object(what)) {
+		tell(name, what, &words);
+		buffer_printf(&words, " (%s, entry %lld", part_text(event, "who", "?"),
+			      (long long)part_number(event, "sequence"));
+		if (*part_text(event, "why", ""))
+			buffer_printf(&words, ": %s", part_text(event, "why", ""));
+		buffer_putc(&words, ')');
+	} else {
+		put_fields(event, &words);
+	}
+	screen_paint(render->text, PAINT_FAINT, render->color, clock ? clock + 1 : time);
+	buffer_putc(render->text, ' ');
+	screen_paint(render->text, PAINT_TITLE, render->color, name);
+	buffer_puts(render->text, words.length ? ": " : "");
+	screen_puts(render->text, words.data ? words.data : "");
+	buffer_putc(render->text, '\n');
+	if (words.status && !render->text->status)
+		render->text->status = words.status;
+	buffer_done(&words);
+}

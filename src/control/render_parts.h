@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the renderers share. Readers of JSON take anything, NULL included, and fall back; so no
+ * renderer needs to check the shape of an answer before it uses it.
+ */
+#ifndef FAIRLEAD_CONTROL_RENDER_PARTS_H
+#define FAIRLEAD_CONTROL_RENDER_PARTS_H
+
+#include "control/render.h"
+#include "control/table.h"
+
+#include <stdint.h>
+
+/* Enough digits for a share, which is kept in 65536ths, and none that are noise. */
+#define RENDER_REAL_DIGITS 9
+
+struct render {
+	const struct invocation *invocation;
+	bool color;
+	struct buffer *text;
+};
+
+typedef void render_fn(const struct render *render, const json_t *data);
+
+/* --- one for each command, in render_status.c, render_things.c and render_changes.c --- */
+
+render_fn render_status;
+render_fn render_get;
+render_fn render_describe;
+render_fn render_rollout_status;
+render_fn render_validate;
+render_fn render_plan;
+render_fn render_apply;
+render_fn render_rollback;
+render_fn render_rollout_pause;
+render_fn render_rollout_resume;
+render_fn render_rollout_cut;
+render_fn render_backend_forget;
+render_fn render_log;
+render_fn render_verify;
+render_fn render_event;
+
+/* Any JSON as an indented report, for what has no renderer of its own. */
+void render_report(const struct render *render, const json_t *data, unsigned indent);
+
+/* Any JSON as YAML (1.2, so that YAML 1.1 reads the same). */
+void render_yaml(const json_t *data, struct buffer *text);
+
+/* A table of `version` objects; `services` are objects that hold them under "versions". */
+void render_versions(const struct render *render, const json_t *versions, bool with_since,
+		     unsigned indent);
+void render_service_versions(const struct render *render, const json_t *services, unsigned indent);
+void render_backends(const struct render *render, const json_t *backends, unsigned indent);
+
+/* --- reading --- */
+
+const char *part_text(const json_t *object, const char *key, const char *otherwise);
+json_int_t part_number(const json_t *object, const char *key);
+bool part_true(const json_t *object, const char *key);
+
+/* --- values as people say them --- */
+
+#define PART_BYTES 64
+
+/* "0.4 s", "12 s", "5 min 3 s", "3 h 5 min", "4 d 3 h" */
+const char *part_duration(json_int_t ms, char text[PART_BYTES]);
+/* A fraction of all clients: "5%", "12.5%" */
+const char *part_share(double share, char text[PART_BYTES]);
+/* "2026-11-22T07:31:04.123Z" → "2026-11-22 07:31:04"; anything else as it is. */
+const char *part_time(const char *time, char text[PART_BYTES]);
+
+/* A cell with a count; "?" when it is not known. */
+void part_count_cell(struct table *table, const json_t *object, const char *key);
+
+/* The array's texts, joined by ", "; "-" when there is none. */
+void part_join(const json_t *array, struct buffer *text);
+void part_join_cell(struct table *table, const json_t *array);
+
+/* Render the table, or `otherwise` when it has no row, and end it. */
+void part_table_end(struct table *table, const struct render *render, unsigned indent,
+		    const char *otherwise);
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `status`: one screen for an operator. What needs attention comes first, then what is served, by
+ * whom, and what was dropped. */
+#include "control/render_parts.h"
+
+#include <string.h>
+
+static void put_heading(const struct render *render, const char *title)
+{
+	buffer_putc(render->text, '\n');
+	screen_paint(render->text, PAINT_TITLE, render->color, title);
+	buffer_putc(render->text, '\n');
+}
+
+static void put_node(const struct render *render, const json_t *status)
+{
+	char uptime[PART_BYTES];
+	struct buffer *text = render->text;
+	screen_paint(text, PAINT_TITLE, render->color, part_text(status, "node", "?"));
+	buffer_puts(text, " at ");
+	screen_puts(text, part_text(status, "site", "?"));
+	buffer_puts(text, ": fairlead ");
+	screen_puts(text, part_text(status, "version", "?"));
+	buffer_printf(text, ", up for %s\n",
+		      part_duration(part_number(status, "uptime_ms"), uptime));
+}
+
+/* The programs are one build; each interface carries it natively, generically, or not at all. */
+static void put_edge(const struct render *render, const json_t *status)
+{
+	struct buffer *text = render->text;
+	const json_t *interfaces = json_object_get(status, "interfaces");
+	if (!interfaces)
+		return;
+	buffer_puts(text, "  edge    ");
+	for (size_t i = 0; i < json_array_size(interfaces); i++) {
+		const json_t *interface = json_array_get(interfaces, i);
+		const char *mode = part_text(interface, "mode", "?");
+		buffer_puts(text, i ? ", " : "");
+		screen_puts(text, part_text(interface, "name", "?"));
+		buffer_putc(text, ' ');
+		screen_paint(text, strcmp(mode, "detached") == 0 ? PAINT_BAD : PAINT_NONE,
+			     render->color, mode);
+	}
+	buffer_puts(text, json_array_size(interfaces) ? "; build " : "no interface; build ");
+	screen_puts(text, part_text(status, "build_id", "?"));
+	buffer_puts(text, ", layout ");
+	screen_puts(text, part_text(status, "layout", "?"));
+	buffer_printf(text, "%s\n",
+		      part_true(status, "adopted") ? ", taken over at the start" : "");
+}
+
+static void put_names(const struct render *render, const json_t *status)
+{
+	const json_t *dns = json_object_get(status, "dns");
+	struct buffer *text = render->text;
+	if (!dns)
+		return;
+	buffer_puts(text, "  DNS     ");
+	if (part_true(dns, "answering"))
+		buffer_printf(text, "answering with serial %lld",
+			      (long long)part_number(dns, "serial"));
+	else
+		screen_paint(text, PAINT_BAD, render->color, "not answering");
+	buffer_printf(text, "; %lld queries", (long long)part_number(dns, "queries"));
+	const char *result;
+	json_t *count;
+	const char *before = " (";
+	json_object_foreach (json_object_get(dns, "results"), result, count) {
+		buffer_puts(text, before);
+		screen_puts(text, result);
+		buffer_printf(text, " %lld", (long long)json_integer_value(count));
+		before = ", ";
+	}
+	buffer_puts(text, *before == ',' ? ")\n" : "\n");
+}
+
+static void put_ledger(const struct render *render, const json_t *status)
+{
+	struct buffer *text = render->text;
+	json_int_t sequence = part_number(status, "sequence");
+	json_int_t applied = part_number(status, "applied");
+	buffer_printf(text, "  ledger  %lld %s", (long long)sequence,
+		      sequence == 1 ? "entry" : "entries");
+	if (applied < sequence) {
+		char behind[PART_BYTES];
+		snprintf(behind, sizeof(behind), ", of which this node applied %lld",
+			 (long long)applied);
+		screen_paint(text, PAINT_WARN, render->color, behind);
+	}
+	buffer_putc(text, '\n');
+}
+
+static void put_alarms(const struct render *render, const json_t *status)
+{
+	const json_t *alarms = json_object_get(status, "alarms");
+	if (!json_array_size(alarms))
+		return;
+	put_heading(render, "alarms");
+	for (size_t i = 0; i < json_array_size(alarms); i++) {
+		const char *alarm = json_string_value(json_array_get(alarms, i));
+		buffer_puts(render->text, "  ");
+		screen_paint(render->text, PAINT_BAD, render->color, alarm ? alarm : "?");
+		buffer_putc(render->text, '\n');
+	}
+}
+
+static void put_rollout(const struct render *render, const json_t *rollout)
+{
+	char share[PART_BYTES];
+	char due[PART_BYTES];
+	struct buffer *text = render->text;
+	const json_t *next = json_object_get(rollout, "next_step_in_ms");
+	if (!part_true(rollout, "under_way"))
+		return;
+	buffer_puts(text, "  rollout of ");
+	screen_puts(text, part_text(rollout, "service", "?"));
+	buffer_printf(text, ": version %lld has %s of the clients, step %lld of %lld",
+		      (long long)part_number(rollout, "target"),
+		      part_share(json_number_value(json_object_get(rollout, "share")), share),
+		      (long long)part_number(rollout, "step"),
+		      (long long)part_number(rollout, "steps"));
+	if (part_true(rollout, "paused"))
+		screen_paint(text, PAINT_WARN, render->color, "; paused");
+	else if (next)
+		buffer_printf(text, "; the next is due in %s",
+			      part_duration(json_integer_value(next), due));
+	buffer_putc(text, '\n');
+}
+
+static void put_services(const struct render *render, const json_t *status)
+{
+	const json_t *services = json_object_get(status, "services");
+	if (!json_array_size(services))
+		return;
+	put_heading(render, "services");
+	render_service_versions(render, services, 2);
+	for (size_t i = 0; i < json_array_size(services); i++)
+		put_rollout(render, json_object_get(json_array_get(services, i), "rollout"));
+}
+
+static void put_drops(const struct render *render, const json_t *status)
+{
+	json_t *drops = json_object_get(status, "drops");
+	const char *reason;
+	json_t *packets;
+	struct table table;
+	if (!json_object_size(drops))
+		return;
+	put_heading(render, "drops");
+	table_init(&table, "REASON", "PACKETS", NULL);
+	json_object_foreach (drops, reason, packets) {
+		table_cell(&table, reason);
+		part_count_cell(&table, drops, reason);
+	}
+	part_table_end(&table, render, 2, "");
+}
+
+void render_status(const struct render *render, const json_t *status)
+{
+	const json_t *configured = json_object_get(status, "configured");
+	const json_t *backends = json_object_get(status, "backends");
+	put_node(render, status);
+	put_edge(render, status);
+	put_names(render, status);
+	put_ledger(render, status);
+	put_alarms(render, status);
+	if (json_is_false(configured))
+		buffer_puts(render->text,
+			    "\nNothing was applied yet: write a configuration, look "
+			    "at `fairlead plan FILE`,\nthen `fairlead apply FILE`.\n");
+	put_services(render, status);
+	if (json_array_size(backends)) {
+		put_heading(render, "backends");
+		render_backends(render, backends, 2);
+	}
+	put_drops(render, status);
+}
