@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include "cli/client.h"
+#include "cli/files.h"
+#include "cli/output.h"
+#include "cli/validate.h"
+#include "control/render.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define WATCH_INTERVAL_MS 1000
+
+/* Home, then clear to the end of the screen (ECMA-48 CUP and ED): no flicker, unlike the reverse.
+ */
+#define REDRAW "\x1b[H\x1b[J"
+
+struct cli {
+	const struct invocation *invocation;
+	struct render_style style;
+	int interrupt_fd;
+};
+
+int cli_fail(const struct error *err)
+{
+	/* Findings in a file carry their own place, and editors want it first in the line. */
+	if (err->code == -FL_EINVALID && strchr(err->text, '\n'))
+		fprintf(stderr, "%s\nfairlead: the file is not valid; nothing was changed\n",
+			err->text);
+	else
+		fprintf(stderr, "fairlead: %s\n", err->text);
+	return err->code == -FL_EUSAGE ? CLI_USAGE : CLI_FAILURE;
+}
+
+/* How it ended, when the person, or the program that reads us, has had enough: well. */
+static int finish(int result, const struct error *err)
+{
+	if (result == 0 || result == -EINTR || result == -EPIPE)
+		return CLI_OK;
+	return cli_fail(err);
+}
+
+static int print(const struct cli *cli, const json_t *data, bool redraw, struct error *err)
+{
+	const struct invocation *invocation = cli->invocation;
+	struct buffer text;
+	buffer_init(&text, 0);
+	if (redraw)
+		buffer_puts(&text, REDRAW);
+	render_answer(invocation, data, &cli->style, &text);
+	/* The other forms carry the warnings themselves. */
+	const char *warnings = json_string_value(json_object_get(data, "warnings"));
+	if (warnings && invocation->output == OUTPUT_TABLE)
+		output_message(warnings);
+	int result = output_write(&text, err);
+	buffer_done(&text);
+	return result;
+}
+
+static const char *socket_path(const struct invocation *invocation)
+{
+	return invocation->socket ? invocation->socket : COMMAND_DEFAULT_SOCKET;
+}
+
+/* One request and its one answer. */
+static int ask_once(const struct cli *cli, const json_t *parameters, bool redraw, struct error *err)
+{
+	struct client client;
+	json_t *data;
+	int result = client_open(socket_path(cli->invocation), cli->interrupt_fd, &client, err);
+	if (result < 0)
+		return result;
+	result = client_ask(&client, cli->invocation->command, parameters, err);
+	if (result == 0)
+		result = client_answer(&client, &data, err);
+	if (result == 0) {
+		result = print(cli, data, redraw, err);
+		json_decref(data);
+	}
+	client_close(&client);
+	return result;
+}
+
+static int follow(const struct cli *cli, const json_t *parameters, struct error *err)
+{
+	struct client client;
+	int result = client_open(socket_path(cli->invocation), cli->interrupt_fd, &client, err);
+	if (result < 0)
+		return result;
+	result = client_ask(&client, cli->invocation->command, parameters, err);
+	while (result == 0) {
+		json_t *data;
+		result = client_answer(&client, &data, err);
+		if (result < 0)
+			break;
+		result = print(cli, data, false, err);
+		json_decref(data);
+	}
+	client_close(&client);
+	return result;
+}
+
+/* A daemon that is being replaced is back in a moment. */
+static bool is_absence(int result)
+{
+	return result == -ENOENT || result == -ECONNREFUSED || result == -ECONNRESET ||
+	       result == -EAGAIN;
+}
+
+static int watch(const struct cli *cli, const json_t *parameters, struct error *err)
+{
+	bool redraw = output_is_terminal() && cli->invocation->output == OUTPUT_TABLE;
+	struct pollfd fds[] = {{.fd = cli->interrupt_fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+	int result = ask_once(cli, parameters, redraw, err);
+	while (result == 0 || is_absence(result)) {
+		if (result < 0)
+			cli_fail(err);
+		if (poll(fds, 2, WATCH_INTERVAL_MS) > 0)
+			return fds[0].revents ? -EINTR : -EPIPE;
+		result = ask_once(cli, parameters, redraw, err);
+	}
+	return result;
+}
+
+static int run_validate(const struct cli *cli, struct error *err)
+{
+	struct buffer messages;
+	json_t *answer;
+	buffer_init(&messages, 0);
+	int result = validate_file(cli->invocation->parameters, &answer, &messages, err);
+	if (result < 0) {
+		buffer_done(&messages);
+		return cli_fail(err);
+	}
+	if (messages.data && cli->invocation->output == OUTPUT_TABLE)
+		output_message(messages.data);
+	result = finish(print(cli, answer, false, err), err);
+	if (result == CLI_OK && !json_is_true(json_object_get(answer, "valid")))
+		result = CLI_FAILURE;
+	json_decref(answer);
+	buffer_done(&messages);
+	return result;
+}
+
+static int run_daemon_command(const struct cli *cli, struct error *err)
+{
+	const struct invocation *invocation = cli->invocation;
+	json_t *parameters;
+	int result = files_attach(invocation, &parameters, err);
+	if (result < 0)
+		return cli_fail(err);
+	if (invocation->command->streams)
+		result = follow(cli, parameters, err);
+	else if (invocation->watch)
+		result = watch(cli, parameters, err);
+	else
+		result = ask_once(cli, parameters, false, err);
+	json_decref(parameters);
+	return finish(result, err);
+}
+
+/* An endless command ends well when it is interrupted, so it hears of it between two answers. Any
+ * other is ended by the signal itself, as the shell expects. */
+static int open_interrupts(const struct invocation *invocation, int *ret_fd, struct error *err)
+{
+	sigset_t set;
+	signal(SIGPIPE, SIG_IGN);
+	*ret_fd = -1;
+	if (!invocation->watch && !invocation->command->streams)
+		return 0;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	*ret_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	if (*ret_fd < 0)
+		return error_set(err, -errno, "cannot listen to signals: %s", error_text(-errno));
+	return 0;
+}
+
+int cli_main(const struct invocation *invocation)
+{
+	const struct command *command = invocation->command;
+	struct cli cli = {.invocation = invocation, .style = {.color = output_color(invocation)}};
+	struct error err = {0};
+	bool is_validate = strcmp(command->name, "validate") == 0;
+	ASSERT(is_validate || command->place == COMMAND_DAEMON);
+	if (open_interrupts(invocation, &cli.interrupt_fd, &err) < 0)
+		return cli_fail(&err);
+	int result = is_validate ? run_validate(&cli, &err) : run_daemon_command(&cli, &err);
+	if (cli.interrupt_fd >= 0)
+		close(cli.interrupt_fd);
+	return result;
+}

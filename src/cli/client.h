@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client of the local API: one connection, one request at a time, blocking. Waiting ends early
+ * when a watched descriptor says that nobody wants the answer any more.
+ */
+#ifndef FAIRLEAD_CLI_CLIENT_H
+#define FAIRLEAD_CLI_CLIENT_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "control/command.h"
+
+#include <jansson.h>
+
+#define CLIENT_MAX_ANSWER (256u << 20) /* bytes of one line */
+
+struct client {
+	const char *path; /* borrowed */
+	const struct command *command; /* asked last */
+	int fd;
+	int interrupt_fd; /* readable when the person interrupts; -1: none */
+	struct buffer input;
+};
+
+/* Connect. Sentences say what to do: start the daemon, be root, choose another path. */
+must_check int client_open(const char *path, int interrupt_fd, struct client *ret_client,
+			   struct error *err);
+void client_close(struct client *client);
+
+/* Send one request. */
+must_check int client_ask(struct client *client, const struct command *command,
+			  const json_t *parameters, struct error *err);
+
+/*
+ * Wait for the next answer: 0 with `*ret_data` (owned), the daemon's error, or -ECONNRESET when
+ * the daemon went away, -EINTR when interrupted, -EPIPE when nobody reads standard output.
+ */
+must_check int client_answer(struct client *client, json_t **ret_data, struct error *err);
+
+#endif

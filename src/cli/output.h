@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Standard output and standard error of the command line. */
+#ifndef FAIRLEAD_CLI_OUTPUT_H
+#define FAIRLEAD_CLI_OUTPUT_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "control/command.h"
+
+#include <stdbool.h>
+
+/* Is standard output a terminal that shows colour, and are colours wanted? */
+bool output_color(const struct invocation *invocation);
+
+bool output_is_terminal(void);
+
+/* Write all of it to standard output. -EPIPE when nobody reads it, which is no failure of ours. */
+must_check int output_write(const struct buffer *text, struct error *err);
+
+/* To standard error, as it is. */
+void output_message(const char *text);
+
+#endif

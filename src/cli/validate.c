@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/validate.h"
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "config/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *answer_of(const struct config_findings *findings, const struct fabric *fabric)
+{
+	struct buffer text;
+	buffer_init(&text, 0);
+	if (fabric)
+		config_capacity_render(fabric, &text);
+	json_t *answer =
+	    text.status ? NULL
+			: json_pack("{s:s, s:b, s:I, s:I, s:o, s:o, s:s}", "file", findings->file,
+				    "valid", fabric != NULL, "errors", (json_int_t)findings->errors,
+				    "warnings", (json_int_t)findings->warnings, "findings",
+				    config_findings_json(findings), "capacity",
+				    fabric ? config_capacity_json(fabric) : json_array(), "text",
+				    text.data ? text.data : "");
+	buffer_done(&text);
+	return answer;
+}
+
+static int validate_bytes(const char *name, const struct buffer *bytes, json_t **ret_answer,
+			  struct buffer *messages, struct error *err)
+{
+	struct arena arena;
+	struct fabric *fabric = NULL;
+	struct config_findings *findings = calloc(1, sizeof(*findings));
+	if (!findings)
+		return error_set(err, -ENOMEM, "out of memory");
+	arena_init(&arena, 0);
+	int result = config_parse(bytes->data ? bytes->data : "", bytes->length, name, &arena,
+				  &fabric, findings);
+	json_t *answer = NULL;
+	if (result == 0 || result == -FL_EINVALID) {
+		config_findings_render(findings, messages);
+		answer = answer_of(findings, result == 0 ? fabric : NULL);
+	}
+	arena_done(&arena);
+	free(findings);
+	if (!answer)
+		return error_set(err, -ENOMEM, "out of memory");
+	*ret_answer = answer;
+	return 0;
+}
+
+int validate_file(const json_t *parameters, json_t **ret_answer, struct buffer *messages,
+		  struct error *err)
+{
+	const char *path = json_string_value(json_object_get(parameters, "file"));
+	struct buffer bytes;
+	buffer_init(&bytes, CONFIG_MAX_BYTES);
+	int result = file_read(path, &bytes, err);
+	if (result == 0)
+		result = validate_bytes(strcmp(path, "-") == 0 ? "standard input" : path, &bytes,
+					ret_answer, messages, err);
+	buffer_done(&bytes);
+	return result;
+}
