@@ -111,6 +111,7 @@ static int attach_one(struct edge *edge, struct interface *interface)
 	struct error err;
 	uint32_t program_id;
 	maps_path(path, edge->pin_root, "links", interface->name);
+	interface->problem[0] = '\0';
 	int result = sysctl_apply(edge->pin_root, interface->name, &err);
 	if (result < 0) {
 		snprintf(interface->problem, sizeof(interface->problem), "%.150s", err.text);

@@ -59,7 +59,7 @@ static uint64_t fixture_now(void *context)
 	return ((const struct fixture *)context)->now_ms;
 }
 
-static void make_neighbours(void)
+void fixture_neighbours(void)
 {
 	static const char *const backends[FIXTURE_BACKENDS] = {"10.1.0.11", "10.1.0.12",
 							       "fd00:1::11", "fd00:1::12"};
@@ -95,7 +95,7 @@ bool fixture_enter(struct fixture *fixture)
 	fixture_command("ip link set edge0 up && ip link set wire0 up");
 	fixture_command("ip addr add " SOURCE_V4 "/24 dev edge0");
 	fixture_command("ip -6 addr add " SOURCE_V6 "/64 dev edge0 nodad");
-	make_neighbours();
+	fixture_neighbours();
 	fixture->edge0 = if_nametoindex("edge0");
 	fixture->wire0 = if_nametoindex("wire0");
 	entry = edge_entry_bpf__open_and_load();
@@ -199,10 +199,26 @@ void fixture_open(struct fixture *fixture)
 	    .source_v6 = fixture_address(SOURCE_V6),
 	    .clock = &fixture->clock,
 	};
-	uint32_t zero = 0;
+	fixture->clock = (struct clock){fixture_now, fixture_now, fixture};
 	assert_ok(edge_open(&options, &fixture->edge, &err), &err);
+	uint32_t zero = 0;
 	int program = edge_program_fd(fixture->edge);
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(entry->maps.next), &zero, &program, 0), 0);
+	if (entry)
+		assert_int_equal(
+		    bpf_map_update_elem(bpf_map__fd(entry->maps.next), &zero, &program, 0), 0);
+}
+
+void fixture_publish(struct fixture *fixture)
+{
+	struct error err = {0};
+	assert_ok(edge_publish(fixture->edge, &fixture->desired, &err), &err);
+}
+
+void fixture_drain(struct fixture *fixture)
+{
+	struct error err = {0};
+	assert_ok(edge_drain_netlink(fixture->edge, &err), &err);
+	edge_heartbeat(fixture->edge);
 }
 
 void fixture_start(struct fixture *fixture)
@@ -210,10 +226,9 @@ void fixture_start(struct fixture *fixture)
 	struct error err = {0};
 	fixture_desire(fixture);
 	fixture_open(fixture);
-	assert_ok(edge_publish(fixture->edge, &fixture->desired, &err), &err);
+	fixture_publish(fixture);
 	assert_ok(edge_attach(fixture->edge, &err), &err);
-	assert_ok(edge_drain_netlink(fixture->edge, &err), &err);
-	edge_heartbeat(fixture->edge);
+	fixture_drain(fixture);
 }
 
 void fixture_close(struct fixture *fixture)
@@ -393,18 +408,29 @@ static size_t inner_total(const uint8_t *ip, bool v4)
 	return v4 ? get16(ip + 2) : 40u + get16(ip + 4);
 }
 
+static const struct edge_binding *find_binding(const struct edge_binding *bindings, size_t count,
+					       const struct frame *frame)
+{
+	bool v4 = frame->bytes[12] == 0x08;
+	for (size_t i = 0; i < count; i++) {
+		const struct ip_address *address = &bindings[i].address;
+		if ((address->family == IP_V4) == v4 &&
+		    memcmp(address->bytes, frame->bytes + (v4 ? 30 : 38), v4 ? 4 : 16) == 0)
+			return &bindings[i];
+	}
+	return NULL;
+}
+
 /* The flow label is the hash's low 20 bits; which seed made it is found from the destination. */
 static uint32_t expect_label(const struct fixture *fixture, const struct frame *frame)
 {
-	for (size_t i = 0; i < FIXTURE_ADDRESSES; i++) {
-		const struct ip_address *address = &fixture->bindings[i].address;
-		bool v4 = frame->bytes[12] == 0x08;
-		if ((address->family == IP_V4) == v4 &&
-		    memcmp(address->bytes, frame->bytes + (v4 ? 30 : 38), v4 ? 4 : 16) == 0)
-			return (uint32_t)flow_hash(fixture->bindings[i].version->seed, frame) &
-			       0xfffff;
-	}
-	return 0;
+	const struct edge_binding *binding =
+	    find_binding(fixture->bindings, FIXTURE_ADDRESSES, frame);
+	if (!binding)
+		binding =
+		    find_binding(fixture->desired.bindings, fixture->desired.binding_count, frame);
+	assert_non_null(binding);
+	return (uint32_t)flow_hash(binding->version->seed, frame) & 0xfffff;
 }
 
 void frame_expect(struct frame *expected, const struct frame *frame, const struct fixture *fixture,

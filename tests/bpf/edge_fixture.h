@@ -50,11 +50,17 @@ struct fixture {
 bool fixture_enter(struct fixture *fixture);
 void fixture_leave(struct fixture *fixture);
 
+/* Set the backends' permanent neighbours (again). */
+void fixture_neighbours(void);
+
 /* Fill in the desired state that the head of this file describes. */
 void fixture_desire(struct fixture *fixture);
 /* Open the edge on the fixture's pins and interfaces; asserts success. */
 void fixture_open(struct fixture *fixture);
-/* … publish, attach, and drain netlink until every backend has its next hop. */
+void fixture_publish(struct fixture *fixture);
+/* Take in netlink's news, and beat the heart. */
+void fixture_drain(struct fixture *fixture);
+/* Desire, open, publish, attach, drain. */
 void fixture_start(struct fixture *fixture);
 void fixture_close(struct fixture *fixture);
 /* Close and remove everything pinned. */
