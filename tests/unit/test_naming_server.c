@@ -379,6 +379,9 @@ static void a_swap_under_load_loses_no_answer(void **state)
 		wait_for(naming_server_answers(server, generation) > before || loads[0].failure ||
 			 loads[1].failure);
 	}
+	/* Then as fast as it goes, so that a block freed too early is one that is being read. */
+	for (unsigned i = 0; i < 5000; i++)
+		naming_server_swap(server, zone(SWAPS));
 	unsigned asked = 0;
 	for (size_t i = 0; i < COUNT(loads); i++)
 		__atomic_store_n(&loads[i].stop, true, __ATOMIC_SEQ_CST);
