@@ -173,6 +173,9 @@ static void on_txn(void *context, int result, const struct error *err,
 		   const struct store_txn_outcome *outcome)
 {
 	struct changes *changes = context;
+	/* The store is closing: what is still queued is told so by changes_free(). */
+	if (result == -ECANCELED)
+		changes->pumping = true;
 	if (result == 0) {
 		changes->settled = true;
 		changes->wait_revision = outcome->revision;

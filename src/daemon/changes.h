@@ -68,7 +68,8 @@ struct changes_options {
 };
 
 must_check int changes_new(const struct changes_options *options, struct changes **ret_changes);
-/* Queued changes are completed with -ECANCELED. */
+/* Only after store_close(), which ends the change in flight. Queued changes are completed with
+ * -ECANCELED. NULL is fine. */
 void changes_free(struct changes *changes);
 
 /* Queue a change; its memory is the caller's until `done`. */

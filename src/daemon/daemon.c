@@ -377,17 +377,25 @@ static void start_handles(struct daemon *daemon)
 	}
 }
 
-static void on_walk(uv_handle_t *handle, void *context)
+/* From here on nothing of ours is called any more by the loop, which others still need to run. */
+static void stop_handles(struct daemon *daemon)
 {
-	(void)context;
-	if (!uv_is_closing(handle))
-		uv_close(handle, NULL);
+	if (!daemon->tick.data)
+		return;
+	uv_close((uv_handle_t *)&daemon->store_poll, NULL);
+	uv_close((uv_handle_t *)&daemon->store_timer, NULL);
+	uv_close((uv_handle_t *)&daemon->tick, NULL);
+	for (int i = 0; i < 2; i++)
+		uv_close((uv_handle_t *)&daemon->signals[i], NULL);
 }
 
-/* In the reverse order of opening; forwarding goes on without us. */
+/* The store first, since its last completions still answer clients; then everything else in the
+ * reverse order of opening. Forwarding goes on without us. */
 static void close_all(struct daemon *daemon)
 {
 	store_watch_cancel(daemon->watch);
+	stop_handles(daemon);
+	store_close(daemon->store);
 	changes_free(daemon->changes);
 	api_close(daemon->api);
 	daemon->api = NULL;
@@ -395,10 +403,8 @@ static void close_all(struct daemon *daemon)
 	reports_free(daemon->reports);
 	edge_plane_free(daemon->edge);
 	names_plane_free(daemon->names);
-	store_close(daemon->store);
 	ledger_signer_free(daemon->signer);
 	image_done(&daemon->image);
-	uv_walk(&daemon->loop, on_walk, NULL);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&daemon->loop);
 }

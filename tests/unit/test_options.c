@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `fairlead run` is told: complete or refused with a sentence that names the option. */
+#include "daemon/options.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define EDGE                                                                                       \
+	"\"node\": \"edge1\", \"site\": \"fra\", \"interface\": [\"eth0\"], \"source\": "          \
+	"[\"10.0.0.2\"]"
+
+static int parse(const char *text, struct arena *arena, struct daemon_options *options,
+		 struct error *err)
+{
+	json_t *parameters = json_loads(text, 0, NULL);
+	assert_non_null(parameters);
+	int result = daemon_options_parse(parameters, arena, options, err);
+	json_decref(parameters);
+	return result;
+}
+
+static void an_edge_gets_its_defaults(void **state)
+{
+	(void)state;
+	struct arena arena;
+	struct daemon_options options;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	assert_int_equal(
+	    parse("{" EDGE ", \"dns\": [\"10.0.0.2\", \"::1\"]}", &arena, &options, &err), 0);
+	assert_true(options.edge && options.names && !options.backend);
+	assert_string_equal(options.node, "edge1");
+	assert_int_equal(options.interface_count, 1);
+	assert_int_equal(options.source_v4.family, IP_V4);
+	assert_int_equal(options.source_v6.family, IP_NONE);
+	assert_int_equal(options.dns_count, 2);
+	assert_int_equal(options.dns_port, 53);
+	assert_string_equal(options.socket_path, "/run/fairlead/fairlead.sock");
+	assert_string_equal(options.state_folder, "/var/lib/fairlead");
+	arena_done(&arena);
+}
+
+static void a_backend_needs_no_site(void **state)
+{
+	(void)state;
+	struct arena arena;
+	struct daemon_options options;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	assert_int_equal(
+	    parse("{\"role\": \"backend\", \"node\": \"web1\", \"underlay\": [\"eth0\"],"
+		  "\"join\": \"unix:/run/x.sock\"}",
+		  &arena, &options, &err),
+	    0);
+	assert_string_equal(options.join, "/run/x.sock");
+	arena_done(&arena);
+}
+
+static void what_is_missing_or_wrong_is_named(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *parameters;
+		const char *says;
+	} cases[] = {
+	    {"{\"node\": \"e\"}", "--site"},
+	    {"{\"node\": \"e\", \"site\": \"fra\"}", "--interface"},
+	    {"{\"node\": \"e\", \"site\": \"fra\", \"interface\": [\"eth0\"]}", "--source"},
+	    {"{" EDGE "}", "--dns"},
+	    {"{\"role\": \"edge,king\"}", "\"king\" is no role"},
+	    {"{\"role\": \"backend,edge\"}", "separate machines"},
+	    {"{\"role\": \"backend\", \"node\": \"w\"}", "--underlay"},
+	    {"{\"role\": \"backend\", \"node\": \"w\", \"underlay\": [\"eth0\"]}", "--join"},
+	    {"{\"role\": \"backend\", \"join\": \"10.0.0.1:1\"}", "unix:PATH"},
+	    {"{\"node\": \"Edge 1\"}", "\"Edge 1\" is no node name"},
+	    {"{\"node\": \"\"}", "is no node name"},
+	    {"{\"node\": \"e\", \"source\": [\"10.0.0\"]}", "--source 10.0.0:"},
+	    {"{\"node\": \"e\", \"source\": [\"10.0.0.1\", \"10.0.0.2\"]}",
+	     "one source per family"},
+	    {"{" EDGE ", \"dns\": [\"ns1\"]}", "--dns ns1"},
+	    {"{" EDGE ", \"dns\": [\"10.0.0.2@0\"]}", "1 to 65535"},
+	    {"{" EDGE ", \"dns\": [\"10.0.0.2@99999\"]}", "1 to 65535"},
+	    {"{" EDGE ", \"dns\": [\"10.0.0.2@53x\"]}", "1 to 65535"},
+	    {"{" EDGE ", \"dns\": [\"10.0.0.2@5353\", \"::1\"]}", "share one port"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct arena arena;
+		struct daemon_options options;
+		struct error err = {0};
+		arena_init(&arena, 0);
+		assert_int_equal(parse(cases[i].parameters, &arena, &options, &err), -FL_EUSAGE);
+		if (!strstr(err.text, cases[i].says))
+			fail_msg("%s: \"%s\" does not say \"%s\"", cases[i].parameters, err.text,
+				 cases[i].says);
+		arena_done(&arena);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(an_edge_gets_its_defaults),
+	    cmocka_unit_test(a_backend_needs_no_site),
+	    cmocka_unit_test(what_is_missing_or_wrong_is_named),
+	};
+	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reports: silence is never zero, and only what was begun late enough names a closing. */
+#include "daemon/reports.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define INTERVAL_MS 1000u
+
+static struct backend backends[2] = {{.name = "web1"}, {.name = "web2"}};
+static const struct version version = {.backends = backends, .backend_count = 2};
+
+static struct ip_address address_of(const char *text)
+{
+	struct ip_address address;
+	assert_int_equal(ip_address_parse(text, &address), 0);
+	return address;
+}
+
+static int take(struct reports *reports, const char *text, uint64_t now_ms)
+{
+	json_t *json = json_loads(text, 0, NULL);
+	assert_non_null(json);
+	struct error err = {0};
+	int result = reports_take(reports, json, now_ms, &err);
+	if (result < 0)
+		assert_true(*err.text != '\0');
+	json_decref(json);
+	return result;
+}
+
+static struct connection_sum sum_at(struct reports *reports, const struct image *image,
+				    uint64_t settled, uint64_t now_ms)
+{
+	struct ip_address address = address_of("198.51.100.1");
+	return reports_sum(reports, image, &version, &address, settled, INTERVAL_MS, now_ms);
+}
+
+#define REPORT(node, connections, settled)                                                         \
+	"{\"node\": \"" node "\", \"boot_id\": \"b\", \"connections\": {" connections              \
+	"}, \"settled\": " #settled "}"
+
+static void silence_is_not_zero(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = {0};
+	assert_int_equal(reports_new(&reports), 0);
+	struct connection_sum sum = sum_at(reports, &image, 0, 0);
+	assert_false(sum.known);
+
+	assert_int_equal(take(reports, REPORT("web1", "\"198.51.100.1\": 3", 0), 100), 0);
+	sum = sum_at(reports, &image, 0, 100);
+	assert_false(sum.known);
+	assert_string_equal(sum.silent, "web2");
+
+	assert_int_equal(take(reports, REPORT("web2", "\"198.51.100.2\": 9", 0), 200), 0);
+	sum = sum_at(reports, &image, 0, 200);
+	assert_true(sum.known);
+	assert_int_equal(sum.count, 3);
+	assert_true(sum_at(reports, &image, 0, 100 + 3 * INTERVAL_MS).known);
+	sum = sum_at(reports, &image, 0, 101 + 3 * INTERVAL_MS);
+	assert_false(sum.known);
+	assert_string_equal(sum.silent, "web1");
+	reports_free(reports);
+}
+
+/* Also what a backend outside the version reports for the address keeps it in use. */
+static void every_report_of_the_address_counts(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = {0};
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, REPORT("web1", "", 0), 0), 0);
+	assert_int_equal(take(reports, REPORT("web2", "", 0), 0), 0);
+	assert_int_equal(take(reports, REPORT("old", "\"198.51.100.1\": 2", 0), 0), 0);
+	assert_int_equal(sum_at(reports, &image, 0, 0).count, 2);
+	assert_int_equal(take(reports, REPORT("old", "", 0), 0), 0);
+	assert_int_equal(sum_at(reports, &image, 0, 0).count, 0);
+	reports_free(reports);
+}
+
+static void a_closing_wants_every_report_to_name_it(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = {0};
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, REPORT("web1", "", 17), 0), 0);
+	assert_int_equal(take(reports, REPORT("web2", "", 16), 0), 0);
+	assert_true(sum_at(reports, &image, 17, 0).known);
+	assert_false(sum_at(reports, &image, 17, 0).settled);
+	assert_int_equal(take(reports, REPORT("web2", "", 17), 0), 0);
+	assert_true(sum_at(reports, &image, 17, 0).settled);
+	assert_false(sum_at(reports, &image, 18, 0).settled);
+	reports_free(reports);
+}
+
+static void a_forgotten_backend_is_no_longer_waited_for(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	struct image_forgotten forgotten = {.backend = "web2", .sequence = 5};
+	const struct image image = {.forgotten = &forgotten, .forgotten_count = 1};
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, REPORT("web1", "", 9), 0), 0);
+	struct connection_sum sum = sum_at(reports, &image, 9, 0);
+	assert_true(sum.known);
+	assert_true(sum.settled);
+	reports_free(reports);
+}
+
+static void a_malformed_report_changes_nothing(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {
+	    "{}",
+	    "{\"node\": \"\", \"boot_id\": \"b\", \"connections\": {}}",
+	    "{\"node\": \"web1\", \"connections\": {}}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\"}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"connections\": []}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"connections\": {\"x\": 1}}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"connections\": {\"10.0.0.1\": -1}}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"connections\": {\"10.0.0.1\": \"1\"}}",
+	};
+	struct reports *reports;
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, REPORT("web1", "\"10.0.0.1\": 4", 0), 7), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(take(reports, bad[i], 9), -FL_EINVALID);
+	const struct report *report = reports_find(reports, "web1");
+	assert_int_equal(report->received_ms, 7);
+	struct ip_address address = address_of("10.0.0.1");
+	assert_int_equal(report_connections(report, &address), 4);
+	reports_free(reports);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(silence_is_not_zero),
+	    cmocka_unit_test(every_report_of_the_address_counts),
+	    cmocka_unit_test(a_closing_wants_every_report_to_name_it),
+	    cmocka_unit_test(a_forgotten_backend_is_no_longer_waited_for),
+	    cmocka_unit_test(a_malformed_report_changes_nothing),
+	};
+	return cmocka_run_group_tests_name("reports", tests, NULL, NULL);
+}
