@@ -223,6 +223,7 @@ static int draft_op(struct change_draft *draft, enum store_op_kind kind, const c
 		  : NULL;
 	if (!copy || (value && !bytes))
 		return -ENOMEM;
+	draft->bytes += strlen(copy) + (value ? value->length : 0);
 	draft->ops[draft->op_count++] = (struct store_op){
 	    .kind = kind, .key = copy, .value = bytes, .value_length = value ? value->length : 0};
 	return 0;

@@ -31,10 +31,12 @@ struct change_draft {
 	size_t compare_count;
 	struct store_op ops[STORE_TXN_OPS];
 	size_t op_count;
+	size_t bytes; /* of all keys and values */
 };
 
-/* Room that a build function has for ops of its own. */
+/* Room that a build function has for ops of its own: the ledger entry needs the rest. */
 #define CHANGE_MAX_OPS (STORE_TXN_OPS - LEDGER_APPEND_OPS)
+#define CHANGE_MAX_BYTES (STORE_TXN_BYTES / 2)
 
 enum change_verdict {
 	CHANGE_NOTHING = 0, /* the image is already as wanted: done, without an entry */

@@ -27,10 +27,20 @@ void daemon_notify(const char *state)
 
 /* --- events --- */
 
+/* A value as log text: texts as they are, everything else as JSON. */
+static const char *field_text(const json_t *value, char **ret_owned)
+{
+	*ret_owned = NULL;
+	if (json_is_string(value))
+		return json_string_value(value);
+	*ret_owned = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	return *ret_owned ? *ret_owned : "";
+}
+
 static void log_fields(enum log_level level, const char *name, const json_t *fields)
 {
 	const char *pairs[2 * LOG_MAX_PAIRS + 1];
-	char numbers[LOG_MAX_PAIRS][32];
+	char *owned[LOG_MAX_PAIRS];
 	size_t count = 0;
 	const char *key;
 	json_t *value;
@@ -38,18 +48,13 @@ static void log_fields(enum log_level level, const char *name, const json_t *fie
 		if (count == LOG_MAX_PAIRS)
 			break;
 		pairs[2 * count] = key;
-		if (json_is_string(value)) {
-			pairs[2 * count + 1] = json_string_value(value);
-		} else {
-			snprintf(numbers[count], sizeof(numbers[count]), "%lld",
-				 json_is_boolean(value) ? (long long)json_is_true(value)
-							: (long long)json_integer_value(value));
-			pairs[2 * count + 1] = numbers[count];
-		}
+		pairs[2 * count + 1] = field_text(value, &owned[count]);
 		count++;
 	}
 	pairs[2 * count] = NULL;
 	log_pairs(level, name, pairs);
+	while (count)
+		free(owned[--count]);
 }
 
 static enum log_level level_of(const json_t *fields)

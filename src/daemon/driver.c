@@ -211,18 +211,17 @@ struct service_state *service_state_copy(const struct service_state *state, stru
 	return copy;
 }
 
-/* The content of the latest retired versions stays, for rollback and history. */
+/* The latest retired versions stay, for rollback and history. */
 #define KEPT_RETIRED 16u
 
-static int prune(struct change_draft *draft, const struct image_service *service,
-		 uint32_t retired_number)
+static int forget_retired(struct change_draft *draft, const struct image_service *service,
+			  struct service_state *state)
 {
+	lifecycle_forget_retired(state, KEPT_RETIRED);
 	for (size_t i = 0; i < service->version_count; i++) {
 		uint32_t number = service->versions[i]->version->number;
-		const struct version_status *status = service_version(service->state, number);
 		char key[RECORD_KEY_BYTES];
-		if (number + KEPT_RETIRED > retired_number ||
-		    (status && status->state != VERSION_RETIRED))
+		if (service_version(state, number))
 			continue;
 		int result = draft_delete(draft, record_version_key(service->name, number, key));
 		if (result < 0)
@@ -316,13 +315,11 @@ static int apply_transitions(struct change_draft *draft, const struct image_serv
 		if (result == 0)
 			result =
 			    lifecycle_apply(state, transition, draft->sequence, draft->wall_ms);
-		if (result == 0 && transition->kind == TRANSITION_VERSION &&
-		    transition->event == VERSION_EVENT_RETIRE)
-			result = prune(draft, service, transition->version);
 		if (result < 0)
 			return error_set(err, result, "%s: %s", service->name, transition->why);
 	}
-	return placement ? put_placement(draft, placement) : 0;
+	int result = forget_retired(draft, service, state);
+	return result == 0 && placement ? put_placement(draft, placement) : result;
 }
 
 /* Asks the model again: the image may have moved since the step was submitted. */

@@ -31,7 +31,6 @@ struct names_plane {
 	struct answered *answered; /* its place is the slot */
 	size_t answered_count;
 	uint64_t sequence; /* of the image that the snapshot in force shows */
-	uint64_t held; /* the acks it was built with */
 	bool answers;
 };
 
@@ -234,9 +233,7 @@ static int draft_all(struct names_plane *plane, struct draft *draft, const struc
 
 int names_plane_publish(struct names_plane *plane, const struct image *image, struct error *err)
 {
-	uint64_t held = image_acked(image);
-	if (!image->fabric ||
-	    (plane->answers && plane->sequence == image->head.sequence && plane->held == held))
+	if (!image->fabric || (plane->answers && plane->sequence == image->head.sequence))
 		return 0;
 	struct draft draft = {0};
 	arena_init(&draft.arena, 0);
@@ -250,7 +247,6 @@ int names_plane_publish(struct names_plane *plane, const struct image *image, st
 		naming_server_swap(plane->server, snapshot);
 		plane->answers = true;
 		plane->sequence = image->head.sequence;
-		plane->held = held;
 		result = 1;
 	}
 	arena_done(&draft.arena);

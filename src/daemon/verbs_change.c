@@ -310,7 +310,8 @@ static int apply_services(struct ordered *ordered, struct change_draft *draft,
 		const struct service *service = &fabric->services[i];
 		if (!needs_version(image_service(draft->image, service->name), fabric, service))
 			continue;
-		if (draft->op_count + OPS_PER_SERVICE > CHANGE_MAX_OPS) {
+		if (draft->op_count + OPS_PER_SERVICE > CHANGE_MAX_OPS ||
+		    (draft->op_count && draft->bytes > CHANGE_MAX_BYTES)) {
 			ordered->more = true;
 			return 0;
 		}

@@ -646,3 +646,20 @@ int lifecycle_remove(struct service_state *state, uint64_t sequence, uint64_t wa
 	service_state_check(state);
 	return 0;
 }
+
+void lifecycle_forget_retired(struct service_state *state, uint32_t keep)
+{
+	size_t retired = 0;
+	for (size_t i = 0; i < state->version_count; i++)
+		retired += state->versions[i].state == VERSION_RETIRED;
+
+	size_t kept = 0;
+	for (size_t i = 0; i < state->version_count; i++) {
+		bool is_retired = state->versions[i].state == VERSION_RETIRED;
+		if (is_retired && retired-- > keep)
+			continue;
+		state->versions[kept++] = state->versions[i];
+	}
+	state->version_count = kept;
+	service_state_check(state);
+}

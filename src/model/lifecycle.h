@@ -294,6 +294,12 @@ must_check int lifecycle_cut(struct service_state *state, uint32_t version, stru
 /* The service left the file: all its versions drain; the last address is freed when unused. */
 must_check int lifecycle_remove(struct service_state *state, uint64_t sequence, uint64_t wall_ms);
 
+/*
+ * Forget retired versions but the `keep` newest of them, so that history does not grow without end.
+ * What they were stays in the ledger.
+ */
+void lifecycle_forget_retired(struct service_state *state, uint32_t keep);
+
 /* --- reading --- */
 
 const struct version_status *service_version(const struct service_state *state, uint32_t number);
