@@ -221,9 +221,26 @@ static bool has_control(const char *text, size_t length)
 	return false;
 }
 
+/* libfyaml 0.7.12 misreads two doubled quotes in a row in a single-quoted scalar ('' '' without the
+ * space is read as three quotes), and leaks when there are five. */
+static bool is_misread(const struct builder *builder, struct fy_token *token, struct span span)
+{
+	const char *text = builder->report->text + span.start;
+	return fy_token_scalar_style(token) == FYSS_SINGLE_QUOTED &&
+	       span.end <= builder->report->length &&
+	       memmem(text, span.end - span.start, "''''", 4) != NULL;
+}
+
 static void add_scalar(struct builder *builder, struct fy_event *event)
 {
 	struct span span = event_span(builder, event);
+	if (is_misread(builder, event->scalar.value, span)) {
+		report_error(builder->report, span,
+			     "two doubled quotes in a row are not supported");
+		report_advise(builder->report, "write the text in double quotes");
+		stop(builder);
+		return;
+	}
 	size_t length = 0;
 	const char *text = fy_token_get_text(event->scalar.value, &length);
 	if (!text)
