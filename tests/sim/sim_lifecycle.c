@@ -28,9 +28,9 @@
 
 #include <cmocka.h>
 
-#define WALKS 24
-#define STEPS 3000
-#define CALM_STEPS 1500
+#define WALKS 20
+#define STEPS 5000
+#define CALM_STEPS 3000
 
 #define EDGES 3
 #define NODES (EDGES + 1) /* and a name server, the last one */
@@ -41,8 +41,8 @@
 #define MAX_VERSIONS 512
 #define MAX_SEQUENCES 32768
 
-#define QUIET_MS 20000u
-#define STALE_MS 30000u
+#define QUIET_MS 10000u
+#define STALE_MS 15000u
 #define QUARANTINE_MS 60000u
 #define REPORT_MS 1000u
 #define HANDSHAKE_MS 2500u /* below CLOSING_SETTLE_MS, which is what that time is for */
@@ -111,6 +111,8 @@ struct client {
 	uint32_t place; /* 0…SHARE_WHOLE-1: which clients come first */
 	struct address known[2]; /* the last answer, kept for ever */
 	bool knows[2];
+	uint8_t trying; /* the pool whose address it tries to reach */
+	unsigned tries; /* more to come, as TCP repeats a SYN that was dropped */
 };
 
 struct tally {
@@ -237,11 +239,11 @@ static void step_node(struct world *world, struct node *node)
 	}
 	if (node->stuck_until_ms > world->now_ms)
 		return;
-	if (chance(world, 4))
-		node->stuck_until_ms = world->now_ms + below(world, 60000);
+	if (chance(world, 2))
+		node->stuck_until_ms = world->now_ms + below(world, 20000);
 	if (chance(world, 3))
 		node->has_lease = false;
-	if (chance(world, 2) && node != &world->nodes[EDGES] && can_spare(world, node)) {
+	if (chance(world, 1) && node != &world->nodes[EDGES] && can_spare(world, node)) {
 		node->removed = true;
 		node->removed_at_ms = world->now_ms;
 		node->has_lease = false;
@@ -344,25 +346,32 @@ static struct flow *free_flow(struct world *world)
 	return NULL;
 }
 
-static void open_flow(struct world *world, struct address address)
+/* Most handshakes are quick; some take nearly as long as the settling allows for. */
+static uint64_t handshake_ms(struct world *world)
+{
+	return chance(world, 500) ? below(world, 200) : HANDSHAKE_MS - below(world, 500);
+}
+
+/* False when the flow's first packet is dropped, so that the client sends it again. */
+static bool open_flow(struct world *world, struct address address)
 {
 	struct flow *flow = free_flow(world);
 	struct node *edge = some_edge(world);
 	if (!flow || !edge)
-		return;
+		return false;
 	bool is_udp = world->has_udp && chance(world, 300);
 	world->packet_at_ms[address.pool][address.slot] = world->now_ms;
 	world->new_flow_at_ms[address.pool][address.slot] = world->now_ms;
 	const struct binding *binding = forward(world, edge, address);
 	if (!binding || (binding->refusing && !is_udp))
-		return;
+		return false;
 	uint64_t hash = random_u64(&world->random);
 	uint32_t machine = pick_machine(world, binding->version, hash);
 	if (machine == BACKENDS || !world->machines[machine].up)
-		return;
+		return false;
 
 	const struct binding *head = binding_at(&world->snapshots[world->sequence], address);
-	uint64_t life_ms = chance(world, 50) ? 300000 : 20000;
+	uint64_t life_ms = chance(world, 20) ? 120000 : 8000;
 	*flow = (struct flow){
 	    .open = true,
 	    .is_udp = is_udp,
@@ -371,12 +380,13 @@ static void open_flow(struct world *world, struct address address)
 	    .version = binding->version,
 	    .backend = machine,
 	    .hash = hash,
-	    .socket_at_ms = world->now_ms + below(world, HANDSHAKE_MS),
-	    .ends_at_ms = world->now_ms + 3000 + below(world, life_ms),
+	    .socket_at_ms = world->now_ms + handshake_ms(world),
+	    .ends_at_ms = world->now_ms + HANDSHAKE_MS + below(world, life_ms),
 	    .last_packet_ms = world->now_ms,
 	};
 	world->tally->flows++;
 	world->tally->late += binding->is_late;
+	return true;
 }
 
 static bool is_cut(const struct world *world, const struct flow *flow)
@@ -429,12 +439,19 @@ static void step_clients(struct world *world)
 		return;
 	for (size_t i = 0; i < CLIENTS; i++) {
 		struct client *client = &world->clients[i];
-		/* Some clients never ask again. */
-		if (chance(world, i % 3 ? 150 : 5))
+		/* Some clients hardly ever ask again, and come back after long silence. */
+		bool asks_often = i % 3;
+		if (chance(world, asks_often ? 150 : 4))
 			ask(world, client);
-		uint8_t pool = (uint8_t)below(world, 2);
-		if (client->knows[pool] && chance(world, 60))
-			open_flow(world, client->known[pool]);
+		if (!client->tries && chance(world, asks_often ? 30 : 4)) {
+			client->trying = (uint8_t)below(world, 2);
+			client->tries = 30;
+		}
+		if (!client->tries || !client->knows[client->trying] || !chance(world, 500))
+			continue;
+		client->tries--;
+		if (open_flow(world, client->known[client->trying]))
+			client->tries = 0;
 	}
 }
 
@@ -500,9 +517,9 @@ static void step_machine(struct world *world, size_t index)
 		machine->report = machine->sent;
 		machine->sent.is_there = false;
 	}
-	if (!world->is_calm && chance(world, 3))
-		machine->silent_until_ms = world->now_ms + below(world, 40000);
 	if (!world->is_calm && chance(world, 1))
+		machine->silent_until_ms = world->now_ms + below(world, 20000);
+	if (!world->is_calm && chance(world, 1) && chance(world, 300))
 		machine_dies(world, index);
 	bool is_silent = machine->silent_until_ms > world->now_ms || chance(world, 300);
 	if (machine->up && !machine->sent.is_there && (world->is_calm || !is_silent))
@@ -754,7 +771,7 @@ static void step_operator(struct world *world)
 		version = 1 + (uint32_t)below(world, world->state.next_version - 1);
 		ignored |= lifecycle_cut(&world->state, version, NULL);
 	}
-	if (chance(world, 1)) {
+	if (chance(world, 1) && chance(world, 300)) {
 		world->sequence++;
 		ignored |= lifecycle_remove(&world->state, world->sequence, world->now_ms);
 		commit(world);
@@ -799,7 +816,7 @@ static void check_versions_are_immutable(struct world *world)
 static void step(struct world *world)
 {
 	world->step_number++;
-	world->now_ms += 50 + below(world, 1000);
+	world->now_ms += 20 + below(world, 500);
 	for (size_t i = 0; i < NODES; i++)
 		step_node(world, &world->nodes[i]);
 	for (size_t i = 0; i < BACKENDS; i++)

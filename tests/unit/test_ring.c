@@ -116,10 +116,10 @@ static void single_backends_have_no_second(void **state)
 static size_t random_weights(struct random *random, uint32_t *ret_weights)
 {
 	size_t count = 2 + random_below(random, 39);
-	for (size_t i = 0; i < count; i++)
-		ret_weights[i] = (uint32_t)random_below(random, 12);
-	ret_weights[0]++;
-	ret_weights[count - 1]++;
+	for (size_t i = 0; i < count; i++) {
+		bool is_end = i == 0 || i == count - 1;
+		ret_weights[i] = (uint32_t)random_below(random, 12) + is_end;
+	}
 	return count;
 }
 
