@@ -7,6 +7,7 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -258,7 +259,7 @@ static int read_links(struct netlink *route, struct links *links)
 {
 	int result = -FL_ECONFLICT;
 	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
-		char bytes[128];
+		alignas(struct nlmsghdr) char bytes[128];
 		struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 		request->nlmsg_type = RTM_GETLINK;
 		struct ifinfomsg *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
@@ -337,7 +338,7 @@ static int collect_copy(const struct nlmsghdr *message, void *context)
 static int dump_table(struct netlink *route, uint8_t family, uint32_t table, netlink_visit *visit,
 		      void *context)
 {
-	char bytes[128];
+	alignas(struct nlmsghdr) char bytes[128];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 	request->nlmsg_type = RTM_GETROUTE;
 	struct rtmsg *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
@@ -581,7 +582,7 @@ static bool has_prefix(const struct ip_prefix *prefixes, unsigned count,
 static int change_local(struct netlink *route, uint16_t type, const struct ip_prefix *pool,
 			struct error *err)
 {
-	char bytes[256];
+	alignas(struct nlmsghdr) char bytes[256];
 	char text[IP_TEXT_BYTES];
 	bool is_v4 = pool->address.family == IP_V4;
 	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);

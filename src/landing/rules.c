@@ -4,6 +4,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -147,7 +148,7 @@ static int read_rules(struct netlink *route, uint8_t family, struct rule_list *r
 	struct rule_list list = {0};
 	int result = -FL_ECONFLICT;
 	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
-		char bytes[256];
+		alignas(struct nlmsghdr) char bytes[256];
 		struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 		request->nlmsg_type = RTM_GETRULE;
 		struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
@@ -186,7 +187,7 @@ static void put_prefix(struct nlmsghdr *request, uint16_t type, const struct ip_
 static int change_rule(struct netlink *route, uint16_t type, const struct rule *rule,
 		       struct error *err)
 {
-	char bytes[512];
+	alignas(struct nlmsghdr) char bytes[512];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 	request->nlmsg_type = type;
 	if (type == RTM_NEWRULE)

@@ -6,6 +6,7 @@
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,7 +152,7 @@ int connection_table_take(struct connection_table *table,
 static int dump_family(struct netlink *diag, uint8_t family, uint8_t protocol, uint32_t states,
 		       netlink_visit *visit, void *context)
 {
-	char bytes[256];
+	alignas(struct nlmsghdr) char bytes[256];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 	request->nlmsg_type = SOCK_DIAG_BY_FAMILY;
 	struct inet_diag_req_v2 *wish = mnl_nlmsg_put_extra_header(request, sizeof(*wish));
@@ -290,7 +291,7 @@ int sockets_listening(struct netlink *diag, uint8_t protocol, struct socket_seen
 
 static int destroy_one(struct netlink *diag, const struct socket_seen *seen)
 {
-	char bytes[256];
+	alignas(struct nlmsghdr) char bytes[256];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 	request->nlmsg_type = SOCK_DESTROY;
 	struct inet_diag_req_v2 *wish = mnl_nlmsg_put_extra_header(request, sizeof(*wish));

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of landing that need no kernel: the file of previous sysctl values, netlink messages
+ * of sockets, rules and routes, the table of connections, and the choice of a listener.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/buffer.h"
+#include "landing/alarms.h"
+#include "landing/handings.h"
+#include "landing/routes.h"
+#include "landing/rules.h"
+#include "landing/sockets.h"
+#include "landing/sysctls.h"
+
+#include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct ip_address address(const char *text)
+{
+	struct ip_address parsed;
+	assert_int_equal(ip_address_parse(text, &parsed), 0);
+	return parsed;
+}
+
+static struct ip_prefix prefix(const char *text)
+{
+	struct ip_prefix parsed;
+	assert_int_equal(ip_prefix_parse(text, &parsed), 0);
+	return parsed;
+}
+
+/* ---- the file of sysctl values ---- */
+
+#define LIFE "life 1f7fe13b-8ac7-4a19-9d35-0b1a1d0d2f10 4123"
+#define HEAD "fairlead landing sysctls 1\n" LIFE "\n"
+
+static void test_sysctls_come_back_as_they_were_written(void **state)
+{
+	(void)state;
+	static const char text[] = HEAD "net/ipv4/conf/all/arp_ignore 0 1 0\n"
+					"net/ipv4/conf/eth0.7/rp_filter -1 2 12\n";
+	struct sysctls sysctls = {0};
+	assert_int_equal(sysctls_parse(text, &sysctls), 0);
+	assert_int_equal(sysctls.count, 2);
+	assert_string_equal(sysctls.life, "1f7fe13b-8ac7-4a19-9d35-0b1a1d0d2f10 4123");
+	assert_string_equal(sysctls.records[1].path, "net/ipv4/conf/eth0.7/rp_filter");
+	assert_int_equal(sysctls.records[1].previous, -1);
+	assert_int_equal(sysctls.records[1].ours, 2);
+	assert_int_equal(sysctls.records[1].ifindex, 12);
+
+	struct buffer written;
+	buffer_init(&written, 0);
+	sysctls_format(&sysctls, &written);
+	assert_string_equal(written.data, text);
+	buffer_done(&written);
+}
+
+static void test_a_cut_file_of_sysctls_is_refused(void **state)
+{
+	(void)state;
+	static const char whole[] = HEAD "net/ipv4/conf/all/arp_ignore 0 1 0\n"
+					 "net/ipv6/ip_nonlocal_bind 0 1 0\n";
+	char text[sizeof(whole)];
+	for (size_t length = 0; length < sizeof(whole) - 1; length++) {
+		struct sysctls sysctls = {.count = 7};
+		memcpy(text, whole, length);
+		text[length] = '\0';
+		int result = sysctls_parse(text, &sysctls);
+		/* Only where a line ends can a shorter file be whole in itself. */
+		bool is_whole = length >= sizeof(HEAD) - 1 && text[length - 1] == '\n';
+		assert_int_equal(result, is_whole ? 0 : -FL_ECORRUPT);
+		if (result < 0)
+			assert_int_equal(sysctls.count, 7);
+	}
+}
+
+static void test_hostile_files_of_sysctls_are_refused(void **state)
+{
+	(void)state;
+	static const char *const texts[] = {
+	    "fairlead landing sysctls 2\n" LIFE "\n",
+	    HEAD "kernel/core_pattern 0 1 0\n",
+	    HEAD "net/../kernel/core_pattern 0 1 0\n",
+	    HEAD "net/ipv4/conf/all/arp_ignore 0 1\n",
+	    HEAD "net/ipv4/conf/all/arp_ignore 0 1 0 0\n",
+	    HEAD "net/ipv4/conf/all/arp_ignore zero 1 0\n",
+	    HEAD
+	    "net/a2345678901234567890123456789012345678901234567890123456789012345678901234567 "
+	    "0 1 0\n",
+	};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		struct sysctls sysctls = {0};
+		assert_int_equal(sysctls_parse(texts[i], &sysctls), -FL_ECORRUPT);
+	}
+	struct buffer text;
+	buffer_init(&text, 0);
+	buffer_puts(&text, HEAD);
+	for (int i = 0; i <= SYSCTLS_MAX; i++)
+		buffer_puts(&text, "net/ipv4/conf/all/arp_ignore 0 1 0\n");
+	struct sysctls sysctls = {0};
+	assert_int_equal(sysctls_parse(text.data, &sysctls), -FL_ECORRUPT);
+	buffer_done(&text);
+}
+
+/* ---- sockets ---- */
+
+static struct nlmsghdr *put_socket(char *bytes, uint8_t family, const char *local, uint16_t port)
+{
+	memset(bytes, 0, 512);
+	struct nlmsghdr *message = mnl_nlmsg_put_header(bytes);
+	message->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	struct inet_diag_msg *diag = mnl_nlmsg_put_extra_header(message, sizeof(*diag));
+	diag->idiag_family = family;
+	diag->id.idiag_sport = htons(port);
+	diag->id.idiag_cookie[0] = 0x11223344;
+	diag->id.idiag_cookie[1] = 0x55667788;
+	diag->idiag_inode = 99;
+	assert_int_equal(inet_pton(family, local, diag->id.idiag_src), 1);
+	return message;
+}
+
+static void test_sockets_are_read(void **state)
+{
+	(void)state;
+	static const struct {
+		uint8_t family;
+		const char *local;
+		const char *expected;
+	} cases[] = {
+	    {AF_INET, "198.51.100.7", "198.51.100.7"},
+	    {AF_INET6, "2001:db8:f::7", "2001:db8:f::7"},
+	    {AF_INET6, "::ffff:198.51.100.7", "198.51.100.7"},
+	    {AF_INET6, "::fffe:198.51.100.7", "::fffe:c633:6407"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		alignas(struct nlmsghdr) char bytes[512];
+		char text[IP_TEXT_BYTES];
+		struct socket_seen seen;
+		struct nlmsghdr *message = put_socket(bytes, cases[i].family, cases[i].local, 443);
+		assert_true(socket_seen_parse(message, IPPROTO_TCP, &seen));
+		assert_string_equal(ip_address_format(&seen.local, text), cases[i].expected);
+		assert_int_equal(seen.port, 443);
+		assert_int_equal(seen.via_v6, cases[i].family == AF_INET6);
+		assert_int_equal(seen.cookie, 0x5566778811223344);
+		assert_int_equal(seen.inode, 99);
+		assert_false(seen.v6_only);
+		mnl_attr_put_u8(message, INET_DIAG_SKV6ONLY, 1);
+		assert_true(socket_seen_parse(message, IPPROTO_TCP, &seen));
+		assert_true(seen.v6_only);
+	}
+}
+
+static void test_short_and_strange_socket_messages_are_refused(void **state)
+{
+	(void)state;
+	alignas(struct nlmsghdr) char bytes[512];
+	struct socket_seen seen;
+	struct nlmsghdr *message = put_socket(bytes, AF_INET, "198.51.100.7", 80);
+	uint32_t whole = message->nlmsg_len;
+	for (uint32_t length = NLMSG_HDRLEN; length < whole; length++) {
+		message->nlmsg_len = length;
+		assert_false(socket_seen_parse(message, IPPROTO_TCP, &seen));
+	}
+	message->nlmsg_len = whole;
+	((struct inet_diag_msg *)mnl_nlmsg_get_payload(message))->idiag_family = AF_UNIX;
+	assert_false(socket_seen_parse(message, IPPROTO_TCP, &seen));
+	message = put_socket(bytes, AF_INET, "198.51.100.7", 80);
+	message->nlmsg_type = NLMSG_MIN_TYPE;
+	assert_false(socket_seen_parse(message, IPPROTO_TCP, &seen));
+}
+
+static void test_connections_are_summed_by_address_and_sorted(void **state)
+{
+	(void)state;
+	struct connection_table table = {0};
+	struct landing_connections *connections;
+	size_t count;
+	assert_int_equal(connection_table_take(&table, &connections, &count), 0);
+	assert_null(connections);
+	assert_int_equal(count, 0);
+
+	/* Address i has i + 1 connections; enough of them for the table to grow again and again. */
+	struct ip_address base = address("2001:db8:f::");
+	for (uint32_t i = 0; i < 1000; i++) {
+		struct ip_address one = base;
+		ip_address_or_low_bits(&one, 999 - i, 0);
+		for (uint32_t j = 0; j <= 999 - i; j++)
+			assert_int_equal(connection_table_add(&table, &one), 0);
+	}
+	struct ip_address v4 = address("198.51.100.7");
+	assert_int_equal(connection_table_add(&table, &v4), 0);
+	assert_int_equal(connection_table_take(&table, &connections, &count), 0);
+	assert_int_equal(count, 1001);
+	assert_true(ip_address_equal(&connections[0].address, &v4));
+	for (uint32_t i = 0; i < 1000; i++) {
+		struct ip_address one = base;
+		ip_address_or_low_bits(&one, i, 0);
+		assert_true(ip_address_equal(&connections[i + 1].address, &one));
+		assert_int_equal(connections[i + 1].count, i + 1);
+	}
+	free(connections);
+}
+
+/* ---- the choice of a listener ---- */
+
+static struct socket_seen listener(const char *local, bool via_v6, bool v6_only, uint64_t cookie)
+{
+	return (struct socket_seen){.local = address(local),
+				    .port = 8080,
+				    .protocol = IPPROTO_TCP,
+				    .via_v6 = via_v6,
+				    .v6_only = v6_only,
+				    .cookie = cookie};
+}
+
+static struct landing_handing handing(const char *destination, const char *to)
+{
+	struct landing_handing wanted = {.destination = prefix(destination),
+					 .protocol = IPPROTO_TCP,
+					 .port = 80,
+					 .listener.port = 8080};
+	if (to)
+		wanted.listener.address = address(to);
+	return wanted;
+}
+
+static uint64_t chosen(const struct landing_handing *wanted, const struct socket_seen *sockets,
+		       size_t count, uint64_t current)
+{
+	const struct socket_seen *seen = handing_choose(wanted, sockets, count, current);
+	return seen ? seen->cookie : 0;
+}
+
+static void test_the_listener_that_fits_is_chosen(void **state)
+{
+	(void)state;
+	struct landing_handing v4 = handing("198.51.100.0/26", "10.0.1.11");
+	struct landing_handing v6 = handing("2001:db8:f::/108", "fd00::11");
+	struct landing_handing any_v4 = handing("198.51.100.0/26", NULL);
+	struct landing_handing any_v6 = handing("2001:db8:f::/108", NULL);
+	const struct socket_seen sockets[] = {
+	    listener("10.0.1.12", false, false, 1), listener("10.0.1.11", false, false, 2),
+	    listener("fd00::11", true, false, 3),   listener("::", true, false, 4),
+	    listener("0.0.0.0", false, false, 5),
+	};
+	assert_int_equal(chosen(&v4, sockets, 5, 0), 2);
+	assert_int_equal(chosen(&v6, sockets, 5, 0), 3);
+	/* The flow's own family before a dual-stack socket, which serves when it is alone. */
+	assert_int_equal(chosen(&any_v4, sockets, 5, 0), 5);
+	assert_int_equal(chosen(&any_v4, sockets, 4, 0), 4);
+	assert_int_equal(chosen(&any_v6, sockets, 5, 0), 4);
+	/* The one that serves already is kept, whatever else would be as good. */
+	assert_int_equal(chosen(&any_v4, sockets, 5, 4), 4);
+	assert_int_equal(chosen(&any_v4, sockets, 5, 1), 5);
+	assert_int_equal(chosen(&v4, sockets, 1, 0), 0);
+}
+
+static void test_listeners_that_cannot_take_the_flow_are_not_chosen(void **state)
+{
+	(void)state;
+	struct landing_handing any_v4 = handing("198.51.100.0/26", NULL);
+	struct landing_handing any_v6 = handing("2001:db8:f::/108", NULL);
+	struct socket_seen v6_only = listener("::", true, true, 1);
+	struct socket_seen v4 = listener("0.0.0.0", false, false, 2);
+	assert_int_equal(chosen(&any_v4, &v6_only, 1, 1), 0);
+	assert_int_equal(chosen(&any_v6, &v4, 1, 2), 0);
+	v4.port = 8081;
+	assert_int_equal(chosen(&any_v4, &v4, 1, 0), 0);
+	v4.port = 8080;
+	v4.protocol = IPPROTO_UDP;
+	assert_int_equal(chosen(&any_v4, &v4, 1, 0), 0);
+	v4.protocol = IPPROTO_TCP;
+	assert_int_equal(chosen(&any_v4, &v4, 1, 0), 2);
+}
+
+static void test_a_process_is_called_by_its_number_in_our_namespace(void **state)
+{
+	(void)state;
+	static const char status[] = "Name:\tnginx\nPid:\t811\nNSpid:\t811\t12\t1\nThreads:\t1\n";
+	unsigned levels = 0;
+	assert_int_equal(handing_pid_at(status, 0, &levels), 811);
+	assert_int_equal(levels, 3);
+	assert_int_equal(handing_pid_at(status, 1, NULL), 12);
+	assert_int_equal(handing_pid_at(status, 2, NULL), 1);
+	assert_int_equal(handing_pid_at(status, 3, NULL), -1);
+	assert_int_equal(handing_pid_at("Name:\tx\n", 0, NULL), -1);
+	assert_int_equal(handing_pid_at("\nNSpid:\t\n", 0, &levels), -1);
+}
+
+/* ---- rules ---- */
+
+static struct nlmsghdr *put_rule(char *bytes, uint8_t action, uint32_t pref, uint32_t table)
+{
+	memset(bytes, 0, 512);
+	struct nlmsghdr *message = mnl_nlmsg_put_header(bytes);
+	message->nlmsg_type = RTM_NEWRULE;
+	struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->family = AF_INET;
+	header->action = action;
+	mnl_attr_put_u32(message, FRA_PRIORITY, pref);
+	mnl_attr_put_u32(message, FRA_TABLE, table);
+	mnl_attr_put_u32(message, FRA_SUPPRESS_PREFIXLEN, UINT32_MAX);
+	mnl_attr_put_u8(message, FRA_PROTOCOL, LANDING_PROTOCOL);
+	return message;
+}
+
+static void test_rules_are_read(void **state)
+{
+	(void)state;
+	alignas(struct nlmsghdr) char bytes[512];
+	struct rule rule;
+	struct nlmsghdr *message = put_rule(bytes, FR_ACT_TO_TBL, 50, RT_TABLE_MAIN);
+	assert_true(rule_parse(message, &rule));
+	assert_int_equal(rule.pref, 50);
+	assert_int_equal(rule.table, RT_TABLE_MAIN);
+	assert_int_equal(rule.protocol, LANDING_PROTOCOL);
+	assert_false(rule.from_here);
+	assert_false(rule.other);
+	assert_int_equal(rule.to.address.family, IP_NONE);
+
+	((struct fib_rule_hdr *)mnl_nlmsg_get_payload(message))->dst_len = 26;
+	mnl_attr_put_u32(message, FRA_DST, inet_addr("198.51.100.0"));
+	mnl_attr_put_strz(message, FRA_IIFNAME, "lo");
+	assert_true(rule_parse(message, &rule));
+	assert_true(rule.from_here);
+	assert_false(rule.other);
+	struct ip_prefix pool = prefix("198.51.100.0/26");
+	assert_true(ip_address_equal(&rule.to.address, &pool.address));
+	assert_int_equal(rule.to.length, 26);
+}
+
+static void test_rules_with_more_to_them_are_marked(void **state)
+{
+	(void)state;
+	alignas(struct nlmsghdr) char bytes[512];
+	struct rule rule;
+	struct nlmsghdr *message = put_rule(bytes, FR_ACT_TO_TBL, 0, RT_TABLE_LOCAL);
+	mnl_attr_put_u32(message, FRA_FWMARK, 7);
+	assert_true(rule_parse(message, &rule));
+	assert_true(rule.other);
+	message = put_rule(bytes, FR_ACT_TO_TBL, 0, RT_TABLE_LOCAL);
+	mnl_attr_put_strz(message, FRA_IIFNAME, "eth0");
+	assert_true(rule_parse(message, &rule));
+	assert_true(rule.other);
+	message = put_rule(bytes, FR_ACT_TO_TBL, 0, RT_TABLE_LOCAL);
+	((struct fib_rule_hdr *)mnl_nlmsg_get_payload(message))->flags = FIB_RULE_INVERT;
+	assert_true(rule_parse(message, &rule));
+	assert_true(rule.other);
+	message->nlmsg_type = RTM_DELRULE;
+	assert_false(rule_parse(message, &rule));
+}
+
+/* ---- routes ---- */
+
+static struct nlmsghdr *put_route(char *bytes, uint8_t type, uint32_t oif, const char *gateway)
+{
+	memset(bytes, 0, 1024);
+	struct nlmsghdr *message = mnl_nlmsg_put_header(bytes);
+	message->nlmsg_type = RTM_NEWROUTE;
+	struct rtmsg *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->rtm_family = AF_INET;
+	header->rtm_type = type;
+	header->rtm_table = RT_TABLE_MAIN;
+	header->rtm_protocol = RTPROT_BOOT;
+	mnl_attr_put_u32(message, RTA_TABLE, RT_TABLE_MAIN);
+	if (gateway)
+		mnl_attr_put_u32(message, RTA_GATEWAY, inet_addr(gateway));
+	mnl_attr_put_u32(message, RTA_OIF, oif);
+	return message;
+}
+
+static const struct nlattr *attribute_of(const struct route_copy *copy, unsigned type)
+{
+	return netlink_attribute(copy->request, sizeof(struct rtmsg), type, 0);
+}
+
+static uint32_t advertised(const struct route_copy *copy)
+{
+	const struct nlattr *metrics = attribute_of(copy, RTA_METRICS);
+	const char *end = metrics ? (const char *)metrics + metrics->nla_len : NULL;
+	const struct nlattr *metric = metrics ? mnl_attr_get_payload(metrics) : NULL;
+	while (metric && mnl_attr_ok(metric, (int)(end - (const char *)metric))) {
+		if (mnl_attr_get_type(metric) == RTAX_ADVMSS)
+			return mnl_attr_get_u32(metric);
+		metric = mnl_attr_next(metric);
+	}
+	return 0;
+}
+
+static void test_a_copy_has_our_table_protocol_and_segment_size(void **state)
+{
+	(void)state;
+	alignas(struct nlmsghdr) char bytes[1024];
+	struct route_copy copy;
+	struct nlmsghdr *route = put_route(bytes, RTN_UNICAST, 3, "10.0.1.1");
+	mnl_attr_put_u32(route, RTA_PREFSRC, inet_addr("10.0.1.11"));
+	((struct rtmsg *)mnl_nlmsg_get_payload(route))->rtm_flags = RTNH_F_LINKDOWN | RTNH_F_ONLINK;
+	assert_int_equal(route_copy_make(route, 1420, &copy), 1);
+	const struct rtmsg *header = mnl_nlmsg_get_payload(copy.request);
+	assert_int_equal(header->rtm_protocol, LANDING_PROTOCOL);
+	assert_int_equal(header->rtm_flags, RTNH_F_ONLINK);
+	assert_int_equal(mnl_attr_get_u32(attribute_of(&copy, RTA_TABLE)), LANDING_TABLE);
+	assert_int_equal(mnl_attr_get_u32(attribute_of(&copy, RTA_GATEWAY)), inet_addr("10.0.1.1"));
+	assert_int_equal(mnl_attr_get_u32(attribute_of(&copy, RTA_OIF)), 3);
+	assert_null(attribute_of(&copy, RTA_PREFSRC));
+	assert_int_equal(advertised(&copy), 1420);
+
+	/* A copy of the copy is the same, byte for byte: so the mirror comes to rest. */
+	struct route_copy again;
+	copy.request->nlmsg_type = RTM_NEWROUTE;
+	assert_int_equal(route_copy_make(copy.request, 0, &again), 1);
+	assert_int_equal(again.request->nlmsg_len, copy.request->nlmsg_len);
+	assert_memory_equal(mnl_nlmsg_get_payload(again.request),
+			    mnl_nlmsg_get_payload(copy.request),
+			    mnl_nlmsg_get_payload_len(copy.request));
+	free(again.request);
+	free(copy.request);
+}
+
+static void test_metrics_are_kept_and_the_smaller_segment_wins(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t there, wish, expected;
+	} cases[] = {{0, 1420, 1420}, {1400, 1420, 1400}, {1460, 1420, 1420}, {1400, 0, 1400}};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		alignas(struct nlmsghdr) char bytes[1024];
+		struct route_copy copy;
+		struct nlmsghdr *route = put_route(bytes, RTN_UNICAST, 3, NULL);
+		struct nlattr *metrics = mnl_attr_nest_start(route, RTA_METRICS);
+		mnl_attr_put_u32(route, RTAX_MTU, 1450);
+		if (cases[i].there)
+			mnl_attr_put_u32(route, RTAX_ADVMSS, cases[i].there);
+		mnl_attr_put_u32(route, RTAX_INITCWND, 20);
+		mnl_attr_nest_end(route, metrics);
+		assert_int_equal(route_copy_make(route, cases[i].wish, &copy), 1);
+		assert_int_equal(advertised(&copy), cases[i].expected);
+		assert_int_equal(mnl_attr_get_payload_len(attribute_of(&copy, RTA_METRICS)), 24);
+		free(copy.request);
+	}
+}
+
+static void test_only_routes_that_lead_somewhere_are_copied(void **state)
+{
+	(void)state;
+	alignas(struct nlmsghdr) char bytes[1024];
+	struct route_copy copy;
+	assert_int_equal(route_copy_make(put_route(bytes, RTN_LOCAL, 1, NULL), 1420, &copy), 0);
+	assert_int_equal(route_copy_make(put_route(bytes, RTN_MULTICAST, 1, NULL), 1420, &copy), 0);
+	struct nlmsghdr *route = put_route(bytes, RTN_UNICAST, 1, NULL);
+	((struct rtmsg *)mnl_nlmsg_get_payload(route))->rtm_flags = RTM_F_CLONED;
+	assert_int_equal(route_copy_make(route, 1420, &copy), 0);
+	route->nlmsg_type = RTM_DELROUTE;
+	assert_int_equal(route_copy_make(route, 1420, &copy), 0);
+	/* What blocks a way must block it in the mirror too, and has no use for a segment size. */
+	assert_int_equal(route_copy_make(put_route(bytes, RTN_UNREACHABLE, 1, NULL), 1420, &copy),
+			 1);
+	assert_null(attribute_of(&copy, RTA_METRICS));
+	free(copy.request);
+}
+
+static uint32_t link_mtu(unsigned ifindex, void *context)
+{
+	const uint32_t *mtus = context;
+	return mtus[ifindex];
+}
+
+static struct nlmsghdr *put_multipath(char *bytes)
+{
+	struct rtnexthop hops[2] = {
+	    {.rtnh_len = sizeof(hops[0]), .rtnh_ifindex = 1, .rtnh_flags = RTNH_F_DEAD},
+	    {.rtnh_len = sizeof(hops[0]), .rtnh_ifindex = 2, .rtnh_flags = RTNH_F_ONLINK}};
+	memset(bytes, 0, 1024);
+	struct nlmsghdr *message = mnl_nlmsg_put_header(bytes);
+	message->nlmsg_type = RTM_NEWROUTE;
+	struct rtmsg *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->rtm_family = AF_INET;
+	header->rtm_type = RTN_UNICAST;
+	mnl_attr_put(message, RTA_MULTIPATH, sizeof(hops), hops);
+	return message;
+}
+
+static void test_the_narrowest_of_several_links_counts(void **state)
+{
+	(void)state;
+	alignas(struct nlmsghdr) char bytes[1024];
+	uint32_t mtus[] = {0, 1500, 1400, 9000};
+	assert_int_equal(route_mtu(put_multipath(bytes), link_mtu, mtus), 1400);
+	assert_int_equal(route_mtu(put_route(bytes, RTN_UNICAST, 3, NULL), link_mtu, mtus), 9000);
+
+	struct route_copy copy;
+	struct rtnexthop hops[2];
+	assert_int_equal(route_copy_make(put_multipath(bytes), 1420, &copy), 1);
+	memcpy(hops, mnl_attr_get_payload(attribute_of(&copy, RTA_MULTIPATH)), sizeof(hops));
+	assert_int_equal(hops[0].rtnh_flags, 0);
+	assert_int_equal(hops[1].rtnh_flags, RTNH_F_ONLINK);
+	free(copy.request);
+
+	assert_int_equal(route_mss(1480, AF_INET), 1440);
+	assert_int_equal(route_mss(1460, AF_INET6), 1400);
+	assert_int_equal(route_mss(60, AF_INET), 88);
+}
+
+static void test_alarms_have_a_limit_and_count_what_is_over_it(void **state)
+{
+	(void)state;
+	struct landing_alarms alarms = {0};
+	alarms_add(NULL, true, "nobody asked");
+	for (int i = 0; i < LANDING_ALARMS_MAX + 3; i++)
+		alarms_add(&alarms, i % 2, "alarm %d", i);
+	assert_int_equal(alarms.count, LANDING_ALARMS_MAX);
+	assert_int_equal(alarms.dropped, 3);
+	assert_string_equal(alarms.items[5].text, "alarm 5");
+	assert_true(alarms.items[5].repaired);
+	assert_false(alarms.items[6].repaired);
+}
+
+static void test_the_boot_id_is_read(void **state)
+{
+	(void)state;
+	char text[LANDING_BOOT_ID_BYTES];
+	assert_int_equal(landing_boot_id(text, NULL), 0);
+	assert_int_equal(strlen(text), LANDING_BOOT_ID_BYTES - 1);
+	assert_int_equal(text[8], '-');
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_sysctls_come_back_as_they_were_written),
+	    cmocka_unit_test(test_a_cut_file_of_sysctls_is_refused),
+	    cmocka_unit_test(test_hostile_files_of_sysctls_are_refused),
+	    cmocka_unit_test(test_sockets_are_read),
+	    cmocka_unit_test(test_short_and_strange_socket_messages_are_refused),
+	    cmocka_unit_test(test_connections_are_summed_by_address_and_sorted),
+	    cmocka_unit_test(test_the_listener_that_fits_is_chosen),
+	    cmocka_unit_test(test_listeners_that_cannot_take_the_flow_are_not_chosen),
+	    cmocka_unit_test(test_a_process_is_called_by_its_number_in_our_namespace),
+	    cmocka_unit_test(test_rules_are_read),
+	    cmocka_unit_test(test_rules_with_more_to_them_are_marked),
+	    cmocka_unit_test(test_a_copy_has_our_table_protocol_and_segment_size),
+	    cmocka_unit_test(test_metrics_are_kept_and_the_smaller_segment_wins),
+	    cmocka_unit_test(test_only_routes_that_lead_somewhere_are_copied),
+	    cmocka_unit_test(test_the_narrowest_of_several_links_counts),
+	    cmocka_unit_test(test_alarms_have_a_limit_and_count_what_is_over_it),
+	    cmocka_unit_test(test_the_boot_id_is_read),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
