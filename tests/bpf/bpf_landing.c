@@ -259,17 +259,12 @@ static void assert_landed(struct frame *frame)
 	assert_memory_equal(outcome.out.bytes + LINK, inner_of(frame), inner_length(frame));
 }
 
-/* The body of a test, for each of the four combinations. */
-#define FOR_EACH_TUNNEL(outer_v6, inner_v6)                                                        \
-	for (int combination = 0; combination < 4; combination++)                                  \
-		for (bool outer_v6 = combination & 2, inner_v6 = combination & 1, once = true;     \
-		     once; once = false)
-
 static void test_every_combination_lands(void **state)
 {
 	(void)state;
-	FOR_EACH_TUNNEL(outer_v6, inner_v6)
-	{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		const bool outer_v6 = kind & 2;
+		const bool inner_v6 = kind & 1;
 		struct frame frame = make_tunnel(outer_v6, inner_v6);
 		assert_landed(&frame);
 		/* Padding of the link behind the packet stays behind it. */
@@ -308,8 +303,9 @@ static void test_options_of_the_outer_header_are_taken_off_too(void **state)
 static void test_what_is_not_ours_passes_untouched(void **state)
 {
 	(void)state;
-	FOR_EACH_TUNNEL(outer_v6, inner_v6)
-	{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		const bool outer_v6 = kind & 2;
+		const bool inner_v6 = kind & 1;
 		struct frame frame = make_tunnel(outer_v6, inner_v6);
 		put_address(outer_of(&frame) + (outer_v6 ? 24 : 16),
 			    outer_v6 ? "fd00:1::12" : "10.0.1.12"); /* another machine's */
@@ -362,8 +358,9 @@ static void test_headers_that_cannot_be_followed_pass(void **state)
 static void test_only_edges_are_believed(void **state)
 {
 	(void)state;
-	FOR_EACH_TUNNEL(outer_v6, inner_v6)
-	{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		const bool outer_v6 = kind & 2;
+		const bool inner_v6 = kind & 1;
 		struct frame frame = make_tunnel(outer_v6, inner_v6);
 		put_address(outer_of(&frame) + (outer_v6 ? 8 : 12),
 			    outer_v6 ? "fd00:1::3" : "10.0.1.3");
@@ -376,8 +373,9 @@ static void test_only_edges_are_believed(void **state)
 static void test_only_service_addresses_are_served(void **state)
 {
 	(void)state;
-	FOR_EACH_TUNNEL(outer_v6, inner_v6)
-	{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		const bool outer_v6 = kind & 2;
+		const bool inner_v6 = kind & 1;
 		struct frame frame = make_tunnel(outer_v6, inner_v6);
 		put_address(inner_of(&frame) + (inner_v6 ? 24 : 16),
 			    inner_v6 ? "2001:db8:10::7" : "198.51.100.64");
@@ -420,8 +418,9 @@ static void test_fragments_and_wrong_checksums_are_dropped(void **state)
 static void test_wrong_inner_headers_are_dropped(void **state)
 {
 	(void)state;
-	FOR_EACH_TUNNEL(outer_v6, inner_v6)
-	{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		const bool outer_v6 = kind & 2;
+		const bool inner_v6 = kind & 1;
 		struct frame frame = make_tunnel(outer_v6, inner_v6);
 		inner_of(&frame)[0] ^= 0x20; /* 4 becomes 6 and 6 becomes 4 */
 		assert_dropped(&frame, DROP_LANDING_INNER_MALFORMED);
@@ -442,8 +441,9 @@ static void test_wrong_inner_headers_are_dropped(void **state)
 static void test_a_frame_cut_anywhere_never_lands(void **state)
 {
 	(void)state;
-	FOR_EACH_TUNNEL(outer_v6, inner_v6)
-	{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		const bool outer_v6 = kind & 2;
+		const bool inner_v6 = kind & 1;
 		const struct frame whole = make_tunnel(outer_v6, inner_v6);
 		for (size_t length = LINK; length < whole.length; length++) {
 			struct frame frame = whole;
@@ -460,8 +460,9 @@ static void test_a_frame_cut_anywhere_never_lands(void **state)
 static void test_an_inner_packet_cut_anywhere_never_lands(void **state)
 {
 	(void)state;
-	FOR_EACH_TUNNEL(outer_v6, inner_v6)
-	{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		const bool outer_v6 = kind & 2;
+		const bool inner_v6 = kind & 1;
 		const struct frame whole = make_tunnel(outer_v6, inner_v6);
 		for (size_t cut = 1; cut <= inner_length(&whole); cut++) {
 			struct frame frame = whole;
@@ -516,8 +517,9 @@ static void test_congestion_marks_go_to_the_inner_packet(void **state)
 	    [ECT1] = {[NOT_ECT] = ECT1, [ECT0] = ECT1, [ECT1] = ECT1, [CE] = CE},
 	    [CE] = {[NOT_ECT] = CE, [ECT0] = CE, [ECT1] = CE, [CE] = CE},
 	};
-	FOR_EACH_TUNNEL(outer_v6, inner_v6)
-	{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		const bool outer_v6 = kind & 2;
+		const bool inner_v6 = kind & 1;
 		for (unsigned pair = 0; pair < 16; pair++) {
 			unsigned inner = pair >> 2;
 			unsigned outer = pair & 3;
