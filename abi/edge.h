@@ -36,8 +36,13 @@
 
 /* Addresses in network order, as everywhere below. */
 struct edge_map_pool4 {
-	__u32 prefix;
-	__u32 mask; /* all ones with prefix 0 in a slot that is not in use: matches no packet */
+	union {
+		__u64 prefix_and_mask; /* for user space, which exchanges both at once */
+		struct {
+			__u32 prefix;
+			__u32 mask; /* all ones, with prefix 0, where no pool is: matches none */
+		};
+	};
 	__u16 first_span; /* the spans of its sites lie here, one after the other */
 	__u16 site_mask;
 	__u8 slot_bits;

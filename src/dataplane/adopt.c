@@ -126,7 +126,7 @@ static int adopt_ring_backends(struct edge *edge, struct ring *ring, struct erro
 {
 	bool *named = calloc(UINT16_MAX + 1, sizeof(*named));
 	uint16_t *numbers = calloc(EDGE_MAP_BACKENDS, sizeof(*numbers));
-	int result = named && numbers ? 0 : error_set(err, -ENOMEM, "out of memory");
+	int result = named && numbers ? 0 : out_of_memory(err);
 	if (result == 0) {
 		note_named(&edge->view.pages[ring->first_page], ring->pages, named);
 		note_named(&edge->view.pages[ring->second_page], ring->pages, named);
@@ -189,7 +189,7 @@ static int add_bound(struct edge *edge, const struct bound *bound, struct error 
 		size_t capacity = edge->bound_count ? 2 * edge->bound_count : 1;
 		struct bound *grown = realloc(edge->bound, capacity * sizeof(*grown));
 		if (!grown)
-			return error_set(err, -ENOMEM, "out of memory");
+			return out_of_memory(err);
 		edge->bound = grown;
 	}
 	edge->bound[edge->bound_count++] = *bound;

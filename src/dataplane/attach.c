@@ -18,7 +18,7 @@
 /* What the kernel says of the XDP program on an interface. */
 static enum edge_mode query_mode(uint32_t ifindex, uint32_t *ret_program_id)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	struct bpf_xdp_query_opts query = {.sz = sizeof(query)};
 	*ret_program_id = 0;
 	if (ifindex == 0 || bpf_xdp_query((int)ifindex, 0, &query) < 0)
 		return EDGE_DETACHED;
@@ -61,7 +61,7 @@ static int fail(struct interface *interface, int code, const char *what)
 static int create_link(struct edge *edge, struct interface *interface, const char *path)
 {
 	uint32_t flags = edge->force_generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
-	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = flags);
+	struct bpf_link_create_opts options = {.sz = sizeof(options), .flags = flags};
 	int program = edge_program_fd(edge);
 	int link_fd = bpf_link_create(program, (int)interface->ifindex, BPF_XDP, &options);
 	if (link_fd < 0 && !edge->force_generic && errno != EBUSY && errno != EEXIST &&

@@ -92,7 +92,7 @@ int edge_open(const struct edge_options *options, struct edge **ret_edge, struct
 		return result;
 	struct edge *edge = create(options);
 	if (!edge)
-		return error_set(err, -ENOMEM, "out of memory");
+		return out_of_memory(err);
 	result = create_tables(edge);
 	if (result < 0)
 		error_set(err, result, "out of memory");
@@ -175,8 +175,9 @@ static int read_per_cpu(int map_fd, uint32_t key, size_t bytes, uint64_t **ret_v
 	if (!values)
 		return -ENOMEM;
 	if (bpf_map_lookup_elem(map_fd, &key, values) < 0) {
+		int code = errno > 0 ? -errno : -EIO;
 		free(values);
-		return -errno;
+		return code;
 	}
 	*ret_values = values;
 	*ret_cpus = (size_t)cpus;
@@ -187,8 +188,8 @@ int edge_counters(const struct edge *edge, const struct ip_address *address,
 		  struct edge_counters *ret_counters)
 {
 	const struct bound *bound = bound_find(edge, address);
-	uint64_t *values;
-	size_t cpus;
+	uint64_t *values = NULL;
+	size_t cpus = 0;
 	if (!bound)
 		return -FL_ENOTFOUND;
 	int result = read_per_cpu(edge->view.counters_fd, bound->descriptor,
@@ -215,9 +216,9 @@ int edge_counters(const struct edge *edge, const struct ip_address *address,
 int edge_drops(const struct edge *edge, uint64_t ret_drops[DROP_REASONS])
 {
 	uint64_t drops[DROP_REASONS] = {0};
+	size_t cpus = 0;
 	for (uint32_t reason = 1; reason < EDGE_MAP_DROPS; reason++) {
-		uint64_t *values;
-		size_t cpus;
+		uint64_t *values = NULL;
 		int result =
 		    read_per_cpu(edge->view.drops_fd, reason, sizeof(*values), &values, &cpus);
 		if (result < 0)

@@ -148,6 +148,13 @@ static inline void store_word(uint64_t *word, uint64_t value)
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
+/* The code is plain to see here, so that readers and analysers know it is not 0. */
+static inline int out_of_memory(struct error *err)
+{
+	(void)error_set(err, -ENOMEM, "out of memory");
+	return -ENOMEM;
+}
+
 /* maps.c */
 must_check int maps_open(struct edge *edge, struct error *err);
 void maps_close(struct edge *edge);

@@ -36,7 +36,8 @@
 /* Where libbpf's last complaint goes: it knows why the kernel refused, its return codes do not. */
 static char complaint[256];
 
-static int keep_complaint(enum libbpf_print_level level, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static int
+keep_complaint(enum libbpf_print_level level, const char *format, va_list arguments)
 {
 	if (level == LIBBPF_WARN) {
 		char line[sizeof(complaint)];

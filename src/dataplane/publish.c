@@ -117,10 +117,8 @@ static void raise_count(uint8_t *count, uint32_t slot)
 
 void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t mask)
 {
-	const uint32_t halves[2] = {prefix, mask};
-	uint64_t word;
-	memcpy(&word, halves, sizeof(word));
-	store_word((uint64_t *)(void *)pool, word);
+	const struct edge_map_pool4 both = {.prefix = prefix, .mask = mask};
+	__atomic_store_n(&pool->prefix_and_mask, both.prefix_and_mask, __ATOMIC_RELEASE);
 }
 
 static void activate4(struct edge *edge, uint32_t slot, const struct pool *pool)
@@ -247,7 +245,7 @@ static int clear_counters(struct publish *p, uint32_t descriptor)
 	struct edge_map_counters *zeros = calloc(cpus, sizeof(*zeros));
 	int result = 0;
 	if (!zeros)
-		return error_set(p->err, -ENOMEM, "out of memory");
+		return out_of_memory(p->err);
 	if (bpf_map_update_elem(p->edge->view.counters_fd, &descriptor, zeros, BPF_ANY) < 0)
 		result =
 		    error_set(p->err, -errno, "counters cannot be cleared: %s", error_text(-errno));
@@ -350,7 +348,7 @@ static int prepare_bindings(struct publish *p)
 	size_t count = p->desired->binding_count;
 	const struct edge_binding **sorted = calloc(count + 1, sizeof(struct edge_binding *));
 	p->bound = calloc(count + 1, sizeof(*p->bound));
-	int result = sorted && p->bound ? 0 : error_set(p->err, -ENOMEM, "out of memory");
+	int result = sorted && p->bound ? 0 : out_of_memory(p->err);
 	for (size_t i = 0; i < count && result == 0; i++)
 		sorted[i] = &p->desired->bindings[i];
 	if (result == 0)
@@ -406,7 +404,7 @@ static int take_words(struct publish *p, uint32_t length, struct site *ret_site)
 static int prepare_spans(struct publish *p)
 {
 	uint32_t *needed = calloc(EDGE_MAP_SPANS, sizeof(*needed));
-	int result = needed ? 0 : error_set(p->err, -ENOMEM, "out of memory");
+	int result = needed ? 0 : out_of_memory(p->err);
 	for (size_t i = 0; i < p->bound_count && result == 0; i++) {
 		const struct bound *bound = &p->bound[i];
 		if (needed[bound->span] <= bound->slot)
@@ -436,13 +434,13 @@ static void commit_grown_spans(struct publish *p)
 	for (uint32_t span = 0; span < EDGE_MAP_SPANS; span++) {
 		struct site *old = &p->edge->sites[span];
 		struct site *new = &p->sites[span];
+		uint64_t first = (uint64_t)new->first_block *EDGE_BLOCK;
 		if (!site_moved(p, span) || new->length == 0)
 			continue;
-		memcpy(view->addresses + (size_t)new->first_block *EDGE_BLOCK,
+		memcpy(view->addresses + first,
 		       view->addresses + (size_t)old->first_block * EDGE_BLOCK,
 		       old->length * sizeof(uint64_t));
-		store_word(&view->spans[span],
-			   EDGE_SPAN(new->first_block *EDGE_BLOCK, new->length));
+		store_word(&view->spans[span], EDGE_SPAN(first, new->length));
 		if (old->length > 0)
 			slots_retire(&p->edge->blocks, old->first_block, blocks_of(old),
 				     edge_now(p->edge));
@@ -572,7 +570,7 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 		return result;
 	p.sites = malloc(EDGE_MAP_SPANS * sizeof(*p.sites));
 	if (!p.sites)
-		return error_set(err, -ENOMEM, "out of memory");
+		return out_of_memory(err);
 	memcpy(p.sites, edge->sites, EDGE_MAP_SPANS * sizeof(*p.sites));
 	edge->publishes++;
 

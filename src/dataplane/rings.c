@@ -122,7 +122,7 @@ static int number_backends(struct edge *edge, const struct edge_version *version
 {
 	bool *named = calloc(version->backend_count, sizeof(*named));
 	uint16_t *numbers = calloc(version->backend_count, sizeof(*numbers));
-	int result = named && numbers ? 0 : error_set(err, -ENOMEM, "out of memory");
+	int result = named && numbers ? 0 : out_of_memory(err);
 	for (size_t i = 0; i < version->ring_length && result == 0; i++) {
 		named[version->first[i]] = true;
 		named[version->second[i]] = true;

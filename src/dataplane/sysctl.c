@@ -181,7 +181,7 @@ static int set_v6(int saved_fd, struct error *err)
 
 int sysctl_apply(const char *pin_root, const char *interface, struct error *err)
 {
-	int saved_fd;
+	int saved_fd = -1;
 	int result = open_saved(pin_root, true, &saved_fd, err);
 	if (result < 0)
 		return result;
@@ -207,7 +207,7 @@ static void restore(int saved_fd)
 int sysctl_undo(const char *pin_root, struct error *err)
 {
 	char path[EDGE_PATH];
-	int saved_fd;
+	int saved_fd = -1;
 	maps_path(path, pin_root, "sysctls", NULL);
 	if (access(path, F_OK) < 0 && errno == ENOENT)
 		return 0;

@@ -361,10 +361,14 @@ uint32_t fixture_run_program(int program_fd, uint32_t ifindex, const struct fram
 {
 	struct xdp_md context = {.data_end = (uint32_t)frame->length, .ingress_ifindex = ifindex};
 	struct frame out = {.length = 0};
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame->bytes,
-		    .data_size_in = (uint32_t)frame->length, .data_out = out.bytes,
-		    .data_size_out = sizeof(out.bytes), .ctx_in = &context,
-		    .ctx_size_in = sizeof(context), .repeat = 1);
+	struct bpf_test_run_opts options = {.sz = sizeof(options),
+					    .data_in = frame->bytes,
+					    .data_size_in = (uint32_t)frame->length,
+					    .data_out = out.bytes,
+					    .data_size_out = sizeof(out.bytes),
+					    .ctx_in = &context,
+					    .ctx_size_in = sizeof(context),
+					    .repeat = 1};
 	assert_int_equal(bpf_prog_test_run_opts(program_fd, &options), 0);
 	out.length = options.data_size_out;
 	if (ret_out)
