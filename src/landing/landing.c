@@ -83,6 +83,16 @@ static int open_netlink(struct landing *landing, struct error *err)
 	return result;
 }
 
+/* Connections of an earlier run must be counted, not taken for none, before anything is applied. */
+static int take_over_pools(struct landing *landing, struct error *err)
+{
+	int result = 0;
+	for (size_t i = 0; i < sizeof(families) && result == 0; i++)
+		result = routes_read_local(&landing->route, families[i], landing->pools,
+					   &landing->pool_count, err);
+	return result;
+}
+
 int landing_open(const struct landing_options *options, struct landing **ret_landing,
 		 struct error *err)
 {
@@ -93,6 +103,8 @@ int landing_open(const struct landing_options *options, struct landing **ret_lan
 	int result = programs_open(&landing->programs, options, err);
 	if (result == 0)
 		result = open_netlink(landing, err);
+	if (result == 0)
+		result = take_over_pools(landing, err);
 	if (result == 0)
 		result = file_make_folders(options->state_folder, 0700, err);
 	if (result == 0)
@@ -247,6 +259,9 @@ static int apply_routes(struct landing *landing, struct landing_alarms *alarms, 
 
 int landing_apply(struct landing *landing, const struct landing_desired *desired, struct error *err)
 {
+	if (landing->programs.interface_count == 0)
+		return error_set(err, -FL_EINVALID,
+				 "landing was told of no underlay interface to take tunnels on");
 	int result = check_desired(desired, err);
 	if (result < 0)
 		return result;

@@ -46,7 +46,7 @@ struct landing;
 struct landing_options {
 	const char *pin_root; /* folder on a bpffs, made if missing; for this landing alone */
 	const char *state_folder; /* on a disk, made if missing; for this landing alone */
-	const char *const *interfaces; /* names of the underlay interfaces */
+	const char *const *interfaces; /* names of the underlay interfaces; none: only to undo */
 	unsigned interface_count;
 	bool generic_only; /* skip the driver's native XDP, for drivers that get it wrong */
 };
@@ -157,7 +157,8 @@ void landing_state_read(const struct landing *landing, struct landing_state *ret
 
 /*
  * Connections per service address: TCP, both address families of sockets (a v4-mapped address
- * counts as v4), every state but LISTEN and TIME_WAIT, local address inside an applied pool.
+ * counts as v4), every state but LISTEN and TIME_WAIT, local address inside an applied pool or,
+ * before the first landing_apply, inside one that an earlier run left local.
  * Sorted by address; the caller owns the array (free()); NULL when there is none. Any failure to
  * see all sockets is an error, never a smaller count.
  */

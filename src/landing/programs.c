@@ -74,10 +74,10 @@ static int check_bpffs(const char *path, struct error *err)
 static int find_interfaces(struct programs *programs, const struct landing_options *options,
 			   struct error *err)
 {
-	if (options->interface_count == 0 || options->interface_count > LANDING_INTERFACES_MAX)
-		return error_set(err, -FL_EINVALID,
-				 "landing needs 1 to %d underlay interfaces, not %u",
-				 LANDING_INTERFACES_MAX, options->interface_count);
+	if (options->interface_count > LANDING_INTERFACES_MAX)
+		return error_set(err, -FL_ELIMIT,
+				 "%u underlay interfaces; landing takes at most %d",
+				 options->interface_count, LANDING_INTERFACES_MAX);
 	for (unsigned i = 0; i < options->interface_count; i++) {
 		struct program_interface *interface = &programs->interfaces[i];
 		const char *name = options->interfaces[i];

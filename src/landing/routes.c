@@ -635,17 +635,38 @@ static int replace_local(struct netlink *route, uint8_t family, const struct loc
 	return 0;
 }
 
+static int read_local(struct netlink *route, uint8_t family, struct local_routes *routes,
+		      struct error *err)
+{
+	int result = -FL_ECONFLICT;
+	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
+		routes->count = 0;
+		result = dump_table(route, family, RT_TABLE_LOCAL, collect_local, routes);
+	}
+	if (result < 0)
+		error_set(err, result, "cannot read the local routes: %s", error_text(result));
+	return result;
+}
+
+int routes_read_local(struct netlink *route, uint8_t family, struct ip_prefix *pools,
+		      unsigned *pool_count, struct error *err)
+{
+	struct local_routes present;
+	int result = read_local(route, family, &present, err);
+	for (unsigned i = 0; result == 0 && i < present.count; i++) {
+		if (*pool_count == LANDING_POOLS_MAX)
+			return error_set(err, -FL_ELIMIT, "more than %d pools are local",
+					 LANDING_POOLS_MAX);
+		pools[(*pool_count)++] = present.items[i];
+	}
+	return result;
+}
+
 int routes_apply_local(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
 		       unsigned pool_count, struct landing_alarms *alarms, struct error *err)
 {
 	struct local_routes present;
-	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
-		present.count = 0;
-		result = dump_table(route, family, RT_TABLE_LOCAL, collect_local, &present);
-	}
-	if (result < 0)
-		return error_set(err, result, "cannot read the local routes: %s",
-				 error_text(result));
-	return replace_local(route, family, &present, pools, pool_count, alarms, err);
+	int result = read_local(route, family, &present, err);
+	return result < 0 ? result
+			  : replace_local(route, family, &present, pools, pool_count, alarms, err);
 }

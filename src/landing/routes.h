@@ -34,6 +34,11 @@ uint32_t route_mtu(const struct nlmsghdr *route, route_link_mtu *link_mtu, void 
 /* Largest TCP segment in a packet of `mtu` bytes without options (RFC 9293, section 3.7.1). */
 uint32_t route_mss(uint32_t mtu, uint8_t family);
 
+/* Append the pools of `family` that we, or an earlier run, made local; `pools` holds
+ * LANDING_POOLS_MAX. */
+must_check int routes_read_local(struct netlink *route, uint8_t family, struct ip_prefix *pools,
+				 unsigned *pool_count, struct error *err);
+
 /* Make the pools of `family` local, and no other by us. */
 must_check int routes_apply_local(struct netlink *route, uint8_t family,
 				  const struct ip_prefix *pools, unsigned pool_count,

@@ -3,7 +3,7 @@
  * Drives src/landing from a test: one command a line on standard input, for each of them lines of
  * results and then `ok` or `error NAME TEXT` on standard output.
  *
- *	drive-landing PIN_ROOT STATE_FOLDER INTERFACE…
+ *	drive-landing PIN_ROOT STATE_FOLDER [INTERFACE…]
  *
  *	open [generic]
  *	apply [pool=PREFIX | address=IP | edge=IP | hand=PROTOCOL,PREFIX,PORT,IP or *,PORT]…
@@ -225,8 +225,8 @@ static int run(struct driver *driver, char *line, struct error *err)
 int main(int argc, char **argv)
 {
 	char line[65536];
-	if (argc < 4) {
-		fprintf(stderr, "usage: %s PIN_ROOT STATE_FOLDER INTERFACE...\n", argv[0]);
+	if (argc < 3) {
+		fprintf(stderr, "usage: %s PIN_ROOT STATE_FOLDER [INTERFACE...]\n", argv[0]);
 		return 2;
 	}
 	struct driver driver = {.options = {.pin_root = argv[1],
