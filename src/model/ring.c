@@ -204,6 +204,8 @@ static void fill_second(const uint32_t *weights, size_t count, struct random *ra
 		if (place >= ends[first] - weights[first])
 			place += weights[first];
 		ring->second[entry] = line_find(ends, count, place);
+		/* A substitute that dies with the first would leave its flows without any. */
+		ASSERT_INVARIANT(5, ring->second[entry] != first);
 		sample->drawn++;
 	}
 }
