@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import os
 import pathlib
+import select
 import signal
 import socket
 import struct
@@ -366,12 +367,25 @@ while True:
 
 @contextlib.contextmanager
 def udp_listener(capsule):
-    """What it prints: a line for each datagram."""
+    """A function that waits for the next datagram and returns its text."""
     with capsule.popen(["/usr/bin/python3", "-c", UDP_LISTENER], "backend", stdout=-1,
                        text=True) as process:
-        assert process.stdout.readline() == "ready\n"
-        yield process.stdout
-        process.kill()
+        def next_word():
+            assert select.select([process.stdout], [], [], 3)[0], "no datagram came"
+            return process.stdout.readline().rstrip("\n")
+
+        try:
+            assert next_word() == "ready"
+            yield next_word
+        finally:
+            process.kill()
+
+
+def send_udp(capsule, address, port, word):
+    with capsule.inside("client"):
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with client:
+        client.sendto(word.encode(), (address, port))
 
 
 def test_a_restarted_listener_is_found_again(capsule, driver):
@@ -379,18 +393,30 @@ def test_a_restarted_listener_is_found_again(capsule, driver):
     hand = f" hand=udp,{POOL4},53,{BACKEND4},5300"
     missing = (f"standing {POOL4} udp/53: nothing listens on {BACKEND4} udp/5300; new flows take "
                "the kernel's own way")
-    with capsule.inside("client"):
-        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with client:
-        driver(APPLY + hand)
+    driver(APPLY + hand)
+    assert driver("check") == [missing]
+    for word in ("first", "second"):
+        with udp_listener(capsule) as next_word:
+            assert driver("check") == []
+            assert "handings 1/1" in driver("state")
+            send_udp(capsule, SERVICE["4in4"], 53, word)
+            assert next_word() == word
         assert driver("check") == [missing]
-        for word in ("first", "second"):
-            with udp_listener(capsule) as said:
-                assert driver("check") == []
-                assert "handings 1/1" in driver("state")
-                client.sendto(word.encode(), (SERVICE["4in4"], 53))
-                assert said.readline() == f"{word}\n"
-            assert driver("check") == [missing]
+
+
+def test_a_client_whose_way_back_is_another_link_is_heard(capsule, driver):
+    """The backend's rp_filter is strict, and would drop it."""
+    for command in ("link add leg type veth peer name far", "link set leg up", "link set far up",
+                    f"route add {CLIENT4}/32 dev leg"):
+        capsule.run(["ip", *command.split()], "backend")
+    try:
+        driver(APPLY + f" hand=udp,{POOL4},53,{BACKEND4},5300")
+        with udp_listener(capsule) as next_word:
+            driver("check")
+            send_udp(capsule, SERVICE["4in6"], 53, "heard")
+            assert next_word() == "heard"
+    finally:
+        capsule.run(["ip", "link", "del", "leg"], "backend")
 
 
 def ask_arp(capsule, address):
