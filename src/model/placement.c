@@ -340,21 +340,17 @@ int placement_free(struct placement *placement, const struct binding *binding, u
 				    .free_wall_ms = wall_ms,
 				    .sequence = sequence,
 				    .binding_number = binding->number};
-	for (size_t i = 0; i < placement->used_slot_count; i++) {
-		struct placed_slot *used = &placement->used_slots[i];
-		if (used->pool == freed.pool && used->slot == freed.slot) {
-			*used = freed;
-			return 0;
-		}
-	}
 	size_t count = placement->used_slot_count;
 	struct placed_slot *slots = arena_array(arena, count + 1, sizeof(slots[0]));
 	if (!slots)
 		return -ENOMEM;
 	if (count)
 		memcpy(slots, placement->used_slots, count * sizeof(slots[0]));
-	slots[count] = freed;
+	size_t at = 0;
+	while (at < count && (slots[at].pool != freed.pool || slots[at].slot != freed.slot))
+		at++;
+	slots[at] = freed;
 	placement->used_slots = slots;
-	placement->used_slot_count = count + 1;
+	placement->used_slot_count = at < count ? count : count + 1;
 	return 0;
 }

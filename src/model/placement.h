@@ -81,8 +81,11 @@ uint8_t placement_exhausted(const struct placement *placement, uint32_t index,
 			    const struct service_state *const *states, size_t state_count,
 			    const struct placement_moment *moment);
 
-/* Record that the ledger entry `sequence` frees `binding`'s slot, before the FREE is applied to the
- * service's state. */
+/*
+ * Record that the ledger entry `sequence` frees `binding`'s slot, before the FREE is applied to the
+ * service's state. The list of used slots is replaced, not written to: a shallow copy of a
+ * placement can take the change, and be thrown away when the entry is not committed.
+ */
 must_check int placement_free(struct placement *placement, const struct binding *binding,
 			      uint32_t service, uint64_t sequence, uint64_t wall_ms,
 			      struct arena *arena);

@@ -391,7 +391,9 @@ static bool open_flow(struct world *world, struct address address)
 
 static bool is_cut(const struct world *world, const struct flow *flow)
 {
-	return service_version(&world->state, flow->version)->cut;
+	const struct version_status *version = service_version(&world->state, flow->version);
+	/* Only an unsafe flow can outlive its version. */
+	return version && version->cut;
 }
 
 static void step_flows(struct world *world)
@@ -708,6 +710,7 @@ static void drive(struct world *world)
 	int count = lifecycle_next(&world->state, &seen, &scratch, transitions);
 	assert_in_range(count, 0, LIFECYCLE_MAX_TRANSITIONS);
 	apply_all(world, transitions, count);
+	lifecycle_forget_retired(&world->state, 3);
 	arena_done(&scratch);
 	check_refusals_end(world);
 }

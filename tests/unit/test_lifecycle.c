@@ -642,6 +642,23 @@ static void removed_services_can_come_back(void **state)
 	assert_int_equal(bench->state.bindings[0].version, 2);
 }
 
+static void old_history_is_forgotten(void **state)
+{
+	struct bench *bench = *state;
+	roll_out(bench, 4);
+	bench->bindings[4].connections = 1; /* of version 3 */
+	expect(bench, "close 1, close 2");
+	count_closings(bench);
+	expect(bench, "retire 1, retire 2");
+	lifecycle_forget_retired(&bench->state, 2);
+	expect_states(bench, "rrds");
+	lifecycle_forget_retired(&bench->state, 1);
+	expect_states(bench, "rds");
+	assert_int_equal(bench->state.versions[0].number, 2);
+	lifecycle_forget_retired(&bench->state, 0);
+	expect_states(bench, "ds");
+}
+
 /* Nothing that the table lacks can be applied, and a refusal changes nothing. */
 static void apply_refuses_what_the_table_lacks(void **state)
 {
@@ -813,6 +830,7 @@ int main(void)
 	    TEST(drain_limits_cut),
 	    TEST(removed_services_free_everything),
 	    TEST(removed_services_can_come_back),
+	    TEST(old_history_is_forgotten),
 	    TEST(apply_refuses_what_the_table_lacks),
 	    TEST(rebinding_asserts_its_proof),
 	    TEST(starting_asserts_that_it_is_held),

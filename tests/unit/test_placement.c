@@ -292,8 +292,10 @@ static void used_slots_are_taken_in_order(void **state)
 	struct binding chosen[PLACEMENT_FAMILIES];
 	assert_int_equal(choose(placement, 1, NULL, 0, NULL, chosen), 0);
 	assert_int_equal(chosen[0].slot, 1);
-	/* Freed again, a slot has one record, the newest. */
+	/* Freed again, a slot has one record, the newest; a copy made before keeps the old one. */
+	struct placement before = *placement;
 	assert_int_equal(placement_free(placement, &slots[1], 0, 1, 5, &arena), 0);
+	assert_int_equal(before.used_slots[1].free_wall_ms, 20);
 	assert_int_equal(placement->used_slot_count, 2);
 	assert_int_equal(choose(placement, 0, NULL, 0, NULL, chosen), 0);
 	assert_int_equal(chosen[0].slot, 1);
