@@ -44,6 +44,16 @@ const char *part_duration(json_int_t ms, char text[PART_BYTES])
 	return text;
 }
 
+const char *part_due(json_int_t ms, char text[PART_BYTES])
+{
+	char duration[PART_BYTES];
+	if (ms <= 0)
+		snprintf(text, PART_BYTES, "now");
+	else
+		snprintf(text, PART_BYTES, "in %.*s", PART_BYTES - 4, part_duration(ms, duration));
+	return text;
+}
+
 const char *part_share(double share, char text[PART_BYTES])
 {
 	double percent = share * 100;

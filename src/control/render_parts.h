@@ -64,6 +64,8 @@ bool part_true(const json_t *object, const char *key);
 
 /* "0.4 s", "12 s", "5 min 3 s", "3 h 5 min", "4 d 3 h" */
 const char *part_duration(json_int_t ms, char text[PART_BYTES]);
+/* "in 12 s", "now" */
+const char *part_due(json_int_t ms, char text[PART_BYTES]);
 /* A fraction of all clients: "5%", "12.5%" */
 const char *part_share(double share, char text[PART_BYTES]);
 /* "2026-11-22T07:31:04.123Z" → "2026-11-22 07:31:04"; anything else as it is. */

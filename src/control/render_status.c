@@ -123,8 +123,8 @@ static void put_rollout(const struct render *render, const json_t *rollout)
 	if (part_true(rollout, "paused"))
 		screen_paint(text, PAINT_WARN, render->color, "; paused");
 	else if (next)
-		buffer_printf(text, "; the next is due in %s",
-			      part_duration(json_integer_value(next), due));
+		buffer_printf(text, "; the next is due %s",
+			      part_due(json_integer_value(next), due));
 	buffer_putc(text, '\n');
 }
 

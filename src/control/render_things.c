@@ -271,7 +271,7 @@ static void next_step_cell(struct table *table, const json_t *rollout)
 		table_cell(table, "paused; `fairlead rollout resume` lets it go on");
 		table_paint(table, PAINT_WARN);
 	} else if (next) {
-		table_cellf(table, "in %s", part_duration(json_integer_value(next), due));
+		table_cell(table, part_due(json_integer_value(next), due));
 	} else {
 		table_cell(table, "when every edge holds the version");
 	}
