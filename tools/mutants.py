@@ -5,12 +5,13 @@
 tests/mutants/NAME.patch is a unified diff below a few header lines:
 
     Invariant: 3                 or   Drop: reason, for a drop reason of abi/
-    Test: sim.lifecycle          a meson test, or a pytest node such as tests/lab/test_x.py::test_y
+    Test: sim.lifecycle          a meson test, or bpf.edge::test_ports, one case of it; or a pytest
+                                 node such as tests/lab/test_x.py::test_y
 
 The patches are applied, one at a time, to a copy of the tree below build/mutants, so that neither
 the tree nor its builds change. The copy is built with each patch and runs the test, which must
-fail: ending red by itself, not by a build that breaks or a test that does not exist. Before
-that, the same test must be green in the unpatched copy.
+fail: ending red by itself, not by a build that breaks, a set-up that fails or a test that does not
+exist. Before that, the same test must be green in the unpatched copy.
 """
 
 import argparse
@@ -93,14 +94,14 @@ def refresh_copy(root=tree.ROOT, copy=COPY):
             path.unlink()
 
 
-def run_meson_test(name):
-    """(colour, what was printed) of a meson test in the copy."""
+def judge_cases(cases, wanted):
+    """(colour, what was printed) of a meson test's cases, or of the one that is wanted."""
     import run_tests  # it imports this module by way of the house's checks
 
-    found = [test for test in tree.introspect("dev", "tests", COPY) if test["name"] == name]
-    if not found:
-        return BROKEN, f"meson knows no test '{name}'"
-    cases = run_tests.run_meson_test(found[0], "dev", {}, COPY)
+    if wanted:
+        cases = [case for case in cases if case.name.endswith(f": {wanted}")]
+        if not cases:
+            return BROKEN, f"the case '{wanted}' did not run"
     failed = [case for case in cases if case.outcome == run_tests.FAILED]
     if failed:
         return RED, failed[0].detail
@@ -109,15 +110,32 @@ def run_meson_test(name):
     return GREEN, ""
 
 
-def run_pytest(node):
-    """(colour, what was printed) of a pytest node in the copy."""
-    finished = tree.run(["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-x",
-                         node], "mutant-pytest.log", PYTEST_TIMEOUT_S, cwd=COPY)
+def run_meson_test(name):
+    """(colour, what was printed) of a meson test, or of one case of it, in the copy."""
+    import run_tests
+
+    program, _, case = name.partition("::")
+    found = [test for test in tree.introspect("dev", "tests", COPY) if test["name"] == program]
+    if not found:
+        return BROKEN, f"meson knows no test '{program}'"
+    return judge_cases(run_tests.run_meson_test(found[0], "dev", {}, COPY), case)
+
+
+def judge_pytest(finished):
+    """(colour, what was printed). A lab that does not start is an error of pytest's, no failure:
+    then the test has not looked at what the patch broke."""
     if finished.code == 0 and not finished.fault:
         passed = re.search(r"\b[1-9]\d* passed\b", finished.output)
         return (GREEN if passed else BROKEN), finished.output
-    # 1: tests failed. 2…5: interrupted, internal error, usage, nothing collected.
-    return (RED if finished.code == 1 or finished.fault else BROKEN), finished.output
+    failed = re.search(r"\b[1-9]\d* failed\b", finished.output)
+    return (RED if failed or finished.fault else BROKEN), finished.output
+
+
+def run_pytest(node):
+    """(colour, what was printed) of a pytest node in the copy."""
+    return judge_pytest(tree.run(
+        ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-x", node],
+        "mutant-pytest.log", PYTEST_TIMEOUT_S, cwd=COPY))
 
 
 def configure_copy():
@@ -134,7 +152,7 @@ def build_and_run(test):
     success, output = tree.build("dev", log="mutant-build.log", root=COPY)
     if not success:
         return BROKEN, f"the build failed\n{output}"
-    return run_pytest(test) if "::" in test or ".py" in test else run_meson_test(test)
+    return run_pytest(test) if ".py" in test else run_meson_test(test)
 
 
 def try_mutant(mutant):

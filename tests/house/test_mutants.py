@@ -3,6 +3,8 @@
 
 import mutants
 import pytest
+import run_tests
+import tree
 
 PATCH = """Invariant: 2
 Test: unit.a
@@ -83,3 +85,34 @@ def test_stale_patch_is_a_complaint(tmp_path, write):
 def test_headers(write, header, fault):
     path = write("tests/mutants/a.patch", header + "\n--- a/a\n+++ b/a\n")
     assert mutants.Mutant(path).fault() == fault
+
+
+CASES = [run_tests.Case("bpf.edge: test_ports", run_tests.FAILED, "the output"),
+         run_tests.Case("bpf.edge: test_ttl", run_tests.PASSED),
+         run_tests.Case("bpf.edge: test_later", run_tests.SKIPPED)]
+
+
+@pytest.mark.parametrize("cases, wanted, colour", [
+    (CASES, "", mutants.RED),
+    (CASES, "test_ports", mutants.RED),
+    (CASES, "test_ttl", mutants.GREEN),
+    (CASES[1:], "", mutants.GREEN),
+    (CASES, "test_later", mutants.BROKEN),
+    (CASES, "ports", mutants.BROKEN),
+    # The set-up failed: no case ran, and the program is what failed.
+    ([run_tests.Case("bpf.edge", run_tests.FAILED)], "test_ports", mutants.BROKEN),
+])
+def test_cases_of_a_meson_test(cases, wanted, colour):
+    assert mutants.judge_cases(cases, wanted)[0] == colour
+
+
+@pytest.mark.parametrize("code, output, fault, colour", [
+    (0, "=== 1 passed in 0.1s ===", "", mutants.GREEN),
+    (0, "=== 1 skipped in 0.1s ===", "", mutants.BROKEN),
+    (1, "=== 1 failed in 0.1s ===", "", mutants.RED),
+    (1, "=== 1 error in 0.1s ===", "", mutants.BROKEN),
+    (4, "ERROR: not found: test_x.py::test_y", "", mutants.BROKEN),
+    (-9, "", "did not end within 600 s", mutants.RED),
+])
+def test_colours_of_pytest(code, output, fault, colour):
+    assert mutants.judge_pytest(tree.Finished(code, output, 1.0, fault))[0] == colour
