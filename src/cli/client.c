@@ -66,6 +66,8 @@ static bool only_shows(const struct client *client)
 
 static int explain_loss(const struct client *client, struct error *err)
 {
+	if (client->command->streams)
+		return error_set(err, -ECONNRESET, "the daemon went away");
 	if (only_shows(client))
 		return error_set(err, -ECONNRESET, "the daemon went away before it answered");
 	return error_set(err, -ECONNRESET,
