@@ -209,6 +209,7 @@ static void test_grace(void **state)
 		uint32_t number = descriptor_of(&web, NULL);
 		assert_false(seen[number]);
 		seen[number] = true;
+		assert_serves(&web, WEB);
 		fixture.bindings[0].number = 1000 + i;
 		fixture_publish(&fixture);
 	}
@@ -223,7 +224,10 @@ static void test_grace(void **state)
 	fixture.now_ms += 1;
 	fixture_publish(&fixture);
 	assert_true(seen[descriptor_of(&web, NULL)]);
+	/* What its former user counted is forgotten. */
+	assert_int_equal(fixture_counters(&fixture, &web).packets, 0);
 	assert_serves(&web, WEB);
+	assert_int_equal(fixture_counters(&fixture, &web).packets, 1);
 }
 
 static void test_withdraw(void **state)
@@ -289,6 +293,28 @@ static void test_spans_grow(void **state)
 		assert_drops(&bindings[FIXTURE_ADDRESSES + i].address, DROP_NO_BINDING);
 	assert_drops(&bindings[FIXTURE_ADDRESSES + 3].address, DROP_NO_SITE);
 	assert_all_served();
+}
+
+/* What lies behind a span belongs to another site, and is not reached through this one. */
+static void test_spans_end(void **state)
+{
+	(void)state;
+	struct edge_binding bindings[FIXTURE_ADDRESSES + 2];
+	memcpy(bindings, fixture.bindings, sizeof(fixture.bindings));
+	for (unsigned i = 0; i < 2; i++) {
+		bindings[FIXTURE_ADDRESSES + i] = fixture.bindings[6];
+		bindings[FIXTURE_ADDRESSES + i].address =
+		    fixture_address(i == 0 ? "2001:db8:f::2:0" : "2001:db8:f::4:0");
+	}
+	fixture.desired.bindings = bindings;
+	fixture.desired.binding_count = FIXTURE_ADDRESSES + 2;
+	fixture_publish(&fixture);
+	for (unsigned slot = 0x200; slot < 0xa00; slot++) {
+		char text[IP_TEXT_BYTES];
+		snprintf(text, sizeof(text), "2001:db8:f::3:%x", slot);
+		struct ip_address beyond = fixture_address(text);
+		assert_drops(&beyond, DROP_NO_BINDING);
+	}
 }
 
 /* The same addresses, cut into site and slot in another way, and a pool more. */
@@ -984,6 +1010,7 @@ int main(void)
 	    EDGE_TEST(test_grace),
 	    EDGE_TEST(test_withdraw),
 	    EDGE_TEST(test_spans_grow),
+	    EDGE_TEST(test_spans_end),
 	    EDGE_TEST(test_pools_change),
 	    EDGE_TEST(test_invalid),
 	    EDGE_TEST(test_pages_run_out),
