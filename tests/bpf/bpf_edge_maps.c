@@ -8,9 +8,12 @@
 #include "base/random.h"
 #include "edge_fixture.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
+#include <linux/if_packet.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -22,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -734,6 +738,135 @@ static void test_open_changes_nothing(void **state)
 	assert_int_equal(link_now().program_id, get_status().program_id);
 }
 
+/* Real frames */
+
+/* A socket on the far end of edge0's cable: what it sends comes in there, and back from there. */
+static int open_wire(bool native)
+{
+	const int on = 1;
+	const struct timeval patience = {.tv_sec = 2};
+	struct sockaddr_ll where = {.sll_family = AF_PACKET,
+				    .sll_protocol = htons(ETH_P_ALL),
+				    .sll_ifindex = (int)fixture.wire0};
+	int wire = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+	assert_true(wire >= 0);
+	assert_int_equal(bind(wire, (struct sockaddr *)&where, sizeof(where)), 0);
+	assert_int_equal(setsockopt(wire, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(wire, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	if (native)
+		assert_int_equal(
+		    bpf_xdp_attach((int)fixture.wire0, fixture.pass_fd, XDP_FLAGS_DRV_MODE, NULL),
+		    0);
+	return wire;
+}
+
+static void close_wire(int wire, bool native)
+{
+	if (native)
+		bpf_xdp_detach((int)fixture.wire0, XDP_FLAGS_DRV_MODE, NULL);
+	close(wire);
+}
+
+/* The next frame with IP in IP in it; the kernel sends its own neighbour discovery in between. */
+static bool receive_tunnel(int wire, struct frame *ret_frame, int flags)
+{
+	for (;;) {
+		ssize_t length = recv(wire, ret_frame->bytes, sizeof(ret_frame->bytes), flags);
+		if (length < 0)
+			return false;
+		ret_frame->length = (size_t)length;
+		uint8_t protocol = ret_frame->bytes[ret_frame->bytes[12] == 0x08 ? 23 : 20];
+		if (protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6)
+			return true;
+	}
+}
+
+static void assert_wire_serves(bool native)
+{
+	int wire = open_wire(native);
+	for (uint16_t port = 100; port < 150; port++) {
+		for (size_t f = 0; f < 2; f++) {
+			struct ip_address web = fixture_service_address(WEB, families[f]);
+			struct frame frame;
+			struct frame out = {.length = 0};
+			struct frame expected;
+			frame_build(&frame, &web, IPPROTO_TCP, port, 80, port);
+			frame_expect(&expected, &frame, &fixture,
+				     fixture_pick(&fixture, WEB, &frame));
+			edge_heartbeat(fixture.edge);
+			assert_int_equal(send(wire, frame.bytes, frame.length, 0), frame.length);
+			assert_true(receive_tunnel(wire, &out, 0));
+			assert_int_equal(out.length, expected.length);
+			assert_memory_equal(out.bytes, expected.bytes, expected.length);
+		}
+	}
+	close_wire(wire, native);
+}
+
+/* Frames over a cable, through the program as it is attached, in both modes. */
+static void test_real_frames(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0"};
+	struct edge_options options = {
+	    .pin_root = fixture.pins,
+	    .interfaces = names,
+	    .interface_count = 1,
+	    .force_generic = true,
+	    .source_v4 = fixture_address("10.1.0.1"),
+	    .source_v6 = fixture_address("fd00:1::1"),
+	    .clock = &fixture.clock,
+	};
+	struct error err;
+	assert_int_equal(get_status().interfaces[0].mode, EDGE_NATIVE);
+	assert_wire_serves(true);
+	fixture_close(&fixture);
+	assert_int_equal(edge_open(&options, &fixture.edge, &err), 0);
+	fixture_publish(&fixture);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	assert_int_equal(get_status().interfaces[0].mode, EDGE_GENERIC);
+	fixture_drain(&fixture);
+	assert_wire_serves(false);
+}
+
+/* Frames all the time while another release takes over, and hands back: each one arrives. */
+static void test_replacement_under_traffic(void **state)
+{
+	(void)state;
+	struct ip_address web = fixture_service_address(WEB, IP_V6);
+	uint64_t sent = 0;
+	uint64_t received = 0;
+	struct frame frame;
+	struct frame out;
+	int status;
+	fixture_close(&fixture);
+	int wire = open_wire(true);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		char command[600];
+		snprintf(command, sizeof(command), "%s %s && %s %s && %s %s", EDGE_PUBLISHER_NEXT,
+			 fixture.pins, EDGE_PUBLISHER, fixture.pins, EDGE_PUBLISHER_NEXT,
+			 fixture.pins);
+		_exit(system(command) == 0 ? 0 : 1); /* NOLINT(cert-env33-c) */
+	}
+	while (waitpid(child, &status, WNOHANG) == 0) {
+		frame_build(&frame, &web, IPPROTO_TCP, (uint16_t)sent, 80, 100);
+		assert_int_equal(send(wire, frame.bytes, frame.length, 0), frame.length);
+		sent++;
+		while (receive_tunnel(wire, &out, MSG_DONTWAIT))
+			received++;
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	while (received < sent && receive_tunnel(wire, &out, 0))
+		received++;
+	assert_true(sent > 1000);
+	assert_int_equal(received, sent);
+	close_wire(wire, true);
+	fixture_open(&fixture);
+}
+
 /* Interfaces */
 
 static int open_on(const char *const *interfaces, size_t count, bool generic, struct error *err)
@@ -1020,6 +1153,8 @@ int main(void)
 	    EDGE_TEST(test_corrupt_pins),
 	    EDGE_TEST(test_random_walk),
 	    EDGE_TEST(test_replacement),
+	    EDGE_TEST(test_real_frames),
+	    EDGE_TEST(test_replacement_under_traffic),
 	    EDGE_TEST(test_open_changes_nothing),
 	    EDGE_TEST(test_missing_interface),
 	    EDGE_TEST(test_renamed_interface),

@@ -103,6 +103,7 @@ bool fixture_enter(struct fixture *fixture)
 		return false;
 	fixture->fill_fd = bpf_program__fd(entry->progs.fill);
 	fixture->crowd_fd = bpf_program__fd(entry->progs.crowd);
+	fixture->pass_fd = bpf_program__fd(entry->progs.pass);
 	return true;
 }
 

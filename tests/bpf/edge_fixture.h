@@ -34,6 +34,7 @@ struct fixture {
 	char pins[128];
 	struct edge *edge;
 	int fill_fd, crowd_fd; /* entry programs, that end in the edge's */
+	int pass_fd; /* a program that passes everything */
 	uint32_t edge0, wire0; /* interface numbers */
 	uint64_t now_ms; /* of the edge's clock */
 	struct clock clock;
