@@ -69,7 +69,7 @@ static int parse_object(const char *line, size_t length, const char *what, json_
 int protocol_parse_request(const char *line, size_t length, const struct command **ret_command,
 			   json_t **ret_parameters, struct error *err)
 {
-	json_t *request;
+	json_t *request = NULL;
 	int result = parse_object(line, length, "request", &request, err);
 	if (result < 0)
 		return result;
@@ -131,7 +131,7 @@ static int code_of(const char *name)
 
 int protocol_parse_answer(const char *line, size_t length, json_t **ret_data, struct error *err)
 {
-	json_t *answer;
+	json_t *answer = NULL;
 	int result = parse_object(line, length, "daemon's answer", &answer, err);
 	if (result < 0)
 		return result;
