@@ -294,6 +294,22 @@ sqlite3_stmt *sqlite_file_statement(struct sqlite_file *file, enum sqlite_statem
 	return statement;
 }
 
+void sqlite_bind_text(sqlite3_stmt *statement, int index, const char *text)
+{
+	/* Cannot fail: the index is right and nothing is copied. */
+	(void)sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC);
+}
+
+void sqlite_bind_number(sqlite3_stmt *statement, int index, uint64_t number)
+{
+	(void)sqlite3_bind_int64(statement, index, (sqlite3_int64)number);
+}
+
+uint64_t sqlite_column_number(sqlite3_stmt *statement, int column)
+{
+	return (uint64_t)sqlite3_column_int64(statement, column);
+}
+
 int sqlite_file_run(struct sqlite_file *file, sqlite3_stmt *statement, struct error *err)
 {
 	int status = sqlite3_step(statement);

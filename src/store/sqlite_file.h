@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The file of the embedded engine: one SQLite database in the state folder, its lock, its schema
- * and its statements. Private to src/store; sqlite.c is the engine on top.
+ * and its statements. Private to src/store; sqlite.h is the engine on top.
  *
  * FOLDER/store.db (and SQLite's store.db-wal, store.db-shm), mode 0600, holds
  *   state    one row: the revision, how far history is compacted, the number of the last lease;
@@ -87,6 +87,12 @@ void sqlite_file_close(struct sqlite_file *file);
 
 /* A prepared statement, reset and without parameters. */
 sqlite3_stmt *sqlite_file_statement(struct sqlite_file *file, enum sqlite_statement which);
+
+/* Parameters of a statement, from 1; the text is borrowed until the statement is reset. */
+void sqlite_bind_text(sqlite3_stmt *statement, int index, const char *text);
+void sqlite_bind_number(sqlite3_stmt *statement, int index, uint64_t number);
+/* A column of the statement's row, from 0. */
+uint64_t sqlite_column_number(sqlite3_stmt *statement, int column);
 
 /*
  * Turn what SQLite just said (`status` is not SQLITE_OK, _ROW or _DONE) into a code of the house
