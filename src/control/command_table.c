@@ -43,6 +43,7 @@ static const struct command_option log_options[] = {
 static const struct command_option report_options[] = {
     {"node", VALUE_TEXT, "NAME", "the backend"},
     {"boot_id", VALUE_TEXT, "ID", "of its kernel"},
+    {"instance", VALUE_TEXT, "ID", "of its process: drawn at random when it starts"},
     {"connections", VALUE_JSON, "OBJECT", "connections by service address"},
     {"settled", VALUE_NUMBER, "N", "what the node's last answer named, before the count began"},
     {"generation", VALUE_TEXT, "DIGEST", "of the landing's configuration"},

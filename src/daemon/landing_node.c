@@ -5,11 +5,14 @@
  * tries again: packets land all the same. Stopping it leaves landing in place too; only
  * `fairlead detach` (or LANDING_UNDO) takes it away.
  */
+#include "base/arena.h"
 #include "base/buffer.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "control/protocol.h"
 #include "daemon/daemon.h"
+#include "daemon/landing_config.h"
 #include "landing/landing.h"
 
 #include <signal.h>
@@ -21,6 +24,11 @@
 #define FIRST_INTERVAL_MS 1000u
 #define RETRY_MS 500u
 #define CHECK_MS 2000u
+#define ANSWER_MS 5000u /* after this silence the node is taken for gone, and tried anew */
+
+#define FAILURE_BYTES 1024u
+
+enum failure { FAILURE_CONFIGURE, FAILURE_CUT, FAILURE_COUNT, FAILURE_CHECK, FAILURES };
 
 struct landing_node {
 	const struct daemon_options *options;
@@ -38,121 +46,78 @@ struct landing_node {
 	bool said_unreachable;
 	struct buffer input;
 	char boot_id[LANDING_BOOT_ID_BYTES];
+	char instance[33]; /* hex; tells this process from another one of the same name */
+	char refusal[FAILURE_BYTES]; /* why the node refused the last report; "" if it did not */
+	char failures[FAILURES][FAILURE_BYTES]; /* what does not work, in words; "" if it does */
 	char generation[DIGEST_HEX_BYTES]; /* "" until a configuration was applied */
 	uint64_t interval_ms;
-	uint64_t settled;
+	uint64_t settled; /* what the last answer of this connection named */
 	uint64_t cut;
 	struct landing_alarms alarms;
 };
 
-/* --- configuration --- */
+/* --- carrying out --- */
 
-static size_t read_addresses(const json_t *list, struct ip_address *addresses, size_t most)
-{
-	size_t count = 0;
-	size_t index;
-	json_t *value;
-	json_array_foreach ((json_t *)(uintptr_t)list, index, value) {
-		const char *text = json_string_value(value);
-		if (count < most && text && ip_address_parse(text, &addresses[count]) == 0)
-			count++;
-	}
-	return count;
-}
-
-static size_t read_pools(const json_t *list, struct ip_prefix *pools, size_t most)
-{
-	size_t count = 0;
-	size_t index;
-	json_t *value;
-	json_array_foreach ((json_t *)(uintptr_t)list, index, value) {
-		const char *text = json_string_value(value);
-		if (count < most && text && ip_prefix_parse(text, &pools[count]) == 0)
-			count++;
-	}
-	return count;
-}
-
-static size_t read_handings(const json_t *list, struct landing_handing *handings, size_t most)
-{
-	size_t count = 0;
-	size_t index;
-	json_t *value;
-	json_array_foreach ((json_t *)(uintptr_t)list, index, value) {
-		struct landing_handing handing = {0};
-		const char *destination = json_string_value(json_object_get(value, "destination"));
-		const char *address = json_string_value(json_object_get(value, "listen_address"));
-		if (count == most || !destination || !address ||
-		    ip_address_parse(destination, &handing.destination.address) < 0)
-			continue;
-		if (*address && ip_address_parse(address, &handing.listener.address) < 0)
-			continue;
-		handing.destination.length =
-		    (uint8_t)ip_family_bits(handing.destination.address.family);
-		handing.protocol = (uint8_t)json_integer_value(json_object_get(value, "protocol"));
-		handing.port = (uint16_t)json_integer_value(json_object_get(value, "port"));
-		handing.listener.port =
-		    (uint16_t)json_integer_value(json_object_get(value, "listen_port"));
-		handings[count++] = handing;
-	}
-	return count;
-}
-
-struct configuration {
-	struct ip_prefix pools[LANDING_POOLS_MAX];
-	struct ip_address addresses[LANDING_ADDRESSES_MAX];
-	struct ip_address edges[LANDING_EDGES_MAX];
-	struct landing_handing handings[LANDING_HANDINGS_MAX];
+static const char *const failure_texts[FAILURES] = {
+    [FAILURE_CONFIGURE] = "the landing cannot take its configuration",
+    [FAILURE_CUT] = "connections cannot be cut",
+    [FAILURE_COUNT] = "connections cannot be counted",
+    [FAILURE_CHECK] = "the landing cannot be checked",
 };
 
+/* `err` NULL: it works again. The node is told with every report, the log when it changes. */
+static void set_failure(struct landing_node *node, enum failure which, const struct error *err)
+{
+	char *failure = node->failures[which];
+	char text[FAILURE_BYTES] = "";
+	if (err)
+		snprintf(text, sizeof(text), "%s: %.900s", failure_texts[which], err->text);
+	if (err && strcmp(text, failure) != 0)
+		log_event(LOG_LEVEL_ERROR, "landing.failed", "error", text, NULL);
+	memcpy(failure, text, sizeof(text));
+}
+
+/* The generation is taken over only when all of it is in place: until then the node sends it again
+ * with every answer, and knows by our reports that we do not land by it. */
 static void configure(struct landing_node *node, const json_t *json, const char *generation)
 {
-	struct configuration *configuration = calloc(1, sizeof(*configuration));
-	if (!configuration)
-		return;
-	const struct landing_desired desired = {
-	    .pools = configuration->pools,
-	    .pool_count = (unsigned)read_pools(json_object_get(json, "pools"), configuration->pools,
-					       LANDING_POOLS_MAX),
-	    .addresses = configuration->addresses,
-	    .address_count =
-		(unsigned)read_addresses(json_object_get(json, "addresses"),
-					 configuration->addresses, LANDING_ADDRESSES_MAX),
-	    .edges = configuration->edges,
-	    .edge_count = (unsigned)read_addresses(json_object_get(json, "edges"),
-						   configuration->edges, LANDING_EDGES_MAX),
-	    .handings = configuration->handings,
-	    .handing_count = (unsigned)read_handings(
-		json_object_get(json, "handings"), configuration->handings, LANDING_HANDINGS_MAX)};
+	struct arena arena;
+	struct landing_desired desired;
 	struct error err = {0};
-	if (landing_apply(node->landing, &desired, &err) < 0) {
-		log_event(LOG_LEVEL_ERROR, "landing.failed", "error", err.text, NULL);
-	} else {
+	arena_init(&arena, 0);
+	int result = landing_config_parse(json, &arena, &desired, &err);
+	if (result == 0)
+		result = landing_apply(node->landing, &desired, &err);
+	if (result == 0) {
 		snprintf(node->generation, sizeof(node->generation), "%s", generation);
 		log_event(LOG_LEVEL_INFO, "landing.configured", "generation", generation, NULL);
 	}
-	free(configuration);
+	set_failure(node, FAILURE_CONFIGURE, result < 0 ? &err : NULL);
+	arena_done(&arena);
 }
 
+/* Ordered by the operator; every answer repeats it until the version is retired. */
 static void cut(struct landing_node *node, const json_t *list)
 {
-	struct ip_address addresses[LANDING_POOLS_MAX * 4];
-	size_t most = sizeof(addresses) / sizeof(addresses[0]);
-	size_t count = read_addresses(list, addresses, most);
+	struct arena arena;
+	struct ip_address *addresses;
+	size_t count;
 	uint64_t destroyed = 0;
 	struct error err = {0};
-	if (!count)
+	if (!json_array_size(list) || !*node->generation)
 		return;
-	if (landing_destroy(node->landing, addresses, count, &destroyed, &err) < 0) {
-		log_event(LOG_LEVEL_ERROR, "landing.cut.failed", "error", err.text, NULL);
-		return;
-	}
+	arena_init(&arena, 0);
+	int result = landing_addresses_parse(list, SIZE_MAX, &arena, &addresses, &count, &err);
+	if (result == 0)
+		result = landing_destroy(node->landing, addresses, count, &destroyed, &err);
+	set_failure(node, FAILURE_CUT, result < 0 ? &err : NULL);
 	if (destroyed) {
 		char number[32];
 		snprintf(number, sizeof(number), "%llu", (unsigned long long)destroyed);
 		log_event(LOG_LEVEL_INFO, "landing.cut", "connections", number, NULL);
 	}
 	node->cut += destroyed;
+	arena_done(&arena);
 }
 
 /* --- the conversation --- */
@@ -183,6 +148,8 @@ static void disconnect(struct landing_node *node, const char *why)
 	node->said_unreachable = true;
 	node->connected = false;
 	node->awaiting = false;
+	/* What another life of the node said proves nothing to the next. */
+	node->settled = 0;
 	if (node->pipe_open && !uv_is_closing((uv_handle_t *)&node->pipe))
 		uv_close((uv_handle_t *)&node->pipe, on_pipe_closed);
 	report_in(node, RETRY_MS);
@@ -193,16 +160,25 @@ static void take_answer(struct landing_node *node, const json_t *answer)
 	const char *generation = json_string_value(json_object_get(answer, "generation"));
 	const json_t *configuration = json_object_get(answer, "configuration");
 	json_int_t interval = json_integer_value(json_object_get(answer, "interval_ms"));
+	json_int_t settled = json_integer_value(json_object_get(answer, "settled"));
 	if (interval > 0)
 		node->interval_ms = (uint64_t)interval;
-	if (configuration && generation)
+	if (configuration && generation && strlen(generation) < sizeof(node->generation))
 		configure(node, configuration, generation);
 	cut(node, json_object_get(answer, "cut"));
 	/* The next count begins after this moment, so it may name the closing. */
-	node->settled = (uint64_t)json_integer_value(json_object_get(answer, "settled"));
-	if (node->said_unreachable)
-		log_event(LOG_LEVEL_INFO, "node.reached", "socket", node->options->join, NULL);
-	node->said_unreachable = false;
+	node->settled = settled > 0 ? (uint64_t)settled : 0;
+	node->refusal[0] = '\0';
+}
+
+static void take_refusal(struct landing_node *node, const struct error *err)
+{
+	char text[FAILURE_BYTES];
+	snprintf(text, sizeof(text), "%.1000s", err->text);
+	if (strcmp(node->refusal, text) != 0)
+		log_event(LOG_LEVEL_ERROR, "report.refused", "error", text, NULL);
+	memcpy(node->refusal, text, sizeof(text));
+	node->settled = 0;
 }
 
 static void take_line(struct landing_node *node, const char *line, size_t length)
@@ -211,11 +187,14 @@ static void take_line(struct landing_node *node, const char *line, size_t length
 	struct error err = {0};
 	bool first = !*node->generation;
 	if (protocol_parse_answer(line, length, &answer, &err) < 0) {
-		log_event(LOG_LEVEL_ERROR, "report.refused", "error", err.text, NULL);
+		take_refusal(node, &err);
 	} else {
 		take_answer(node, answer);
 		json_decref(answer);
 	}
+	if (node->said_unreachable)
+		log_event(LOG_LEVEL_INFO, "node.reached", "socket", node->options->join, NULL);
+	node->said_unreachable = false;
 	node->awaiting = false;
 	report_in(node, first && *node->generation ? 0 : node->interval_ms);
 }
@@ -298,6 +277,10 @@ static json_t *landing_json(struct landing_node *node)
 	json_t *alarms = json_array();
 	json_t *interfaces = json_array();
 	landing_state_read(node->landing, &state);
+	for (int i = 0; i < FAILURES; i++) {
+		if (*node->failures[i])
+			json_array_append_new(alarms, json_string(node->failures[i]));
+	}
 	for (unsigned i = 0; i < node->alarms.count; i++)
 		json_array_append_new(alarms, json_string(node->alarms.items[i].text));
 	for (unsigned i = 0; i < state.interface_count; i++)
@@ -326,7 +309,7 @@ struct write {
 static void on_written(uv_write_t *request, int status)
 {
 	struct write *write = (struct write *)request;
-	(void)status; /* a broken connection shows on the reading side */
+	(void)status; /* a broken connection shows on the reading side, or by silence */
 	free(write->bytes);
 	free(write);
 }
@@ -358,42 +341,58 @@ static void report(struct landing_node *node)
 		reconnect(node);
 		return;
 	}
-	if (node->awaiting)
+	if (node->awaiting) {
+		disconnect(node, "it does not answer");
 		return;
+	}
 	struct error err = {0};
 	uint64_t settled = node->settled;
 	json_t *connections = connections_json(node, &err);
 	if (!connections) {
 		/* Silence, not zero: the node will say that this backend is not known of. */
-		log_event(LOG_LEVEL_ERROR, "count.failed", "error", err.text, NULL);
+		set_failure(node, FAILURE_COUNT, &err);
 		report_in(node, node->interval_ms);
 		return;
 	}
-	json_t *parameters = json_pack(
-	    "{s:s, s:s, s:o, s:I, s:s, s:I, s:o}", "node", node->options->node, "boot_id",
-	    node->boot_id, "connections", connections, "settled", (json_int_t)settled, "generation",
-	    node->generation, "cut", (json_int_t)node->cut, "landing", landing_json(node));
+	set_failure(node, FAILURE_COUNT, NULL);
+	json_t *parameters =
+	    json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:I, s:o}", "node", node->options->node,
+		      "boot_id", node->boot_id, "instance", node->instance, "connections",
+		      connections, "settled", (json_int_t)settled, "generation", node->generation,
+		      "cut", (json_int_t)node->cut, "landing", landing_json(node));
 	if (parameters)
 		send_report(node, parameters);
 	json_decref(parameters);
-	if (!node->awaiting)
-		report_in(node, node->interval_ms);
+	report_in(node, node->awaiting ? ANSWER_MS : node->interval_ms);
 }
 
 /* --- watching --- */
+
+/* An alarm that lasts is reported by every check; it is logged once. */
+static bool is_known_alarm(const struct landing_alarms *alarms, const char *text)
+{
+	for (unsigned i = 0; i < alarms->count; i++) {
+		if (strcmp(alarms->items[i].text, text) == 0)
+			return true;
+	}
+	return false;
+}
 
 static void check(struct landing_node *node)
 {
 	struct error err = {0};
 	struct landing_alarms alarms;
 	if (landing_check(node->landing, &alarms, &err) < 0) {
-		log_event(LOG_LEVEL_ERROR, "landing.check.failed", "error", err.text, NULL);
+		set_failure(node, FAILURE_CHECK, &err);
 		return;
 	}
-	for (unsigned i = 0; i < alarms.count; i++)
-		log_event(LOG_LEVEL_WARNING, "landing.alarm", "repaired",
-			  alarms.items[i].repaired ? "yes" : "no", "text", alarms.items[i].text,
-			  NULL);
+	set_failure(node, FAILURE_CHECK, NULL);
+	for (unsigned i = 0; i < alarms.count; i++) {
+		const struct landing_alarm *alarm = &alarms.items[i];
+		if (!is_known_alarm(&node->alarms, alarm->text))
+			log_event(LOG_LEVEL_WARNING, "landing.alarm", "repaired",
+				  alarm->repaired ? "yes" : "no", "text", alarm->text, NULL);
+	}
 	node->alarms = alarms;
 }
 
@@ -440,6 +439,15 @@ static void start_handles(struct landing_node *node)
 	}
 }
 
+static void draw_instance(char text[33])
+{
+	uint8_t bytes[16];
+	struct random random;
+	random_init_system(&random);
+	random_fill(&random, bytes, sizeof(bytes));
+	hex_encode(bytes, sizeof(bytes), text);
+}
+
 int landing_node_run(const struct daemon_options *options, struct error *err)
 {
 	struct landing_node node = {.options = options, .interval_ms = FIRST_INTERVAL_MS};
@@ -451,6 +459,8 @@ int landing_node_run(const struct daemon_options *options, struct error *err)
 						.interface_count =
 						    (unsigned)options->underlay_count,
 						.generic_only = options->generic};
+	signal(SIGPIPE, SIG_IGN); /* a node that went away shows as an error of the write */
+	draw_instance(node.instance);
 	int result = landing_boot_id(node.boot_id, err);
 	if (result == 0)
 		result = landing_open(&landing, &node.landing, err);
