@@ -55,9 +55,18 @@ uint64_t driver_settled(const struct driver *driver)
 
 /* --- observing --- */
 
-static uint64_t interval_ms(const struct daemon *daemon)
+/* A slot has one address at each site, and a flow may have come by any of them. */
+static size_t binding_addresses(const struct placement *placement, const struct binding *binding,
+				struct ip_address addresses[MODEL_MAX_SITES])
 {
-	return daemon->image.fabric ? daemon->image.fabric->settings.report_interval_ms : 1000;
+	size_t count = 0;
+	for (size_t i = 0; i < placement->site_count && count < MODEL_MAX_SITES; i++) {
+		const char *site = placement->sites[i];
+		struct ip_address address = placement_address(placement, binding, site);
+		if (*site && address.family)
+			addresses[count++] = address;
+	}
+	return count;
 }
 
 static void observe_connections(const struct driver *driver, const struct service_state *state,
@@ -66,27 +75,22 @@ static void observe_connections(const struct driver *driver, const struct servic
 {
 	const struct daemon *daemon = driver->daemon;
 	const struct image *image = &daemon->image;
-	const struct version *version =
-	    image_version(image_service(image, state->name), binding->version);
-	ASSERT(version);
-	observation->connections_known = true;
-	observation->closing_counted = binding->refusing;
-	/* A slot has one address at each site, and a flow may have come by any of them. */
-	for (size_t i = 0; i < image->placement->site_count; i++) {
-		const char *site = image->placement->sites[i];
-		struct ip_address address = placement_address(image->placement, binding, site);
-		if (!*site || !address.family)
-			continue;
-		struct connection_sum sum =
-		    reports_sum(daemon->reports, image, version, &address, binding->sequence,
-				interval_ms(daemon), now_ms);
-		observation->connections += sum.count;
-		observation->connections_known = observation->connections_known && sum.known;
-		observation->closing_counted = observation->closing_counted && sum.settled;
-		if (!sum.known && ret_silent)
-			*ret_silent = sum.silent;
-	}
-	observation->closing_connections = observation->connections;
+	struct ip_address addresses[MODEL_MAX_SITES];
+	const struct connection_query query = {
+	    .version = image_version(image_service(image, state->name), binding->version),
+	    .addresses = addresses,
+	    .address_count = binding_addresses(image->placement, binding, addresses),
+	    .settled = binding->sequence,
+	    .interval_ms = image_report_interval_ms(image),
+	    .now_ms = now_ms};
+	ASSERT(query.version);
+	struct connection_sum sum = reports_sum(daemon->reports, image, &query);
+	observation->connections = sum.count;
+	observation->connections_known = sum.known;
+	observation->closing_counted = binding->refusing && sum.settled;
+	observation->closing_connections = sum.count;
+	if (sum.silent && ret_silent)
+		*ret_silent = sum.silent;
 }
 
 struct binding_observation driver_observe(const struct driver *driver,
@@ -149,6 +153,7 @@ static int observe(const struct driver *driver, const struct service_state *stat
 {
 	const struct daemon *daemon = driver->daemon;
 	const struct image *image = &daemon->image;
+	const struct image_service *known = image_service(image, state->name);
 	struct version_observation *versions =
 	    arena_array(arena, state->version_count + 1, sizeof(*versions));
 	struct binding_observation *bindings =
@@ -159,18 +164,18 @@ static int observe(const struct driver *driver, const struct service_state *stat
 	for (size_t i = 0; i < state->version_count; i++) {
 		const struct version_status *status = &state->versions[i];
 		versions[i].held = image_acked(image) >= status->sequence;
+		if (status->state == VERSION_RETIRED)
+			continue;
 		versions[i].answered_ago_ms =
 		    daemon->names ? names_plane_answered_ago_ms(daemon->names, state->name,
 								status->number, now_ms)
 				  : 0;
-		if (status->state != VERSION_RETIRED)
-			udp = udp || has_udp(image_version(image_service(image, state->name),
-							   status->number));
+		udp = udp || has_udp(image_version(known, status->number));
 	}
 	for (size_t i = 0; i < state->binding_count; i++)
 		bindings[i] = driver_observe(driver, state, &state->bindings[i], now_ms, NULL);
 
-	const struct service *service = fabric_service(image->fabric, state->name);
+	const struct service *service = known->configured;
 	const struct settings *settings = &image->fabric->settings;
 	uint64_t wall_ms = clock_wall_ms(daemon->clock);
 	const struct placement_moment moment = {.wall_ms = wall_ms,

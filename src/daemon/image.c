@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define LOAD_TIMEOUT_MS 60000
+#define DEFAULT_REPORT_INTERVAL_MS 1000
 
 /* --- services and versions --- */
 
@@ -374,6 +375,19 @@ static int check_versions(const struct image_service *service, struct error *err
 	return 0;
 }
 
+/* Which services the file has; looked up for every service at every tick. */
+static void link_configured(struct image *image)
+{
+	for (size_t i = 0; i < image->service_count; i++)
+		image->services[i]->configured = NULL;
+	for (size_t i = 0; image->fabric && i < image->fabric->service_count; i++) {
+		struct image_service *service =
+		    image_service(image, image->fabric->services[i].name);
+		if (service)
+			service->configured = &image->fabric->services[i];
+	}
+}
+
 /* After a revision: the list of states that the model's functions take, all of them sound. */
 static int settle(struct image *image, struct error *err)
 {
@@ -383,6 +397,7 @@ static int settle(struct image *image, struct error *err)
 		return -ENOMEM;
 	image->states = states;
 	image->state_count = 0;
+	link_configured(image);
 	for (size_t i = 0; i < image->service_count; i++) {
 		const struct image_service *service = image->services[i];
 		if (!service->state)
@@ -503,6 +518,12 @@ int image_update(struct image *image, uint64_t revision, const struct store_even
 	}
 	image->revision = revision;
 	return settle(image, err);
+}
+
+uint64_t image_report_interval_ms(const struct image *image)
+{
+	return image->fabric ? image->fabric->settings.report_interval_ms
+			     : DEFAULT_REPORT_INTERVAL_MS;
 }
 
 static uint64_t ack_latest(const struct image_ack *ack)

@@ -28,6 +28,7 @@ struct image_version {
 struct image_service {
 	struct arena arena;
 	struct service_state *state; /* NULL: only versions are known */
+	const struct service *configured; /* in image->fabric; NULL: not in the file */
 	uint64_t mod_revision; /* of service/NAME */
 	char name[MODEL_NAME_BYTES];
 	struct image_version **versions; /* rising numbers */
@@ -90,6 +91,9 @@ const struct version *image_version(const struct image_service *service, uint32_
 uint64_t image_acked(const struct image *image);
 /* How long that has been so for `sequence`, in ms, at least 1; 0: it is not. */
 uint64_t image_acked_for_ms(const struct image *image, uint64_t sequence, uint64_t now_ms);
+
+/* How often landings report; the default until a configuration says so. */
+uint64_t image_report_interval_ms(const struct image *image);
 
 const struct image_forgotten *image_forgotten(const struct image *image, const char *backend);
 

@@ -191,31 +191,44 @@ static void remember_comeback(struct daemon *daemon, const char *backend)
 	changes_submit(daemon->changes, &comeback->change);
 }
 
+/* Before the first apply there is nothing to be said, and what a landing has stays: it may be that
+ * this node lost its store, while the backend's flows live. */
+static int add_configuration(const struct daemon *daemon, const char *name, const char *known,
+			     json_t *answer)
+{
+	char generation[DIGEST_HEX_BYTES];
+	if (!daemon->image.fabric)
+		return 0;
+	json_t *configuration = configuration_json(daemon, name);
+	int failed = !configuration;
+	generation_of(configuration, generation);
+	if (!failed)
+		failed = json_object_set_new(answer, "generation", json_string(generation));
+	if (!failed && (!known || strcmp(known, generation) != 0))
+		failed = json_object_set(answer, "configuration", configuration);
+	json_decref(configuration);
+	return failed ? -ENOMEM : 0;
+}
+
 void verb_landing_report(struct daemon *daemon, struct api_call *call)
 {
-	const json_t *parameters = api_parameters(call);
+	const struct report_moment moment = {.now_ms = clock_now_ms(daemon->clock),
+					     .interval_ms =
+						 image_report_interval_ms(&daemon->image),
+					     .sequence = daemon->image.head.sequence};
 	struct error err = {0};
-	int result = reports_take(daemon->reports, parameters, clock_now_ms(daemon->clock), &err);
-	if (result == -ENOMEM)
-		error_set(&err, result, "out of memory");
-	if (result < 0) {
+	if (reports_take(daemon->reports, api_parameters(call), &moment, &err) < 0) {
 		api_fail(call, &err);
 		return;
 	}
 	const char *name = api_text(call, "node");
-	const char *known = api_text(call, "generation");
 	remember_comeback(daemon, name);
-
-	char generation[DIGEST_HEX_BYTES];
-	json_t *configuration = configuration_json(daemon, name);
-	generation_of(configuration, generation);
-	uint64_t interval_ms =
-	    daemon->image.fabric ? daemon->image.fabric->settings.report_interval_ms : 1000;
-	json_t *answer = json_pack("{s:s, s:I, s:I, s:o}", "generation", generation, "settled",
+	json_t *answer = json_pack("{s:I, s:I, s:o}", "settled",
 				   (json_int_t)driver_settled(daemon->driver), "interval_ms",
-				   (json_int_t)interval_ms, "cut", cut_json(&daemon->image));
-	if (!known || strcmp(known, generation) != 0)
-		json_object_set(answer, "configuration", configuration);
-	json_decref(configuration);
+				   (json_int_t)moment.interval_ms, "cut", cut_json(&daemon->image));
+	if (answer && add_configuration(daemon, name, api_text(call, "generation"), answer) < 0) {
+		json_decref(answer);
+		answer = NULL;
+	}
 	api_succeed(call, answer);
 }

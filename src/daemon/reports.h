@@ -2,6 +2,9 @@
 /*
  * Reports: what each backend's landing last said about its connections.
  *
+ * A backend has one reporter: the process whose report is fresh. Another one that uses the name is
+ * refused until the first has gone silent, since of two counts the smaller must never win.
+ *
  * A report that is missing, or older than three of its intervals, means "in use", never zero. What
  * is not known is said by name, so that an operator can go and look, or declare the backend gone
  * (`backend forget`, a ledger entry): then its silence counts as zero until it reports again.
@@ -10,6 +13,7 @@
 #ifndef FAIRLEAD_DAEMON_REPORTS_H
 #define FAIRLEAD_DAEMON_REPORTS_H
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/netaddr.h"
 #include "daemon/image.h"
@@ -26,9 +30,12 @@ struct report_count {
 struct report {
 	char backend[MODEL_NAME_BYTES];
 	char boot_id[64];
+	char instance[64]; /* of the landing's process: drawn at random when it starts */
+	char generation[DIGEST_HEX_BYTES]; /* of the configuration it carried out; "" for none */
 	uint64_t received_ms;
+	uint64_t rival_ms; /* when another process was last refused; 0: never */
 	uint64_t settled; /* ledger sequence that the landing was told before it counted */
-	struct report_count *counts; /* sorted by address */
+	struct report_count *counts; /* sorted by address, each once */
 	size_t count;
 	uint64_t cut; /* sockets it destroyed by order, over its life */
 	json_t *landing; /* its own state and alarms, as it sent them */
@@ -39,9 +46,20 @@ struct reports;
 must_check int reports_new(struct reports **ret_reports);
 void reports_free(struct reports *reports);
 
-/* Take in the parameters of a `landing report` request. */
-must_check int reports_take(struct reports *reports, const json_t *parameters, uint64_t now_ms,
-			    struct error *err);
+/* When a report came in, and what it may refer to. */
+struct report_moment {
+	uint64_t now_ms;
+	uint64_t interval_ms; /* between two reports */
+	uint64_t sequence; /* the ledger's last entry: nobody was told of a later one */
+};
+
+/*
+ * Take in the parameters of a `landing report` request. On failure nothing changes: -FL_EINVALID
+ * for one that is malformed, -FL_ECONFLICT while another process's report for this backend is
+ * fresh, -FL_ELIMIT when there are too many backends.
+ */
+must_check int reports_take(struct reports *reports, const json_t *parameters,
+			    const struct report_moment *moment, struct error *err);
 
 /* NULL when this backend never reported to this process. */
 const struct report *reports_find(const struct reports *reports, const char *backend);
@@ -51,20 +69,29 @@ bool report_is_fresh(const struct report *report, uint64_t interval_ms, uint64_t
 /* Connections of `address` in this report. */
 uint64_t report_connections(const struct report *report, const struct ip_address *address);
 
+/* Has another process tried to report as this backend lately? */
+bool report_is_disputed(const struct report *report, uint64_t interval_ms, uint64_t now_ms);
+
 struct connection_sum {
 	bool known; /* every backend concerned has a fresh report, or was forgotten */
 	uint64_t count; /* sum over all fresh reports */
 	bool settled; /* and each report was begun after `settled` */
-	const char *silent; /* a backend that is not known of; borrowed */
+	const char *silent; /* a backend that is not known of; borrowed from the version */
 };
 
-/*
- * Sum over `version`'s backends at one address. `settled` is the closing's ledger sequence, 0 for
- * none. Connections that other backends report for the address count as well.
- */
-struct connection_sum reports_sum(const struct reports *reports, const struct image *image,
-				  const struct version *version, const struct ip_address *address,
-				  uint64_t settled, uint64_t interval_ms, uint64_t now_ms);
+struct connection_query {
+	const struct version *version; /* whose backends must have spoken */
+	const struct ip_address *addresses; /* whose connections are wanted, each once */
+	size_t address_count;
+	uint64_t settled; /* the closing's ledger sequence; 0: any report will do */
+	uint64_t interval_ms;
+	uint64_t now_ms;
+};
+
+/* Connections that backends outside the version report for the addresses count as well. Not const:
+ * looking up by address brings an index up to date first. */
+struct connection_sum reports_sum(struct reports *reports, const struct image *image,
+				  const struct connection_query *query);
 
 /* Iteration in order of name; NULL at the end. */
 const struct report *reports_at(const struct reports *reports, size_t index);

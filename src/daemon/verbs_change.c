@@ -734,9 +734,8 @@ static int build_forget(struct change *change, struct change_draft *draft, struc
 				 ordered->service);
 	const struct daemon *daemon = ordered->daemon;
 	const struct report *report = reports_find(daemon->reports, ordered->service);
-	uint64_t interval_ms =
-	    draft->image->fabric ? draft->image->fabric->settings.report_interval_ms : 0;
-	if (report && report_is_fresh(report, interval_ms, clock_now_ms(daemon->clock)))
+	if (report && report_is_fresh(report, image_report_interval_ms(draft->image),
+				      clock_now_ms(daemon->clock)))
 		return error_set(err, -FL_ESTATE,
 				 "%s reports its connections: there is nothing to forget",
 				 ordered->service);

@@ -21,11 +21,6 @@ static json_t *address_json(const struct ip_address *address)
 	return json_string(ip_address_format(address, text));
 }
 
-static uint64_t interval_of(const struct daemon *daemon)
-{
-	return daemon->image.fabric ? daemon->image.fabric->settings.report_interval_ms : 1000;
-}
-
 static void fail(struct api_call *call, int code, const char *format, const char *subject)
 {
 	struct error err;
@@ -78,8 +73,8 @@ static json_t *version_backend_json(const struct daemon *daemon, const struct se
 				    uint32_t number, const char *name)
 {
 	const struct report *report = reports_find(daemon->reports, name);
-	bool known =
-	    report && report_is_fresh(report, interval_of(daemon), clock_now_ms(daemon->clock));
+	bool known = report && report_is_fresh(report, image_report_interval_ms(&daemon->image),
+					       clock_now_ms(daemon->clock));
 	uint64_t connections = 0;
 	for (size_t b = 0; known && b < state->binding_count; b++) {
 		if (state->bindings[b].version != number)
@@ -233,7 +228,8 @@ static json_t *backend_json(const struct daemon *daemon, const char *name, json_
 {
 	uint64_t now_ms = clock_now_ms(daemon->clock);
 	const struct report *report = reports_find(daemon->reports, name);
-	bool fresh = report && report_is_fresh(report, interval_of(daemon), now_ms);
+	bool fresh =
+	    report && report_is_fresh(report, image_report_interval_ms(&daemon->image), now_ms);
 	uint64_t connections = 0;
 	for (size_t i = 0; report && i < report->count; i++)
 		connections += report->counts[i].connections;

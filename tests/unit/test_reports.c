@@ -23,12 +23,16 @@ static struct ip_address address_of(const char *text)
 	return address;
 }
 
+#define SEQUENCE 100u /* the ledger's last entry */
+
 static int take(struct reports *reports, const char *text, uint64_t now_ms)
 {
+	const struct report_moment moment = {
+	    .now_ms = now_ms, .interval_ms = INTERVAL_MS, .sequence = SEQUENCE};
 	json_t *json = json_loads(text, 0, NULL);
 	assert_non_null(json);
 	struct error err = {0};
-	int result = reports_take(reports, json, now_ms, &err);
+	int result = reports_take(reports, json, &moment, &err);
 	if (result < 0)
 		assert_true(*err.text != '\0');
 	json_decref(json);
@@ -39,12 +43,19 @@ static struct connection_sum sum_at(struct reports *reports, const struct image 
 				    uint64_t settled, uint64_t now_ms)
 {
 	struct ip_address address = address_of("198.51.100.1");
-	return reports_sum(reports, image, &version, &address, settled, INTERVAL_MS, now_ms);
+	const struct connection_query query = {.version = &version,
+					       .addresses = &address,
+					       .address_count = 1,
+					       .settled = settled,
+					       .interval_ms = INTERVAL_MS,
+					       .now_ms = now_ms};
+	return reports_sum(reports, image, &query);
 }
 
-#define REPORT(node, connections, settled)                                                         \
-	"{\"node\": \"" node "\", \"boot_id\": \"b\", \"connections\": {" connections              \
-	"}, \"settled\": " #settled "}"
+#define REPORT_OF(node, instance, connections, settled)                                            \
+	"{\"node\": \"" node "\", \"boot_id\": \"b\", \"instance\": \"" instance                   \
+	"\", \"connections\": {" connections "}, \"settled\": " #settled "}"
+#define REPORT(node, connections, settled) REPORT_OF(node, "i", connections, settled)
 
 static void silence_is_not_zero(void **state)
 {
@@ -122,13 +133,24 @@ static void a_malformed_report_changes_nothing(void **state)
 	(void)state;
 	static const char *const bad[] = {
 	    "{}",
-	    "{\"node\": \"\", \"boot_id\": \"b\", \"connections\": {}}",
-	    "{\"node\": \"web1\", \"connections\": {}}",
-	    "{\"node\": \"web1\", \"boot_id\": \"b\"}",
-	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"connections\": []}",
-	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"connections\": {\"x\": 1}}",
-	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"connections\": {\"10.0.0.1\": -1}}",
-	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"connections\": {\"10.0.0.1\": \"1\"}}",
+	    "{\"node\": \"\", \"boot_id\": \"b\", \"instance\": \"i\", \"connections\": {}}",
+	    "{\"node\": \"web1\", \"instance\": \"i\", \"connections\": {}}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"connections\": {}}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\"}",
+	    REPORT("Web1", "", 0),
+	    REPORT("-", "", 0),
+	    REPORT("web1/x", "", 0),
+	    REPORT("web1", "", -1), /* as an unsigned number it would prove every closing */
+	    REPORT("web1", "", 101), /* of a ledger that this one is not */
+	    REPORT("web1", "", "7"),
+	    REPORT("web1", "\"10.0.0.1\": 4294967296", 0),
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\", \"connections\": []}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\", \"connections\": "
+	    "{\"x\": 1}}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\", \"connections\": "
+	    "{\"10.0.0.1\": -1}}",
+	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\", \"connections\": "
+	    "{\"10.0.0.1\": \"1\"}}",
 	};
 	struct reports *reports;
 	assert_int_equal(reports_new(&reports), 0);
@@ -142,6 +164,72 @@ static void a_malformed_report_changes_nothing(void **state)
 	reports_free(reports);
 }
 
+/* Of two processes that count, neither is the whole truth: the newer one is not heard. */
+static void another_process_of_the_same_name_is_refused(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = {0};
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, REPORT("web2", "", 9), 3000), 0);
+	assert_int_equal(take(reports, REPORT_OF("web1", "a", "\"198.51.100.1\": 5", 0), 0), 0);
+	assert_int_equal(take(reports, REPORT_OF("web1", "b", "", 9), 3000), -FL_ECONFLICT);
+	assert_int_equal(sum_at(reports, &image, 0, 3000).count, 5);
+	const struct report *report = reports_find(reports, "web1");
+	assert_true(report_is_disputed(report, INTERVAL_MS, 3000));
+	assert_int_equal(take(reports, REPORT_OF("web1", "a", "\"198.51.100.1\": 4", 0), 3000), 0);
+	report = reports_find(reports, "web1");
+	assert_true(report_is_disputed(report, INTERVAL_MS, 6000));
+	assert_false(report_is_disputed(report, INTERVAL_MS, 6001));
+
+	/* The first has gone silent: unknown until the other one speaks, which is then heard. */
+	assert_false(sum_at(reports, &image, 0, 6001).known);
+	assert_int_equal(take(reports, REPORT_OF("web1", "b", "", 9), 6001), 0);
+	report = reports_find(reports, "web1");
+	assert_false(report_is_disputed(report, INTERVAL_MS, 6001));
+	assert_string_equal(report->instance, "b");
+	assert_int_equal(take(reports, REPORT_OF("web1", "a", "", 9), 6002), -FL_ECONFLICT);
+	reports_free(reports);
+}
+
+/* An address has more than one spelling; none of them may hide the others. */
+static void spellings_of_one_address_are_summed(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	struct ip_address address = address_of("2001:db8::1");
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(
+	    take(reports, REPORT("web1", "\"2001:db8::1\": 0, \"2001:DB8:0::1\": 3, \"::5\": 1", 0),
+		 0),
+	    0);
+	const struct report *report = reports_find(reports, "web1");
+	assert_int_equal(report->count, 2);
+	assert_int_equal(report_connections(report, &address), 3);
+	reports_free(reports);
+}
+
+static void connections_of_all_sites_are_summed(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = {0};
+	const struct ip_address addresses[] = {address_of("198.51.100.1"),
+					       address_of("198.51.100.33")};
+	const struct connection_query query = {.version = &version,
+					       .addresses = addresses,
+					       .address_count = 2,
+					       .interval_ms = INTERVAL_MS};
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(
+	    take(reports, REPORT("web1", "\"198.51.100.1\": 1, \"198.51.100.33\": 20", 0), 0), 0);
+	assert_int_equal(
+	    take(reports, REPORT("web2", "\"198.51.100.33\": 300, \"198.51.100.34\": 4000", 0), 0),
+	    0);
+	assert_int_equal(reports_sum(reports, &image, &query).count, 321);
+	reports_free(reports);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -150,6 +238,9 @@ int main(void)
 	    cmocka_unit_test(a_closing_wants_every_report_to_name_it),
 	    cmocka_unit_test(a_forgotten_backend_is_no_longer_waited_for),
 	    cmocka_unit_test(a_malformed_report_changes_nothing),
+	    cmocka_unit_test(another_process_of_the_same_name_is_refused),
+	    cmocka_unit_test(spellings_of_one_address_are_summed),
+	    cmocka_unit_test(connections_of_all_sites_are_summed),
 	};
 	return cmocka_run_group_tests_name("reports", tests, NULL, NULL);
 }
