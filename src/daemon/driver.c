@@ -247,7 +247,8 @@ static json_t *transition_json(const struct service_state *state,
 		json_object_set_new(json, "version", json_integer(transition->version));
 		break;
 	case TRANSITION_SHARE:
-		json_object_set_new(json, "share", json_real(transition->share / 655.36));
+		json_object_set_new(json, "share",
+				    json_real(transition->share / (double)SHARE_WHOLE));
 		json_object_set_new(json, "version", json_integer(transition->version));
 		break;
 	case TRANSITION_CUT:

@@ -153,7 +153,7 @@ static json_t *binding_json(const struct daemon *daemon, const struct service_st
 	    json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:b, s:b, s:b, s:o}", "service", state->name,
 		      "address", address_json(&address), "pool", (int)binding->pool, "slot",
 		      (int)binding->slot, "version", (int)binding->version, "number",
-		      (json_int_t)binding->number, "late", (int)binding->is_late, "refusing",
+		      (json_int_t)binding->number, "is_late", (int)binding->is_late, "refusing",
 		      (int)binding->refusing, "reclaiming", (int)binding->reclaiming, "connections",
 		      connections_json(observation.connections_known, observation.connections));
 	struct edge_counters counters = {0};
