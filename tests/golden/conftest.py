@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client of build/dev, a daemon that says what a test wants, and golden files.
+"""The program of build/dev, a daemon that says what a test wants, and golden files.
 
 `/usr/bin/python3 -m pytest tests/golden --update` writes the golden files anew; read the
 difference before committing it."""
@@ -16,7 +16,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-CLIENT = ROOT / "build/dev/tests/golden/golden-client"
+CLIENT = ROOT / "build/dev/src/fairlead"
 TIMEOUT_S = 20
 
 

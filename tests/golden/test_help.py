@@ -25,6 +25,12 @@ def test_overview(client, golden):
     assert listed(done.stdout) == COMMANDS
 
 
+def test_version(client):
+    done = client("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"fairlead \d+\.\d+\.\d+\n", done.stdout)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of(client, golden, command):
     done = client(*command.split(), "--help")
