@@ -172,6 +172,7 @@ def try_mutant(mutant):
 def run(mutants):
     """Print a line per mutant; whether all were killed."""
     width = max(len(mutant.name) for mutant in mutants) + 2
+    breaks_width = max(len(mutant.breaks) for mutant in mutants) + 2
     test_width = max(len(mutant.test) for mutant in mutants) + 2
     refresh_copy()
     unpatched = {}
@@ -185,7 +186,8 @@ def run(mutants):
         else:
             verdict, output = try_mutant(mutant)
         every_one_killed &= verdict == "killed"
-        print(f"{mutant.name:<{width}}{mutant.breaks:<24}{mutant.test:<{test_width}}{verdict}", flush=True)
+        print(f"{mutant.name:<{width}}{mutant.breaks:<{breaks_width}}{mutant.test:<{test_width}}"
+              f"{verdict}", flush=True)
         if verdict != "killed" and output:
             print("\n".join(f"    {line}" for line in output.strip().splitlines()[-30:]))
     return every_one_killed

@@ -226,6 +226,15 @@ static int draft_all(struct draft *draft, const struct edge_plane *plane, const 
 
 int edge_plane_publish(struct edge_plane *plane, const struct image *image, struct error *err)
 {
+	/* Invariant 6: a store that holds no configuration may be one that was lost. It is no order
+	 * to withdraw what an earlier daemon published. */
+	if (!image->fabric && edge_is_forwarding(plane->edge))
+		return error_set(
+		    err, -FL_EUNAVAILABLE,
+		    "the store holds no configuration, but this machine forwards "
+		    "packets by an earlier one, and goes on unchanged. Stop the daemon "
+		    "and put the store back; or apply the configuration, which begins "
+		    "anew and breaks the flows that are there");
 	struct draft draft = {0};
 	arena_init(&draft.arena, 0);
 	int result = draft_all(&draft, plane, image, err);

@@ -22,7 +22,8 @@ must_check int edge_plane_new(const struct daemon_options *options, uv_loop_t *l
  */
 void edge_plane_free(struct edge_plane *plane);
 
-/* Make the maps say what the image says; attaches the interfaces the first time. */
+/* Make the maps say what the image says; attaches the interfaces the first time. -FL_EUNAVAILABLE
+ * when the image has no configuration but the maps forward by an earlier one: they are kept. */
 must_check int edge_plane_publish(struct edge_plane *plane, const struct image *image,
 				  struct error *err);
 

@@ -175,6 +175,17 @@ void attach_close(struct edge *edge)
 		forget_link(&edge->interfaces[i]);
 }
 
+bool attach_is_pinned(const struct edge *edge)
+{
+	for (size_t i = 0; i < edge->interface_count; i++) {
+		char path[EDGE_PATH];
+		maps_path(path, edge->pin_root, "links", edge->interfaces[i].name);
+		if (access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool is_wanted(const struct edge *edge, const char *name)
 {
 	for (size_t i = 0; edge && i < edge->interface_count; i++) {

@@ -135,6 +135,13 @@ void edge_close(struct edge *edge)
 	free(edge);
 }
 
+bool edge_is_forwarding(const struct edge *edge)
+{
+	/* Maps of this edge's own layout are all there is, if it found any. */
+	return edge->bound_count > 0 ||
+	       (!edge->adopted && !edge->attached && attach_is_pinned(edge));
+}
+
 int edge_fd(const struct edge *edge)
 {
 	return mnl_socket_get_fd(edge->events);

@@ -136,6 +136,13 @@ must_check int edge_publish(struct edge *edge, const struct edge_desired *desire
  */
 must_check int edge_attach(struct edge *edge, struct error *err);
 
+/*
+ * Whether packets are forwarded, or may be, by what is pinned now: the maps hold addresses, or a
+ * program of another layout is attached whose maps this process does not read. Who has no desired
+ * state of its own then leaves all of it as it is (invariant 6).
+ */
+bool edge_is_forwarding(const struct edge *edge);
+
 /* Readable when edge_drain_netlink() has something to do. Owned by the edge. */
 int edge_fd(const struct edge *edge);
 

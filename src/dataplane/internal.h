@@ -228,6 +228,8 @@ must_check int nexthop_remove_neighbours(struct error *err);
 void attach_query(const struct interface *interface, enum edge_mode *ret_mode,
 		  uint32_t *ret_program_id);
 void attach_close(struct edge *edge);
+/* Whether a link is pinned for an interface of this edge, whosoever's process made it. */
+bool attach_is_pinned(const struct edge *edge);
 /* Attach what is there and is not attached; detach nothing. Failures stay in `problem`. */
 void attach_reconcile(struct edge *edge);
 must_check int attach_remove(const char *pin_root, struct error *err);

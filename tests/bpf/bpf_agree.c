@@ -251,6 +251,7 @@ static void inherit(void)
 	fixture_open(&fixture);
 	assert_int_equal(edge_status(fixture.edge, &status), 0);
 	assert_true(status.adopted);
+	assert_true(edge_is_forwarding(fixture.edge));
 	reverse_bindings(reversed);
 	publish(reversed, FIXTURE_ADDRESSES, fixture.pools);
 }
@@ -261,6 +262,7 @@ static void reach_desired_state(enum part part)
 	switch (part) {
 	case STRAIGHT:
 		fixture_open(&fixture);
+		assert_false(edge_is_forwarding(fixture.edge));
 		publish(fixture.bindings, FIXTURE_ADDRESSES, fixture.pools);
 		break;
 	case WINDING:
