@@ -752,8 +752,8 @@ static void build_damaged(struct frame *frame, struct random *random)
 {
 	static const uint16_t ports[] = {80, 8003, 53, 443, 9};
 	static const uint8_t bytes[] = {0, 1, 2, 4, 5, 6, 8, 17, 40, 43, 44, 58, 60, 127, 128, 255};
-	struct ip_address address =
-	    fixture_service_address(random_below(random, 4), families[random_below(random, 2)]);
+	struct ip_address address = fixture_service_address(
+	    (enum fixture_service)random_below(random, 4), families[random_below(random, 2)]);
 	frame_build(frame, &address, random_below(random, 2) ? IPPROTO_TCP : IPPROTO_UDP,
 		    (uint16_t)random_below(random, 65536), ports[random_below(random, 5)],
 		    random_below(random, 1500));

@@ -144,6 +144,8 @@ static struct reference find_binding(const struct fixture *fixture,
 			if (ip_prefix_contains(&fixture->desired.pools[j].prefix, address))
 				pool = &fixture->desired.pools[j];
 		}
+		if (!pool)
+			break;
 		struct ip_prefix slice = {.address = *address};
 		slice.length = (uint8_t)(pool->prefix.length + pool->site_bits);
 		ip_address_mask(&slice.address, slice.length);
