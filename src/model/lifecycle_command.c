@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the operator asks for: publish, roll back, pause and resume, cut, remove. A command is
+ * refused as a whole or done as a whole.
+ */
+#include "model/lifecycle_internal.h"
+
+#include <string.h>
+
+static bool slot_is_bound(const struct service_state *state, const struct binding *wanted)
+{
+	for (size_t i = 0; i < state->binding_count; i++) {
+		const struct binding *binding = &state->bindings[i];
+		if (binding->pool == wanted->pool && binding->slot == wanted->slot)
+			return true;
+	}
+	return false;
+}
+
+/* `count` elements of `old` and `more` zeroed ones after them; NULL when out of memory. */
+static void *grown(struct arena *arena, const void *old, size_t count, size_t more, size_t size)
+{
+	void *array = arena_array(arena, count + more, size);
+	if (array && count)
+		memcpy(array, old, count * size);
+	return array;
+}
+
+int lifecycle_publish(struct service_state *state, const struct version *version,
+		      const struct binding *bindings, size_t binding_count, const uint8_t salt[16],
+		      uint64_t sequence, uint64_t wall_ms, struct arena *arena, struct error *err)
+{
+	struct lifecycle_stamp stamp = {.sequence = sequence, .wall_ms = wall_ms};
+	service_state_check(state);
+	if (version->number != state->next_version)
+		return error_set(err, -FL_ESTATE,
+				 "the next version of %s is %u, not %u: somebody published first",
+				 state->name, state->next_version, version->number);
+	for (size_t i = 0; i < binding_count; i++)
+		ASSERT_INVARIANT(3, !slot_is_bound(state, &bindings[i]));
+
+	struct version_status *versions =
+	    grown(arena, state->versions, state->version_count, 1, sizeof(versions[0]));
+	struct binding *all =
+	    grown(arena, state->bindings, state->binding_count, binding_count, sizeof(all[0]));
+	if (!versions || !all)
+		return error_set(err, -ENOMEM, "no memory for version %u of %s", version->number,
+				 state->name);
+	state->versions = versions;
+	state->bindings = all;
+
+	struct rollout_state *rollout = &state->rollout;
+	if (rollout->target != rollout->base)
+		lifecycle_retreat(lifecycle_find(state, rollout->target), stamp);
+	versions[state->version_count++] = (struct version_status){
+	    .number = version->number,
+	    .state = VERSION_STAGED,
+	    .digest = version->digest,
+	    .sequence = sequence,
+	    .changed_sequence = sequence,
+	    .changed_wall_ms = wall_ms,
+	};
+	for (size_t i = 0; i < binding_count; i++) {
+		all[state->binding_count++] = (struct binding){
+		    .pool = bindings[i].pool,
+		    .slot = bindings[i].slot,
+		    .version = version->number,
+		    .number = bindings[i].number,
+		    .sequence = sequence,
+		    .changed_wall_ms = wall_ms,
+		};
+	}
+	*rollout = (struct rollout_state){
+	    .base = rollout->base, .target = version->number, .step_wall_ms = wall_ms};
+	memcpy(rollout->salt, salt, sizeof(rollout->salt));
+	state->removed = false;
+	state->next_version++;
+	service_state_check(state);
+	return 0;
+}
+
+/* The settled rollout: `number` has all clients. */
+static void settle(struct service_state *state, uint32_t number)
+{
+	state->rollout.base = number;
+	state->rollout.target = number;
+	state->rollout.share = number ? SHARE_WHOLE : 0;
+	state->rollout.paused = false;
+}
+
+/* The version that a rollback returns to; NULL when there never was one. */
+static struct version_status *rollback_target(struct service_state *state)
+{
+	const struct rollout_state *rollout = &state->rollout;
+	if (rollout->target != rollout->base)
+		return lifecycle_find(state, rollout->base);
+	for (size_t i = state->version_count; i-- > 0;) {
+		struct version_status *version = &state->versions[i];
+		if (version->number < rollout->base && version->served)
+			return version;
+	}
+	return NULL;
+}
+
+int lifecycle_rollback(struct service_state *state, uint64_t sequence, uint64_t wall_ms,
+		       uint32_t *ret_version, struct error *err)
+{
+	struct lifecycle_stamp stamp = {.sequence = sequence, .wall_ms = wall_ms};
+	service_state_check(state);
+	struct version_status *back = rollback_target(state);
+	if (!back)
+		return error_set(err, -FL_ESTATE,
+				 "%s has no version before this one to roll back to", state->name);
+	*ret_version = back->number;
+	if (back->state == VERSION_RETIRED || back->dismantled)
+		return error_set(err, -FL_ENOTFOUND,
+				 "version %u of %s is retired: its content needs a new version",
+				 back->number, state->name);
+
+	/* All of it can be done from here on. */
+	struct version_status *newest = lifecycle_find(state, state->rollout.target);
+	lifecycle_retreat(newest, stamp);
+	settle(state, back->number);
+	if (back->state == VERSION_CLOSING) {
+		int result = lifecycle_reopen(state, back, stamp);
+		ASSERT(result == 0);
+	}
+	if (back->state == VERSION_DRAINING)
+		lifecycle_must_move(back, VERSION_EVENT_ROLLBACK, stamp);
+	back->reopened = false;
+	back->cut = false;
+	service_state_check(state);
+	return 0;
+}
+
+static int no_rollout(const struct service_state *state, struct error *err)
+{
+	return error_set(err, -FL_ESTATE, "no rollout of %s is under way", state->name);
+}
+
+int lifecycle_pause(struct service_state *state, struct error *err)
+{
+	if (state->rollout.target == state->rollout.base)
+		return no_rollout(state, err);
+	state->rollout.paused = true;
+	return 0;
+}
+
+int lifecycle_resume(struct service_state *state, uint64_t wall_ms, struct error *err)
+{
+	if (state->rollout.target == state->rollout.base)
+		return no_rollout(state, err);
+	if (!state->rollout.paused)
+		return error_set(err, -FL_ESTATE, "the rollout of %s is not paused", state->name);
+	state->rollout.paused = false;
+	state->rollout.step_wall_ms = wall_ms;
+	return 0;
+}
+
+int lifecycle_cut(struct service_state *state, uint32_t version, struct error *err)
+{
+	int result = lifecycle_mark_cut(state, version);
+	if (!result)
+		return 0;
+	const struct version_status *status = service_version(state, version);
+	if (!status)
+		return error_set(err, -FL_ENOTFOUND, "%s has no version %u", state->name, version);
+	return error_set(err, result, "version %u of %s is %s: only a draining one can be cut",
+			 version, state->name, version_state_name(status->state));
+}
+
+int lifecycle_remove(struct service_state *state, uint64_t sequence, uint64_t wall_ms)
+{
+	struct lifecycle_stamp stamp = {.sequence = sequence, .wall_ms = wall_ms};
+	service_state_check(state);
+	if (state->removed)
+		return -FL_ESTATE;
+	struct rollout_state rollout = state->rollout;
+	settle(state, 0);
+	state->removed = true;
+	if (rollout.base)
+		lifecycle_retreat(lifecycle_find(state, rollout.base), stamp);
+	if (rollout.target && rollout.target != rollout.base)
+		lifecycle_retreat(lifecycle_find(state, rollout.target), stamp);
+	service_state_check(state);
+	return 0;
+}
