@@ -432,6 +432,7 @@ static void test_pages_run_out(void **state)
 	struct edge_binding *bindings = calloc(RINGS + 1, sizeof(*bindings));
 	uint16_t *ring = calloc(LENGTH, sizeof(*ring));
 	struct edge_desired before = fixture.desired;
+	struct edge_pool pools[3] = {fixture.pools[0], fixture.pools[1]};
 	struct error err;
 	assert_true(versions && bindings && ring);
 	for (uint16_t i = 0; i < RINGS + 1; i++) {
@@ -446,14 +447,23 @@ static void test_pages_run_out(void **state)
 	}
 	fixture.desired.bindings = bindings;
 	fixture.desired.binding_count = RINGS + 1;
-	for (int i = 0; i < 3; i++) {
+	fixture.desired.pools = pools;
+	fixture.desired.pool_count = 3;
+	/* Each time with another new pool, of which nothing may stay either. */
+	for (unsigned i = 0; i < 2 * EDGE_POOLS; i++) {
+		char text[IP_TEXT_BYTES];
+		struct frame frame;
+		snprintf(text, sizeof(text), "203.0.%u.0/24", i);
+		assert_int_equal(ip_prefix_parse(text, &pools[2].prefix), 0);
 		assert_int_equal(publish(&err), -FL_EEXHAUSTED);
+		assert_int_equal(run_to(&pools[2].prefix.address, &frame, NULL), XDP_PASS);
 		assert_non_null(strstr(err.text, "ring pages"));
 		assert_all_served();
 		assert_int_equal(get_status().rings, 4);
 		fixture.now_ms += EDGE_GRACE_MS;
 	}
 	/* All that fits beside what is there. */
+	fixture.desired.pool_count = 2;
 	fixture.desired.binding_count = RINGS - 1;
 	fixture_publish(&fixture);
 	assert_int_equal(get_status().rings, RINGS - 1);
