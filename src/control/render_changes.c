@@ -169,6 +169,11 @@ static void tell_service(const json_t *what, struct buffer *words)
 		buffer_printf(words, "/%lld", (long long)json_integer_value(version));
 }
 
+static void tell_node_key(const json_t *what, struct buffer *words)
+{
+	buffer_printf(words, "the key of %s", part_text(what, "node", "?"));
+}
+
 static void tell_backend(const json_t *what, struct buffer *words)
 {
 	buffer_puts(words, part_text(what, "backend", "?"));
@@ -193,6 +198,7 @@ static void tell(const char *kind, const json_t *what, struct buffer *words)
 	    {"rollout.pause", tell_service},
 	    {"rollout.resume", tell_service},
 	    {"rollout.cut", tell_service},
+	    {"node.key", tell_node_key},
 	    {"backend.forget", tell_backend},
 	    {"backend.return", tell_backend},
 	};

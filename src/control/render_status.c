@@ -82,7 +82,8 @@ static void put_ledger(const struct render *render, const json_t *status)
 	json_int_t applied = part_number(status, "applied");
 	buffer_printf(text, "  ledger  %lld %s", (long long)sequence,
 		      sequence == 1 ? "entry" : "entries");
-	if (applied < sequence) {
+	/* Only an edge confirms what it applied; who waits, waits for edges. */
+	if (applied < sequence && json_object_get(status, "interfaces")) {
 		char behind[PART_BYTES];
 		snprintf(behind, sizeof(behind), ", of which this node applied %lld",
 			 (long long)applied);

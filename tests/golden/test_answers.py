@@ -15,6 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 CASES = [
     ("status", ["status"], {}),
     ("status_new", ["status"], {}),
+    ("status_names", ["status"], {}),
     ("services", ["get", "services"], {"kind": "services"}),
     ("versions", ["get", "versions"], {"kind": "versions"}),
     ("backends", ["get", "backends"], {"kind": "backends"}),
