@@ -13,13 +13,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define REQUESTS_PER_TURN 16 /* of one client, before the others have their turn */
+
 /* A call outlives its client when the client goes before the answer is there. */
 struct api_call {
 	struct client *client; /* NULL once the client has gone */
 	struct daemon *daemon;
 	const struct command *command;
 	json_t *parameters;
-	char who[128];
 };
 
 struct client {
@@ -28,9 +29,12 @@ struct client {
 	struct buffer input;
 	struct api_call *call; /* being worked on */
 	bool following;
+	bool reading;
+	bool ended; /* it sends no more; what it asked is still answered */
 	bool closing;
 	bool close_after_write;
 	bool proceeding; /* guards against recursion through verbs that answer at once */
+	bool waiting; /* has had its turn: other clients come first */
 	size_t unsent;
 	struct client *next;
 };
@@ -38,11 +42,13 @@ struct client {
 struct api {
 	struct daemon *daemon;
 	uv_pipe_t listener;
+	uv_idle_t turns; /* runs while a client waits for its next turn */
+	bool stopped;
 	api_route_fn *route;
 	struct client *clients;
 	size_t client_count;
 	int open_handles;
-	char path[108];
+	char path[108]; /* "" until it is ours */
 };
 
 /* --- clients --- */
@@ -124,6 +130,7 @@ static void client_send_error(struct client *client, const struct error *error)
 }
 
 static void client_proceed(struct client *client);
+static void set_reading(struct client *client);
 
 /* --- calls --- */
 
@@ -135,11 +142,6 @@ const json_t *api_parameters(const struct api_call *call)
 const char *api_text(const struct api_call *call, const char *key)
 {
 	return json_string_value(json_object_get(call->parameters, key));
-}
-
-const char *api_who(const struct api_call *call)
-{
-	return call->who;
 }
 
 static void call_free(struct api_call *call)
@@ -207,33 +209,43 @@ void api_publish(struct api *api, const json_t *item)
 	}
 }
 
-/* The login name behind the peer's process: what `sudo` keeps in loginuid, else its user. */
-static void find_who(struct client *client, char *who, size_t size)
+static bool find_peer(const struct client *client, struct ucred *ret_peer)
 {
 	uv_os_fd_t fd;
-	struct ucred peer;
-	socklen_t length = sizeof(peer);
-	snprintf(who, size, "unknown");
-	if (uv_fileno((uv_handle_t *)&client->pipe, &fd) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
-		return;
-	uid_t uid = peer.uid;
+	socklen_t length = sizeof(*ret_peer);
+	return uv_fileno((const uv_handle_t *)&client->pipe, &fd) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &length) == 0;
+}
+
+/* What `sudo` keeps in loginuid names the person; else the process's user. */
+static uid_t login_of(const struct ucred *peer)
+{
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/loginuid", (int)peer.pid);
+	unsigned login = 0;
+	snprintf(path, sizeof(path), "/proc/%d/loginuid", (int)peer->pid);
 	FILE *file = fopen(path, "re");
-	unsigned login;
-	if (file) {
-		if (fscanf(file, "%u", &login) == 1 && login != (unsigned)-1)
-			uid = login;
-		fclose(file);
-	}
+	if (!file)
+		return peer->uid;
+	bool known = fscanf(file, "%u", &login) == 1 && login != (unsigned)-1;
+	fclose(file);
+	return known ? login : peer->uid;
+}
+
+const char *api_who(const struct api_call *call, char who[API_WHO_BYTES])
+{
+	struct ucred peer;
+	snprintf(who, API_WHO_BYTES, "unknown");
+	if (!call->client || !find_peer(call->client, &peer))
+		return who;
+	uid_t uid = login_of(&peer);
 	struct passwd entry;
 	struct passwd *found;
 	char text[1024];
 	if (getpwuid_r(uid, &entry, text, sizeof(text), &found) == 0 && found)
-		snprintf(who, size, "%s", found->pw_name);
+		snprintf(who, API_WHO_BYTES, "%s", found->pw_name);
 	else
-		snprintf(who, size, "uid %u", (unsigned)uid);
+		snprintf(who, API_WHO_BYTES, "uid %u", (unsigned)uid);
+	return who;
 }
 
 static void begin_call(struct client *client, const struct command *command, json_t *parameters)
@@ -247,7 +259,6 @@ static void begin_call(struct client *client, const struct command *command, jso
 	}
 	*call = (struct api_call){
 	    .client = client, .daemon = api->daemon, .command = command, .parameters = parameters};
-	find_who(client, call->who, sizeof(call->who));
 	client->call = call;
 	api_handler_fn *handler = api->route(command);
 	if (handler) {
@@ -262,8 +273,60 @@ static void begin_call(struct client *client, const struct command *command, jso
 static void client_refuse(struct client *client, const struct error *error)
 {
 	client->close_after_write = true;
-	uv_read_stop((uv_stream_t *)&client->pipe);
+	set_reading(client);
 	client_send_error(client, error);
+}
+
+/* One line, without its end. */
+static void take_line(struct client *client, const char *line, size_t length)
+{
+	const struct command *command;
+	json_t *parameters;
+	struct error err = {0};
+	int result = protocol_parse_request(line, length, &command, &parameters, &err);
+	buffer_consume(&client->input, length + 1);
+	if (result == -FL_EINVALID)
+		client_refuse(client, &err);
+	else if (result < 0)
+		client_send_error(client, &err);
+	else
+		begin_call(client, command, parameters);
+}
+
+static bool may_proceed(const struct client *client)
+{
+	return !client->api->stopped && !client->call && !client->closing &&
+	       !client->close_after_write && client->input.length;
+}
+
+static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_part);
+static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part);
+
+/* Nothing is read while a request is worked on or waits for its turn: what a client may pile up
+ * here is bounded by one line and one read. */
+static void set_reading(struct client *client)
+{
+	bool wanted =
+	    !client->call && !client->waiting && !client->ended && !client->close_after_write;
+	if (client->closing || wanted == client->reading)
+		return;
+	client->reading = wanted;
+	if (!wanted)
+		uv_read_stop((uv_stream_t *)&client->pipe);
+	else if (uv_read_start((uv_stream_t *)&client->pipe, on_allocate, on_read) < 0)
+		client_close(client);
+}
+
+static void on_turn(uv_idle_t *turns)
+{
+	struct api *api = turns->data;
+	struct client *next;
+	uv_idle_stop(turns);
+	for (struct client *client = api->clients; client; client = next) {
+		next = client->next;
+		if (client->waiting)
+			client_proceed(client);
+	}
 }
 
 static void client_proceed(struct client *client)
@@ -271,26 +334,27 @@ static void client_proceed(struct client *client)
 	if (client->proceeding)
 		return;
 	client->proceeding = true;
-	while (!client->call && !client->closing && !client->close_after_write &&
-	       client->input.length) {
-		const char *end = memchr(client->input.data, '\n', client->input.length);
+	client->waiting = false;
+	const char *end = NULL;
+	for (unsigned turn = 0; may_proceed(client); turn++) {
+		end = memchr(client->input.data, '\n', client->input.length);
 		if (!end)
 			break;
-		size_t length = (size_t)(end - client->input.data);
-		const struct command *command;
-		json_t *parameters;
-		struct error err = {0};
-		int result =
-		    protocol_parse_request(client->input.data, length, &command, &parameters, &err);
-		buffer_consume(&client->input, length + 1);
-		if (result == -FL_EINVALID)
-			client_refuse(client, &err);
-		else if (result < 0)
-			client_send_error(client, &err);
-		else
-			begin_call(client, command, parameters);
+		if (turn == REQUESTS_PER_TURN) {
+			client->waiting = true;
+			uv_idle_start(&client->api->turns, on_turn);
+			break;
+		}
+		take_line(client, client->input.data, (size_t)(end - client->input.data));
 	}
 	client->proceeding = false;
+	/* What is left of a client that sends no more is at most a broken line. */
+	if (client->ended && !client->call && !client->waiting) {
+		client->close_after_write = true;
+		if (!client->unsent)
+			client_close(client);
+	}
+	set_reading(client);
 }
 
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_part)
@@ -305,16 +369,37 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
 	if (length > 0)
 		buffer_append(&client->input, part->base, (size_t)length);
 	free(part->base);
-	if (length < 0) {
+	if (length < 0 && length != UV_EOF) {
 		client_close(client);
-	} else if (client->input.status) {
+		return;
+	}
+	client->ended = length == UV_EOF;
+	client_proceed(client);
+	/* A whole line would have been taken. */
+	if (client->input.length > PROTOCOL_MAX_LINE && !client->call && !client->waiting) {
 		struct error err;
 		error_set(&err, -FL_ELIMIT, "the request is longer than %u bytes",
 			  PROTOCOL_MAX_LINE);
 		client_refuse(client, &err);
-	} else {
-		client_proceed(client);
 	}
+}
+
+/* The file's mode keeps others out; this does so even where the file was copied or passed on. */
+static bool is_trusted(const struct client *client)
+{
+	struct ucred peer;
+	return find_peer(client, &peer) && (peer.uid == 0 || peer.uid == geteuid());
+}
+
+/* Whom the door is open to: 0, or why not. */
+static int check_client(const struct client *client, struct error *err)
+{
+	if (!is_trusted(client))
+		return error_set(err, -FL_EPRIVILEGE, "only root may use this socket");
+	if (client->api->client_count > API_MAX_CLIENTS)
+		return error_set(err, -FL_ELIMIT, "%u clients are connected already",
+				 API_MAX_CLIENTS);
+	return 0;
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -327,41 +412,66 @@ static void on_connection(uv_stream_t *listener, int status)
 		return;
 	client->api = api;
 	client->pipe.data = client;
-	buffer_init(&client->input, PROTOCOL_MAX_LINE);
+	buffer_init(&client->input, 0);
 	uv_pipe_init(listener->loop, &client->pipe, 0);
 	api->open_handles++;
 	client->next = api->clients;
 	api->clients = client;
 	api->client_count++;
-	if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 ||
-	    api->client_count > API_MAX_CLIENTS ||
-	    uv_read_start((uv_stream_t *)&client->pipe, on_allocate, on_read) < 0)
+	struct error err;
+	if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0)
 		client_close(client);
+	else if (check_client(client, &err) < 0)
+		client_refuse(client, &err);
+	else
+		set_reading(client);
 }
 
 /* --- the socket --- */
 
-/* A socket file may be left by a daemon that was killed: it is stale if nobody answers on it. */
+/* Does anybody listen? Never waits: one that does not accept any more is there all the same. */
+static int ask_path(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	int result =
+	    connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+	close(fd);
+	return result;
+}
+
+/* A socket file may be left by a daemon that was killed: it is stale if nobody listens on it. */
 static int claim_path(const char *path, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct stat found;
 	if (strlen(path) >= sizeof(address.sun_path))
 		return error_set(err, -ENAMETOOLONG,
 				 "%s: the path of a Unix socket has at most %zu characters; choose "
 				 "a shorter --run-dir",
 				 path, sizeof(address.sun_path) - 1);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return error_set(err, -errno, "cannot make a Unix socket: %s", strerror(errno));
-	bool answered = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-	close(fd);
-	if (answered)
+	if (lstat(path, &found) < 0)
+		return errno == ENOENT ? 0
+				       : error_set(err, -errno, "%s: %s", path, strerror(errno));
+	if (!S_ISSOCK(found.st_mode))
+		return error_set(err, -EEXIST,
+				 "%s is in the way: it is not a socket; move it, or choose another "
+				 "--run-dir",
+				 path);
+	int result = ask_path(&address);
+	if (result == 0 || result == -EAGAIN)
 		return error_set(err, -EADDRINUSE,
 				 "%s: another fairlead answers here; stop it first, or give this "
 				 "one a --run-dir and --state of its own",
 				 path);
-	unlink(path);
+	if (result != -ECONNREFUSED)
+		return error_set(err, result, "%s: cannot see who listens here: %s", path,
+				 strerror(-result));
+	if (unlink(path) < 0)
+		return error_set(err, -errno, "%s: cannot remove the stale socket: %s", path,
+				 strerror(errno));
 	return 0;
 }
 
@@ -377,16 +487,19 @@ int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, api_route
 	api->daemon = daemon;
 	api->route = route;
 	api->listener.data = api;
-	snprintf(api->path, sizeof(api->path), "%s", path);
+	api->turns.data = api;
 	uv_pipe_init(loop, &api->listener, 0);
-	api->open_handles = 1;
+	uv_idle_init(loop, &api->turns);
+	api->open_handles = 2;
 
 	/* No moment at which others could open it. */
 	mode_t old = umask(0177);
 	result = uv_pipe_bind(&api->listener, path);
 	umask(old);
-	if (result == 0)
+	if (result == 0) {
+		snprintf(api->path, sizeof(api->path), "%s", path);
 		result = uv_listen((uv_stream_t *)&api->listener, 64, on_connection);
+	}
 	if (result < 0) {
 		error_set(err, result, "%s: cannot listen: %s", path, uv_strerror(result));
 		api_close(api);
@@ -396,7 +509,13 @@ int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, api_route
 	return 0;
 }
 
-static void on_listener_closed(uv_handle_t *handle)
+void api_stop(struct api *api)
+{
+	if (api)
+		api->stopped = true;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
 {
 	struct api *api = handle->data;
 	api->open_handles--;
@@ -409,9 +528,11 @@ void api_close(struct api *api)
 	uv_loop_t *loop = api->listener.loop;
 	while (api->clients)
 		client_close(api->clients);
-	uv_close((uv_handle_t *)&api->listener, on_listener_closed);
+	uv_close((uv_handle_t *)&api->listener, on_handle_closed);
+	uv_close((uv_handle_t *)&api->turns, on_handle_closed);
 	while (api->open_handles)
 		uv_run(loop, UV_RUN_NOWAIT);
-	unlink(api->path);
+	if (*api->path)
+		unlink(api->path);
 	free(api);
 }

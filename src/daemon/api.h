@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The local API's server: a Unix stream socket that only root may open, JSON lines both ways
- * (control/protocol.h). One request of a connection is worked on at a time; a verb may answer
- * later, when its change is committed. A client that goes away ends nothing but its answer.
+ * (control/protocol.h). One request of a connection is worked on at a time, and nothing more is
+ * read from it meanwhile; a verb may answer later, when its change is committed. A client that
+ * goes away ends nothing but its answer; one that only stops sending gets the answers to what it
+ * sent, but one that follows events and stops sending is taken for gone.
  */
 #ifndef FAIRLEAD_DAEMON_API_H
 #define FAIRLEAD_DAEMON_API_H
@@ -27,17 +29,21 @@ typedef void api_handler_fn(struct daemon *daemon, struct api_call *call);
 /* Which handler a command has; NULL: none. */
 typedef api_handler_fn *api_route_fn(const struct command *command);
 
-/* -EADDRINUSE when another daemon answers on `path`; a dead one's socket is replaced. */
+/* -EADDRINUSE when another daemon listens on `path`, -EEXIST when something else than a socket is
+ * there; a dead daemon's socket is replaced. */
 must_check int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path,
 			api_route_fn *route, struct api **ret_api, struct error *err);
+/* From now on no request begins; calls under way may still be ended. NULL is fine. */
+void api_stop(struct api *api);
 /* Stops listening and drops all clients. Runs the loop until its handles are closed. */
 void api_close(struct api *api);
 
 const json_t *api_parameters(const struct api_call *call);
 /* A text parameter, or NULL. */
 const char *api_text(const struct api_call *call, const char *key);
-/* Who asks: the user's login name, for the ledger. */
-const char *api_who(const struct api_call *call);
+/* Who asks: the user's login name, for the ledger; into `who`, which it returns. */
+#define API_WHO_BYTES 128
+const char *api_who(const struct api_call *call, char who[API_WHO_BYTES]);
 
 /* End the call. `data` is moved. */
 void api_succeed(struct api_call *call, json_t *data);

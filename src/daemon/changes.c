@@ -11,13 +11,21 @@
 
 #define MOST_ATTEMPTS 8
 
+/* How far the first change of the queue is. */
+enum stage {
+	STAGE_QUEUED,
+	STAGE_SENT,
+	STAGE_COMMITTED, /* it is over when the image shows `wait_revision` */
+	STAGE_OVERTAKEN, /* it is built anew when the image shows `wait_revision` */
+};
+
 struct changes {
 	struct changes_options options;
-	struct change *first; /* the one in flight, if `in_flight` */
+	struct change *first;
 	struct change **last;
-	bool in_flight;
-	bool settled; /* the txn's reply is in; we wait for the image to show it */
+	enum stage stage;
 	bool pumping; /* guards against recursion through done callbacks */
+	bool stopped;
 	uint64_t wait_revision;
 	uint64_t sequence;
 	unsigned attempts;
@@ -51,22 +59,30 @@ static void finish(struct changes *changes, int result, const struct error *err,
 	changes->first = change->next;
 	if (!changes->first)
 		changes->last = &changes->first;
-	changes->in_flight = false;
-	changes->settled = false;
+	changes->stage = STAGE_QUEUED;
 	changes->attempts = 0;
 	draft_free(changes->draft);
 	changes->draft = NULL;
 	change->done(change, result, err, sequence);
 }
 
+void changes_stop(struct changes *changes)
+{
+	if (changes)
+		changes->stopped = true;
+}
+
 void changes_free(struct changes *changes)
 {
 	if (!changes)
 		return;
-	changes->pumping = true;
+	changes->stopped = true;
 	while (changes->first) {
 		struct error err = {0};
-		error_set(&err, -ECANCELED, "the daemon is stopping");
+		error_set(&err, -ECANCELED, "the daemon is stopping%s",
+			  changes->stage == STAGE_QUEUED
+			      ? ": nothing was changed"
+			      : "; whether this was committed shows in `fairlead log`");
 		finish(changes, -ECANCELED, &err, 0);
 	}
 	free(changes);
@@ -79,7 +95,7 @@ static void on_txn(void *context, int result, const struct error *err,
 static int add_entry(struct changes *changes, struct change *change, struct error *err)
 {
 	struct change_draft *draft = changes->draft;
-	const struct ledger_change entry = {.time_ms = draft->wall_ms,
+	const struct ledger_change entry = {.time_ms = clock_wall_ms(changes->options.clock),
 					    .who = change->who,
 					    .why = change->why,
 					    .kind = change->kind,
@@ -130,7 +146,7 @@ static bool begin(struct changes *changes)
 	arena_init(&draft->arena, 0);
 	draft->image = changes->options.image;
 	draft->sequence = draft->image->head.sequence + 1;
-	draft->wall_ms = clock_wall_ms(changes->options.clock);
+	draft->wall_ms = clock_wall_ms(changes->options.steady);
 	changes->draft = draft;
 	changes->sequence = draft->sequence;
 
@@ -140,7 +156,7 @@ static bool begin(struct changes *changes)
 		if (result == 0)
 			result = send(changes, &err);
 		if (result == 0) {
-			changes->in_flight = true;
+			changes->stage = STAGE_SENT;
 			return true;
 		}
 	}
@@ -150,19 +166,26 @@ static bool begin(struct changes *changes)
 	return false;
 }
 
+/* Does the first change wait for the store or for the image? Ends it when the image shows it. */
+static bool is_waiting(struct changes *changes)
+{
+	if (changes->stage == STAGE_QUEUED)
+		return false;
+	if (changes->stage == STAGE_SENT ||
+	    changes->options.image->revision < changes->wait_revision)
+		return true;
+	if (changes->stage == STAGE_COMMITTED)
+		finish(changes, 0, NULL, changes->sequence);
+	changes->stage = STAGE_QUEUED;
+	return false;
+}
+
 static void pump(struct changes *changes)
 {
 	if (changes->pumping)
 		return;
 	changes->pumping = true;
-	for (;;) {
-		if (changes->in_flight) {
-			bool shown = changes->settled &&
-				     changes->options.image->revision >= changes->wait_revision;
-			if (!shown)
-				break;
-			finish(changes, 0, NULL, changes->sequence);
-		}
+	while (!changes->stopped && !is_waiting(changes)) {
 		if (!changes->first || begin(changes))
 			break;
 	}
@@ -175,13 +198,14 @@ static void on_txn(void *context, int result, const struct error *err,
 	struct changes *changes = context;
 	/* The store is closing: what is still queued is told so by changes_free(). */
 	if (result == -ECANCELED)
-		changes->pumping = true;
+		changes->stopped = true;
 	if (result == 0) {
-		changes->settled = true;
+		changes->stage = STAGE_COMMITTED;
 		changes->wait_revision = outcome->revision;
 	} else if (result == -FL_ECONFLICT && ++changes->attempts < MOST_ATTEMPTS) {
-		/* Somebody was faster: the watch brings the newer state, then it is built anew. */
-		changes->in_flight = false;
+		/* Somebody was faster; the watch brings what they did. */
+		changes->stage = STAGE_OVERTAKEN;
+		changes->wait_revision = outcome->revision;
 		draft_free(changes->draft);
 		changes->draft = NULL;
 	} else {

@@ -25,7 +25,7 @@ struct change_draft {
 	struct arena arena;
 	const struct image *image;
 	uint64_t sequence; /* the ledger entry that it will be */
-	uint64_t wall_ms;
+	uint64_t wall_ms; /* by the steady clock */
 	json_t *what; /* owned; an object for the entry */
 	struct store_compare compares[STORE_TXN_OPS];
 	size_t compare_count;
@@ -66,10 +66,15 @@ struct changes_options {
 	struct store *store;
 	struct image *image;
 	const struct ledger_signer *signer;
-	const struct clock *clock;
+	const struct clock *clock; /* for the ledger, which people read */
+	const struct clock *steady; /* for states, whose durations count: see daemon.h */
 };
 
 must_check int changes_new(const struct changes_options *options, struct changes **ret_changes);
+/* From now on nothing begins: the image is not to be trusted any more, or the store is about to
+ * close. NULL is fine. */
+void changes_stop(struct changes *changes);
+
 /* Only after store_close(), which ends the change in flight. Queued changes are completed with
  * -ECANCELED. NULL is fine. */
 void changes_free(struct changes *changes);

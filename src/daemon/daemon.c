@@ -80,26 +80,38 @@ void daemon_event(struct daemon *daemon, const char *name, json_t *fields)
 
 /* --- carrying out what the store says --- */
 
+static void acknowledge(struct daemon *daemon);
+
+/* The next tick tries again. */
+static void ack_failed(struct daemon *daemon, int result, const struct error *err)
+{
+	daemon->acked_sequence = 0;
+	if (result != -ECANCELED)
+		daemon_event(daemon, "ack.failed",
+			     json_pack("{s:s}", "error", err ? err->text : error_text(result)));
+}
+
 static void on_acked(void *context, int result, const struct error *err,
 		     const struct store_txn_outcome *outcome)
 {
 	struct daemon *daemon = context;
 	(void)outcome;
-	if (result == 0)
-		return;
-	/* The next tick tries again. */
-	daemon->acked_sequence = 0;
-	daemon_event(daemon, "ack.failed",
-		     json_pack("{s:s}", "error", err ? err->text : error_text(result)));
+	daemon->ack_in_flight = false;
+	if (result < 0)
+		ack_failed(daemon, result, err);
+	else
+		acknowledge(daemon);
 }
 
-/* Say how far this node has applied the ledger; who waits for it sees it through the watch. */
-static void acknowledge(struct daemon *daemon, uint64_t sequence)
+/* Say how far this node has applied the ledger; who waits for it sees it through the watch. One at
+ * a time, since of two in flight the older could win. */
+static void acknowledge(struct daemon *daemon)
 {
+	uint64_t sequence = daemon->forwarded_sequence;
 	char key[RECORD_KEY_BYTES];
 	char value[32];
 	struct error err = {0};
-	if (daemon->acked_sequence == sequence)
+	if (daemon->ack_in_flight || daemon->acked_sequence == sequence)
 		return;
 	int length = snprintf(value, sizeof(value), "%llu", (unsigned long long)sequence);
 	const struct store_op op = {.kind = STORE_PUT,
@@ -107,8 +119,11 @@ static void acknowledge(struct daemon *daemon, uint64_t sequence)
 				    .value = value,
 				    .value_length = (size_t)length};
 	const struct store_txn txn = {.ops = &op, .op_count = 1};
-	if (store_txn(daemon->store, &txn, on_acked, daemon, &err) == 0)
-		daemon->acked_sequence = sequence;
+	int result = store_txn(daemon->store, &txn, on_acked, daemon, &err);
+	daemon->ack_in_flight = result == 0;
+	daemon->acked_sequence = sequence;
+	if (result < 0)
+		ack_failed(daemon, result, &err);
 }
 
 static void set_alarm(struct daemon *daemon, const char *what, const struct error *err)
@@ -121,35 +136,77 @@ static void set_alarm(struct daemon *daemon, const char *what, const struct erro
 	memcpy(daemon->alarm, text, sizeof(text));
 }
 
+static int forward(struct daemon *daemon, struct error *err)
+{
+	uint64_t sequence = daemon->image.head.sequence;
+	if (daemon->forwarded_sequence != sequence) {
+		int result = edge_plane_publish(daemon->edge, &daemon->image, err);
+		if (result < 0)
+			return result;
+		daemon->forwarded_sequence = sequence;
+	}
+	acknowledge(daemon);
+	return 0;
+}
+
+/* What `systemctl status` shows. */
+static void tell_status(struct daemon *daemon)
+{
+	char line[sizeof(daemon->status_line)];
+	if (*daemon->alarm)
+		snprintf(line, sizeof(line), "STATUS=alarm: %.400s", daemon->alarm);
+	else if (!daemon->image.fabric)
+		snprintf(line, sizeof(line), "STATUS=nothing was applied yet");
+	else
+		snprintf(line, sizeof(line), "STATUS=%zu services, ledger entry %llu, %s",
+			 daemon->image.state_count, (unsigned long long)daemon->image.head.sequence,
+			 daemon->names && names_plane_answers(daemon->names) ? "DNS answers"
+									     : "no DNS");
+	if (strcmp(line, daemon->status_line) != 0)
+		daemon_notify(line);
+	memcpy(daemon->status_line, line, sizeof(line));
+}
+
 /* Publishing is: ring, then descriptor, then route, then DNS. Each step stands on the one before;
  * a step that fails leaves everything as it was, says so, and is tried again every tick. */
 static void carry_out(struct daemon *daemon)
 {
 	struct error err = {0};
-	if (daemon->edge) {
-		if (edge_plane_publish(daemon->edge, &daemon->image, &err) < 0) {
-			set_alarm(daemon, "the edge cannot take the latest change", &err);
-			return;
-		}
-		acknowledge(daemon, daemon->image.head.sequence);
-	}
-	int swapped = daemon->names ? names_plane_publish(daemon->names, &daemon->image, &err) : 0;
-	if (swapped < 0) {
+	int swapped = 0;
+	if (daemon->edge && forward(daemon, &err) < 0) {
+		set_alarm(daemon, "the edge cannot take the latest change", &err);
+	} else if (daemon->names &&
+		   (swapped = names_plane_publish(daemon->names, &daemon->image, &err)) < 0) {
 		set_alarm(daemon, "DNS cannot take the latest change", &err);
-		return;
+	} else {
+		daemon->alarm[0] = '\0';
 	}
-	daemon->alarm[0] = '\0';
-	if (swapped)
+	if (swapped > 0)
 		daemon_event(
 		    daemon, "dns.published",
 		    json_pack("{s:I}", "serial", (json_int_t)names_plane_serial(daemon->names)));
+	tell_status(daemon);
 }
 
+/* Nothing begins any more: no request, no change, no tick. */
+static void halt(struct daemon *daemon)
+{
+	store_watch_cancel(daemon->watch);
+	daemon->watch = NULL;
+	changes_stop(daemon->changes);
+	api_stop(daemon->api);
+	if (daemon->tick.data)
+		uv_timer_stop(&daemon->tick);
+}
+
+/* The image may show half a revision now: nothing may be done by it. What is forwarded and
+ * answered stays as it is; the next start reads the store anew. */
 static void fail(struct daemon *daemon, int result, const struct error *err)
 {
 	log_event(LOG_LEVEL_ERROR, "daemon.failed", "error", err->text, "forwarding", "goes on",
 		  NULL);
-	daemon->failure = result;
+	error_set(&daemon->failure, result, "the daemon stopped: %.1900s", err->text);
+	halt(daemon);
 	uv_stop(&daemon->loop);
 }
 
@@ -209,7 +266,7 @@ static void dispatch(struct daemon *daemon)
 
 static void on_store_readable(uv_poll_t *poll, int status, int events)
 {
-	(void)status;
+	(void)status; /* the dispatch meets the same failure and says so */
 	(void)events;
 	dispatch(poll->data);
 }
@@ -251,14 +308,16 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* --- starting --- */
 
-static void on_txn_wait(void *context, int result, const struct error *err,
-			const struct store_txn_outcome *outcome)
+struct txn_wait {
+	bool done;
+	int result;
+	struct error error;
+};
+
+static void on_txn(void *context, int result, const struct error *err,
+		   const struct store_txn_outcome *outcome)
 {
-	struct {
-		bool done;
-		int result;
-		struct error error;
-	} *wait = context;
+	struct txn_wait *wait = context;
 	(void)outcome;
 	wait->done = true;
 	wait->result = result;
@@ -268,12 +327,8 @@ static void on_txn_wait(void *context, int result, const struct error *err,
 
 static int txn_and_wait(struct daemon *daemon, const struct store_txn *txn, struct error *err)
 {
-	struct {
-		bool done;
-		int result;
-		struct error error;
-	} wait = {0};
-	int result = store_txn(daemon->store, txn, on_txn_wait, &wait, err);
+	struct txn_wait wait = {0};
+	int result = store_txn(daemon->store, txn, on_txn, &wait, err);
 	if (result == 0)
 		result = store_wait(daemon->store, &wait.done, STORE_TIMEOUT_MS, err);
 	if (result == 0 && wait.result < 0)
@@ -303,6 +358,13 @@ static int introduce(struct daemon *daemon, struct error *err)
 	return result;
 }
 
+struct owner_wait {
+	bool done;
+	int result;
+	struct error error;
+	char key[STORE_KEY_BYTES + 1];
+};
+
 /* What an earlier process applied says nothing about what this one holds. */
 static int withdraw_ack(struct daemon *daemon, struct error *err)
 {
@@ -311,6 +373,53 @@ static int withdraw_ack(struct daemon *daemon, struct error *err)
 				    .key = record_ack_key(daemon->options->node, key)};
 	const struct store_txn txn = {.ops = &op, .op_count = 1};
 	return txn_and_wait(daemon, &txn, err);
+}
+
+static void on_owner(void *context, int result, const struct error *err,
+		     const struct store_page *page)
+{
+	struct owner_wait *wait = context;
+	wait->done = true;
+	wait->result = result;
+	if (err)
+		wait->error = *err;
+	if (result == 0 && page->count)
+		snprintf(wait->key, sizeof(wait->key), "%s", page->records[0].key);
+}
+
+/* The first key under `prefix`, or "" in wait->key. */
+static int read_first_key(struct daemon *daemon, const char *prefix, struct owner_wait *wait,
+			  struct error *err)
+{
+	const struct store_range range = {.key = prefix, .prefix = true, .limit = 1};
+	*wait = (struct owner_wait){0};
+	int result = store_range(daemon->store, &range, on_owner, wait, err);
+	if (result == 0)
+		result = store_wait(daemon->store, &wait->done, STORE_TIMEOUT_MS, err);
+	if (result == 0 && wait->result < 0)
+		result = error_set(err, wait->result, "%s", wait->error.text);
+	return result;
+}
+
+/* A store belongs to one node. Under another name its entries would be signed by a stranger, and
+ * the acknowledgements of the old name would be waited for without an end. */
+static int check_owner(struct daemon *daemon, struct error *err)
+{
+	struct owner_wait wait;
+	char own[RECORD_KEY_BYTES];
+	snprintf(own, sizeof(own), "node/%s/", daemon->options->node);
+	int result = read_first_key(daemon, own, &wait, err);
+	if (result < 0 || *wait.key)
+		return result;
+	result = read_first_key(daemon, "node/", &wait, err);
+	if (result < 0)
+		return result;
+	const char *name = wait.key + strlen("node/");
+	return error_set(err, -FL_ESTATE,
+			 "%s is the state of node %.*s, not of %s: start with --node %.*s, or give "
+			 "this node a --state of its own",
+			 daemon->options->state_folder, (int)strcspn(name, "/"), name,
+			 daemon->options->node, (int)strcspn(name, "/"), name);
 }
 
 static int open_store(struct daemon *daemon, struct error *err)
@@ -327,12 +436,14 @@ static int open_store(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result =
 		    image_load(&daemon->image, daemon->store, clock_now_ms(daemon->clock), err);
-	if (result == 0 && !daemon->image.head.sequence) {
+	if (result == 0 && daemon->image.head.sequence)
+		return check_owner(daemon, err);
+	if (result == 0)
 		result = introduce(daemon, err);
+	if (result == 0) {
 		image_done(&daemon->image);
-		if (result == 0)
-			result = image_load(&daemon->image, daemon->store,
-					    clock_now_ms(daemon->clock), err);
+		result =
+		    image_load(&daemon->image, daemon->store, clock_now_ms(daemon->clock), err);
 	}
 	return result;
 }
@@ -353,7 +464,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	const struct changes_options changes = {.store = daemon->store,
 						.image = &daemon->image,
 						.signer = daemon->signer,
-						.clock = daemon->clock};
+						.clock = daemon->clock,
+						.steady = &daemon->steady};
 	if (result == 0)
 		result = changes_new(&changes, &daemon->changes);
 	if (result == 0)
@@ -365,21 +477,24 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	return result;
 }
 
-static void start_handles(struct daemon *daemon)
+static int start_handles(struct daemon *daemon, struct error *err)
 {
-	uv_poll_init(&daemon->loop, &daemon->store_poll, store_fd(daemon->store));
+	static const int numbers[2] = {SIGTERM, SIGINT};
+	int result = uv_poll_init(&daemon->loop, &daemon->store_poll, store_fd(daemon->store));
+	if (result < 0)
+		return error_set(err, result, "cannot watch the store: %s", uv_strerror(result));
 	daemon->store_poll.data = daemon;
-	uv_poll_start(&daemon->store_poll, UV_READABLE, on_store_readable);
 	uv_timer_init(&daemon->loop, &daemon->store_timer);
 	daemon->store_timer.data = daemon;
 	uv_timer_init(&daemon->loop, &daemon->tick);
 	daemon->tick.data = daemon;
-	uv_timer_start(&daemon->tick, on_tick, TICK_MS, TICK_MS);
-	static const int numbers[2] = {SIGTERM, SIGINT};
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2; i++)
 		uv_signal_init(&daemon->loop, &daemon->signals[i]);
+	uv_poll_start(&daemon->store_poll, UV_READABLE, on_store_readable);
+	uv_timer_start(&daemon->tick, on_tick, TICK_MS, TICK_MS);
+	for (int i = 0; i < 2; i++)
 		uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
-	}
+	return 0;
 }
 
 /* From here on nothing of ours is called any more by the loop, which others still need to run. */
@@ -394,11 +509,11 @@ static void stop_handles(struct daemon *daemon)
 		uv_close((uv_handle_t *)&daemon->signals[i], NULL);
 }
 
-/* The store first, since its last completions still answer clients; then everything else in the
- * reverse order of opening. Forwarding goes on without us. */
+/* The store first, since its last completions still answer clients, who get no further request
+ * through; then everything else in the reverse order of opening. Forwarding goes on without us. */
 static void close_all(struct daemon *daemon)
 {
-	store_watch_cancel(daemon->watch);
+	halt(daemon);
 	stop_handles(daemon);
 	store_close(daemon->store);
 	changes_free(daemon->changes);
@@ -424,30 +539,49 @@ static int start(struct daemon *daemon, struct error *err)
 		result = open_store(daemon, err);
 	if (result == 0)
 		result = open_parts(daemon, err);
+	if (result == 0)
+		result = start_handles(daemon, err);
 	if (result == -ENOMEM && !err->code)
 		error_set(err, result, "out of memory");
 	return result;
+}
+
+static uint64_t steady_now_ms(void *context)
+{
+	const struct daemon *daemon = context;
+	return clock_now_ms(daemon->clock);
+}
+
+static uint64_t steady_wall_ms(void *context)
+{
+	const struct daemon *daemon = context;
+	return daemon->start_wall_ms + (clock_now_ms(daemon->clock) - daemon->start_ms);
 }
 
 int daemon_run(const struct daemon_options *options, struct error *err)
 {
 	struct daemon daemon = {.options = options, .clock = &clock_system};
 	daemon.start_ms = clock_now_ms(daemon.clock);
+	daemon.start_wall_ms = clock_wall_ms(daemon.clock);
+	daemon.steady =
+	    (struct clock){.now_ms = steady_now_ms, .wall_ms = steady_wall_ms, .context = &daemon};
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
-	uv_loop_init(&daemon.loop);
-	int result = start(&daemon, err);
+	int result = uv_loop_init(&daemon.loop);
+	if (result < 0)
+		return error_set(err, result, "cannot start the event loop: %s",
+				 uv_strerror(result));
+	result = start(&daemon, err);
 	if (result == 0) {
-		start_handles(&daemon);
-		carry_out(&daemon);
 		log_event(LOG_LEVEL_INFO, "daemon.started", "node", options->node, "site",
 			  options->site, "socket", options->socket_path, NULL);
+		carry_out(&daemon);
 		daemon_notify("READY=1");
 		uv_run(&daemon.loop, UV_RUN_DEFAULT);
 		daemon_notify("STOPPING=1");
-		result = daemon.failure;
+		result = daemon.failure.code;
 		if (result < 0)
-			error_set(err, result, "the daemon stopped: %s", error_text(result));
+			*err = daemon.failure;
 	}
 	close_all(&daemon);
 	return result;

@@ -30,6 +30,11 @@ struct reports;
 struct daemon {
 	const struct daemon_options *options;
 	const struct clock *clock;
+	/* What states are stamped with: the wall clock as it was at the start plus the time that
+	 * has passed since. So whoever sets the clock neither cuts a pause or a drain short nor
+	 * keeps an address closed. */
+	struct clock steady;
+	uint64_t start_wall_ms;
 	uv_loop_t loop;
 	struct store *store;
 	struct store_watch *watch;
@@ -46,9 +51,12 @@ struct daemon {
 	uv_timer_t tick;
 	uv_signal_t signals[2];
 	uint64_t start_ms;
+	uint64_t forwarded_sequence; /* up to here the edge does what the ledger says */
 	uint64_t acked_sequence; /* what this process last wrote as its ack */
+	bool ack_in_flight;
 	char alarm[1024]; /* why the latest change could not be carried out; "" when it was */
-	int failure; /* why the loop ended, if not on a signal */
+	char status_line[512]; /* what systemd was last told */
+	struct error failure; /* why the loop ended, if not on a signal */
 };
 
 /* Run until a signal. Prints what goes wrong at the start to `err`. */

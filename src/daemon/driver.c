@@ -177,7 +177,7 @@ static int observe(const struct driver *driver, const struct service_state *stat
 
 	const struct service *service = known->configured;
 	const struct settings *settings = &image->fabric->settings;
-	uint64_t wall_ms = clock_wall_ms(daemon->clock);
+	uint64_t wall_ms = clock_wall_ms(&daemon->steady);
 	const struct placement_moment moment = {.wall_ms = wall_ms,
 						.quarantine_ms = settings->quarantine_ms,
 						.applied_sequence = image_acked(image)};

@@ -70,7 +70,8 @@ static struct ordered *ordered_new(struct daemon *daemon, struct api_call *call,
 	ordered->change.kind = kind;
 	ordered->change.build = build;
 	ordered->change.done = ordered_done;
-	snprintf(ordered->change.who, sizeof(ordered->change.who), "%s", api_who(call));
+	char who[API_WHO_BYTES];
+	snprintf(ordered->change.who, sizeof(ordered->change.who), "%s", api_who(call, who));
 	if (message && strlen(message) >= sizeof(ordered->change.why)) {
 		struct error err;
 		error_set(&err, -FL_EUSAGE, "the message has more than %zu bytes",

@@ -175,7 +175,7 @@ static json_t *rollout_json(const struct daemon *daemon, const struct service_st
 		      (int)rollout->paused, "under_way", (int)under_way);
 	if (under_way && service && !rollout->paused && rollout->share) {
 		uint64_t due = rollout->step_wall_ms + service->rollout.pause_ms;
-		uint64_t wall_ms = clock_wall_ms(daemon->clock);
+		uint64_t wall_ms = clock_wall_ms(&daemon->steady);
 		json_object_set_new(json, "next_step_in_ms",
 				    json_integer(due > wall_ms ? (json_int_t)(due - wall_ms) : 0));
 	}

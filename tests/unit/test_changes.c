@@ -96,7 +96,8 @@ static int set_up(void **state)
 	const struct changes_options options = {.store = store,
 						.image = &fixture->image,
 						.signer = fixture->signer,
-						.clock = &fixture->harness.clock};
+						.clock = &fixture->harness.clock,
+						.steady = &fixture->harness.clock};
 	assert_int_equal(changes_new(&options, &fixture->changes), 0);
 	*state = fixture;
 	return 0;
