@@ -15,6 +15,7 @@ exist. Before that, the same test must be green in the unpatched copy.
 """
 
 import argparse
+import os
 import pathlib
 import re
 import signal
@@ -110,15 +111,21 @@ def judge_cases(cases, wanted):
     return GREEN, ""
 
 
+def find_meson_test(name):
+    """What meson knows of the test in the copy, or None."""
+    program = name.partition("::")[0]
+    return next((test for test in tree.introspect("dev", "tests", COPY)
+                 if test["name"] == program), None)
+
+
 def run_meson_test(name):
     """(colour, what was printed) of a meson test, or of one case of it, in the copy."""
     import run_tests
 
-    program, _, case = name.partition("::")
-    found = [test for test in tree.introspect("dev", "tests", COPY) if test["name"] == program]
+    found = find_meson_test(name)
     if not found:
-        return BROKEN, f"meson knows no test '{program}'"
-    return judge_cases(run_tests.run_meson_test(found[0], "dev", {}, COPY), case)
+        return BROKEN, f"meson knows no test '{name}'"
+    return judge_cases(run_tests.run_meson_test(found, "dev", {}, COPY), name.partition("::")[2])
 
 
 def judge_pytest(finished):
@@ -146,10 +153,19 @@ def configure_copy():
                        capture_output=True, check=True)
 
 
+def targets_of(test):
+    """What ninja has to build: a unit test or a walk is one program, for others it is everything.
+    To link all programs anew takes most of a mutant's time."""
+    if not test.startswith(("unit.", "sim.")):
+        return []
+    found = find_meson_test(test)
+    return [os.path.relpath(found["cmd"][0], COPY / "build/dev")] if found else []
+
+
 def build_and_run(test):
     """(colour, what was printed) of the test in the copy as it is now."""
     configure_copy()
-    success, output = tree.build("dev", log="mutant-build.log", root=COPY)
+    success, output = tree.build("dev", *targets_of(test), log="mutant-build.log", root=COPY)
     if not success:
         return BROKEN, f"the build failed\n{output}"
     return run_pytest(test) if ".py" in test else run_meson_test(test)
