@@ -42,15 +42,6 @@ static double percent(uint64_t part, uint64_t whole)
 	return whole ? 100.0 * (double)part / (double)whole : 0;
 }
 
-/* The sites' shares averaged: an entry is a share of its own site's flows. */
-static double mean_moved(const struct plan_service *service)
-{
-	double sum = 0;
-	for (size_t i = 0; i < service->move_count; i++)
-		sum += percent(service->moves[i].moved, service->moves[i].entries);
-	return service->move_count ? sum / (double)service->move_count : 0;
-}
-
 static bool moves_alike(const struct plan_service *service)
 {
 	const struct plan_move *first = service->moves;
@@ -63,12 +54,22 @@ static bool moves_alike(const struct plan_service *service)
 	return true;
 }
 
+/*
+ * Entries are counted, not flows: a new version draws its own hash seed and has an address of its
+ * own, so where one client's next flow goes is not told by what moved.
+ */
 static void render_moves(const struct plan_service *service, struct buffer *text)
 {
+	uint64_t moved = 0, entries = 0;
 	if (service->move_count == 0)
 		return;
-	buffer_printf(text, "    %.1f %% of new clients' flows will meet another backend",
-		      mean_moved(service));
+	for (size_t i = 0; i < service->move_count; i++) {
+		moved += service->moves[i].moved;
+		entries += service->moves[i].entries;
+	}
+	buffer_printf(text,
+		      "    %" PRIu64 " of %" PRIu64 " ring entries (%.1f %%) get another backend",
+		      moved, entries, percent(moved, entries));
 	for (size_t i = 0; !moves_alike(service) && i < service->move_count; i++) {
 		const struct plan_move *move = &service->moves[i];
 		if (i == SITES_SHOWN) {

@@ -168,7 +168,7 @@ static void backends_come_go_and_change_weight(void **state)
 		    "    + backend web4 (fra, 10.0.1.14, weight 10)\n"
 		    "    - backend web1\n"
 		    "    ~ backend web2: weight 10 → 20\n"
-		    "    25.0 % of new clients' flows will meet another backend: fra 50.0 %, nyc "
+		    "    2048 of 8192 ring entries (25.0 %) get another backend: fra 50.0 %, nyc "
 		    "0.0 %\n"
 		    "    212 connections stay on version 1; 0 move\n");
 }
@@ -189,7 +189,7 @@ static void ports_addresses_and_listeners_make_a_version(void **state)
 		    "    ~ backend web1: address 10.0.1.11 → 10.0.1.21\n"
 		    "    ~ backend web2: site fra → nyc\n"
 		    "    ~ backend web3: listen on the service's ports → udp/443 at :8443\n"
-		    "    50.0 % of new clients' flows will meet another backend\n"
+		    "    4096 of 8192 ring entries (50.0 %) get another backend\n"
 		    "    212 connections stay on version 1; 0 move\n");
 }
 
@@ -252,7 +252,7 @@ static void parts_of_the_fabric_go(void **state)
 		    "- site nyc\n"
 		    "~ service web: version 1 → 2\n"
 		    "    ~ sites: fra, nyc → fra\n"
-		    "    0.0 % of new clients' flows will meet another backend\n"
+		    "    0 of 4096 ring entries (0.0 %) get another backend\n"
 		    "    212 connections stay on version 1; 0 move\n");
 }
 
@@ -270,7 +270,7 @@ static void listeners_are_compared_as_a_set(void **state)
 	    "~ service web: version 1 → 2\n"
 	    "    ~ backend web1: listen tcp/80 at :1, tcp/443 at :2 → tcp/80 at :1, tcp/443 "
 	    "at :3\n"
-	    "    0.0 % of new clients' flows will meet another backend\n"
+	    "    0 of 8192 ring entries (0.0 %) get another backend\n"
 	    "    212 connections stay on version 1; 0 move\n");
 #undef LISTEN
 }
@@ -295,7 +295,7 @@ static void a_new_site_rebuilds_the_rings(void **state)
 		    "+ site sgp\n"
 		    "~ service web: version 1 → 2\n"
 		    "    ~ sites: fra, nyc → fra, nyc, sgp\n"
-		    "    0.0 % of new clients' flows will meet another backend\n"
+		    "    0 of 8192 ring entries (0.0 %) get another backend\n"
 		    "    212 connections stay on version 1; 0 move\n");
 }
 
@@ -326,7 +326,7 @@ static void two_files_can_be_compared_offline(void **state)
 	    bench_plan(&bench),
 	    "~ service web: a new version\n"
 	    "    - backend web2\n"
-	    "    25.0 % of new clients' flows will meet another backend: fra 50.0 %, nyc 0.0 %\n");
+	    "    2048 of 8192 ring entries (25.0 %) get another backend: fra 50.0 %, nyc 0.0 %\n");
 	bench_done(&bench);
 }
 
@@ -340,7 +340,7 @@ static void a_live_version_that_differs_from_the_file_is_replaced(void **state)
 	assert_string_equal(bench_plan(&bench),
 			    "~ service web: version 1 → 2\n"
 			    "    - backend web2\n"
-			    "    25.0 % of new clients' flows will meet another backend: fra 50.0 "
+			    "    2048 of 8192 ring entries (25.0 %) get another backend: fra 50.0 "
 			    "%, nyc 0.0 %\n"
 			    "    212 connections stay on version 1; 0 move\n");
 	bench_done(&bench);
