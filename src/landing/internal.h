@@ -4,6 +4,7 @@
  * src/landing.
  *
  *   routes.c, route_copy.c, routes_mirror.c           routes.h
+ *   programs.c, programs_attach.c, programs_pins.c    programs.h
  */
 #ifndef FAIRLEAD_LANDING_INTERNAL_H
 #define FAIRLEAD_LANDING_INTERNAL_H
@@ -31,5 +32,10 @@ struct ip_prefix route_destination(const struct nlmsghdr *route);
 /* Dump the routes of `table`, by a filter of the kernel where it knows one. */
 must_check int routes_dump(struct netlink *route, uint8_t family, uint32_t table,
 			   netlink_visit *visit, void *context);
+
+/* --- programs --- */
+
+/* Let go of the descriptor, and no more: what is pinned goes on. */
+void programs_close_link(int *link);
 
 #endif

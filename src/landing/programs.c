@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loading the programs over their pinned maps, filling the maps and reading the counters. Attaching
+ * is programs_attach.c's, removing what is pinned programs_pins.c's.
+ */
 #include "landing/programs.h"
 
 #include "abi/landing.h"
@@ -6,20 +10,17 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "landing.skel.h"
+#include "landing/internal.h"
 #include "lookup.skel.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
-#include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/if_link.h>
 #include <linux/magic.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -29,6 +30,8 @@ _Static_assert(LANDING_ABI_ADDRESSES >= 2 * LANDING_ADDRESSES_MAX, "room to add 
 _Static_assert(LANDING_ABI_POOLS >= 2 * LANDING_POOLS_MAX, "room to add before deleting");
 
 #define VERIFIER_LOG_BYTES 65536
+
+/* --- loading --- */
 
 static int check_privileges(struct error *err)
 {
@@ -223,7 +226,7 @@ int programs_open(struct programs *programs, const struct landing_options *optio
 	return result < 0 ? result : read_tag(programs, err);
 }
 
-static void close_link(int *link)
+void programs_close_link(int *link)
 {
 	if (*link >= 0)
 		close(*link);
@@ -233,13 +236,15 @@ static void close_link(int *link)
 void programs_done(struct programs *programs)
 {
 	for (unsigned i = 0; i < programs->interface_count; i++)
-		close_link(&programs->interfaces[i].link);
-	close_link(&programs->lookup_link);
+		programs_close_link(&programs->interfaces[i].link);
+	programs_close_link(&programs->lookup_link);
 	landing_bpf__destroy(programs->landing);
 	lookup_bpf__destroy(programs->lookup);
 	programs->landing = NULL;
 	programs->lookup = NULL;
 }
+
+/* --- the maps --- */
 
 /* Make the keys of `map` those of `wanted`; all values are 1. */
 static int map_set(const struct bpf_map *map, const void *wanted, size_t count, struct error *err)
@@ -309,217 +314,6 @@ int programs_fill(struct programs *programs, const struct landing_desired *desir
 	return result;
 }
 
-static int decapsulator(const struct programs *programs)
-{
-	return bpf_program__fd(programs->landing->progs.landing_decapsulate);
-}
-
-static __u32 program_id(int program)
-{
-	struct bpf_prog_info info = {0};
-	__u32 size = sizeof(info);
-	return bpf_obj_get_info_by_fd(program, &info, &size) == 0 ? info.id : 0;
-}
-
-/* The program on the interface, 0 if there is none, and how it is attached. */
-static __u32 program_on(unsigned ifindex, bool *ret_native)
-{
-	struct bpf_xdp_query_opts query = {.sz = sizeof(query)};
-	if (bpf_xdp_query((int)ifindex, 0, &query) < 0)
-		return 0;
-	*ret_native = query.attach_mode == XDP_ATTACHED_DRV;
-	return query.attach_mode == XDP_ATTACHED_MULTI ? query.drv_prog_id : query.prog_id;
-}
-
-/*
- * The link acts on this very interface. Its index alone does not say so: another namespace may
- * have an interface of the same number, and the link be on that one.
- */
-static bool link_is_on(int link, unsigned ifindex, bool *ret_native)
-{
-	struct bpf_link_info info = {0};
-	__u32 size = sizeof(info);
-	return bpf_obj_get_info_by_fd(link, &info, &size) == 0 && info.type == BPF_LINK_TYPE_XDP &&
-	       info.xdp.ifindex == ifindex && info.prog_id &&
-	       program_on(ifindex, ret_native) == info.prog_id;
-}
-
-static void link_path(const struct programs *programs, unsigned ifindex, char path[PATH_MAX])
-{
-	snprintf(path, PATH_MAX, "%.*s/link_if%u", PATH_MAX - 64, programs->pin_root, ifindex);
-}
-
-static int create_link(const struct programs *programs, struct program_interface *interface,
-		       struct error *err)
-{
-	struct bpf_link_create_opts options = {.sz = sizeof(options), .flags = XDP_FLAGS_DRV_MODE};
-	int link = -EOPNOTSUPP;
-	if (!programs->generic_only)
-		link = bpf_link_create(decapsulator(programs), (int)interface->ifindex, BPF_XDP,
-				       &options);
-	bool native = link >= 0;
-	if (link < 0 && link != -EBUSY && link != -EEXIST) {
-		options.flags = XDP_FLAGS_SKB_MODE;
-		link = bpf_link_create(decapsulator(programs), (int)interface->ifindex, BPF_XDP,
-				       &options);
-	}
-	if (link == -EBUSY || link == -EEXIST) {
-		bool ignored;
-		return error_set(err, -FL_ECONFLICT,
-				 "%s: another XDP program (id %u) is on this interface; landing "
-				 "cannot share it, detach that one",
-				 interface->name, program_on(interface->ifindex, &ignored));
-	}
-	if (link < 0)
-		return error_set(err, link, "%s: cannot attach the XDP program: %s",
-				 interface->name, error_text(link));
-	interface->link = link;
-	interface->native = native;
-	return 0;
-}
-
-/* Switch a link that an earlier run left, or make one. */
-static int attach_interface(const struct programs *programs, struct program_interface *interface,
-			    struct error *err)
-{
-	char path[PATH_MAX];
-	link_path(programs, interface->ifindex, path);
-	close_link(&interface->link);
-	int link = bpf_obj_get(path);
-	if (link >= 0) {
-		bool native = false;
-		if (link_is_on(link, interface->ifindex, &native) &&
-		    !(native && programs->generic_only) &&
-		    bpf_link_update(link, decapsulator(programs), NULL) == 0) {
-			interface->link = link;
-			interface->native = native;
-			return 0;
-		}
-		close(link);
-	}
-	if (unlink(path) < 0 && errno != ENOENT)
-		return error_set(err, -errno, "%s: cannot remove: %s", path, strerror(errno));
-	int result = create_link(programs, interface, err);
-	if (result < 0)
-		return result;
-	result = bpf_obj_pin(interface->link, path);
-	if (result < 0) {
-		close_link(&interface->link);
-		return error_set(err, result, "%s: cannot pin: %s", path, error_text(result));
-	}
-	return 0;
-}
-
-static int watch_interface(const struct programs *programs, struct program_interface *interface,
-			   struct landing_alarms *alarms, struct error *err)
-{
-	unsigned before = interface->ifindex;
-	bool native = false;
-	interface->ifindex = if_nametoindex(interface->name);
-	if (!interface->ifindex) {
-		close_link(&interface->link);
-		alarms_add(alarms, false,
-			   "interface %s has vanished: no tunnel can land through it; it is taken "
-			   "up again when it comes back",
-			   interface->name);
-		return 0;
-	}
-	if (interface->link >= 0 && interface->ifindex == before &&
-	    link_is_on(interface->link, interface->ifindex, &native) &&
-	    program_on(interface->ifindex, &native) == program_id(decapsulator(programs)))
-		return 0;
-	int result = attach_interface(programs, interface, err);
-	if (result < 0)
-		return result;
-	alarms_add(alarms, true, "%s %s; landing's program is attached (%s)", interface->name,
-		   before == interface->ifindex ? "had lost landing's program" : "has come back",
-		   interface->native ? "native" : "generic");
-	return 0;
-}
-
-int programs_attach(struct programs *programs, struct landing_alarms *alarms, struct error *err)
-{
-	for (unsigned i = 0; i < programs->interface_count; i++) {
-		struct error reason;
-		struct program_interface *interface = &programs->interfaces[i];
-		int result = watch_interface(programs, interface, alarms, &reason);
-		/* A check goes on with the other interfaces; a change must know. */
-		if (result < 0 && alarms)
-			alarms_add(alarms, false, "%.200s", reason.text);
-		else if (result < 0)
-			return error_set(err, result, "%s", reason.text);
-	}
-	return 0;
-}
-
-static ino_t own_namespace(void)
-{
-	struct stat info;
-	return stat("/proc/thread-self/ns/net", &info) == 0 ? info.st_ino : 0;
-}
-
-static bool lookup_is_here(int link)
-{
-	struct bpf_link_info info = {0};
-	__u32 size = sizeof(info);
-	return bpf_obj_get_info_by_fd(link, &info, &size) == 0 &&
-	       info.type == BPF_LINK_TYPE_NETNS && info.netns.netns_ino == own_namespace();
-}
-
-static int create_lookup(const struct programs *programs, const char *path, int *ret_link,
-			 struct error *err)
-{
-	int namespace = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (namespace < 0)
-		return error_set(err, -errno, "cannot open the network namespace: %s",
-				 strerror(errno));
-	int link = bpf_link_create(bpf_program__fd(programs->lookup->progs.landing_hand), namespace,
-				   BPF_SK_LOOKUP, NULL);
-	close(namespace);
-	if (link < 0)
-		return error_set(err, link, "cannot attach the sk_lookup program: %s",
-				 error_text(link));
-	int result = bpf_obj_pin(link, path);
-	if (result < 0) {
-		close(link);
-		return error_set(err, result, "%s: cannot pin: %s", path, error_text(result));
-	}
-	*ret_link = link;
-	return 0;
-}
-
-int programs_attach_lookup(struct programs *programs, bool wanted, struct landing_alarms *alarms,
-			   struct error *err)
-{
-	char path[PATH_MAX];
-	snprintf(path, sizeof(path), "%.*s/link_lookup", PATH_MAX - 64, programs->pin_root);
-	if (wanted && programs->lookup_link >= 0 && lookup_is_here(programs->lookup_link))
-		return 0;
-	bool lost = programs->lookup_link >= 0;
-	close_link(&programs->lookup_link);
-	int link = bpf_obj_get(path);
-	if (link < 0 && !wanted)
-		return 0;
-	if (link >= 0 && wanted && lookup_is_here(link) &&
-	    bpf_link_update(link, bpf_program__fd(programs->lookup->progs.landing_hand), NULL) ==
-		0) {
-		programs->lookup_link = link;
-		return 0;
-	}
-	if (link >= 0) {
-		(void)bpf_link_detach(link);
-		close(link);
-	}
-	if (unlink(path) < 0 && errno != ENOENT)
-		return error_set(err, -errno, "%s: cannot remove: %s", path, strerror(errno));
-	if (!wanted)
-		return 0;
-	int result = create_lookup(programs, path, &programs->lookup_link, err);
-	if (result == 0 && lost)
-		alarms_add(alarms, true, "the sk_lookup program was gone; attached again");
-	return result;
-}
-
 int programs_handings_map(const struct programs *programs)
 {
 	return bpf_map__fd(programs->lookup->maps.landing_handings);
@@ -528,94 +322,6 @@ int programs_handings_map(const struct programs *programs)
 int programs_listeners_map(const struct programs *programs)
 {
 	return bpf_map__fd(programs->lookup->maps.landing_listeners);
-}
-
-static int remove_folder(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	DIR *folder = fdopendir(fd);
-	if (!folder) {
-		close(fd);
-		return -ENOMEM;
-	}
-	int result = 0;
-	const struct dirent *entry;
-	while (result == 0 && (entry = readdir(folder))) {
-		if (entry->d_name[0] != '.' && unlinkat(fd, entry->d_name, 0) < 0)
-			result = -errno;
-	}
-	closedir(folder); /* and `fd` with it */
-	return result == 0 && rmdir(path) < 0 ? -errno : result;
-}
-
-static bool is_ours(const struct programs *programs, const char *name)
-{
-	unsigned ifindex;
-	char rest;
-	if (strcmp(name, programs->layout) == 0 || strcmp(name, "link_lookup") == 0)
-		return true;
-	if (sscanf(name, "link_if%u%c", &ifindex, &rest) != 1)
-		return false;
-	for (unsigned i = 0; i < programs->interface_count; i++) {
-		if (programs->interfaces[i].ifindex == ifindex)
-			return true;
-	}
-	return false;
-}
-
-static int remove_pin(const char *root, const char *name)
-{
-	char path[PATH_MAX];
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", root, name) >= sizeof(path))
-		return -ENAMETOOLONG;
-	if (strncmp(name, "link_", 5) != 0)
-		return remove_folder(path);
-	int link = bpf_obj_get(path);
-	if (link >= 0) {
-		/* -ENOLINK: its interface is gone already. */
-		(void)bpf_link_detach(link);
-		close(link);
-	}
-	return unlink(path) < 0 ? -errno : 0;
-}
-
-static int remove_pins(struct programs *programs, bool ours_too, struct error *err)
-{
-	DIR *folder = opendir(programs->pin_root);
-	if (!folder)
-		return error_set(err, -errno, "%s: cannot open: %s", programs->pin_root,
-				 strerror(errno));
-	int result = 0;
-	const struct dirent *entry;
-	while (result == 0 && (entry = readdir(folder))) {
-		if (entry->d_name[0] == '.' || (!ours_too && is_ours(programs, entry->d_name)))
-			continue;
-		result = remove_pin(programs->pin_root, entry->d_name);
-		if (result < 0)
-			error_set(err, result, "%s/%s: cannot remove: %s", programs->pin_root,
-				  entry->d_name, error_text(result));
-	}
-	closedir(folder);
-	return result;
-}
-
-int programs_sweep(struct programs *programs, struct error *err)
-{
-	return remove_pins(programs, false, err);
-}
-
-int programs_undo(struct programs *programs, struct error *err)
-{
-	for (unsigned i = 0; i < programs->interface_count; i++)
-		close_link(&programs->interfaces[i].link);
-	close_link(&programs->lookup_link);
-	int result = remove_pins(programs, true, err);
-	if (result == 0 && rmdir(programs->pin_root) < 0)
-		result = error_set(err, -errno, "%s: cannot remove: %s", programs->pin_root,
-				   strerror(errno));
-	return result;
 }
 
 int programs_counters(const struct programs *programs, struct landing_counters *ret_counters,
