@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Stands in front of the program under test. It fills the headroom with 0xff, so that a byte of the
  * new headers that is never written shows; and it can take the headroom away.
