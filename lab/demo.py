@@ -241,7 +241,7 @@ def main():
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
         return 130
-    except LabError as failure:
+    except (LabError, OSError) as failure:
         print(f"demo: {failure}", *getattr(failure, "__notes__", ()), sep="\n", file=sys.stderr)
         return 3
 

@@ -13,7 +13,6 @@ and the other mounts. The caller must have one thread only: namespaces belong to
 """
 import contextlib
 import ctypes
-import json
 import os
 import shlex
 import signal
@@ -175,26 +174,6 @@ class Capsule:
             if child.expected and child.process.poll() is not None:
                 raise LabError(f"{child.name} ended with {child.process.returncode}:\n"
                                f"{child.tail()}")
-
-    def processes(self):
-        """The process ids (as seen from outside) of everything that lives in the capsule."""
-        mine = os.readlink(f"/proc/{self._init.pid}/ns/pid")
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and os.readlink(entry / "ns/pid") == mine:
-                    found.append(int(entry.name))
-        return found
-
-    def bpf_objects(self):
-        """Ids of every BPF program and map that is pinned in the capsule: {"prog": …, "map": …}."""
-        ids = {"prog": set(), "map": set()}
-        for kind, found in ids.items():
-            out = self.run(["bpftool", "-j", "-f", kind, "show"]).stdout
-            for item in json.loads(out or "[]"):
-                if any(path.startswith(f"{self.bpffs}/") for path in item.get("pinned", ())):
-                    found.add(item["id"])
-        return ids
 
 
 class Child:

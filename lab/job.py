@@ -92,7 +92,7 @@ class MainJob:
         self.contents = {}  # version of web: its backends
         self.late_by_product = 0
         self.history = {}  # version of web: its states, in the order in which they were seen
-        self._poll, self._polled = None, 0.0
+        self._poll, self._polled, self._poll_is_news = None, 0.0, False
         self._meanings = {}
 
     # What goes on in the background
@@ -118,12 +118,12 @@ class MainJob:
         if self._poll and self._poll.poll() is not None:
             with self._poll as done:
                 text = done.stdout.read()
-            self._poll = None
-            if done.returncode == 0:
+            is_news, self._poll = self._poll_is_news, None
+            if done.returncode == 0 and is_news:
                 self._take_status(parse_status(json.loads(text)))
         if not self._poll and time.monotonic() - self._polled > STATUS_SECONDS:
             self._polled = time.monotonic()
-            self._poll = self.lab.cli.start_status()
+            self._poll, self._poll_is_news = self.lab.cli.start_status(), True
 
     def _take_status(self, status):
         self.status = status
@@ -149,6 +149,8 @@ class MainJob:
                     self.tell("meaning", address=address, backends=backends)
 
     def fresh_status(self):
+        """What the daemon says now; an answer that is still on its way would be older."""
+        self._poll_is_news = False
         self._take_status(self.lab.cli.status())
         return self.status
 
@@ -217,6 +219,7 @@ class MainJob:
             self.lab.apply(self.fabric(FIRST))
             self.contents[1] = FIRST[0]
             self.wait_state(1, "serving")
+            self.lab.wait_landings()
             self.wait(lambda: "probe" in self.status.services and
                       self.status.services["probe"].serving, "the service probe", 10)
             self._start_traffic()

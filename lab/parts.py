@@ -146,12 +146,14 @@ class Lab:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def start_nginx(self, name, listen="[::]:80 ipv6only=off", label="nginx"):
-        directory = self.directory(f"{name}/{label}")
+    def start_nginx(self, machine, listen="[::]:80 ipv6only=off", name=None):
+        """`name` is what it calls itself in X-Backend; the machine's name unless given."""
+        name = name or machine
+        directory = self.directory(f"{machine}/nginx-{name}")
         (directory / "conf").write_text(NGINX.format(
             directory=directory, listen=listen, name=name, root=self.root / "content"))
-        return self.capsule.spawn(f"{label}-{name}", [
-            "nginx", "-p", directory, "-e", "stderr", "-c", directory / "conf"], name,
+        return self.capsule.spawn(f"nginx-{name}", [
+            "nginx", "-p", directory, "-e", "stderr", "-c", directory / "conf"], machine,
             death_signal=signal.SIGTERM)  # by which its master ends its worker too
 
     def start_unbound(self):
@@ -188,6 +190,15 @@ class Lab:
             self.capsule.check()
             return self.cli.status()
         return wait_for(answers, "the edge's daemon to answer", seconds)
+
+    def wait_landings(self):
+        """Until every landing has its first configuration. It comes in answer to a report, so up
+        to an interval after the fabric was applied; later changes need none."""
+        def configured():
+            return all(pool in self.capsule.run(
+                ["ip", "-n", name, "-6" if ":" in pool else "-4", "rule"]).stdout
+                for name in self.backends for pool in topology.POOLS)
+        wait_for(configured, "the landings to be configured")
 
     def apply(self, text, *options, name="fabric.yaml"):
         """`fairlead apply` of a file with this text; returns what it printed."""

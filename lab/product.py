@@ -81,10 +81,8 @@ class Service:
     versions: dict  # number: Version; without the retired ones
 
     def state(self, number):
-        """A version's state. Retired versions are not in a status, later ones not there yet."""
-        if number in self.versions:
-            return self.versions[number].state
-        return "retired" if number < max(self.versions, default=0) else "absent"
+        """A version's state. One that is not in a status is retired, or was never there."""
+        return self.versions[number].state if number in self.versions else "retired"
 
     @property
     def serving(self):

@@ -76,48 +76,38 @@ def build(capsule):
     capsule.run(["ip", "-batch", "-"], input="".join(f"netns add {name}\n" for name in machines))
     for machine in machines:
         set_sysctls(capsule, machine, SYSCTLS | (ROUTER_SYSCTLS if machine == "net" else {}))
-        capsule.run(["ip", "-n", machine, "link", "set", "lo", "up"])
-    _configure(capsule, "net", _router_links())
-    for machine in machines[1:]:
-        _configure(capsule, machine, _machine_links(machine))
-    # Only now are both ends of each pair there, and the edge's own address is a next hop.
+        _configure(capsule, machine, ["link set lo up"])
+    for bridge, leg in {leg.bridge: leg for leg in LEGS if leg.bridge}.items():
+        _configure(capsule, "net", [
+            f"link add {bridge} type bridge mcast_snooping 0 forward_delay 0",
+            f"link set {bridge} up", *_gateway(leg, bridge)])
+    for leg in LEGS:
+        plug(capsule, leg)
     _configure(capsule, "net", [f"route add {pool} via {UPLINK.address(6 if ':' in pool else 4)}"
                                 for pool in POOLS])
-    _tame_offloads(capsule)
+
+
+def plug(capsule, leg):
+    """Join a machine to the network by one leg; also again, after the link was deleted."""
+    _configure(capsule, "net", [
+        f"link add {leg.far} type veth peer name {leg.interface} netns {leg.machine}",
+        f"link set {leg.far} {f'master {leg.bridge}' if leg.bridge else ''} up",
+        *([] if leg.bridge else _gateway(leg, leg.far))])
+    for machine, interface in ((leg.machine, leg.interface), ("net", leg.far)):
+        capsule.run(["ethtool", "-K", interface, "tx", "off", "tso", "off", "gso", "off",
+                     "gro", "on"], machine)
+    _configure(capsule, leg.machine, [
+        f"address add {leg.v4}/24 dev {leg.interface}",
+        f"address add {leg.v6}/64 dev {leg.interface} nodad",
+        f"link set {leg.interface} up",
+        *([f"route add default via {gateway}" for gateway in (leg.gateway4, leg.gateway6)]
+          if leg.default else ())])
+
+
+def _gateway(leg, holder):
+    return (f"address add {leg.gateway4}/24 dev {holder}",
+            f"address add {leg.gateway6}/64 dev {holder} nodad")
 
 
 def _configure(capsule, machine, commands):
     capsule.run(["ip", "-n", machine, "-batch", "-"], input="\n".join(commands) + "\n")
-
-
-def _router_links():
-    lines = []
-    for bridge in dict.fromkeys(leg.bridge for leg in LEGS if leg.bridge):
-        lines += [f"link add {bridge} type bridge mcast_snooping 0 forward_delay 0",
-                  f"link set {bridge} up"]
-    for leg in LEGS:
-        lines.append(f"link add {leg.far} type veth peer name {leg.interface} netns {leg.machine}")
-        lines.append(f"link set {leg.far} {f'master {leg.bridge}' if leg.bridge else ''} up")
-    for holder, leg in {leg.bridge or leg.far: leg for leg in LEGS}.items():
-        lines += [f"address add {leg.gateway4}/24 dev {holder}",
-                  f"address add {leg.gateway6}/64 dev {holder} nodad"]
-    return lines
-
-
-def _machine_links(machine):
-    lines = []
-    for leg in (leg for leg in LEGS if leg.machine == machine):
-        lines += [f"address add {leg.v4}/24 dev {leg.interface}",
-                  f"address add {leg.v6}/64 dev {leg.interface} nodad",
-                  f"link set {leg.interface} up"]
-        if leg.default:
-            lines += [f"route add default via {leg.gateway4}",
-                      f"route add default via {leg.gateway6}"]
-    return lines
-
-
-def _tame_offloads(capsule):
-    for leg in LEGS:
-        for machine, interface in ((leg.machine, leg.interface), ("net", leg.far)):
-            capsule.run(["ethtool", "-K", interface, "tx", "off", "tso", "off", "gso", "off",
-                         "gro", "on"], machine)

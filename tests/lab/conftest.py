@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the lab's tests share: a running lab, and its logs when a test fails.
+
+Without root there is no lab, and the tests fail and say so: a lab that silently skips tests
+nothing. FAIRLEAD_BUILD names another build directory than build/dev.
+"""
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from lab.parts import REPOSITORY, Lab  # noqa: E402  (the path comes first)
+
+BUILD = Path(os.environ.get("FAIRLEAD_BUILD", REPOSITORY / "build/dev"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """The logs vanish with the lab, so a failure shows their ends."""
+    report = (yield).get_result()
+    lab = next((value for value in item.funcargs.values() if isinstance(value, Lab)), None) or (
+        getattr(item.funcargs.get("course"), "lab", None))
+    if report.failed and lab and lab.capsule.children:
+        report.sections.append(("the lab's logs", lab.logs()))
+
+
+@pytest.fixture
+def lab():
+    """A lab of one's own."""
+    with Lab(BUILD) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_lab():
+    """A lab for the tests of one file, which put back what they change."""
+    with Lab(BUILD) as running:
+        yield running

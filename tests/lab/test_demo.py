@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`./dev demo` from the outside: its last line, its exit code, and that it leaves nothing behind."""
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import BUILD
+from lab.host import wait_for
+from lab.parts import REPOSITORY
+
+LAST_LINE = re.compile(r"^demo: flows=(\d+) versions=(\d+) late=(\d+) broken=(\d+)$")
+
+
+@contextlib.contextmanager
+def demo(*options, folder=None):
+    """The demo as a process; `folder` is where it would put temporary files."""
+    with subprocess.Popen(
+            ["/usr/bin/python3", "-B", REPOSITORY / "lab/demo.py", "--build", BUILD, *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(folder or "/tmp")}) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def descendants(of):
+    """All processes below one, in whatever namespace."""
+    children = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [of]
+    while todo:
+        todo += children.get(todo.pop(), [])
+        found = found + [pid for pid in todo if pid not in found]
+    return found
+
+
+def network_namespaces(pids):
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/{pid}/ns/net"))
+    return found
+
+
+def bpf_ids(pids):
+    """{"prog": …, "map": …, "link": …} of what these processes hold; ids are never used again."""
+    held = {"prog": set(), "map": set(), "link": set()}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for info in Path(f"/proc/{pid}/fdinfo").iterdir():
+                for line in info.read_text().splitlines():
+                    key, _, value = line.partition(":\t")
+                    if key.endswith("_id") and key[:-3] in held:
+                        held[key[:-3]].add(int(value))
+    return held
+
+
+def still_there(ids):
+    left = []
+    for kind, numbers in ids.items():
+        for number in numbers:
+            if subprocess.run(["bpftool", kind, "show", "id", str(number)],
+                              capture_output=True, check=False).returncode == 0:
+                left.append((kind, number))
+    return left
+
+
+def shared_names():
+    """What a lab could have left where the whole machine sees it."""
+    return {path for folder in ("/run", "/run/netns", "/sys/fs/bpf")
+            for path in Path(folder).glob("*")}
+
+
+def wait_line(process, pattern):
+    for line in process.stdout:
+        if re.search(pattern, line):
+            return
+    pytest.fail(f"the demo ended before it said {pattern}: {process.stderr.read()}")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_demo_leaves_nothing(how, tmp_path):
+    """In the middle, with flows open and programs attached. Not even SIGKILL leaves a trace."""
+    own = os.readlink("/proc/self/ns/net")
+    before = shared_names()
+    with demo(folder=tmp_path) as process:
+        wait_line(process, "new requests go to version 2")
+        pids = descendants(process.pid)
+        namespaces, ids = network_namespaces(pids) - {own}, bpf_ids(pids)
+        assert len(pids) > 15 and len(namespaces) == 7 and ids["prog"] and ids["map"]
+        process.send_signal(how)
+        process.communicate(timeout=20)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143,
+                                  signal.SIGKILL: -9}[how]
+    wait_for(lambda: not [pid for pid in pids if os.path.exists(f"/proc/{pid}")],
+             "its processes to end")
+    everyone = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    assert not namespaces & network_namespaces(everyone)
+    wait_for(lambda: not still_there(ids), "its BPF objects to be freed")
+    assert not shared_names() - before
+    assert not list(tmp_path.iterdir())
+
+
+def last_line(out):
+    found = LAST_LINE.match(out.rstrip().splitlines()[-1])
+    assert found, out
+    return tuple(map(int, found.groups()))
+
+
+def test_the_demo_ends_well():
+    with demo() as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    flows, versions, late, broken = last_line(out)
+    assert flows >= 424 and versions == 3 and late > 0 and broken == 0
+
+
+def test_the_demo_can_see_a_broken_flow():
+    with demo("--break") as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 1, out + err
+    assert last_line(out)[3] > 0
+    assert "as intended" in out
