@@ -3,6 +3,7 @@
 
 #include "base/buffer.h"
 #include "daemon/edge_plane.h"
+#include "daemon/landing_wanted.h"
 #include "daemon/names_plane.h"
 #include "daemon/reports.h"
 #include "store/records.h"
@@ -16,6 +17,7 @@
 struct driver {
 	struct daemon *daemon;
 	uint64_t settled;
+	struct landing_memory landings;
 	bool unsafe;
 };
 
@@ -45,6 +47,8 @@ int driver_new(struct daemon *daemon, struct driver **ret_driver)
 
 void driver_free(struct driver *driver)
 {
+	if (driver)
+		landing_memory_done(&driver->landings);
 	free(driver);
 }
 
@@ -148,7 +152,21 @@ static bool has_udp(const struct version *version)
 /* A service that left the file keeps the policy of one step until it is gone. */
 static const struct rollout_policy whole_at_once = {.shares = {SHARE_WHOLE}, .share_count = 1};
 
-static int observe(const struct driver *driver, const struct service_state *state, uint64_t now_ms,
+/* Do the edges hold the version, and, before DNS first answers it, are its landings ready for it?
+ */
+static bool observe_held(struct driver *driver, const struct version_status *status,
+			 const struct version *version)
+{
+	struct daemon *daemon = driver->daemon;
+	uint64_t wall_ms = clock_wall_ms(&daemon->steady);
+	uint64_t age_ms = wall_ms > status->changed_wall_ms ? wall_ms - status->changed_wall_ms : 0;
+	if (image_acked(&daemon->image) < status->sequence)
+		return false;
+	return (status->state != VERSION_STAGED && status->state != VERSION_READY) ||
+	       landings_ready(daemon, &driver->landings, version, age_ms);
+}
+
+static int observe(struct driver *driver, const struct service_state *state, uint64_t now_ms,
 		   struct arena *arena, struct observations *ret_observations)
 {
 	const struct daemon *daemon = driver->daemon;
@@ -163,9 +181,10 @@ static int observe(const struct driver *driver, const struct service_state *stat
 	bool udp = false;
 	for (size_t i = 0; i < state->version_count; i++) {
 		const struct version_status *status = &state->versions[i];
-		versions[i].held = image_acked(image) >= status->sequence;
 		if (status->state == VERSION_RETIRED)
 			continue;
+		versions[i].held =
+		    observe_held(driver, status, image_version(known, status->number));
 		versions[i].answered_ago_ms =
 		    daemon->names ? names_plane_answered_ago_ms(daemon->names, state->name,
 								status->number, now_ms)

@@ -5,8 +5,8 @@
  * next count shall name, the addresses whose connections the operator ordered to be cut.
  */
 #include "base/buffer.h"
-#include "base/digest.h"
 #include "daemon/driver.h"
+#include "daemon/landing_wanted.h"
 #include "daemon/reports.h"
 #include "daemon/verbs.h"
 #include "store/records.h"
@@ -19,94 +19,6 @@ static json_t *address_json(const struct ip_address *address)
 {
 	char text[IP_TEXT_BYTES];
 	return json_string(ip_address_format(address, text));
-}
-
-static json_t *pools_json(const struct image *image)
-{
-	json_t *list = json_array();
-	for (size_t i = 0; image->placement && i < image->placement->pool_count; i++) {
-		char text[IP_TEXT_BYTES];
-		if (!image->placement->pools[i].removed)
-			json_array_append_new(list,
-					      json_string(ip_prefix_format(
-						  &image->placement->pools[i].pool.prefix, text)));
-	}
-	return list;
-}
-
-static json_t *edges_json(const struct daemon_options *options)
-{
-	json_t *list = json_array();
-	if (options->source_v4.family)
-		json_array_append_new(list, address_json(&options->source_v4));
-	if (options->source_v6.family)
-		json_array_append_new(list, address_json(&options->source_v6));
-	return list;
-}
-
-static const struct backend *find_backend(const struct version *version, const char *name)
-{
-	for (size_t i = 0; version && i < version->backend_count; i++) {
-		if (strcmp(version->backends[i].name, name) == 0)
-			return &version->backends[i];
-	}
-	return NULL;
-}
-
-static void add_handing(json_t *handings, const struct ip_address *destination,
-			const struct backend_listener *listener)
-{
-	char text[IP_TEXT_BYTES] = "";
-	if (listener->address.family && listener->address.family != destination->family)
-		return; /* a listener of the other family cannot take this flow */
-	if (listener->address.family)
-		ip_address_format(&listener->address, text);
-	json_array_append_new(handings, json_pack("{s:o, s:i, s:i, s:s, s:i}", "destination",
-						  address_json(destination), "protocol",
-						  (int)listener->protocol, "port",
-						  (int)listener->service_port, "listen_address",
-						  text, "listen_port", (int)listener->port));
-}
-
-/* The addresses of one binding, with the backend's listeners; and where tunnels to it end. */
-static void add_binding(const struct image *image, const struct binding *binding,
-			const struct backend *backend, json_t *handings)
-{
-	for (size_t i = 0; i < image->placement->site_count; i++) {
-		struct ip_address address =
-		    placement_address(image->placement, binding, image->placement->sites[i]);
-		for (size_t l = 0; address.family && l < backend->listener_count; l++)
-			add_handing(handings, &address, &backend->listeners[l]);
-	}
-}
-
-static json_t *configuration_json(const struct daemon *daemon, const char *name)
-{
-	const struct image *image = &daemon->image;
-	json_t *handings = json_array();
-	json_t *addresses = json_object(); /* a set */
-	for (size_t s = 0; s < image->state_count; s++) {
-		const struct service_state *state = image->states[s];
-		const struct image_service *service = image_service(image, state->name);
-		for (size_t b = 0; b < state->binding_count; b++) {
-			const struct backend *backend =
-			    find_backend(image_version(service, state->bindings[b].version), name);
-			char text[IP_TEXT_BYTES];
-			if (!backend)
-				continue;
-			json_object_set_new(addresses, ip_address_format(&backend->address, text),
-					    json_true());
-			add_binding(image, &state->bindings[b], backend, handings);
-		}
-	}
-	json_t *list = json_array();
-	const char *key;
-	json_t *value;
-	json_object_foreach (addresses, key, value)
-		json_array_append_new(list, json_string(key));
-	json_decref(addresses);
-	return json_pack("{s:o, s:o, s:o, s:o}", "pools", pools_json(image), "edges",
-			 edges_json(daemon->options), "addresses", list, "handings", handings);
 }
 
 /* Addresses whose flows the operator ordered to be ended. */
@@ -130,16 +42,6 @@ static json_t *cut_json(const struct image *image)
 		}
 	}
 	return list;
-}
-
-static void generation_of(const json_t *configuration, char text[DIGEST_HEX_BYTES])
-{
-	struct digest digest = {0};
-	char *bytes = json_dumps(configuration, JSON_COMPACT | JSON_SORT_KEYS);
-	if (bytes)
-		digest_of(bytes, strlen(bytes), &digest);
-	free(bytes);
-	hex_encode(digest.bytes, DIGEST_BYTES, text);
 }
 
 /* A backend that was declared gone speaks again: its silence must count as use from now on. */
@@ -199,9 +101,8 @@ static int add_configuration(const struct daemon *daemon, const char *name, cons
 	char generation[DIGEST_HEX_BYTES];
 	if (!daemon->image.fabric)
 		return 0;
-	json_t *configuration = configuration_json(daemon, name);
+	json_t *configuration = landing_wanted(daemon, name, generation);
 	int failed = !configuration;
-	generation_of(configuration, generation);
 	if (!failed)
 		failed = json_object_set_new(answer, "generation", json_string(generation));
 	if (!failed && (!known || strcmp(known, generation) != 0))

@@ -56,7 +56,9 @@ enum version_event {
 /* X(from, to, event, guard): `guard` is the sentence of the specification. */
 #define VERSION_TRANSITIONS(X)                                                                     \
 	X(STAGED, READY, CONFIRM,                                                                  \
-	  "every lease-holding edge that must hold it confirms its digest")                        \
+	  "every lease-holding edge that must hold it confirms its digest, and every landing of "  \
+	  "its "                                                                                   \
+	  "backends that speaks is ready for it")                                                  \
 	X(READY, SERVING, START,                                                                   \
 	  "it is the rollout's target, still held, and the rollout is not paused; it gets the "    \
 	  "first share, or the whole when no version serves")                                      \

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What each landing is to be: pools, edges, where tunnels to it end, which flows its listeners get.
+ * A landing's answer to a configuration is its generation, the digest of what it has carried out.
+ *
+ * A version is not ready before the landings of its backends are: or DNS would name an address that
+ * a new backend does not take yet, or hands to no listener. A silent landing is not waited for.
+ */
+#ifndef FAIRLEAD_DAEMON_LANDING_WANTED_H
+#define FAIRLEAD_DAEMON_LANDING_WANTED_H
+
+#include "base/digest.h"
+#include "daemon/daemon.h"
+
+/* The configuration for the landing `name` (a new reference) and its generation; NULL without
+ * memory. */
+json_t *landing_wanted(const struct daemon *daemon, const char *name,
+		       char ret_generation[DIGEST_HEX_BYTES]);
+
+/* The generations that were computed for one state of the bindings; belongs to the driver. */
+struct landing_memory {
+	json_t *generations; /* by backend */
+	uint64_t placement_revision;
+	uint64_t last_binding;
+	size_t bindings;
+};
+
+void landing_memory_done(struct landing_memory *memory);
+
+/*
+ * Has every landing that speaks carried out what `version` needs? One that never spoke to this
+ * process is waited for only until the version is as old as a report may be.
+ */
+bool landings_ready(const struct daemon *daemon, struct landing_memory *memory,
+		    const struct version *version, uint64_t version_age_ms);
+
+#endif
