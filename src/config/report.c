@@ -185,38 +185,39 @@ static void place_finding(struct report *report, struct span span, struct config
 	set_excerpt(report, span, finding);
 }
 
-void report_error(struct report *report, struct span span, const char *format, ...)
+/* Note a finding at `span`; NULL: about the file as a whole. */
+static void note(struct report *report, enum config_severity severity, const struct span *span,
+		 const char *format, va_list arguments)
 {
-	struct config_finding *finding = take_finding(report, CONFIG_ERROR);
+	struct config_finding *finding = take_finding(report, severity);
 	if (!finding)
 		return;
+	finding->message = format_text(report, format, arguments);
+	if (span)
+		place_finding(report, *span, finding);
+}
+
+void report_error(struct report *report, struct span span, const char *format, ...)
+{
 	va_list arguments;
 	va_start(arguments, format);
-	finding->message = format_text(report, format, arguments);
+	note(report, CONFIG_ERROR, &span, format, arguments);
 	va_end(arguments);
-	place_finding(report, span, finding);
 }
 
 void report_warning(struct report *report, struct span span, const char *format, ...)
 {
-	struct config_finding *finding = take_finding(report, CONFIG_WARNING);
-	if (!finding)
-		return;
 	va_list arguments;
 	va_start(arguments, format);
-	finding->message = format_text(report, format, arguments);
+	note(report, CONFIG_WARNING, &span, format, arguments);
 	va_end(arguments);
-	place_finding(report, span, finding);
 }
 
 void report_file_error(struct report *report, const char *format, ...)
 {
-	struct config_finding *finding = take_finding(report, CONFIG_ERROR);
-	if (!finding)
-		return;
 	va_list arguments;
 	va_start(arguments, format);
-	finding->message = format_text(report, format, arguments);
+	note(report, CONFIG_ERROR, NULL, format, arguments);
 	va_end(arguments);
 }
 
