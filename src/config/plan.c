@@ -28,21 +28,12 @@ static const struct plan_live_service *find_live(const struct planner *planner, 
 	return NULL;
 }
 
-static uint32_t carried_ordinal(const struct version *version, const char *name)
-{
-	for (size_t i = 0; i < version->backend_count; i++)
-		if (strcmp(version->backends[i].name, name) == 0)
-			return (uint32_t)i;
-	return RING_NONE;
-}
-
 /* Which sites' rings move, and how far, when `next` follows `current`. */
 static int measure_moves(struct planner *planner, const struct version *current,
 			 const struct version *next, struct plan_service *change)
 {
 	uint16_t carried[MODEL_MAX_BACKENDS];
-	for (size_t i = 0; i < current->backend_count; i++)
-		carried[i] = (uint16_t)carried_ordinal(next, current->backends[i].name);
+	version_carry_ordinals(current, next, carried);
 	struct plan_move *moves = arena_array(planner->arena, next->ring_count, sizeof(*moves));
 	if (!moves)
 		return -ENOMEM;

@@ -84,10 +84,8 @@ static void site_weights(const struct version *version, const char *site, uint32
 		ret_weights[i] = version->backends[i].weight;
 }
 
-/* The ordinal that each backend of `previous` has in `version`; by name, which is what an operator
- * keeps when a backend is the same one. */
-static void carry_ordinals(const struct version *previous, const struct version *version,
-			   uint16_t *ret_carried)
+void version_carry_ordinals(const struct version *previous, const struct version *version,
+			    uint16_t *ret_carried)
 {
 	for (size_t i = 0; i < previous->backend_count; i++) {
 		const struct backend *found =
@@ -117,7 +115,7 @@ static int build_rings(struct version *version, const struct fabric *fabric,
 {
 	uint16_t carried[MODEL_MAX_BACKENDS];
 	if (previous)
-		carry_ordinals(previous, version, carried);
+		version_carry_ordinals(previous, version, carried);
 	version->rings = arena_array(arena, fabric->site_count, sizeof(version->rings[0]));
 	if (!version->rings)
 		return -ENOMEM;

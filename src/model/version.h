@@ -74,6 +74,14 @@ must_check int version_digest(const struct version *version, struct digest *ret_
 bool version_matches(const struct version *version, const struct fabric *fabric,
 		     const struct service *service);
 
+/*
+ * Which ordinal each backend of `previous` has in `version`, RING_NONE if it is gone: as
+ * ring_build() and ring_moved() take it. By name, which is what an operator keeps when a backend is
+ * the same one. `ret_carried` has room for the backends of `previous`.
+ */
+void version_carry_ordinals(const struct version *previous, const struct version *version,
+			    uint16_t *ret_carried);
+
 /* Borrowed; NULL when the site has no ring. */
 const struct ring *version_ring(const struct version *version, const char *site);
 
