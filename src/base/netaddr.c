@@ -92,6 +92,11 @@ bool ip_address_equal(const struct ip_address *a, const struct ip_address *b)
 	return ip_address_compare(a, b) == 0;
 }
 
+bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b)
+{
+	return a->length == b->length && ip_address_equal(&a->address, &b->address);
+}
+
 bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_address *address)
 {
 	if (prefix->address.family != address->family)

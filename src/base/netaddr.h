@@ -37,6 +37,7 @@ const char *ip_prefix_format(const struct ip_prefix *prefix, char *text);
 bool ip_address_equal(const struct ip_address *a, const struct ip_address *b);
 /* memcmp order: v4 before v6. */
 int ip_address_compare(const struct ip_address *a, const struct ip_address *b);
+bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b);
 bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_address *address);
 bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b);
 

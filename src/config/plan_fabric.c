@@ -64,12 +64,9 @@ static void compare_nameservers(struct plan_details *details, const struct fabri
 
 static const struct pool *find_pool(const struct fabric *fabric, const struct pool *wanted)
 {
-	for (size_t i = 0; i < fabric->pool_count; i++) {
-		const struct ip_prefix *prefix = &fabric->pools[i].prefix;
-		if (prefix->length == wanted->prefix.length &&
-		    ip_address_equal(&prefix->address, &wanted->prefix.address))
+	for (size_t i = 0; i < fabric->pool_count; i++)
+		if (ip_prefix_equal(&fabric->pools[i].prefix, &wanted->prefix))
 			return &fabric->pools[i];
-	}
 	return NULL;
 }
 
@@ -154,8 +151,7 @@ static const char *location_text(const struct site *site, char *text)
 static bool has_client(const struct site *site, const struct ip_prefix *client)
 {
 	for (size_t i = 0; i < site->client_count; i++)
-		if (site->clients[i].length == client->length &&
-		    ip_address_equal(&site->clients[i].address, &client->address))
+		if (ip_prefix_equal(&site->clients[i], client))
 			return true;
 	return false;
 }

@@ -57,8 +57,7 @@ static struct pool *find_pool(struct edge *edge, const struct edge_pool *wanted)
 	for (size_t i = 0; i < EDGE_MAP_POOLS; i++) {
 		struct pool *pool = &edge->pools[family][i];
 		if (pool->used && pool->site_bits == wanted->site_bits &&
-		    pool->prefix.length == wanted->prefix.length &&
-		    ip_address_equal(&pool->prefix.address, &wanted->prefix.address))
+		    ip_prefix_equal(&pool->prefix, &wanted->prefix))
 			return pool;
 	}
 	return NULL;

@@ -83,8 +83,7 @@ static bool has_prefix(const struct ip_prefix *prefixes, unsigned count,
 		       const struct ip_prefix *prefix)
 {
 	for (unsigned i = 0; i < count; i++) {
-		if (prefixes[i].length == prefix->length &&
-		    ip_address_equal(&prefixes[i].address, &prefix->address))
+		if (ip_prefix_equal(&prefixes[i], prefix))
 			return true;
 	}
 	return false;

@@ -134,6 +134,14 @@ static void prefixes_parse_strictly(void **state)
 	assert_true(ip_prefix_overlaps(&wide, &prefix));
 	assert_true(ip_prefix_overlaps(&prefix, &wide));
 	assert_false(ip_prefix_overlaps(&other, &prefix));
+
+	/* Same address and same length: neither alone makes two prefixes equal. */
+	struct ip_prefix shorter;
+	assert_int_equal(ip_prefix_parse("2001:db8:f::/107", &shorter), 0);
+	assert_int_equal(ip_prefix_parse("2001:db8:e::/108", &other), 0);
+	assert_true(ip_prefix_equal(&prefix, &prefix));
+	assert_false(ip_prefix_equal(&prefix, &shorter));
+	assert_false(ip_prefix_equal(&prefix, &other));
 }
 
 static void files_are_replaced_whole(void **state)
