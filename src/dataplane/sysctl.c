@@ -14,50 +14,35 @@
  * Before one is changed, its value goes to the map that is pinned as <pin_root>/sysctls, so that
  * they can be undone after any crash and by any build: that map's format never changes.
  */
+#include "base/sysctl.h"
 #include "dataplane/internal.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define SYSCTL_ENTRIES 256
-#define SYSCTL_ROOT "/proc/sys/net/"
+#define NET SYSCTL_ROOT "net/"
 
 struct sysctl_saved {
-	char name[112]; /* below SYSCTL_ROOT; "" in an unused entry */
+	char name[112]; /* below net; "" in an unused entry */
 	char value[16];
 };
 
-/* The value, 0 … ; -ENOENT if the kernel has no such setting. */
-static int sysctl_read(const char *name, int *ret_value)
+static int read_net(const char *name, int *ret_value)
 {
-	char path[160];
-	char text[16] = "";
-	snprintf(path, sizeof(path), SYSCTL_ROOT "%s", name);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ssize_t length = read(fd, text, sizeof(text) - 1);
-	int result = length < 0 ? -errno : 0;
-	close(fd);
-	if (result == 0)
-		*ret_value = (int)strtol(text, NULL, 10);
-	return result;
+	char path[128];
+	snprintf(path, sizeof(path), "net/%s", name);
+	return sysctl_read(path, ret_value);
 }
 
-static int sysctl_write(const char *name, const char *value)
+static int write_net(const char *name, int value)
 {
-	char path[160];
-	snprintf(path, sizeof(path), SYSCTL_ROOT "%s", name);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int result = write(fd, value, strlen(value)) < 0 ? -errno : 0;
-	close(fd);
-	return result;
+	char path[128];
+	snprintf(path, sizeof(path), "net/%s", name);
+	return sysctl_write(path, value);
 }
 
 static int open_saved(const char *pin_root, bool create, int *ret_fd, struct error *err)
@@ -108,18 +93,15 @@ static int save(int saved_fd, const char *name, int value, struct error *err)
 static int set(int saved_fd, const char *name, int value, struct error *err)
 {
 	int before;
-	char text[16];
-	int result = sysctl_read(name, &before);
+	int result = read_net(name, &before);
 	if (result == -ENOENT || (result == 0 && before == value))
 		return 0;
 	if (result == 0)
 		result = save(saved_fd, name, before, err);
-	if (result == 0) {
-		snprintf(text, sizeof(text), "%d", value);
-		result = sysctl_write(name, text);
-	}
+	if (result == 0)
+		result = write_net(name, value);
 	if (result < 0)
-		return error_set(err, result, SYSCTL_ROOT "%s cannot be set to %d: %s", name, value,
+		return error_set(err, result, NET "%s cannot be set to %d: %s", name, value,
 				 error_text(result));
 	return 0;
 }
@@ -136,9 +118,9 @@ static int set_v4(int saved_fd, const char *interface, struct error *err)
 		result = set(saved_fd, name, 1, err);
 	snprintf(name, sizeof(name), "ipv4/conf/%s/rp_filter", interface);
 	/* The larger of the two is in force. */
-	if (result == 0 && sysctl_read(name, &own) == 0 &&
-	    sysctl_read("ipv4/conf/all/rp_filter", &all) == 0 && (own == 1 || all == 1) &&
-	    own != 2 && all != 2)
+	if (result == 0 && read_net(name, &own) == 0 &&
+	    read_net("ipv4/conf/all/rp_filter", &all) == 0 && (own == 1 || all == 1) && own != 2 &&
+	    all != 2)
 		result = set(saved_fd, name, 2, err);
 	return result;
 }
@@ -150,10 +132,10 @@ static int keep_v6(int saved_fd, const char *interface, struct error *err)
 	int value = 0;
 	int result = 0;
 	snprintf(name, sizeof(name), "ipv6/conf/%.64s/forwarding", interface);
-	if (sysctl_read(name, &value) == 0 && value != 0)
+	if (read_net(name, &value) == 0 && value != 0)
 		result = save(saved_fd, name, value, err);
 	snprintf(name, sizeof(name), "ipv6/conf/%.64s/accept_ra", interface);
-	if (result == 0 && sysctl_read(name, &value) == 0 && value == 1)
+	if (result == 0 && read_net(name, &value) == 0 && value == 1)
 		result = set(saved_fd, name, 2, err);
 	return result;
 }
@@ -161,12 +143,12 @@ static int keep_v6(int saved_fd, const char *interface, struct error *err)
 static int set_v6(int saved_fd, struct error *err)
 {
 	int forwarding = 1;
-	if (sysctl_read("ipv6/conf/all/forwarding", &forwarding) < 0 || forwarding != 0)
+	if (read_net("ipv6/conf/all/forwarding", &forwarding) < 0 || forwarding != 0)
 		return 0;
-	DIR *interfaces = opendir(SYSCTL_ROOT "ipv6/conf");
+	DIR *interfaces = opendir(NET "ipv6/conf");
 	int result = 0;
 	if (!interfaces)
-		return error_set(err, -errno, SYSCTL_ROOT "ipv6/conf cannot be read: %s",
+		return error_set(err, -errno, NET "ipv6/conf cannot be read: %s",
 				 error_text(-errno));
 	for (struct dirent *entry = readdir(interfaces); entry && result == 0;
 	     entry = readdir(interfaces)) {
@@ -200,7 +182,7 @@ static void restore(int saved_fd)
 		if (bpf_map_lookup_elem(saved_fd, &i, &saved) < 0 || saved.name[0] == '\0')
 			continue;
 		/* An interface that has gone took its settings along. */
-		(void)sysctl_write(saved.name, saved.value);
+		(void)write_net(saved.name, (int)strtol(saved.value, NULL, 10));
 	}
 }
 

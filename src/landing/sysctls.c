@@ -3,8 +3,8 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/sysctl.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -16,36 +16,11 @@
 #define FILE_TITLE "fairlead landing sysctls 1"
 #define FILE_BYTES_MAX 16384
 
-static int sysctl_read(const char *path, int *ret_value)
+static int write_setting(const char *path, int value, struct error *err)
 {
-	char full[SYSCTL_PATH_BYTES + 16];
-	char text[32];
-	snprintf(full, sizeof(full), "/proc/sys/%s", path);
-	int fd = open(full, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ssize_t got = read(fd, text, sizeof(text) - 1);
-	int result = got < 0 ? -errno : 0;
-	close(fd);
-	if (result == 0) {
-		text[got] = '\0';
-		*ret_value = (int)strtol(text, NULL, 10);
-	}
-	return result;
-}
-
-static int sysctl_write(const char *path, int value, struct error *err)
-{
-	char full[SYSCTL_PATH_BYTES + 16];
-	char text[16];
-	snprintf(full, sizeof(full), "/proc/sys/%s", path);
-	int length = snprintf(text, sizeof(text), "%d\n", value);
-	int fd = open(full, O_WRONLY | O_CLOEXEC);
-	int result = fd < 0 || write(fd, text, (size_t)length) < 0 ? -errno : 0;
-	if (fd >= 0)
-		close(fd);
+	int result = sysctl_write(path, value);
 	if (result < 0)
-		error_set(err, result, "%s: cannot set it to %d: %s", full, value,
+		error_set(err, result, SYSCTL_ROOT "%s: cannot set it to %d: %s", path, value,
 			  error_text(result));
 	return result;
 }
@@ -261,7 +236,7 @@ static int meet_need(struct sysctls *sysctls, const struct sysctl_need *need,
 	if (result == -ENOENT && need->ifindex)
 		return 0; /* the interface has just gone */
 	if (result < 0)
-		return error_set(err, result, "/proc/sys/%s: cannot read: %s", need->path,
+		return error_set(err, result, SYSCTL_ROOT "%s: cannot read: %s", need->path,
 				 error_text(result));
 	if (need->serves(value, all))
 		return 0;
@@ -281,7 +256,7 @@ static int meet_need(struct sysctls *sysctls, const struct sysctl_need *need,
 			return result;
 		}
 	}
-	result = sysctl_write(need->path, need->ours, err);
+	result = write_setting(need->path, need->ours, err);
 	if (result == 0 && !need->is_new)
 		alarms_add(alarms, true, "%s had been changed to %d; set back to %d", need->path,
 			   value, need->ours);
@@ -305,9 +280,9 @@ static int restore(const struct sysctl_record *record, struct error *err)
 	if (result == -ENOENT)
 		return 0;
 	if (result < 0)
-		return error_set(err, result, "/proc/sys/%s: cannot read: %s", record->path,
+		return error_set(err, result, SYSCTL_ROOT "%s: cannot read: %s", record->path,
 				 error_text(result));
-	return value == record->ours ? sysctl_write(record->path, record->previous, err) : 0;
+	return value == record->ours ? write_setting(record->path, record->previous, err) : 0;
 }
 
 static bool is_needed(const struct sysctl_record *record, const struct sysctl_need *needs,

@@ -9,6 +9,7 @@
 #include "base/netaddr.h"
 #include "base/random.h"
 #include "base/siphash.h"
+#include "base/sysctl.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -144,6 +145,24 @@ static void prefixes_parse_strictly(void **state)
 	assert_false(ip_prefix_equal(&prefix, &other));
 }
 
+static void settings_of_the_kernel_are_numbers(void **state)
+{
+	(void)state;
+	char path[5000];
+	int value = -1;
+	assert_int_equal(sysctl_read("net/ipv4/conf/no such/forwarding", &value), -ENOENT);
+	assert_int_equal(sysctl_write("net/ipv4/conf/no such/forwarding", 1), -ENOENT);
+	assert_int_equal(value, -1);
+	assert_int_equal(sysctl_read("kernel/ngroups_max", &value), 0);
+	assert_int_equal(value, sysconf(_SC_NGROUPS_MAX));
+	/* Not even root may write this one. */
+	assert_true(sysctl_write("kernel/ngroups_max", 1) < 0);
+
+	memset(path, 'x', sizeof(path));
+	path[sizeof(path) - 1] = '\0';
+	assert_int_equal(sysctl_read(path, &value), -ENAMETOOLONG);
+}
+
 static void files_are_replaced_whole(void **state)
 {
 	(void)state;
@@ -205,6 +224,7 @@ int main(void)
 	    cmocka_unit_test(seeded_random_repeats_and_is_fair_enough),
 	    cmocka_unit_test(hex_round_trips_and_refuses_the_rest),
 	    cmocka_unit_test(prefixes_parse_strictly),
+	    cmocka_unit_test(settings_of_the_kernel_are_numbers),
 	    cmocka_unit_test(files_are_replaced_whole),
 	    cmocka_unit_test(time_formats_as_rfc3339),
 	    cmocka_unit_test(siphash_gives_its_authors_vectors),
