@@ -54,7 +54,7 @@ class Lines:
     def changed(self, event):
         if event:
             self.shown = 0
-            self.line(f"step {event.step}, {event.title}: {TITLES[event.step]} "
+            self.line(f"step {event.step}, {event.title}: {event.what} "
                       f"({event.flows} long flows open)")
         elif self.job and self.job.events:
             for note in self.job.events[-1].notes[self.shown:]:
@@ -112,7 +112,7 @@ class Screen:
             if step < now:
                 yield f"{self.GREEN}✓{self.PLAIN} {step} {self.DIM}{title}"
             elif step == now:
-                yield f"{self.BOLD}▸ {step} {title}"
+                yield f"{self.BOLD}▸ {step} {job.events[-1].what}"
                 yield f"     look at: {LOOK_AT[step]}"
             else:
                 yield f"  {step} {self.DIM}{title}"
@@ -137,6 +137,8 @@ class Screen:
                 colour = self.GREEN if version.state == "serving" else ""
                 yield (f"{colour}{f'{name}/{version.number}':9} {version.state:9} "
                        f"{version.share:>5.0%}  {flows:>5}  {counts}  {version.late:>5}")
+        for alarm in status.alarms[:3]:
+            yield f"{self.RED}! {alarm}"
 
     def _traffic(self):
         counts = self.job.counts()

@@ -67,7 +67,8 @@ class Reporter:
 class Event:
     """Something done to the fabric: when, how many long flows were open, and the probe's window."""
     step: int
-    title: str
+    title: str  # short and unlike any other event's; the probe's window has it
+    what: str
     began: float
     flows: int
     probe: dict = field(default_factory=dict)  # as lab-probe prints it; "final" once settled
@@ -174,11 +175,12 @@ class MainJob:
     # Pieces that several steps use
 
     @contextlib.contextmanager
-    def event(self, step, title):
+    def event(self, step, title, what=None):
         """Something is done to the fabric: flows are counted before, the probe measures from here
         on, until it has enough datagrams to say something."""
         self.refresh()
-        event = Event(step, title, time.monotonic() - self.began, self.open_flows())
+        event = Event(step, title, what or TITLES[step], time.monotonic() - self.began,
+                      self.open_flows())
         self.events.append(event)
         if self.probe:
             self.probe.tell(f"mark {title}")
@@ -330,14 +332,14 @@ class MainJob:
                   "and counted as late")
 
     def step_7_roll_back(self):
-        with self.event(7, "roll back"):
+        with self.event(7, "roll back", "roll back to version 1, which is retired"):
             self.contents[3] = self.contents[1]
             self.lab.cli("rollback", "web")
             self.wait_state(3, "serving")
             self.wait_state(2, "draining")
             self.wait_moved(3)
             self.note("version 1 was retired: its content came back as version 3")
-        with self.event(7, "back again"):
+        with self.event(7, "back again", "roll back to version 2, which still drains"):
             began = time.monotonic()
             self.lab.cli("rollback", "web")
             self.wait_state(2, "serving")
@@ -373,7 +375,7 @@ class MainJob:
     def break_version_1(self):
         """What `--break` shows after step 3: with the closing barrier switched off, version 1's
         addresses are re-bound while flows use them, and the client must notice."""
-        with self.event(6, "break"):
+        with self.event(6, "break", "re-bind version 1's addresses though flows use them"):
             self.wait_state(1, "retired", seconds=30)
             with contextlib.suppress(LabError):
                 self.wait(lambda: self.counts()["broken"], "flows to break", 10)
