@@ -42,14 +42,22 @@ void attach_query(const struct interface *interface, enum edge_mode *ret_mode,
 		*ret_mode = EDGE_DETACHED;
 }
 
-/* The interface that a link is on; 0 if that has gone, or it is no XDP link. */
-static uint32_t link_ifindex(int link_fd)
+/* False for what is no XDP link, and so not ours. `ret_ifindex` is 0 if the interface has gone. */
+static bool link_read(int link_fd, uint32_t *ret_ifindex)
 {
 	struct bpf_link_info info = {0};
 	uint32_t size = sizeof(info);
 	if (bpf_obj_get_info_by_fd(link_fd, &info, &size) < 0 || info.type != BPF_LINK_TYPE_XDP)
-		return 0;
-	return info.xdp.ifindex;
+		return false;
+	*ret_ifindex = info.xdp.ifindex;
+	return true;
+}
+
+/* The interface that a link is on; 0 if that has gone, or it is no XDP link. */
+static uint32_t link_ifindex(int link_fd)
+{
+	uint32_t ifindex = 0;
+	return link_read(link_fd, &ifindex) ? ifindex : 0;
 }
 
 static int fail(struct interface *interface, int code, const char *what)
@@ -212,11 +220,15 @@ static int remove_links(const char *pin_root, const struct edge *edge, struct er
 			continue;
 		maps_path(path, pin_root, "links", entry->d_name);
 		int link_fd = bpf_obj_get(path);
-		if (link_fd >= 0) {
+		if (link_fd < 0)
+			continue;
+		uint32_t ifindex;
+		bool ours = link_read(link_fd, &ifindex);
+		if (ours)
 			(void)bpf_link_detach(link_fd); /* fails only if its interface has gone */
-			close(link_fd);
-		}
-		unlink(path);
+		close(link_fd);
+		if (ours)
+			unlink(path);
 	}
 	closedir(links);
 	return 0;
@@ -229,7 +241,8 @@ int attach_remove(const char *pin_root, struct error *err)
 	if (result < 0)
 		return result;
 	maps_path(folder, pin_root, "links", NULL);
-	if (rmdir(folder) < 0 && errno != ENOENT)
+	/* Others may keep pins here too. */
+	if (rmdir(folder) < 0 && errno != ENOENT && errno != ENOTEMPTY)
 		return error_set(err, -errno, "'%s' cannot be removed: %s", folder,
 				 error_text(-errno));
 	return 0;

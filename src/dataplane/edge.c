@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The edge's life in this process, and what it tells of itself. */
 #include "dataplane/edge.h"
+#include "base/lock.h"
 #include "dataplane/internal.h"
 
 #include <bpf/bpf.h>
@@ -49,6 +50,7 @@ static struct edge *create(const struct edge_options *options)
 	edge->source_v4 = options->source_v4;
 	edge->source_v6 = options->source_v6;
 	edge->clock = options->clock ? options->clock : &clock_system;
+	edge->lock_fd = -1;
 	edge->interface_count = options->interface_count;
 	for (size_t i = 0; i < options->interface_count; i++) {
 		struct interface *interface = &edge->interfaces[i];
@@ -132,6 +134,8 @@ void edge_close(struct edge *edge)
 	free(edge->backend_order);
 	free(edge->reaches);
 	free(edge->sites);
+	if (edge->lock_fd >= 0)
+		close(edge->lock_fd);
 	free(edge);
 }
 
@@ -304,9 +308,12 @@ int edge_remove(const char *pin_root, struct error *err)
 		return error_set(err, -FL_EINVALID, "the pin root is too long");
 	if (access(pin_root, F_OK) < 0 && errno == ENOENT)
 		return 0;
+	int lock_fd = -1;
 	int result = maps_check_privileges(err);
 	if (result == 0)
 		result = maps_check_filesystem(pin_root, err);
+	if (result == 0)
+		result = lock_folder(pin_root, EDGE_LOCK_NAME, &lock_fd, err);
 	if (result == 0)
 		result = attach_remove(pin_root, err);
 	if (result == 0)
@@ -319,5 +326,7 @@ int edge_remove(const char *pin_root, struct error *err)
 	if (result == 0 && rmdir(pin_root) < 0 && errno != ENOTEMPTY && errno != EBUSY)
 		result = error_set(err, -errno, "'%s' cannot be removed: %s", pin_root,
 				   error_text(-errno));
+	if (lock_fd >= 0)
+		close(lock_fd);
 	return result;
 }

@@ -15,7 +15,9 @@
  * Everything here belongs to one thread, logs nothing and blocks only for short netlink and bpf(2)
  * calls. Pointers in inputs are borrowed for the call; names and contents are copied.
  *
- * Under pin_root:
+ * While an edge is open its process holds pin_root locked; a second one is refused.
+ *
+ * Under pin_root, where whatever else lies is left alone:
  *   <layout digest>/<map>   the maps
  *   links/<interface>       the XDP links
  *   sysctls                 the values of the sysctls that attaching changed, for undoing it
@@ -107,7 +109,8 @@ struct edge_desired {
  * Load the program, and adopt or create the maps. Nothing is attached and nothing that is attached
  * changes. Errors, each with a sentence: -FL_EPRIVILEGE (which capability is missing),
  * -FL_EUNSUPPORTED (the kernel refuses the program), -FL_EUNAVAILABLE (pin_root is not on a BPF
- * file system), -FL_ECORRUPT (pinned maps contradict themselves), -FL_EINVALID.
+ * file system), -EBUSY (an edge of another process, which the sentence names, is open on pin_root),
+ * -FL_ECORRUPT (pinned maps contradict themselves), -FL_EINVALID.
  */
 must_check int edge_open(const struct edge_options *options, struct edge **ret_edge,
 			 struct error *err);
@@ -222,7 +225,8 @@ int edge_program_fd(const struct edge *edge);
 
 /*
  * Undo everything below `pin_root`, of whatever layout: detach, put the sysctls back, remove the
- * neighbours we installed and the pins. Nothing pinned is fine. No edge may be open on it.
+ * neighbours we installed and the pins. Nothing pinned is fine. -EBUSY while an edge is open on it,
+ * in this process too.
  */
 must_check int edge_remove(const char *pin_root, struct error *err);
 

@@ -26,6 +26,7 @@ struct mnl_socket;
 #define EDGE_BLOCKS (EDGE_MAP_ADDRESSES / EDGE_BLOCK)
 #define EDGE_PATH 512 /* longest pin path */
 #define EDGE_LAYOUT_HEX 17
+#define EDGE_LOCK_NAME "this pin folder of an edge"
 
 /* The maps in this process's memory; the program reads the same pages. */
 struct edge_view {
@@ -103,6 +104,7 @@ struct edge {
 	bool attached; /* edge_attach() was called: interfaces that appear are attached */
 	struct ip_address source_v4, source_v6;
 	const struct clock *clock;
+	int lock_fd; /* of pin_root; -1 until it is locked */
 
 	struct edge_bpf *skeleton; /* owned */
 	struct edge_view view;

@@ -6,6 +6,7 @@
  */
 #include "abi/edge.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "dataplane/internal.h"
 
 /* bpftool's code is not written to our warnings. */
@@ -226,6 +227,10 @@ int maps_open(struct edge *edge, struct error *err)
 	if (result < 0)
 		return result;
 	result = maps_check_filesystem(edge->pin_root, err);
+	if (result == 0)
+		result = file_make_folders(edge->pin_root, 0700, err);
+	if (result == 0)
+		result = lock_folder(edge->pin_root, EDGE_LOCK_NAME, &edge->lock_fd, err);
 	if (result < 0)
 		return result;
 	set_build_id(edge);
@@ -261,11 +266,24 @@ void maps_close(struct edge *edge)
 	edge->skeleton = NULL;
 }
 
-/* 16 hex digits: nobody else's names. */
-static bool is_layout(const char *name)
+/* 16 hex digits. */
+static bool is_digest(const char *name)
 {
 	return strlen(name) == EDGE_LAYOUT_HEX - 1 &&
 	       strspn(name, "0123456789abcdef") == EDGE_LAYOUT_HEX - 1;
+}
+
+/* Other programs pin where they like: a folder is ours if it holds a map that every layout has. */
+static bool holds_our_maps(const char *pin_root, const char *name)
+{
+	static const char *const always[] = {"addresses", "descriptors", "backends", "spans"};
+	char path[EDGE_PATH];
+	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
+		maps_path(path, pin_root, name, always[i]);
+		if (access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
 }
 
 static int remove_folder(const char *pin_root, const char *name, struct error *err)
@@ -294,6 +312,7 @@ static int remove_folder(const char *pin_root, const char *name, struct error *e
 
 int maps_sweep(const char *pin_root, const char *keep, struct error *err)
 {
+	char folder[EDGE_PATH];
 	DIR *root = opendir(pin_root);
 	int result = 0;
 	if (!root)
@@ -301,8 +320,13 @@ int maps_sweep(const char *pin_root, const char *keep, struct error *err)
 				       : error_set(err, -errno, "'%s' cannot be read: %s", pin_root,
 						   error_text(-errno));
 	for (struct dirent *entry = readdir(root); entry && result == 0; entry = readdir(root)) {
-		if (is_layout(entry->d_name) && (!keep || strcmp(entry->d_name, keep) != 0))
+		if (!is_digest(entry->d_name) || (keep && strcmp(entry->d_name, keep) == 0))
+			continue;
+		maps_path(folder, pin_root, entry->d_name, NULL);
+		if (holds_our_maps(pin_root, entry->d_name))
 			result = remove_folder(pin_root, entry->d_name, err);
+		else
+			(void)rmdir(folder); /* empty after a start that was interrupted */
 	}
 	closedir(root);
 	return result;

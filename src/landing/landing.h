@@ -10,7 +10,8 @@
  *
  * Nothing here depends on versions: a landing is told about pools, so a rollout changes nothing on
  * a backend. Landing acts in the network namespace of the thread that calls landing_open; one
- * landing per namespace, and each needs a pin folder and a state folder of its own.
+ * landing per namespace, and each needs a pin folder and a state folder of its own. While it is
+ * open its process holds the pin folder locked.
  *
  * Life: landing_open → landing_apply, again with every change → landing_check, whenever the watch
  * descriptor is readable and at least every few seconds → landing_close. What was set outlives a
@@ -126,6 +127,7 @@ struct landing_connections {
  * Load the programs; take over what an earlier run left. Changes nothing in the network yet.
  * Errors say what is missing and what to do: -FL_EPRIVILEGE, -FL_EUNSUPPORTED (no bpffs at
  * pin_root, a kernel that refuses the programs), -FL_ENOTFOUND (no such interface),
+ * -EBUSY (a landing of another process, which the sentence names, is open on pin_root),
  * -FL_ECORRUPT (the state file).
  */
 must_check int landing_open(const struct landing_options *options, struct landing **ret_landing,

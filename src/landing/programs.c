@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "landing.skel.h"
 #include "landing/internal.h"
 #include "lookup.skel.h"
@@ -201,7 +202,8 @@ static int read_tag(struct programs *programs, struct error *err)
 int programs_open(struct programs *programs, const struct landing_options *options,
 		  struct error *err)
 {
-	*programs = (struct programs){.lookup_link = -1, .generic_only = options->generic_only};
+	*programs =
+	    (struct programs){.lookup_link = -1, .lock = -1, .generic_only = options->generic_only};
 	if (strlen(options->pin_root) >= sizeof(programs->pin_root) - 64)
 		return error_set(err, -ENAMETOOLONG, "%s: the path is too long", options->pin_root);
 	memcpy(programs->pin_root, options->pin_root, strlen(options->pin_root) + 1);
@@ -213,6 +215,9 @@ int programs_open(struct programs *programs, const struct landing_options *optio
 		result = check_bpffs(programs->pin_root, err);
 	if (result == 0)
 		result = file_make_folders(programs->pin_root, 0700, err);
+	if (result == 0)
+		result = lock_folder(programs->pin_root, "this pin folder of a landing",
+				     &programs->lock, err);
 	if (result < 0)
 		return result;
 
@@ -242,6 +247,7 @@ void programs_done(struct programs *programs)
 	lookup_bpf__destroy(programs->lookup);
 	programs->landing = NULL;
 	programs->lookup = NULL;
+	programs_close_link(&programs->lock);
 }
 
 /* --- the maps --- */

@@ -38,6 +38,7 @@ struct programs {
 	struct program_interface interfaces[LANDING_INTERFACES_MAX];
 	unsigned interface_count;
 	int lookup_link; /* owned descriptor, or -1 */
+	int lock; /* of pin_root; owned descriptor, or -1 */
 };
 
 /* Check privileges and pin folder, then load; attaches nothing. programs_done after a failure
@@ -62,13 +63,13 @@ must_check int programs_attach_lookup(struct programs *programs, bool wanted,
 int programs_handings_map(const struct programs *programs);
 int programs_listeners_map(const struct programs *programs);
 
-/* Remove pins of other layouts and of interfaces that are not ours any more. */
+/* Remove a landing's pins of other layouts and of interfaces that are not ours any more. */
 must_check int programs_sweep(struct programs *programs, struct error *err);
 
 must_check int programs_counters(const struct programs *programs,
 				 struct landing_counters *ret_counters, struct error *err);
 
-/* Detach everything, also an earlier run's, and remove all pins. */
+/* Detach everything, also an earlier run's, and remove all of a landing's pins. */
 must_check int programs_undo(struct programs *programs, struct error *err);
 
 #endif

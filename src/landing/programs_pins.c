@@ -30,13 +30,19 @@ static int remove_folder(const char *path)
 	return result == 0 && rmdir(path) < 0 ? -errno : result;
 }
 
-static bool is_ours(const struct programs *programs, const char *name)
+static bool is_interface_link(const char *name, unsigned *ret_ifindex)
+{
+	char rest;
+	return sscanf(name, "link_if%u%c", ret_ifindex, &rest) == 1;
+}
+
+/* Of this landing as it is set now. */
+static bool is_current(const struct programs *programs, const char *name)
 {
 	unsigned ifindex;
-	char rest;
 	if (strcmp(name, programs->layout) == 0 || strcmp(name, "link_lookup") == 0)
 		return true;
-	if (sscanf(name, "link_if%u%c", &ifindex, &rest) != 1)
+	if (!is_interface_link(name, &ifindex))
 		return false;
 	for (unsigned i = 0; i < programs->interface_count; i++) {
 		if (programs->interfaces[i].ifindex == ifindex)
@@ -45,20 +51,58 @@ static bool is_ours(const struct programs *programs, const char *name)
 	return false;
 }
 
-static int remove_pin(const char *root, const char *name)
+/* 16 hex digits. */
+static bool is_layout(const struct programs *programs, const char *name)
+{
+	size_t digits = sizeof(programs->layout) - 1;
+	return strlen(name) == digits && strspn(name, "0123456789abcdef") == digits;
+}
+
+/* A landing's folder of maps, of whatever build: all their names begin alike. */
+static bool holds_our_maps(const char *path)
+{
+	DIR *folder = opendir(path);
+	bool ours = false;
+	const struct dirent *entry;
+	while (folder && !ours && (entry = readdir(folder)))
+		ours = strncmp(entry->d_name, "landing_", strlen("landing_")) == 0;
+	if (folder)
+		closedir(folder);
+	return ours;
+}
+
+/* Detach and unpin the link, if it is one of `type`. */
+static int remove_link(const char *path, enum bpf_link_type type)
+{
+	struct bpf_link_info info = {0};
+	__u32 size = sizeof(info);
+	int link = bpf_obj_get(path);
+	if (link < 0)
+		return 0;
+	bool ours = bpf_obj_get_info_by_fd(link, &info, &size) == 0 && info.type == type;
+	if (ours)
+		(void)bpf_link_detach(link); /* -ENOLINK: its interface is gone already. */
+	close(link);
+	return ours && unlink(path) < 0 ? -errno : 0;
+}
+
+/* Other programs pin where they like: what is not surely a landing's stays. */
+static int remove_pin(const struct programs *programs, const char *name)
 {
 	char path[PATH_MAX];
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", root, name) >= sizeof(path))
-		return -ENAMETOOLONG;
-	if (strncmp(name, "link_", 5) != 0)
+	unsigned ifindex;
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", programs->pin_root, name) >= sizeof(path))
+		return 0;
+	if (is_interface_link(name, &ifindex))
+		return remove_link(path, BPF_LINK_TYPE_XDP);
+	if (strcmp(name, "link_lookup") == 0)
+		return remove_link(path, BPF_LINK_TYPE_NETNS);
+	if (!is_layout(programs, name))
+		return 0;
+	if (holds_our_maps(path))
 		return remove_folder(path);
-	int link = bpf_obj_get(path);
-	if (link >= 0) {
-		/* -ENOLINK: its interface is gone already. */
-		(void)bpf_link_detach(link);
-		close(link);
-	}
-	return unlink(path) < 0 ? -errno : 0;
+	(void)rmdir(path); /* empty after a start that was interrupted */
+	return 0;
 }
 
 static int remove_pins(struct programs *programs, bool ours_too, struct error *err)
@@ -70,9 +114,9 @@ static int remove_pins(struct programs *programs, bool ours_too, struct error *e
 	int result = 0;
 	const struct dirent *entry;
 	while (result == 0 && (entry = readdir(folder))) {
-		if (entry->d_name[0] == '.' || (!ours_too && is_ours(programs, entry->d_name)))
+		if (entry->d_name[0] == '.' || (!ours_too && is_current(programs, entry->d_name)))
 			continue;
-		result = remove_pin(programs->pin_root, entry->d_name);
+		result = remove_pin(programs, entry->d_name);
 		if (result < 0)
 			error_set(err, result, "%s/%s: cannot remove: %s", programs->pin_root,
 				  entry->d_name, error_text(result));
@@ -92,7 +136,7 @@ int programs_undo(struct programs *programs, struct error *err)
 		programs_close_link(&programs->interfaces[i].link);
 	programs_close_link(&programs->lookup_link);
 	int result = remove_pins(programs, true, err);
-	if (result == 0 && rmdir(programs->pin_root) < 0)
+	if (result == 0 && rmdir(programs->pin_root) < 0 && errno != ENOTEMPTY && errno != EBUSY)
 		result = error_set(err, -errno, "%s: cannot remove: %s", programs->pin_root,
 				   strerror(errno));
 	return result;

@@ -118,7 +118,7 @@ static int lock_error(const char *path, int lock_fd, struct error *err)
 	return error_set(
 	    err, -EBUSY,
 	    "%s: another fairlead daemon uses this state folder (process %s); stop it, "
-	    "or give this one a folder of its own",
+	    "or give this one a state, run and pin folder of its own",
 	    path, *holder ? holder : "unknown");
 }
 

@@ -606,6 +606,7 @@ static void test_corrupt_pins(void **state)
 		struct edge *edge = NULL;
 		struct error err = {0};
 		tamper(cases[i].map, cases[i].key, cases[i].offset, cases[i].value);
+		fixture_close(&fixture);
 		assert_int_equal(edge_open(&options, &edge, &err), -FL_ECORRUPT);
 		assert_null(edge);
 		assert_non_null(strstr(err.text, "fairlead detach"));
@@ -613,6 +614,68 @@ static void test_corrupt_pins(void **state)
 		fixture_start(&fixture);
 	}
 	assert_all_served();
+}
+
+/* Two edges never share their pins: the second would withdraw what the first one serves. */
+static void test_second_edge_is_refused(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0"};
+	char holder[64];
+	struct error err = {0};
+	struct edge *second = NULL;
+	struct edge_options options = {.pin_root = fixture.pins,
+				       .interfaces = names,
+				       .interface_count = 1,
+				       .source_v4 = fixture_address("10.1.0.1")};
+	snprintf(holder, sizeof(holder), "process %ld (bpf_edge_maps)", (long)getpid());
+	assert_int_equal(edge_open(&options, &second, &err), -EBUSY);
+	assert_null(second);
+	assert_non_null(strstr(err.text, fixture.pins));
+	assert_non_null(strstr(err.text, holder));
+	assert_int_equal(edge_remove(fixture.pins, &err), -EBUSY);
+	assert_non_null(strstr(err.text, holder));
+	assert_all_served();
+
+	fixture_close(&fixture);
+	assert_int_equal(edge_open(&options, &second, &err), 0);
+	edge_close(second);
+	fixture_open(&fixture);
+	assert_all_served();
+}
+
+/* Whatever else lies in the pin root stays there, even under names like ours. */
+static void test_pins_of_others_stay(void **state)
+{
+	(void)state;
+	static const char *const others[] = {"other", "0123456789abcdef/other", "links/other",
+					     "a-folder/other"};
+	char path[256];
+	uint32_t key = 0;
+	fixture_command("mkdir %s/0123456789abcdef %s/a-folder %s/fedcba9876543210", fixture.pins,
+			fixture.pins, fixture.pins);
+	int map_fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", sizeof(key), sizeof(key), 1, NULL);
+	assert_true(map_fd >= 0);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", fixture.pins, others[i]);
+		assert_int_equal(bpf_obj_pin(map_fd, path), 0);
+	}
+	close(map_fd);
+	fixture_close(&fixture);
+	fixture_start(&fixture); /* attaching sweeps */
+	assert_all_served();
+	snprintf(path, sizeof(path), "%s/fedcba9876543210", fixture.pins);
+	assert_int_equal(access(path, F_OK), -1);
+	fixture_close(&fixture);
+	struct error err = {0};
+	assert_int_equal(edge_remove(fixture.pins, &err), 0);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", fixture.pins, others[i]);
+		assert_int_equal(unlink(path), 0);
+	}
+	fixture_command("test -z \"$(find %s -type f)\" && rm -rf %s", fixture.pins, fixture.pins);
+	fixture_command("! ip -d link show edge0 | grep -q xdp");
+	fixture_start(&fixture);
 }
 
 /* Any sequence of publishes, restarts and pauses: the packets always say what was published. */
@@ -1162,6 +1225,8 @@ int main(void)
 	    EDGE_TEST(test_adopted_version_differs),
 	    EDGE_TEST(test_adoption),
 	    EDGE_TEST(test_corrupt_pins),
+	    EDGE_TEST(test_second_edge_is_refused),
+	    EDGE_TEST(test_pins_of_others_stay),
 	    EDGE_TEST(test_random_walk),
 	    EDGE_TEST(test_replacement),
 	    EDGE_TEST(test_real_frames),

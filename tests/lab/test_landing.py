@@ -542,6 +542,36 @@ def test_an_undo_needs_no_apply(capsule, start):
                 input="open\nclose undo\n")  # no interface either: as `fairlead detach` does
 
 
+def test_a_second_landing_on_the_same_pins_is_refused(capsule, start):
+    first = start()
+    first("open")
+    first(APPLY)
+    second = start()
+    with pytest.raises(LabError, match=rf"EBUSY .*process {first.process.pid} \(drive-landing\)"):
+        second("open")
+    assert fetch(capsule, SERVICE["4in4"])
+    first.kill()
+    second("open")
+    second("close undo")
+
+
+def test_pins_of_others_stay(capsule, start):
+    driver = start()
+    driver("open")
+    folder = capsule.bpffs / "landing"
+    others = [folder / "other", folder / "0123456789abcdef" / "other", folder / "link_if9"]
+    others[1].parent.mkdir()
+    for pin in others:
+        capsule.run(["bpftool", "map", "create", pin, "type", "array", "key", "4", "value", "4",
+                     "entries", "1", "name", "other"], "backend")
+    driver(APPLY)
+    driver("close undo")
+    for pin in others:
+        pin.unlink()
+    others[1].parent.rmdir()
+    folder.rmdir()
+
+
 def test_start_and_stop_again_and_again(capsule, start):
     driver = start()
     for _ in range(3):

@@ -6,17 +6,20 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/netaddr.h"
 #include "base/random.h"
 #include "base/siphash.h"
 #include "base/sysctl.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -194,6 +197,55 @@ static void files_are_replaced_whole(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
+/* A process that locks the folder, says so through `ready`, and lives until it is killed. */
+static pid_t start_holder(const char *folder)
+{
+	int ready[2];
+	char byte = 'x';
+	assert_int_equal(pipe(ready), 0);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		int fd;
+		if (lock_folder(folder, "the test's folder", &fd, NULL) == 0 &&
+		    write(ready[1], &byte, 1) == 1)
+			pause();
+		_exit(1);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	return child;
+}
+
+static void a_folder_is_locked_by_one_process_until_it_ends(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/fairlead-lock-XXXXXX";
+	char holder[64];
+	int fd = -1;
+	struct error err = {0};
+	assert_non_null(mkdtemp(folder));
+	pid_t child = start_holder(folder);
+	assert_int_equal(lock_folder(folder, "the test's folder", &fd, &err), -EBUSY);
+	assert_int_equal(fd, -1);
+	snprintf(holder, sizeof(holder), "process %ld (test_base) holds it", (long)child);
+	assert_non_null(strstr(err.text, "the test's folder is in use"));
+	assert_non_null(strstr(err.text, holder));
+
+	/* A crash releases it. */
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_int_equal(lock_folder(folder, "the test's folder", &fd, &err), 0);
+	int second = -1;
+	assert_int_equal(lock_folder(folder, "the test's folder", &second, &err), -EBUSY);
+	close(fd);
+	assert_int_equal(lock_folder(folder, "the test's folder", &fd, &err), 0);
+	close(fd);
+	assert_int_equal(rmdir(folder), 0);
+	assert_int_equal(lock_folder(folder, "the test's folder", &fd, &err), -ENOENT);
+}
+
 static void time_formats_as_rfc3339(void **state)
 {
 	(void)state;
@@ -226,6 +278,7 @@ int main(void)
 	    cmocka_unit_test(prefixes_parse_strictly),
 	    cmocka_unit_test(settings_of_the_kernel_are_numbers),
 	    cmocka_unit_test(files_are_replaced_whole),
+	    cmocka_unit_test(a_folder_is_locked_by_one_process_until_it_ends),
 	    cmocka_unit_test(time_formats_as_rfc3339),
 	    cmocka_unit_test(siphash_gives_its_authors_vectors),
 	};
