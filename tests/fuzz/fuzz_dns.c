@@ -5,6 +5,7 @@
  * a sane header, echoes the question byte for byte, and can be read to its last byte.
  */
 #include "naming/naming.h"
+#include "tests/addresses.h"
 #include "wire/dns.h"
 
 #include <stddef.h>
@@ -18,13 +19,6 @@ static void require(bool truth)
 {
 	if (!truth)
 		abort();
-}
-
-static struct ip_address address(const char *text)
-{
-	struct ip_address parsed;
-	require(ip_address_parse(text, &parsed) == 0);
-	return parsed;
 }
 
 /* As varied as answers get: glue in and out of the zone, shares that differ in their families, a

@@ -5,17 +5,10 @@
  * swaps in a zone whose serial is one higher, and prints that serial; the end of input ends it.
  */
 #include "naming/server.h"
+#include "tests/addresses.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-static struct ip_address address(const char *text)
-{
-	struct ip_address parsed;
-	if (ip_address_parse(text, &parsed) < 0)
-		abort();
-	return parsed;
-}
 
 static struct naming_share share(uint32_t upper, const char *v4, const char *v6, uint32_t slot)
 {

@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "model/lifecycle.h"
 #include "model/placement.h"
+#include "tests/addresses.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -835,13 +836,6 @@ static void step(struct world *world)
 }
 
 /* --- a walk --- */
-
-static struct ip_prefix prefix(const char *text)
-{
-	struct ip_prefix result;
-	assert_int_equal(ip_prefix_parse(text, &result), 0);
-	return result;
-}
 
 static void build_fabric(struct world *world)
 {

@@ -17,6 +17,7 @@
 #include "landing/rules.h"
 #include "landing/sockets.h"
 #include "landing/sysctls.h"
+#include "tests/addresses.h"
 
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
@@ -28,20 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct ip_address address(const char *text)
-{
-	struct ip_address parsed;
-	assert_int_equal(ip_address_parse(text, &parsed), 0);
-	return parsed;
-}
-
-static struct ip_prefix prefix(const char *text)
-{
-	struct ip_prefix parsed;
-	assert_int_equal(ip_prefix_parse(text, &parsed), 0);
-	return parsed;
-}
 
 /* ---- the file of sysctl values ---- */
 

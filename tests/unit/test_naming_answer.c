@@ -4,6 +4,7 @@
  * builder refuses. Names and sections of other answers are read back with the wire code.
  */
 #include "naming/naming.h"
+#include "tests/addresses.h"
 #include "wire/dns.h"
 
 #include <setjmp.h>
@@ -20,14 +21,6 @@
 
 #define BYTES(literal) (const uint8_t *)(literal), sizeof(literal) - 1
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
-static struct ip_address address(const char *text)
-{
-	struct ip_address parsed;
-	if (ip_address_parse(text, &parsed) < 0)
-		fail_msg("%s", text);
-	return parsed;
-}
 
 /* The zone that most tests ask: one name server inside and one outside, a service of one version,
  * one in the middle of a rollout, one with IPv4 only in its older version, one without versions. */

@@ -4,6 +4,7 @@
  * returned as such, and leaves nothing behind (the sanitizer build looks for leaks).
  */
 #include "naming/server.h"
+#include "tests/addresses.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,14 +47,6 @@ void *__wrap_calloc(size_t count, size_t size)
 void *__wrap_realloc(void *block, size_t size)
 {
 	return must_fail() ? NULL : __real_realloc(block, size);
-}
-
-static struct ip_address address(const char *text)
-{
-	struct ip_address parsed;
-	if (ip_address_parse(text, &parsed) < 0)
-		fail_msg("%s", text);
-	return parsed;
 }
 
 static int build(struct naming_snapshot **ret_snapshot, struct error *err)

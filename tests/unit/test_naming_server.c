@@ -4,6 +4,7 @@
  * or rude, and a snapshot swapped under load without a lost or mixed answer.
  */
 #include "naming/server.h"
+#include "tests/addresses.h"
 #include "wire/dns.h"
 
 #include <arpa/inet.h>
@@ -27,14 +28,6 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 #define PATIENCE_MS 10000 /* for anything that must happen */
-
-static struct ip_address address(const char *text)
-{
-	struct ip_address parsed;
-	if (ip_address_parse(text, &parsed) < 0)
-		fail_msg("%s", text);
-	return parsed;
-}
 
 /* A zone whose every answer tells the generation: "w" is 192.0.2.G and 2001:db8::G, counted in
  * slot G; "many" of 16 addresses makes an answer of half a kilobyte. */

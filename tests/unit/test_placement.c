@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Placement: numbers survive edits of the file, and slots come back no sooner than is safe. */
 #include "model/placement.h"
+#include "tests/addresses.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,13 +17,6 @@ static struct pool pools[2];
 static struct site sites[3];
 static struct service services[3];
 static struct fabric fabric;
-
-static struct ip_prefix prefix(const char *text)
-{
-	struct ip_prefix result;
-	assert_int_equal(ip_prefix_parse(text, &result), 0);
-	return result;
-}
 
 /* Sites fra and nyc, services web and api, two slots of IPv4 and plenty of IPv6 at each site. */
 static int set_up(void **state)

@@ -2,6 +2,7 @@
 /* Versions: what they copy, what their digest covers, and their bytes out and in. */
 #include "base/buffer.h"
 #include "model/version.h"
+#include "tests/addresses.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,13 +19,6 @@ static struct site sites[2] = {{.name = "nyc"}, {.name = "fra"}};
 static struct service service;
 static struct fabric fabric;
 static struct random source;
-
-static struct ip_address address(const char *text)
-{
-	struct ip_address result;
-	assert_int_equal(ip_address_parse(text, &result), 0);
-	return result;
-}
 
 static int build_fabric(void **state)
 {
