@@ -498,7 +498,7 @@ int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, api_route
 	umask(old);
 	if (result == 0) {
 		snprintf(api->path, sizeof(api->path), "%s", path);
-		result = uv_listen((uv_stream_t *)&api->listener, 64, on_connection);
+		result = uv_listen((uv_stream_t *)&api->listener, API_MAX_CLIENTS, on_connection);
 	}
 	if (result < 0) {
 		error_set(err, result, "%s: cannot listen: %s", path, uv_strerror(result));

@@ -253,17 +253,28 @@ static int draft_op(struct change_draft *draft, enum store_op_kind kind, const c
 	return 0;
 }
 
-int draft_put(struct change_draft *draft, const char *key, uint64_t mod_revision,
-	      struct buffer *value)
+static int draft_compared(struct change_draft *draft, enum store_op_kind kind, const char *key,
+			  uint64_t mod_revision, struct buffer *value)
 {
 	if (draft->compare_count >= CHANGE_MAX_OPS)
 		return -FL_ELIMIT;
-	int result = draft_op(draft, STORE_PUT, key, value);
+	int result = draft_op(draft, kind, key, value);
 	if (result < 0)
 		return result;
 	draft->compares[draft->compare_count++] = (struct store_compare){
 	    .key = draft->ops[draft->op_count - 1].key, .mod_revision = mod_revision};
 	return 0;
+}
+
+int draft_put(struct change_draft *draft, const char *key, uint64_t mod_revision,
+	      struct buffer *value)
+{
+	return draft_compared(draft, STORE_PUT, key, mod_revision, value);
+}
+
+int draft_remove(struct change_draft *draft, const char *key, uint64_t mod_revision)
+{
+	return draft_compared(draft, STORE_DELETE, key, mod_revision, NULL);
 }
 
 int draft_put_new(struct change_draft *draft, const char *key, struct buffer *value)

@@ -96,5 +96,7 @@ must_check int draft_put(struct change_draft *draft, const char *key, uint64_t m
 /* Put without a comparison, for records that only this txn can mean. */
 must_check int draft_put_new(struct change_draft *draft, const char *key, struct buffer *value);
 must_check int draft_delete(struct change_draft *draft, const char *key);
+/* Compare as draft_put() does, and delete. */
+must_check int draft_remove(struct change_draft *draft, const char *key, uint64_t mod_revision);
 
 #endif

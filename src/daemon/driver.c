@@ -254,6 +254,26 @@ static int forget_retired(struct change_draft *draft, const struct image_service
 	return 0;
 }
 
+/* A removed service ends with its last address: its records go, and its name and number are free
+ * again. What it was stays in the ledger. */
+static bool is_over(const struct service_state *state)
+{
+	return state->removed && !state->binding_count;
+}
+
+static int drop_service(struct change_draft *draft, const struct image_service *service)
+{
+	char key[RECORD_KEY_BYTES];
+	int result = 0;
+	for (size_t i = 0; i < service->version_count && result == 0; i++)
+		result = draft_delete(
+		    draft,
+		    record_version_key(service->name, service->versions[i]->version->number, key));
+	return result < 0 ? result
+			  : draft_remove(draft, record_service_key(service->name, key),
+					 service->mod_revision);
+}
+
 static json_t *transition_json(const struct service_state *state,
 			       const struct transition *transition)
 {
@@ -343,7 +363,8 @@ static int apply_transitions(struct change_draft *draft, const struct image_serv
 		if (result < 0)
 			return error_set(err, result, "%s: %s", service->name, transition->why);
 	}
-	int result = forget_retired(draft, service, state);
+	int result =
+	    is_over(state) ? drop_service(draft, service) : forget_retired(draft, service, state);
 	return result == 0 && placement ? put_placement(draft, placement) : result;
 }
 
@@ -370,7 +391,7 @@ static int build_step(struct change *change, struct change_draft *draft, struct 
 	if (!draft->what)
 		return -ENOMEM;
 	int result = apply_transitions(draft, service, state, transitions, count, list, err);
-	if (result == 0)
+	if (result == 0 && !is_over(state))
 		result = put_state(draft, service, state);
 	return result < 0 ? result : CHANGE_COMMIT;
 }

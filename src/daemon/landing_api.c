@@ -93,19 +93,25 @@ static void remember_comeback(struct daemon *daemon, const char *backend)
 	changes_submit(daemon->changes, &comeback->change);
 }
 
-/* Before the first apply there is nothing to be said, and what a landing has stays: it may be that
- * this node lost its store, while the backend's flows live. */
-static int add_configuration(const struct daemon *daemon, const char *name, const char *known,
+/*
+ * Before the first apply there is nothing to be said, and what a landing has stays: it may be that
+ * this node lost its store, while the backend's flows live. For the same reason a name that is no
+ * backend gets no configuration: an empty one would end the flows of a machine whose --node was
+ * mistyped.
+ */
+static int add_configuration(struct daemon *daemon, const char *name, const char *has,
 			     json_t *answer)
 {
 	char generation[DIGEST_HEX_BYTES];
-	if (!daemon->image.fabric)
+	if (!daemon->image.fabric || !landing_is_wanted(&daemon->image, name))
 		return 0;
 	json_t *configuration = landing_wanted(daemon, name, generation);
-	int failed = !configuration;
-	if (!failed)
-		failed = json_object_set_new(answer, "generation", json_string(generation));
-	if (!failed && (!known || strcmp(known, generation) != 0))
+	if (!configuration)
+		return -ENOMEM;
+	bool lands = has && strcmp(has, generation) == 0;
+	reports_set_lands(daemon->reports, name, lands, clock_now_ms(daemon->clock));
+	int failed = json_object_set_new(answer, "generation", json_string(generation));
+	if (!failed && !lands)
 		failed = json_object_set(answer, "configuration", configuration);
 	json_decref(configuration);
 	return failed ? -ENOMEM : 0;

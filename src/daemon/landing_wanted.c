@@ -44,6 +44,19 @@ static const struct backend *find_backend(const struct version *version, const c
 	return NULL;
 }
 
+bool landing_is_wanted(const struct image *image, const char *name)
+{
+	for (size_t s = 0; s < image->state_count; s++) {
+		const struct service_state *state = image->states[s];
+		const struct image_service *service = image_service(image, state->name);
+		for (size_t b = 0; b < state->binding_count; b++) {
+			if (find_backend(image_version(service, state->bindings[b].version), name))
+				return true;
+		}
+	}
+	return false;
+}
+
 static void add_handing(json_t *handings, const struct ip_address *destination,
 			const struct backend_listener *listener)
 {

@@ -12,6 +12,9 @@
 #include "base/digest.h"
 #include "daemon/daemon.h"
 
+/* Is there a landing of this name: a backend of a version that some address means? */
+bool landing_is_wanted(const struct image *image, const char *name);
+
 /* The configuration for the landing `name` (a new reference) and its generation; NULL without
  * memory. */
 json_t *landing_wanted(const struct daemon *daemon, const char *name,

@@ -25,8 +25,8 @@ struct names_plane {
 	struct naming_server *server;
 	const char *site;
 	const char *node;
-	struct ip_address *listens; /* borrowed from the options */
-	size_t listen_count;
+	struct ip_address *addresses; /* owned; where it listens, without wildcards */
+	size_t address_count;
 	uint64_t start_ms;
 	struct answered *answered; /* its place is the slot */
 	size_t answered_count;
@@ -34,25 +34,41 @@ struct names_plane {
 	bool answers;
 };
 
+/* A wildcard is where to listen, not where to be found. */
+static int find_addresses(struct names_plane *plane, const struct daemon_options *options)
+{
+	static const uint8_t wildcard[sizeof(options->dns_addresses->bytes)];
+	plane->addresses = calloc(options->dns_count + 1, sizeof(*plane->addresses));
+	if (!plane->addresses)
+		return -ENOMEM;
+	for (size_t i = 0; i < options->dns_count; i++) {
+		const struct ip_address *address = &options->dns_addresses[i];
+		if (memcmp(address->bytes, wildcard, ip_family_bits(address->family) / 8) != 0)
+			plane->addresses[plane->address_count++] = *address;
+	}
+	return 0;
+}
+
 int names_plane_new(const struct daemon_options *options, uint64_t now_ms,
 		    struct names_plane **ret_plane, struct error *err)
 {
 	struct names_plane *plane = calloc(1, sizeof(*plane));
-	if (!plane)
+	if (!plane || find_addresses(plane, options) < 0) {
+		free(plane);
 		return error_set(err, -ENOMEM, "out of memory");
+	}
 	const struct naming_server_options server = {.addresses = options->dns_addresses,
 						     .address_count = options->dns_count,
 						     .port = options->dns_port,
 						     .threads = options->dns_threads};
 	int result = naming_server_open(&server, &plane->server, err);
 	if (result < 0) {
+		free(plane->addresses);
 		free(plane);
 		return result;
 	}
 	plane->site = options->site;
 	plane->node = options->node;
-	plane->listens = options->dns_addresses;
-	plane->listen_count = options->dns_count;
 	plane->start_ms = now_ms;
 	*ret_plane = plane;
 	return 0;
@@ -64,6 +80,7 @@ void names_plane_free(struct names_plane *plane)
 		return;
 	naming_server_close(plane->server);
 	free(plane->answered);
+	free(plane->addresses);
 	free(plane);
 }
 
@@ -172,6 +189,9 @@ static int draft_service(struct names_plane *plane, struct draft *draft, const s
 	return 0;
 }
 
+/* A name server in the zone needs an address; one outside needs none (RFC 6761 section 6.4). */
+#define NOWHERE "invalid"
+
 /* The configured name servers, or this node itself when the file names none. */
 static int draft_nameservers(const struct names_plane *plane, struct draft *draft,
 			     const struct fabric *fabric)
@@ -184,9 +204,10 @@ static int draft_nameservers(const struct names_plane *plane, struct draft *draf
 	draft->input.nameserver_count = count;
 	if (!fabric->nameserver_count) {
 		servers[0] = (struct naming_nameserver){
-		    .name = arena_printf(&draft->arena, "%s.%s", plane->node, fabric->zone),
-		    .addresses = plane->listens,
-		    .address_count = plane->listen_count};
+		    .name = arena_printf(&draft->arena, "%s.%s", plane->node,
+					 plane->address_count ? fabric->zone : NOWHERE),
+		    .addresses = plane->addresses,
+		    .address_count = plane->address_count};
 		return servers[0].name ? 0 : -ENOMEM;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -276,6 +297,11 @@ uint64_t names_plane_answered_ago_ms(const struct names_plane *plane, const char
 void names_plane_counters(const struct names_plane *plane, struct naming_counters *ret_counters)
 {
 	naming_server_counters(plane->server, ret_counters);
+}
+
+bool names_plane_has_address(const struct names_plane *plane)
+{
+	return plane->address_count > 0;
 }
 
 bool names_plane_answers(const struct names_plane *plane)

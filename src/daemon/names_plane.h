@@ -32,6 +32,9 @@ uint64_t names_plane_answered_ago_ms(const struct names_plane *plane, const char
 void names_plane_counters(const struct names_plane *plane, struct naming_counters *ret_counters);
 
 /* Is any snapshot in force? */
+/* Could this node's own addresses be published, when the file names no name server? */
+bool names_plane_has_address(const struct names_plane *plane);
+
 bool names_plane_answers(const struct names_plane *plane);
 uint32_t names_plane_serial(const struct names_plane *plane);
 

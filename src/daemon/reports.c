@@ -221,8 +221,10 @@ static int insert(struct reports *reports, struct report *report)
 	if (found) {
 		struct report *old = reports->items[at];
 		/* The rival that takes over disputes nothing any more. */
-		if (strcmp(old->instance, report->instance) == 0)
+		if (strcmp(old->instance, report->instance) == 0) {
 			report->rival_ms = old->rival_ms;
+			report->behind_ms = old->behind_ms;
+		}
 		report_free(old);
 		reports->items[at] = report;
 		return 0;
@@ -259,6 +261,17 @@ int reports_take(struct reports *reports, const json_t *parameters,
 	if (result < 0)
 		report_free(report);
 	return result;
+}
+
+void reports_set_lands(struct reports *reports, const char *backend, bool lands, uint64_t now_ms)
+{
+	struct report *report = find(reports, backend);
+	if (!report)
+		return;
+	if (lands)
+		report->behind_ms = 0;
+	else if (!report->behind_ms)
+		report->behind_ms = now_ms;
 }
 
 /* --- asking --- */

@@ -32,6 +32,7 @@ struct report {
 	char boot_id[64];
 	char instance[64]; /* of the landing's process: drawn at random when it starts */
 	char generation[DIGEST_HEX_BYTES]; /* of the configuration it carried out; "" for none */
+	uint64_t behind_ms; /* since when it has not carried out what it was told; 0: it has */
 	uint64_t received_ms;
 	uint64_t rival_ms; /* when another process was last refused; 0: never */
 	uint64_t settled; /* ledger sequence that the landing was told before it counted */
@@ -60,6 +61,9 @@ struct report_moment {
  */
 must_check int reports_take(struct reports *reports, const json_t *parameters,
 			    const struct report_moment *moment, struct error *err);
+
+/* Did the backend's last report show that it lands as it is told to? */
+void reports_set_lands(struct reports *reports, const char *backend, bool lands, uint64_t now_ms);
 
 /* NULL when this backend never reported to this process. */
 const struct report *reports_find(const struct reports *reports, const char *backend);

@@ -29,7 +29,8 @@ struct ordered {
 	const char *text;
 	size_t text_length;
 	bool more; /* the rest of the services comes in a further entry */
-	unsigned part;
+	unsigned parts; /* entries that are committed */
+	uint64_t sequence; /* of the last of them */
 };
 
 static void ordered_free(struct ordered *ordered)
@@ -199,11 +200,36 @@ static struct service_state *state_for(const struct image_service *known, const 
 	return state;
 }
 
+/* The next version takes its place in `state`, with slots that nobody has in `future`. */
+static int take_place(struct change_draft *draft, const struct fabric *fabric,
+		      const struct version *version, const struct placement *placement,
+		      struct future *future, struct service_state *state, struct error *err)
+{
+	struct binding bindings[PLACEMENT_FAMILIES];
+	size_t binding_count = 0;
+	uint8_t salt[16];
+	struct random random;
+	const struct placement_moment moment = {.wall_ms = draft->wall_ms,
+						.quarantine_ms = fabric->settings.quarantine_ms,
+						.applied_sequence = image_acked(draft->image)};
+	int result = placement_choose(placement, state->index, future->states, future->count,
+				      &moment, bindings, &binding_count, err);
+	if (result < 0)
+		return error_prefix(err, "service %s", state->name);
+	random_init_system(&random);
+	random_fill(&random, salt, sizeof(salt));
+	result = lifecycle_publish(state, version, bindings, binding_count, salt, draft->sequence,
+				   draft->wall_ms, &draft->arena, err);
+	if (result == 0)
+		future_set(future, state);
+	return result;
+}
+
 /* Publish the next version of `service` in this draft. */
 static int draft_publish(struct change_draft *draft, const struct fabric *fabric,
 			 const struct service *service, const struct placement *placement,
-			 struct future *future, struct service_state **ret_state,
-			 const struct version **ret_version, struct error *err)
+			 struct future *future, const struct version **ret_version,
+			 struct error *err)
 {
 	const struct image_service *known = image_service(draft->image, service->name);
 	struct service_state *state = state_for(
@@ -215,30 +241,21 @@ static int draft_publish(struct change_draft *draft, const struct fabric *fabric
 	struct version *version;
 	int result = version_build(fabric, service, state->next_version, base_of(known), &random,
 				   &draft->arena, &version, err);
-	if (result < 0)
-		return result;
-
-	struct binding bindings[PLACEMENT_FAMILIES];
-	size_t binding_count = 0;
-	const struct placement_moment moment = {.wall_ms = draft->wall_ms,
-						.quarantine_ms = fabric->settings.quarantine_ms,
-						.applied_sequence = image_acked(draft->image)};
-	result = placement_choose(placement, state->index, future->states, future->count, &moment,
-				  bindings, &binding_count, err);
-	if (result < 0)
-		return error_prefix(err, "service %s", service->name);
-	uint8_t salt[16];
-	random_fill(&random, salt, sizeof(salt));
-	result = lifecycle_publish(state, version, bindings, binding_count, salt, draft->sequence,
-				   draft->wall_ms, &draft->arena, err);
 	if (result == 0)
+		result = take_place(draft, fabric, version, placement, future, state, err);
+	if (result == 0) {
 		result = draft_version(draft, version);
+		if (result == -FL_ELIMIT)
+			error_set(
+			    err, result,
+			    "service %s: its next version is larger than the store's limit of "
+			    "%u bytes a value: it has too many backends or sites",
+			    service->name, STORE_VALUE_BYTES);
+	}
 	if (result == 0)
 		result = draft_service_state(draft, state);
 	if (result < 0)
 		return result;
-	future_set(future, state);
-	*ret_state = state;
 	*ret_version = version;
 	return 0;
 }
@@ -269,15 +286,57 @@ static int parse_file(const struct ordered *ordered, struct arena *arena,
 	return result;
 }
 
+static bool is_live(const struct image_service *service)
+{
+	return service && service->state && !service->state->removed;
+}
+
+/* The stored file as far as it was carried out: when a daemon dies between the entries of one
+ * apply, services of the file are not published yet, and others are not removed. */
+static int carried_out(const struct image *image, const struct fabric *fabric, struct arena *arena,
+		       const struct fabric **ret_previous)
+{
+	if (!image->fabric) {
+		*ret_previous = NULL;
+		return 0;
+	}
+	struct fabric *previous = arena_alloc(arena, sizeof(*previous));
+	struct service *services = arena_array(
+	    arena, image->fabric->service_count + image->state_count + 1, sizeof(*services));
+	if (!previous || !services)
+		return -ENOMEM;
+	*previous = *image->fabric;
+	previous->services = services;
+	previous->service_count = 0;
+	for (size_t i = 0; i < image->fabric->service_count; i++) {
+		const struct service *service = &image->fabric->services[i];
+		if (is_live(image_service(image, service->name)))
+			services[previous->service_count++] = *service;
+	}
+	for (size_t i = 0; i < image->state_count; i++) {
+		const struct image_service *service = image_service(image, image->states[i]->name);
+		/* Only its name matters for what is removed. */
+		if (is_live(service) && !service->configured &&
+		    !fabric_service(fabric, service->name))
+			services[previous->service_count++] =
+			    (struct service){.name = service->name};
+	}
+	*ret_previous = previous;
+	return 0;
+}
+
 static int make_plan(const struct daemon *daemon, const struct fabric *fabric, struct arena *arena,
 		     struct plan **ret_plan, struct error *err)
 {
 	struct plan_live_service *live;
 	size_t live_count;
+	const struct fabric *previous = NULL;
 	int result = verbs_live_services(daemon, arena, &live, &live_count);
+	if (result == 0)
+		result = carried_out(&daemon->image, fabric, arena, &previous);
 	if (result < 0)
 		return result;
-	return plan_build(daemon->image.fabric, fabric, live, live_count, arena, ret_plan, err);
+	return plan_build(previous, fabric, live, live_count, arena, ret_plan, err);
 }
 
 /* Does this node's own site exist in the file? Without it nothing could be served here. */
@@ -301,6 +360,30 @@ static bool needs_version(const struct image_service *known, const struct fabric
 	return !newest || !version_matches(newest, fabric, service);
 }
 
+/* Is there a slot for every new version, not only for those of the first entry? A file that does
+ * not fit changes nothing. */
+static int check_slots(struct change_draft *draft, const struct fabric *fabric,
+		       const struct placement *placement, struct error *err)
+{
+	struct future future;
+	int result = future_init(&future, draft->image, fabric->service_count, &draft->arena);
+	for (size_t i = 0; i < fabric->service_count && result == 0; i++) {
+		const struct service *service = &fabric->services[i];
+		const struct image_service *known = image_service(draft->image, service->name);
+		if (!needs_version(known, fabric, service))
+			continue;
+		struct service_state *state =
+		    state_for(known, service->name, placement_service(placement, service->name),
+			      &draft->arena);
+		if (!state)
+			return -ENOMEM;
+		/* Only its number matters here. */
+		const struct version version = {.number = state->next_version};
+		result = take_place(draft, fabric, &version, placement, &future, state, err);
+	}
+	return result;
+}
+
 #define OPS_PER_SERVICE 2u /* its state and the version */
 
 static int apply_services(struct ordered *ordered, struct change_draft *draft,
@@ -316,10 +399,9 @@ static int apply_services(struct ordered *ordered, struct change_draft *draft,
 			ordered->more = true;
 			return 0;
 		}
-		struct service_state *state;
 		const struct version *version;
 		int result =
-		    draft_publish(draft, fabric, service, placement, future, &state, &version, err);
+		    draft_publish(draft, fabric, service, placement, future, &version, err);
 		if (result < 0)
 			return result;
 		json_array_append_new(published, published_json(version));
@@ -384,6 +466,8 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 		result =
 		    placement_update(draft->image->placement, fabric, draft->image->states,
 				     draft->image->state_count, &draft->arena, &placement, err);
+	if (result == 0 && !ordered->parts)
+		result = check_slots(draft, fabric, placement, err);
 	if (result == 0)
 		result = future_init(&future, draft->image, fabric->service_count, &draft->arena);
 	if (result == 0 && draft->image->fabric)
@@ -395,9 +479,9 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 
 	json_t *published = json_array();
 	json_t *removed = json_array();
-	draft->what =
-	    json_pack("{s:o, s:o, s:o, s:i, s:s}", "published", published, "removed", removed,
-		      "plan", plan_json(plan), "part", (int)++ordered->part, "file", ordered->file);
+	draft->what = json_pack("{s:o, s:o, s:o, s:i, s:s}", "published", published, "removed",
+				removed, "plan", plan_json(plan), "part", (int)ordered->parts + 1,
+				"file", ordered->file);
 	if (!draft->what)
 		return -ENOMEM;
 	result = apply_services(ordered, draft, fabric, placement, &future, published, err);
@@ -413,10 +497,22 @@ static void apply_done(struct change *change, int result, const struct error *er
 		       uint64_t sequence)
 {
 	struct ordered *ordered = (struct ordered *)change;
-	if (result == 0 && ordered->more)
+	if (sequence) {
+		ordered->parts++;
+		ordered->sequence = sequence;
+	}
+	if (result == 0 && ordered->more) {
 		changes_submit(ordered->daemon->changes, change);
-	else
-		ordered_done(change, result, err, sequence);
+	} else if (result < 0 && ordered->parts) {
+		struct error partial = *err;
+		error_prefix(&partial,
+			     "a part of the services was published, up to ledger entry %llu; apply "
+			     "the same file again for the rest",
+			     (unsigned long long)ordered->sequence);
+		ordered_done(change, result, &partial, 0);
+	} else {
+		ordered_done(change, result, err, ordered->sequence);
+	}
 }
 
 /* The plan as the answer; also carries what must be said before anything is done. */
@@ -559,14 +655,13 @@ static int republish(struct change_draft *draft, const struct version *old, uint
 {
 	struct fabric *fabric;
 	struct future future;
-	struct service_state *state;
 	const struct version *version;
 	int result = put_config_of(draft, old, &fabric, err);
 	if (result == 0)
 		result = future_init(&future, draft->image, 1, &draft->arena);
 	if (result == 0)
 		result = draft_publish(draft, fabric, fabric_service(fabric, old->service),
-				       draft->image->placement, &future, &state, &version, err);
+				       draft->image->placement, &future, &version, err);
 	if (result == 0)
 		*ret_number = version->number;
 	return result;

@@ -199,7 +199,7 @@ static json_t *service_json(const struct daemon *daemon, const struct service_st
 
 /* --- backends --- */
 
-/* Names of all backends of live versions and of all that report, each once, sorted. */
+/* Names of all backends of live versions, with their addresses, and of all others that report. */
 static json_t *backend_names(const struct daemon *daemon)
 {
 	json_t *names = json_object();
@@ -218,7 +218,9 @@ static json_t *backend_names(const struct daemon *daemon)
 	}
 	const struct report *report;
 	for (size_t i = 0; (report = reports_at(daemon->reports, i)); i++) {
-		if (!json_object_get(names, report->backend))
+		bool is_fresh = report_is_fresh(report, image_report_interval_ms(image),
+						clock_now_ms(daemon->clock));
+		if (is_fresh && !json_object_get(names, report->backend))
 			json_object_set_new(names, report->backend, json_null());
 	}
 	return names;
@@ -242,6 +244,15 @@ static json_t *backend_json(const struct daemon *daemon, const char *name, json_
 	    (json_int_t)(report ? report->cut : 0), "boot_id", report ? report->boot_id : "");
 	if (report && report->landing)
 		json_object_set(json, "landing", report->landing);
+	if (fresh) {
+		uint64_t interval_ms = image_report_interval_ms(&daemon->image);
+		json_object_set_new(json, "landed", json_boolean(!report->behind_ms));
+		json_object_set_new(
+		    json, "late_ms",
+		    json_integer(report->behind_ms ? (json_int_t)(now_ms - report->behind_ms) : 0));
+		json_object_set_new(json, "disputed",
+				    json_boolean(report_is_disputed(report, interval_ms, now_ms)));
+	}
 	return json;
 }
 
@@ -352,36 +363,67 @@ static void add_alarm(json_t *alarms, const char *format, ...)
 	json_array_append_new(alarms, json_string(text));
 }
 
-static void backend_alarms(const json_t *backends, json_t *alarms)
+/* Nothing is known of its connections. */
+static void silence_alarm(const char *name, const json_t *last_report_ms, json_t *alarms)
+{
+	if (json_is_integer(last_report_ms))
+		add_alarm(
+		    alarms,
+		    "backend %s is silent for %.1f s: its connections count as in use; bring "
+		    "its landing back, or `fairlead backend forget %s` if the machine is gone",
+		    name, (double)json_integer_value(last_report_ms) / 1000.0, name);
+	else
+		add_alarm(
+		    alarms,
+		    "backend %s has not reported since this daemon started: its connections "
+		    "count as in use; start `fairlead run --role backend --node %s` there, or "
+		    "`fairlead backend forget %s`",
+		    name, name, name);
+}
+
+#define LATE_INTERVALS 4 /* to carry a configuration out: one to hear of it, one to confirm it */
+
+static void landing_alarms(const struct daemon *daemon, const char *name, const json_t *backend,
+			   json_t *alarms)
+{
+	uint64_t interval_ms = image_report_interval_ms(&daemon->image);
+	uint64_t late_ms = (uint64_t)json_integer_value(json_object_get(backend, "late_ms"));
+	if (json_is_true(json_object_get(backend, "disputed")))
+		add_alarm(alarms,
+			  "two processes report as %s, and the newer one is not heard: give each "
+			  "backend a --node of its own",
+			  name);
+	if (late_ms > LATE_INTERVALS * interval_ms)
+		add_alarm(alarms,
+			  "backend %s has not carried out its configuration for %.1f s: new flows "
+			  "to it may be lost",
+			  name, (double)late_ms / 1000.0);
+	size_t at;
+	json_t *text;
+	json_array_foreach (json_object_get(json_object_get(backend, "landing"), "alarms"), at,
+			    text) {
+		if (json_is_string(text))
+			add_alarm(alarms, "backend %s: %s", name, json_string_value(text));
+	}
+}
+
+static void backend_alarms(const struct daemon *daemon, const json_t *backends, json_t *alarms)
 {
 	size_t index;
 	json_t *backend;
 	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
 		const char *name = json_string_value(json_object_get(backend, "name"));
-		const json_t *last = json_object_get(backend, "last_report_ms");
-		if (json_is_true(json_object_get(backend, "silent")) &&
-		    !json_is_true(json_object_get(backend, "forgotten"))) {
-			if (json_is_integer(last))
-				add_alarm(
-				    alarms,
-				    "backend %s is silent for %.1f s: its connections count as "
-				    "in use; bring its landing back, or `fairlead backend "
-				    "forget %s` if the machine is gone",
-				    name, (double)json_integer_value(last) / 1000.0, name);
-			else
-				add_alarm(
-				    alarms,
-				    "backend %s has not reported since this daemon started: its "
-				    "connections count as in use; start `fairlead run --role "
-				    "backend --node %s` there, or `fairlead backend forget %s`",
-				    name, name, name);
-			continue;
-		}
-		size_t at;
-		json_t *text;
-		json_array_foreach (json_object_get(json_object_get(backend, "landing"), "alarms"),
-				    at, text)
-			add_alarm(alarms, "backend %s: %s", name, json_string_value(text));
+		bool is_backend = json_is_string(json_object_get(backend, "address"));
+		bool is_silent = json_is_true(json_object_get(backend, "silent"));
+		if (!is_silent)
+			landing_alarms(daemon, name, backend, alarms);
+		if (!is_backend && !is_silent && daemon->image.fabric)
+			add_alarm(
+			    alarms,
+			    "%s reports, but is no backend of any service: is its --node right?",
+			    name);
+		if (is_backend && is_silent && !json_is_true(json_object_get(backend, "forgotten")))
+			silence_alarm(name, json_object_get(backend, "last_report_ms"), alarms);
 	}
 }
 
@@ -405,7 +447,13 @@ static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 					  edge.interfaces[i].name);
 		}
 	}
-	backend_alarms(backends, alarms);
+	if (daemon->names && !names_plane_has_address(daemon->names) && daemon->image.fabric &&
+	    !daemon->image.fabric->nameserver_count)
+		add_alarm(
+		    alarms,
+		    "the file has no `nameservers`, and --dns is a wildcard: the zone's name "
+		    "server has no address that could be published; name it under `nameservers`");
+	backend_alarms(daemon, backends, alarms);
 	return alarms;
 }
 

@@ -1,0 +1,602 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon alone, over its socket: one namespace with a veth pair, roles edge and names, and
+landings that this test plays itself. What a client can do to it, and what a restart may not lose.
+"""
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from lab.host import Capsule, LabError, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROGRAM = Path(os.environ.get("FAIRLEAD_BUILD", ROOT / "build/dev")) / "src/fairlead"
+NAMESPACE = "review-node"
+INTERVAL_MS = 200
+MAX_LINE = 8 << 20
+
+
+class Refused(LabError):
+    """The daemon answered with an error; `code` is its name."""
+
+    def __init__(self, error):
+        super().__init__(error["text"])
+        self.code = error["code"]
+
+
+class Client:
+    """One connection to the local API."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.connect(str(path))
+        self.socket.settimeout(20)
+        self._input = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, verb, **parameters):
+        self.socket.sendall(json.dumps({"verb": verb, "parameters": parameters}).encode() + b"\n")
+
+    def line(self):
+        """The next answer as it is, or None when the daemon has closed the connection."""
+        while b"\n" not in self._input:
+            chunk = self.socket.recv(1 << 20)
+            if not chunk:
+                return None
+            self._input += chunk
+        line, _, self._input = self._input.partition(b"\n")
+        return json.loads(line)
+
+    def read(self):
+        answer = self.line()
+        if answer is None:
+            raise LabError("the daemon closed the connection")
+        if "error" in answer:
+            raise Refused(answer["error"])
+        return answer["data"]
+
+    def ask(self, verb, **parameters):
+        self.send(verb, **parameters)
+        return self.read()
+
+
+class Node:
+    """The daemon, and what a test says to it."""
+
+    def __init__(self, capsule):
+        self.capsule = capsule
+        self.folder = capsule.root / "node"
+        self.socket = self.folder / "run/fairlead.sock"
+        self.child = None
+        self.main = None
+        self.landings = {}
+
+    def argv(self, **changes):
+        options = {"node": "edge1", "site": "fra", "role": "edge,names", "interface": "up0",
+                   "source": "10.0.0.2", "dns": "10.0.0.2", "state": self.folder / "state",
+                   "run-dir": self.folder / "run", "pins": self.capsule.bpffs / "node"} | changes
+        return [PROGRAM, "run", *(word for key, value in options.items()
+                                  for word in (f"--{key}", str(value)) if value is not None)]
+
+    def start(self, **changes):
+        self.child = self.capsule.spawn("node", self.argv(**changes), NAMESPACE)
+        self.wait()
+
+    def again(self):
+        self.child.start()
+        self.wait()
+
+    def wait(self):
+        def answers():
+            self.capsule.check()
+            self.main = self.connect()
+            return self.main.ask("status")
+        wait_for(answers, "the daemon to answer")
+
+    def connect(self):
+        return Client(self.socket)
+
+    def ask(self, verb, **parameters):
+        return self.main.ask(verb, **parameters)
+
+    def refused(self, verb, **parameters):
+        with pytest.raises(Refused) as caught:
+            self.ask(verb, **parameters)
+        return caught.value
+
+    def apply(self, text, **options):
+        return self.ask("apply", file="fabric.yaml", text=text, **options)
+
+    def plan(self, text):
+        return self.ask("plan", file="fabric.yaml", text=text)
+
+    def report(self, name, connections=None, instance="1", **more):
+        """One report of a landing; what it was told last, it names."""
+        last = self.landings.setdefault(name, {"settled": 0})
+        answer = self.ask("landing report", node=name, boot_id="b", instance=instance,
+                          connections=connections or {}, settled=last["settled"],
+                          generation=last.get("generation", ""), **more)
+        self.landings[name] = answer
+        return answer
+
+    def versions(self, service):
+        """{number: state}, also of those that are retired."""
+        found = self.ask("describe", thing=f"service/{service}")
+        return {version["number"]: version["state"] for version in found["versions"]}
+
+    def wait_versions(self, service, states, reporting=(), seconds=15):
+        """`reporting` landings count nothing meanwhile."""
+        def reached():
+            for name in reporting:
+                self.report(name)
+            found = self.versions(service)
+            if all(found.get(number) == state for number, state in states.items()):
+                return True
+            raise LabError(f"they are {found}")
+        wait_for(reached, f"{service} to be {states}", seconds)
+
+    def resolve(self, name, server="10.0.0.2", kind="A"):
+        done = self.capsule.run(["kdig", "+short", "+timeout=1", "+retry=0", f"@{server}",
+                                 f"{name}.svc.example.net", kind], NAMESPACE, check=False)
+        return done.stdout.split()
+
+    def run(self, **changes):
+        """A start that must fail: the one sentence that it printed."""
+        done = self.capsule.run(self.argv(**changes), NAMESPACE, check=False)
+        assert done.returncode == 1, done
+        said = [line for line in done.stderr.splitlines() if line.startswith("fairlead: ")]
+        assert len(said) == 1, done.stderr
+        return said[0]
+
+
+def backend(name, number, weight=10):
+    return f"      - {{name: {name}, site: fra, address: 10.0.0.{number}, weight: {weight}}}\n"
+
+
+def service(name, backends=(("web1", 11), ("web2", 12)), extra=""):
+    return (f"  {name}:\n    ports: [tcp/80]\n    ttl: 1s\n{extra}"
+            f"    rollout: {{shares: [100%]}}\n    backends:\n"
+            + "".join(backend(*one) for one in backends))
+
+
+def fabric(*services, pool="198.51.100.0/26", sites="fra: {}", settings="", nameservers=True):
+    """A configuration file; settings are such that nothing waits for long."""
+    return (f"fabric: lab\nzone: svc.example.net\n"
+            f"settings: {{quiet: 100ms, stale: 100ms, report_interval: {INTERVAL_MS}ms{settings}}}\n"
+            + ("nameservers:\n  ns1: [10.0.0.2]\n" if nameservers else "")
+            + f"pools:\n  - {{prefix: {pool}, site_bits: 1}}\n"
+            f"sites: {{{sites}}}\nservices:\n" + "".join(services))
+
+
+@pytest.fixture
+def node():
+    with Capsule() as capsule:
+        capsule.run(["ip", "netns", "add", NAMESPACE])
+        for line in ("link set lo up", "link add up0 type veth peer name peer0",
+                     "address add 10.0.0.2/24 dev up0", "link set up0 up", "link set peer0 up"):
+            capsule.run(["ip", "-n", NAMESPACE, *line.split()])
+        node = Node(capsule)
+        try:
+            yield node
+            capsule.check()
+        finally:
+            if node.child and node.child.log.exists():
+                print(node.child.tail(40))
+
+
+@pytest.fixture
+def running(node):
+    node.start()
+    return node
+
+
+# --- the socket ---
+
+def test_a_client_that_stops_sending_gets_its_answers(running):
+    with running.connect() as client:
+        client.send("apply", file="f", text=fabric(service("web")))
+        client.send("status")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read()["changed"]
+        assert client.read()["configured"]
+        assert client.line() is None
+
+
+def test_pipelined_requests_are_answered_in_order(running):
+    with running.connect() as client:
+        for number in range(500):
+            client.send("describe", thing=f"service/s{number}")
+        for number in range(500):
+            assert f"service/s{number}" in client.line()["error"]["text"]
+
+
+def test_a_line_that_is_too_long_ends_the_connection(running):
+    with running.connect() as client:
+        rest = b'{"verb": "status", "parameters": {"x": "' + b"x" * (MAX_LINE + 1)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            client.socket.sendall(rest)
+        assert "longer than" in client.line()["error"]["text"]
+    assert running.ask("status")
+
+
+def test_a_request_of_eight_megabytes_is_read(running):
+    with running.connect() as client:
+        text = "#" * (MAX_LINE - 200)
+        with pytest.raises(Refused) as caught:
+            client.ask("plan", file="big", text=text)
+        assert caught.value.code == "FL_EINVALID"
+        assert client.ask("status")
+
+
+@pytest.mark.parametrize("line", [b"", b"[]", b"{}", b'{"verb": 1}', b'{"verb": "rollout cut"}',
+                                  b'{"verb": "rollback", "parameters": {}}', b"\xff\xfe", b"\0",
+                                  b'{"verb": "log", "parameters": {"from": -1}}',
+                                  b'{"verb": "log", "parameters": {"limit": 999999999}}',
+                                  b'{"verb": "landing report", "parameters": {"node": "\\u0000"}}',
+                                  b'{"verb": "status", "parameters": ' + b"[" * 3000])
+def test_hostile_lines_do_no_harm(running, line):
+    with running.connect() as client:
+        client.socket.sendall(line + b"\n")
+        answer = client.line()
+        assert answer is None or "error" in answer or "from" in line.decode(errors="replace") \
+            or "limit" in line.decode(errors="replace")
+    assert running.ask("status")
+
+
+def test_the_client_beyond_the_limit_is_told_so(running):
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(running.connect()) for _ in range(255)]
+        assert clients[-1].ask("status")
+        beyond = stack.enter_context(running.connect())
+        assert "256 clients" in beyond.line()["error"]["text"]
+        assert beyond.line() is None
+        assert running.ask("status")
+
+
+def test_a_slow_reader_of_events_is_dropped_and_nobody_else(running):
+    with running.connect() as slow, running.connect() as quick:
+        slow.send("events")
+        quick.send("events")
+        filler = "x" * 1000
+        for number in range(60):
+            files = [service(f"s{n}", (("web1", 11, number % 7 + 1),)) for n in range(8)]
+            running.apply(fabric(*files, pool="198.51.96.0/20"), message=filler)
+            if number == 0:
+                assert quick.read()["event"]
+        assert running.ask("status")
+        slow.socket.settimeout(5)
+        seen = 0
+        with contextlib.suppress(ConnectionError, socket.timeout):
+            while slow.line():
+                seen += 1
+        assert seen  # what was sent before is still there
+    assert running.ask("status")
+
+
+def test_only_root_may_open_the_socket(running):
+    assert running.socket.stat().st_mode & 0o777 == 0o600
+    running.socket.chmod(0o666)
+    os.chmod(running.folder, 0o755)
+    script = ("import os,socket,sys; os.setgid(65534); os.setuid(65534);"
+              "s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(999).decode())")
+    done = running.capsule.run(["/usr/bin/python3", "-c", script, running.socket])
+    assert "only root" in done.stdout
+
+
+# --- starting and stopping ---
+
+def test_a_second_daemon_on_the_same_state_is_refused(running):
+    said = running.run(**{"run-dir": running.folder / "other", "pins": None})
+    assert "store" in said or "process" in said
+
+
+def test_a_second_daemon_on_the_same_socket_is_refused(running):
+    said = running.run(state=running.folder / "other", dns="10.0.0.2@5353",
+                       pins=running.capsule.bpffs / "other")
+    assert "another fairlead answers here" in said
+    assert running.connect().ask("status")
+
+
+def test_a_stale_socket_is_replaced_and_a_file_is_not(node):
+    node.socket.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(node.socket))
+    node.start()
+    assert node.child.stop() == 0
+    assert not node.socket.exists()
+    node.socket.write_text("mine")
+    assert "not a socket" in node.run()
+    assert node.socket.read_text() == "mine"
+
+
+@pytest.mark.parametrize("changes, sentence", [
+    ({"dns": "192.0.2.77"}, "192.0.2.77"),
+    ({"pins": "/run/lab/nowhere"}, "BPF"),
+    ({"state": "/proc/fairlead"}, "/proc/fairlead"),
+    ({"run-dir": "/run/lab/" + "long/" * 30}, "characters"),
+])
+def test_a_start_that_fails_says_why_and_leaves_nothing(node, changes, sentence):
+    assert sentence in node.run(**changes)
+    assert not list(node.capsule.bpffs.rglob("links/*"))
+    node.start()
+
+
+def test_a_state_folder_belongs_to_one_node(node):
+    node.start()
+    node.apply(fabric(service("web")))
+    assert node.child.stop() == 0
+    said = node.run(node="edge2")
+    assert "state of node edge1" in said and "--node edge1" in said
+    node.again()
+    assert node.ask("verify")["sound"]
+
+
+def test_stopping_answers_what_is_under_way(running):
+    with running.connect() as client:
+        for number in range(20):
+            client.send("apply", file="f", text=fabric(service("web", (("web1", 11, number + 1),))))
+            client.send("log")
+            client.send("verify")
+        assert running.child.stop() == 0
+        with contextlib.suppress(ConnectionError):
+            while client.line():
+                pass
+    running.again()
+    assert running.ask("verify")["sound"]
+
+
+def test_the_system_manager_is_told(node):
+    path = node.capsule.root / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(10)
+        node.child = node.capsule.spawn("node", node.argv(), NAMESPACE,
+                                        env=os.environ | {"NOTIFY_SOCKET": str(path)})
+        node.wait()
+        said = [manager.recv(999).decode() for _ in range(2)]
+        assert said == ["STATUS=nothing was applied yet", "READY=1"]
+        node.apply(fabric(service("web")))
+        while "DNS answers" not in (line := manager.recv(999).decode()):
+            assert line.startswith("STATUS=1 services, ledger entry")
+        assert node.child.stop() == 0
+        while manager.recv(999) != b"STOPPING=1":
+            pass
+
+
+def damage(node, key, value):
+    path, = (node.folder / "state").rglob("store.db")
+    with contextlib.closing(sqlite3.connect(path, timeout=5)) as store, store:
+        changed = store.execute("UPDATE record SET value = ? WHERE key = ?", (value, key))
+        assert changed.rowcount  # the history has it too
+
+
+def test_a_damaged_record_is_named_and_forwarding_stays(running):
+    running.apply(fabric(service("web")))
+    running.wait_versions("web", {1: "serving"})
+    assert running.child.stop() == 0
+    pinned = sorted(running.capsule.bpffs.rglob("*"))
+    assert pinned
+    damage(running, "service/web", b'{"name": "web"}')
+    assert "service/web" in running.run()
+    assert sorted(running.capsule.bpffs.rglob("*")) == pinned
+
+
+# --- what landings say ---
+
+def test_two_processes_of_one_name_are_not_both_heard(running):
+    running.report("web1", {"198.51.100.1": 3}, instance="1")
+    with pytest.raises(Refused) as caught:
+        running.report("web1", {}, instance="2")
+    assert caught.value.code == "FL_ECONFLICT"
+    alarms = running.ask("status")["alarms"]
+    assert any("two processes report as web1" in alarm for alarm in alarms)
+    wait_for(lambda: running.report("web1", {}, instance="2"), "the second to be heard", 5)
+    with pytest.raises(Refused):
+        running.report("web1", {}, instance="1")
+
+
+def test_before_the_first_apply_a_landing_is_left_as_it_is(running):
+    answer = running.report("web1")
+    assert "configuration" not in answer and "generation" not in answer
+    running.apply(fabric(service("web")))
+    answer = running.report("web1")
+    assert answer["configuration"]["addresses"] == ["10.0.0.11"]
+    assert "configuration" not in running.report("web1")
+
+
+def test_a_name_that_is_no_backend_is_shown_and_its_landing_left_as_it_is(running):
+    running.apply(fabric(service("web")))
+    answer = running.report("wbe1", {"198.51.100.9": 1}, landing={"alarms": [7, None, {}]})
+    assert "configuration" not in answer
+    assert any("wbe1 reports" in alarm for alarm in running.ask("status")["alarms"])
+    wait_for(lambda: not any("wbe1" in alarm for alarm in running.ask("status")["alarms"]),
+             "the stranger to be forgotten", 5)
+
+
+@pytest.mark.parametrize("report", [
+    {"settled": -1}, {"settled": 1 << 62}, {"connections": {"198.51.100.1": -1}},
+    {"connections": {"198.51.100.1": 1 << 40}}, {"connections": {"nowhere": 1}},
+    {"node": "../x"}, {"boot_id": ""}, {"instance": "i" * 64}])
+def test_a_report_that_lies_is_refused(running, report):
+    sound = {"node": "web1", "boot_id": "b", "instance": "1", "connections": {}}
+    assert running.ask("landing report", **sound)
+    running.refused("landing report", **(sound | report))
+
+
+def test_a_landing_that_cannot_land_is_named(running):
+    running.apply(fabric(service("web")))
+
+    def alarms():
+        for name in ("web1", "web2"):
+            running.ask("landing report", node=name, boot_id="b", instance="1", connections={},
+                        generation="0" * 64 if name == "web1" else
+                        running.landings.setdefault(name, running.report(name))["generation"],
+                        landing={"alarms": ["the disk is on fire"] if name == "web1" else []})
+        said = " ".join(running.ask("status")["alarms"])
+        return "web1: the disk is on fire" in said and \
+            "web1 has not carried out its configuration" in said and "web2" not in said
+    wait_for(alarms, "the alarms", 5)
+
+
+# --- changes ---
+
+def test_a_file_of_200_services_is_published_whole(running):
+    names = [f"s{number:03}" for number in range(200)]
+    text = fabric(*map(service, names), pool="198.51.96.0/20")
+    answer = running.apply(text)
+    assert answer["changed"] and answer["sequence"] > 2
+    assert running.plan(text)["empty"]
+    assert running.plan(running.ask("get")["file"])["empty"]
+    wait_for(lambda: all(version["state"] == "serving"
+                         for version in running.ask("get", kind="versions")),
+             "all to serve", 40)
+    assert len(running.ask("get", kind="versions")) == 200
+    assert running.resolve("s000") and running.resolve("s199")
+
+
+def test_an_apply_that_was_cut_short_is_completed_by_applying_again(running):
+    text = fabric(*(service(f"s{number:03}") for number in range(200)), pool="198.51.96.0/20")
+    with running.connect() as client, running.connect() as events:
+        events.send("events")
+        client.send("apply", file="fabric.yaml", text=text)
+        while events.read()["event"] != "apply":
+            pass
+        running.child.stop(signal.SIGKILL)
+    running.again()
+    published = len(running.ask("get", kind="versions"))
+    assert 0 < published < 200
+    assert not running.plan(text)["empty"]
+    assert running.apply(text)["changed"]
+    assert running.plan(text)["empty"]
+    assert {version["number"] for version in running.ask("get", kind="versions")} == {1}
+
+
+def test_a_file_that_does_not_fit_the_pool_changes_nothing(running):
+    def services(weight):
+        return fabric(*(service(f"s{number}", (("web1", 11, weight), ("web2", 12)))
+                        for number in range(14)), pool="198.51.100.0/26")
+    for weight in (1, 2):
+        assert running.apply(services(weight))["changed"]
+        wait_for(lambda: any(version["state"] == "serving" and version["number"] == weight
+                             for version in running.ask("get", kind="versions")), "them to serve")
+    error = running.refused("apply", file="f", text=services(3))
+    assert error.code == "FL_EEXHAUSTED"
+    assert re.search(r"held by version 1 of s\d+ \(draining\)", str(error))
+    assert running.plan(services(2))["empty"]
+
+
+def test_what_get_gives_plans_empty_in_every_state(running):
+    def plans_empty():
+        return running.plan(running.ask("get")["file"])["empty"]
+    backends = "web1", "web2", "web3"
+    first = service("web", (("web1", 11), ("web2", 12)))
+    second = service("web", (("web3", 13), ("web2", 12, 3)),
+                     extra="    health: {tcp: {port: 80}, interval: 2s}\n")
+    other = service("other")
+    assert running.apply(fabric(first)) and plans_empty()
+    running.wait_versions("web", {1: "serving"}, backends)
+    assert running.apply(fabric(second)) and plans_empty()
+    running.wait_versions("web", {1: "draining", 2: "serving"}, ())
+    # Since then the file has changed elsewhere, and keeps it.
+    assert running.apply(fabric(second, other, sites="fra: {location: [1, 2]}")) and plans_empty()
+    assert running.ask("rollback", service="web")["to"] == 1 and plans_empty()
+    file = running.ask("get")["file"]
+    assert "other:" in file and "location" in file and "web1" in file and "web3" not in file
+    running.wait_versions("web", {2: "retired"}, backends)
+    assert plans_empty()
+    assert running.apply(fabric(second, other))["changed"]
+    running.wait_versions("web", {1: "retired", 3: "serving"}, backends)
+    assert running.ask("rollback", service="web")["published"] == 4 and plans_empty()
+    running.wait_versions("web", {4: "serving"}, backends)
+    assert plans_empty()
+
+
+def test_a_removed_service_ends_and_may_come_back(running):
+    backends = "web1", "web2"
+    running.apply(fabric(service("web"), service("other")))
+    running.wait_versions("web", {1: "serving"}, backends)
+    running.apply(fabric(service("other")))
+    assert running.plan(running.ask("get")["file"])["empty"]
+    wait_for(lambda: not running.resolve("web"), "the name to vanish")
+
+    def gone():
+        for name in backends:
+            running.report(name)
+        return [one["name"] for one in running.ask("get", kind="services")] == ["other"]
+    wait_for(gone, "the service to be gone", 20)
+    running.apply(fabric(service("web"), service("other")))
+    running.wait_versions("web", {1: "serving"}, backends)
+    assert running.resolve("web")
+    running.child.stop()
+    running.again()
+    assert running.ask("verify")["sound"]
+
+
+def test_a_service_that_comes_back_while_it_drains(running):
+    running.apply(fabric(service("web"), service("other")))
+    running.wait_versions("web", {1: "serving"})
+    running.apply(fabric(service("other")))
+    running.apply(fabric(service("web"), service("other")))
+    running.wait_versions("web", {2: "serving"})
+    assert running.plan(running.ask("get")["file"])["empty"]
+
+
+def test_sites_come_and_go(running):
+    running.apply(fabric(service("web")))
+    running.apply(fabric(service("web"), sites="fra: {}, nyc: {}"))
+    running.wait_versions("web", {2: "serving"})
+    running.apply(fabric(service("web"), sites="fra: {}"))
+    running.wait_versions("web", {3: "serving"})
+    error = running.refused("apply", file="f", text=fabric(service("web"), sites="nyc: {}").replace(
+        "site: fra", "site: nyc"))
+    assert "no site \"fra\"" in str(error) and "edge1" in str(error)
+    assert not running.ask("status")["alarms"] or "edge" not in running.ask("status")["alarms"][0]
+
+
+def test_two_applies_at_once(running):
+    with running.connect() as one, running.connect() as two:
+        many = [service(f"s{number:03}") for number in range(150)]
+        one.send("apply", file="f", text=fabric(*many, pool="198.51.96.0/20"))
+        two.send("apply", file="f", text=fabric(*many[:3], pool="198.51.96.0/20"))
+        outcomes = [client.line() for client in (one, two)]
+    assert outcomes[0]["data"]["changed"]
+    assert outcomes[1]["error"]["code"] == "FL_ECONFLICT"
+    assert len(running.ask("get", kind="services")) == 150
+
+
+# --- names ---
+
+def test_names_come_back_after_a_restart_in_the_middle_of_a_rollout(running):
+    slow = service("web").replace("shares: [100%]", "shares: [50%, 100%], pause: 1h")
+    running.apply(fabric(slow))
+    running.wait_versions("web", {1: "serving"})
+    running.apply(fabric(slow.replace("web1", "web3")))
+    running.wait_versions("web", {1: "serving", 2: "serving"})
+    before = running.resolve("web")
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        running.child.stop(how)
+        running.again()
+        wait_for(lambda: running.resolve("web") == before, "the same answer")
+        assert running.versions("web") == {1: "serving", 2: "serving"}
+
+
+def test_a_wildcard_is_not_published_as_an_address(node):
+    node.start(dns="0.0.0.0")
+    node.apply(fabric(service("web"), nameservers=False))
+    wait_for(lambda: node.resolve("web"), "the name")
+    assert "0.0.0.0" not in node.resolve("edge1")
+    assert any("nameservers" in alarm for alarm in node.ask("status")["alarms"])
+    node.apply(fabric(service("web")))
+    assert not any("nameservers" in alarm for alarm in node.ask("status")["alarms"])
