@@ -18,7 +18,7 @@ static const struct command_option run_options[] = {
     {"join", VALUE_TEXT, "unix:PATH", "backend: the local socket of the node to report to"},
     {"state", VALUE_TEXT, "DIR", "what must survive (default: /var/lib/fairlead)"},
     {"run-dir", VALUE_TEXT, "DIR", "the local socket (default: /run/fairlead)"},
-    {"pins", VALUE_TEXT, "DIR", "where BPF objects are pinned (default: /sys/fs/bpf/fairlead)"},
+    {"pins", VALUE_TEXT, "DIR", "BPF objects are pinned below it (default: /sys/fs/bpf/fairlead)"},
     {"verbose", VALUE_NONE, NULL, "log debugging events as well"},
     {NULL, VALUE_NONE, NULL, NULL},
 };
@@ -54,7 +54,7 @@ static const struct command_option report_options[] = {
 
 static const struct command_option detach_options[] = {
     {"state", VALUE_TEXT, "DIR", "the state folder that `run` had (default: /var/lib/fairlead)"},
-    {"pins", VALUE_TEXT, "DIR", "where BPF objects are pinned (default: /sys/fs/bpf/fairlead)"},
+    {"pins", VALUE_TEXT, "DIR", "BPF objects are pinned below it (default: /sys/fs/bpf/fairlead)"},
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
@@ -228,8 +228,9 @@ const struct command command_table[] = {
 	.place = COMMAND_HERE,
 	.summary = "take this machine's programs and maps away; forwarding stops",
 	.description =
-	    "The counterpart of `run`: removes what it pinned. The state folder is kept. Refuses\n"
-	    "nothing and asks nothing: stop the daemon first.",
+	    "The counterpart of `run`: removes what it pinned, below DIR/edge or DIR/landing, and\n"
+	    "leaves the rest of DIR alone. The state folder is kept. Asks nothing, and is refused\n"
+	    "while the daemon runs: stop it first.",
 	.examples = "fairlead detach",
 	.options = detach_options,
     },

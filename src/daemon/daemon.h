@@ -65,7 +65,10 @@ must_check int daemon_run(const struct daemon_options *options, struct error *er
 /* The same for the role backend. */
 must_check int landing_node_run(const struct daemon_options *options, struct error *err);
 
-/* Take away what `run` set on this machine; forwarding or landing stops. */
+/*
+ * Take away what `run` set on this machine, in either role; forwarding and landing stop. Says on
+ * standard output when there is nothing to undo.
+ */
 must_check int daemon_detach(const json_t *parameters, struct error *err);
 
 /* Something happened: log it and tell those who follow `fairlead events`. `fields` is moved. */

@@ -9,32 +9,50 @@
 #include <unistd.h>
 
 /* A backend's landing is undone from what its state folder remembers. */
-static int undo_landing(const char *pin_folder, const char *state_folder, struct error *err)
+static int undo_landing(const struct daemon_folders *folders, struct error *err)
 {
-	const struct landing_options options = {.pin_root = pin_folder,
+	char state_folder[4096];
+	const struct landing_options options = {.pin_root = folders->landing_pins,
 						.state_folder = state_folder};
 	struct landing *landing;
+	snprintf(state_folder, sizeof(state_folder), "%s/landing", folders->state);
 	int result = landing_open(&options, &landing, err);
 	return result < 0 ? result : landing_close(landing, LANDING_UNDO, err);
+}
+
+static int undo(const struct daemon_folders *folders, struct error *err)
+{
+	bool edge = access(folders->edge_pins, F_OK) == 0;
+	bool landing = access(folders->landing_pins, F_OK) == 0;
+	if (!edge && !landing) {
+		/* Done is done, also twice; but a mistyped --pins shall not look like success. */
+		printf("nothing of fairlead's is pinned below %s\n", folders->pins);
+		return 0;
+	}
+	int result = edge ? edge_remove(folders->edge_pins, err) : 0;
+	if (result == 0 && landing)
+		result = undo_landing(folders, err);
+	if (result < 0)
+		return result;
+	(void)rmdir(folders->pins); /* unless something else lies there, or it is a mount point */
+	log_event(LOG_LEVEL_INFO, "detached", "pins", folders->pins, "roles",
+		  edge && landing ? "edge,backend"
+		  : edge          ? "edge"
+				  : "backend",
+		  NULL);
+	return 0;
 }
 
 int daemon_detach(const json_t *parameters, struct error *err)
 {
 	struct arena arena;
-	const char *pin_folder;
-	const char *state_folder;
-	char landing_folder[4096];
+	struct daemon_folders folders;
 	arena_init(&arena, 0);
-	int result = daemon_folders_parse(parameters, &arena, &pin_folder, &state_folder);
-	if (result == 0) {
-		snprintf(landing_folder, sizeof(landing_folder), "%s/landing", state_folder);
-		if (access(landing_folder, F_OK) == 0)
-			result = undo_landing(pin_folder, landing_folder, err);
-		else
-			result = edge_remove(pin_folder, err);
-	}
-	if (result == 0)
-		log_event(LOG_LEVEL_INFO, "detached", "pins", pin_folder, NULL);
+	int result = daemon_folders_parse(parameters, &arena, &folders);
+	if (result < 0)
+		error_set(err, result, "out of memory");
+	else
+		result = undo(&folders, err);
 	arena_done(&arena);
 	return result;
 }

@@ -62,7 +62,7 @@ int edge_plane_new(const struct daemon_options *options, uv_loop_t *loop, const 
 	struct edge_plane *plane = calloc(1, sizeof(*plane));
 	if (!plane)
 		return error_set(err, -ENOMEM, "out of memory");
-	const struct edge_options edge_options = {.pin_root = options->pin_folder,
+	const struct edge_options edge_options = {.pin_root = options->edge_pins,
 						  .interfaces = options->interfaces,
 						  .interface_count = options->interface_count,
 						  .force_generic = options->generic,

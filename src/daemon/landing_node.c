@@ -453,7 +453,7 @@ int landing_node_run(const struct daemon_options *options, struct error *err)
 	struct landing_node node = {.options = options, .interval_ms = FIRST_INTERVAL_MS};
 	char state_folder[4096];
 	snprintf(state_folder, sizeof(state_folder), "%s/landing", options->state_folder);
-	const struct landing_options landing = {.pin_root = options->pin_folder,
+	const struct landing_options landing = {.pin_root = options->landing_pins,
 						.state_folder = state_folder,
 						.interfaces = options->underlays,
 						.interface_count =

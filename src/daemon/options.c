@@ -217,9 +217,12 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 	options.site = text_of(parameters, "site", NULL, arena);
 	options.join = join ? arena_strdup(arena, join + strlen("unix:")) : NULL;
 	options.run_folder = text_of(parameters, "run_dir", DEFAULT_RUN, arena);
-	if (!options.run_folder ||
-	    daemon_folders_parse(parameters, arena, &options.pin_folder, &options.state_folder) < 0)
+	struct daemon_folders folders;
+	if (!options.run_folder || daemon_folders_parse(parameters, arena, &folders) < 0)
 		return -ENOMEM;
+	options.state_folder = folders.state;
+	options.edge_pins = folders.edge_pins;
+	options.landing_pins = folders.landing_pins;
 	options.socket_path = arena_printf(arena, "%s/fairlead.sock", options.run_folder);
 	options.generic = json_is_true(json_object_get(parameters, "generic"));
 	options.verbose = json_is_true(json_object_get(parameters, "verbose"));
@@ -231,10 +234,18 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 	return result;
 }
 
-int daemon_folders_parse(const json_t *parameters, struct arena *arena, const char **ret_pin_folder,
-			 const char **ret_state_folder)
+int daemon_folders_parse(const json_t *parameters, struct arena *arena,
+			 struct daemon_folders *ret_folders)
 {
-	*ret_pin_folder = text_of(parameters, "pins", DEFAULT_PINS, arena);
-	*ret_state_folder = text_of(parameters, "state", DEFAULT_STATE, arena);
-	return *ret_pin_folder && *ret_state_folder ? 0 : -ENOMEM;
+	struct daemon_folders folders = {.state =
+					     text_of(parameters, "state", DEFAULT_STATE, arena),
+					 .pins = text_of(parameters, "pins", DEFAULT_PINS, arena)};
+	if (!folders.state || !folders.pins)
+		return -ENOMEM;
+	folders.edge_pins = arena_printf(arena, "%s/edge", folders.pins);
+	folders.landing_pins = arena_printf(arena, "%s/landing", folders.pins);
+	if (!folders.edge_pins || !folders.landing_pins)
+		return -ENOMEM;
+	*ret_folders = folders;
+	return 0;
 }

@@ -33,7 +33,8 @@ struct daemon_options {
 	const char *state_folder;
 	const char *run_folder;
 	const char *socket_path; /* in run_folder */
-	const char *pin_folder;
+	const char *edge_pins; /* each role's own folder below --pins */
+	const char *landing_pins;
 	bool verbose;
 };
 
@@ -42,8 +43,16 @@ struct daemon_options {
 must_check int daemon_options_parse(const json_t *parameters, struct arena *arena,
 				    struct daemon_options *ret_options, struct error *err);
 
-/* Only where things are, for commands that act without a daemon. */
+/* Where things are. Each role pins in a folder of its own, so that neither meets the other's. */
+struct daemon_folders {
+	const char *state;
+	const char *pins; /* --pins itself … */
+	const char *edge_pins; /* … PINS/edge … */
+	const char *landing_pins; /* … and PINS/landing */
+};
+
+/* Only that, for commands that act without a daemon. -ENOMEM. */
 must_check int daemon_folders_parse(const json_t *parameters, struct arena *arena,
-				    const char **ret_pin_folder, const char **ret_state_folder);
+				    struct daemon_folders *ret_folders);
 
 #endif

@@ -2,6 +2,7 @@
 """The daemon and what can go wrong around it: each gives a precise error, and changes nothing."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -206,13 +207,40 @@ def test_an_interface_vanishes_and_comes_back(lab):
     wait_for(served, "flows to be forwarded again")
 
 
+def detach(lab, pins, check=True):
+    return lab.capsule.run(
+        [lab.program, "detach", "--pins", pins, "--state", lab.root / "edge/state"], "edge",
+        check=check)
+
+
+def test_the_pins_are_taken(lab):
+    """A second edge with a state of its own would withdraw all that the first one serves; detach
+    would take it away under the daemon that runs."""
+    folder = lab.directory("third")
+    pins = lab.capsule.bpffs / "edge"
+    done = lab.capsule.run(
+        [lab.program, "run", "--node", "edge3", "--site", "fra", "--role", "edge",
+         "--state", folder / "state", "--run-dir", folder / "run", "--pins", pins,
+         "--interface", topology.UPLINK.interface, "--source", topology.FABRIC.v4], "edge",
+        check=False, timeout=10)
+    assert done.returncode == 1
+    assert re.search(r"process \d+ \(fairlead\) holds it", done.stderr)
+    done = detach(lab, pins, check=False)
+    assert done.returncode == 1
+    assert re.search(r"process \d+ \(fairlead\) holds it", done.stderr)
+    assert lab.fetch(lab.cli.status().services["web"].serving.address(4))
+
+
 def test_detach_takes_everything_away(lab):
     """The last test: nothing is forwarded after it."""
     pins = lab.capsule.bpffs / "edge"
     assert list(pins.rglob("*"))
     lab.edge.stop()
-    lab.capsule.run([lab.program, "detach", "--pins", pins, "--state", lab.root / "edge/state"],
-                    "edge")
+    nowhere = lab.capsule.bpffs / "egde"
+    assert f"nothing of fairlead's is pinned below {nowhere}" in detach(lab, nowhere).stdout
+    assert list(pins.rglob("*"))
+    detach(lab, pins)
+    assert f"nothing of fairlead's is pinned below {pins}" in detach(lab, pins).stdout
     for leg in (topology.UPLINK, topology.FABRIC):
         assert "xdp" not in lab.capsule.run(["ip", "link", "show", leg.interface], "edge").stdout
     assert not list(pins.rglob("*"))

@@ -42,6 +42,8 @@ static void an_edge_gets_its_defaults(void **state)
 	assert_int_equal(options.dns_port, 53);
 	assert_string_equal(options.socket_path, "/run/fairlead/fairlead.sock");
 	assert_string_equal(options.state_folder, "/var/lib/fairlead");
+	assert_string_equal(options.edge_pins, "/sys/fs/bpf/fairlead/edge");
+	assert_string_equal(options.landing_pins, "/sys/fs/bpf/fairlead/landing");
 	arena_done(&arena);
 }
 
