@@ -19,7 +19,6 @@
 
 /* --- routes --- */
 
-#define DUMP_ATTEMPTS 10 /* a dump that a change disturbed is begun again this often */
 #define ROUTE_MTU_UNKNOWN UINT32_MAX
 
 /* Whether the message is a whole route, which the functions below take for granted. */

@@ -33,6 +33,9 @@ void netlink_done(struct netlink *netlink);
 /* Send and wait for the acknowledgement: 0 or the kernel's negative errno. */
 must_check int netlink_ask(struct netlink *netlink, struct nlmsghdr *request);
 
+/* A dump that the kernel calls inconsistent is repeated so often before it is an error. */
+#define NETLINK_DUMP_ATTEMPTS 10
+
 /* Called for every message of a dump; a negative result ends the visit and is returned. */
 typedef int netlink_visit(const struct nlmsghdr *message, void *context);
 

@@ -150,7 +150,8 @@ static int read_local(struct netlink *route, uint8_t family, struct local_routes
 		      struct error *err)
 {
 	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
+	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT;
+	     attempt++) {
 		routes->count = 0;
 		result = routes_dump(route, family, RT_TABLE_LOCAL, collect_local, routes);
 	}

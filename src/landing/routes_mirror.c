@@ -54,7 +54,8 @@ static uint32_t look_up_mtu(unsigned ifindex, void *context)
 static int read_links(struct netlink *route, struct links *links)
 {
 	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
+	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT;
+	     attempt++) {
 		alignas(struct nlmsghdr) char bytes[128];
 		struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 		request->nlmsg_type = RTM_GETLINK;
@@ -133,7 +134,8 @@ static int collect_copy(const struct nlmsghdr *message, void *context)
 static int read_copies(struct netlink *route, uint8_t family, struct copies *copies)
 {
 	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
+	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT;
+	     attempt++) {
 		copies_clear(copies);
 		result = routes_dump(route, family, copies->table, collect_copy, copies);
 	}

@@ -11,7 +11,6 @@
 
 /* More rules than this are not read: a look-up through them would take for ever anyway. */
 #define RULES_MAX 4096
-#define DUMP_ATTEMPTS 10
 
 static const char *family_name(uint8_t family)
 {
@@ -147,7 +146,8 @@ static int read_rules(struct netlink *route, uint8_t family, struct rule_list *r
 {
 	struct rule_list list = {0};
 	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
+	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT;
+	     attempt++) {
 		alignas(struct nlmsghdr) char bytes[256];
 		struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 		request->nlmsg_type = RTM_GETRULE;

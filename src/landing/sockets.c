@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A dump that the kernel calls inconsistent is repeated so often before it is an error. */
-#define DUMP_ATTEMPTS 10
-
 /* sock_diag's number for a handshake's request socket; no header of user space has it. */
 #define STATE_NEW_SYN_RECV 12
 
@@ -204,7 +201,8 @@ int sockets_count(struct netlink *diag, const struct ip_prefix *pools, unsigned 
 		  struct error *err)
 {
 	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
+	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT;
+	     attempt++) {
 		struct count_visit visit = {.pools = pools, .pool_count = pool_count};
 		result = dump_both(diag, IPPROTO_TCP, CONNECTION_STATES, count_socket, &visit, err);
 		if (result == 0)
@@ -264,7 +262,8 @@ static int list_sockets(struct netlink *diag, uint32_t states, struct list_visit
 			struct error *err)
 {
 	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++) {
+	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT;
+	     attempt++) {
 		visit->list.count = 0;
 		result = dump_both(diag, visit->protocol, states, list_socket, visit, err);
 	}
