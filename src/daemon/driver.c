@@ -91,6 +91,7 @@ static void observe_connections(const struct driver *driver, const struct servic
 	struct connection_sum sum = reports_sum(daemon->reports, image, &query);
 	observation->connections = sum.count;
 	observation->connections_known = sum.known;
+	observation->report_ago_ms = sum.oldest_ms;
 	observation->closing_counted = binding->refusing && sum.settled;
 	observation->closing_connections = sum.count;
 	if (sum.silent && ret_silent)

@@ -361,6 +361,8 @@ struct connection_sum reports_sum(struct reports *reports, const struct image *i
 		const char *name = query->version->backends[i].name;
 		const struct report *report = reports_find(reports, name);
 		if (report && report_is_fresh(report, query->interval_ms, query->now_ms)) {
+			uint64_t age_ms = query->now_ms - report->received_ms;
+			sum.oldest_ms = age_ms > sum.oldest_ms ? age_ms : sum.oldest_ms;
 			sum.settled = sum.settled && report->settled >= query->settled;
 			continue;
 		}

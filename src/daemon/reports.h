@@ -79,6 +79,7 @@ bool report_is_disputed(const struct report *report, uint64_t interval_ms, uint6
 struct connection_sum {
 	bool known; /* every backend concerned has a fresh report, or was forgotten */
 	uint64_t count; /* sum over all fresh reports */
+	uint64_t oldest_ms; /* age of the oldest report of the version's backends */
 	bool settled; /* and each report was begun after `settled` */
 	const char *silent; /* a backend that is not known of; borrowed from the version */
 };

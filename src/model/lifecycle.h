@@ -57,8 +57,7 @@ enum version_event {
 #define VERSION_TRANSITIONS(X)                                                                     \
 	X(STAGED, READY, CONFIRM,                                                                  \
 	  "every lease-holding edge that must hold it confirms its digest, and every landing of "  \
-	  "its "                                                                                   \
-	  "backends that speaks is ready for it")                                                  \
+	  "its backends that speaks is ready for it")                                              \
 	X(READY, SERVING, START,                                                                   \
 	  "it is the rollout's target, still held, and the rollout is not paused; it gets the "    \
 	  "first share, or the whole when no version serves")                                      \
@@ -72,12 +71,13 @@ enum version_event {
 	X(DRAINING, SERVING, ROLLBACK,                                                             \
 	  "the operator rolls back to it; it served before and has all of its addresses")          \
 	X(DRAINING, CLOSING, CLOSE,                                                                \
-	  "every backend's fresh report counts no connection on any of its addresses; no new "     \
-	  "flow came for `quiet` and DNS has not answered it for `stale`, two wishes that yield "  \
+	  "every backend's fresh report, begun after DNS stopped naming it, counts no connection " \
+	  "on any of its addresses; no new flow came for `quiet` and DNS has not answered it for " \
+	  "`stale`, two wishes that yield "                                                        \
 	  "when a pool it has a slot of is full or its flows were cut; with UDP ports no packet "  \
 	  "came for `quiet`, which never yields; every node has applied its bindings; a version "  \
 	  "serves to which they can pass, or the service was removed; a closing given up before "  \
-	  "is a minute past")                                                                      \
+	  "is a minute past, unless its flows were cut")                                           \
 	X(CLOSING, DRAINING, REOPEN,                                                               \
 	  "a backend counts a connection, a packet came to a UDP port, a rollback wants it, or "   \
 	  "the proof is not complete within 10 s and 5 report intervals: an unknown count is not " \
@@ -165,6 +165,7 @@ struct binding_observation {
 	 * only when lifecycle_count_due() says so; one begun earlier proves nothing. */
 	bool closing_counted;
 	uint64_t closing_connections;
+	uint64_t report_ago_ms; /* since the oldest report that `connections` stands on came in */
 };
 
 struct version_observation {

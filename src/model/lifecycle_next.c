@@ -207,6 +207,16 @@ static void next_serving(struct step *step, const struct version_status *version
 
 /* --- draining and closing --- */
 
+/* A count that was begun while DNS still named the version does not know its last clients: the
+ * barrier would find them, but clients would be refused for nothing meanwhile. */
+static bool counted_since(const struct step *step, const struct version_status *version,
+			  const struct binding_observation *seen)
+{
+	uint64_t drained_ms = since(step, version->changed_wall_ms);
+	return drained_ms > seen->report_ago_ms &&
+	       drained_ms - seen->report_ago_ms > step->seen->report_interval_ms;
+}
+
 static bool looks_unused(const struct step *step, const struct version_status *version,
 			 const struct version_observation *version_seen)
 {
@@ -218,7 +228,7 @@ static bool looks_unused(const struct step *step, const struct version_status *v
 		if (binding->version != version->number)
 			continue;
 		if (!counts_none(seen) || udp_is_busy(step, seen) || binding->refusing ||
-		    !seen->applied_by_all_ms)
+		    !seen->applied_by_all_ms || !counted_since(step, version, seen))
 			return false;
 		full |= pool_is_full(step, binding->pool);
 		if (seen->new_flow_ago_ms < new_flow_ago_ms)
@@ -236,7 +246,8 @@ static bool close_is_due(const struct step *step, size_t index)
 		return false;
 	if (!step->state->rollout.base && !step->state->removed)
 		return false;
-	if (version->reopened && since(step, version->changed_wall_ms) < CLOSING_RETRY_MS)
+	if (version->reopened && !version->cut &&
+	    since(step, version->changed_wall_ms) < CLOSING_RETRY_MS)
 		return false;
 	return looks_unused(step, version, &step->seen->versions[index]);
 }

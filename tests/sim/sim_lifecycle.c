@@ -599,6 +599,9 @@ static void observe_binding(const struct world *world, const struct binding *bin
 			seen.closing_counted = false;
 			continue;
 		}
+		uint64_t report_ago_ms = world->now_ms - machine->report.counted_at_ms;
+		if (report_ago_ms > seen.report_ago_ms)
+			seen.report_ago_ms = report_ago_ms;
 		seen.connections += machine->report.connections[binding->pool][binding->slot];
 		seen.closing_counted &= closing_count_of(machine, binding, &connections);
 		seen.closing_connections += connections;
