@@ -350,6 +350,8 @@ static void status_names(const struct daemon *daemon, json_t *status)
 				      (json_int_t)counters.swaps));
 }
 
+#define NEXT_HOP_ALARMS 4 /* of single backends */
+
 static void add_alarm(json_t *alarms, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -427,6 +429,55 @@ static void backend_alarms(const struct daemon *daemon, const json_t *backends, 
 	}
 }
 
+static void interface_alarm(const struct edge_interface_status *interface, json_t *alarms)
+{
+	if (!interface->ifindex)
+		add_alarm(alarms, "interface %s is gone: it is taken back when it appears again",
+			  interface->name);
+	else if (interface->mode == EDGE_DETACHED)
+		add_alarm(alarms, "interface %s does not carry the edge program%s%s",
+			  interface->name, *interface->problem ? ": " : "", interface->problem);
+	else if (*interface->problem)
+		add_alarm(alarms, "interface %s: %s", interface->name, interface->problem);
+}
+
+/* Of thousands without a next hop, the first few say what is wrong. */
+static void next_hop_alarms(const struct edge_status *edge, json_t *alarms)
+{
+	char text[IP_TEXT_BYTES];
+	size_t found = 0;
+	for (size_t i = 0; i < edge->backend_count; i++) {
+		const struct edge_backend_status *backend = &edge->backends[i];
+		if (backend->dead || backend->unresolved_ms < EDGE_UNRESOLVED_MS)
+			continue;
+		if (found++ < NEXT_HOP_ALARMS)
+			add_alarm(alarms,
+				  "backend %s has no next hop: each packet asks the kernel's "
+				  "routes; is it up, and does the route to it leave by an "
+				  "--interface?",
+				  ip_address_format(&backend->address, text));
+	}
+	if (found > NEXT_HOP_ALARMS)
+		add_alarm(alarms, "%zu more backends have no next hop", found - NEXT_HOP_ALARMS);
+}
+
+static void edge_alarms(struct edge_plane *plane, json_t *alarms)
+{
+	char text[IP_TEXT_BYTES];
+	struct edge_status edge;
+	if (edge_plane_status(plane, &edge) < 0)
+		return;
+	for (size_t i = 0; i < edge.interface_count; i++)
+		interface_alarm(&edge.interfaces[i], alarms);
+	for (size_t i = 0; i < edge.missing_source_count; i++)
+		add_alarm(alarms,
+			  "source %s is not on this machine any more: packets of IPv%d tunnels are "
+			  "lost or go unanswered; add it back, or start with another --source",
+			  ip_address_format(&edge.missing_sources[i], text),
+			  edge.missing_sources[i].family == IP_V4 ? 4 : 6);
+	next_hop_alarms(&edge, alarms);
+}
+
 static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 {
 	json_t *alarms = json_array();
@@ -434,19 +485,8 @@ static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 		add_alarm(alarms, "%s", daemon->alarm);
 	if (daemon->edge && *edge_plane_alarm(daemon->edge))
 		add_alarm(alarms, "%s", edge_plane_alarm(daemon->edge));
-	struct edge_status edge;
-	if (daemon->edge && edge_plane_status(daemon->edge, &edge) == 0) {
-		for (size_t i = 0; i < edge.interface_count; i++) {
-			if (!edge.interfaces[i].ifindex)
-				add_alarm(alarms,
-					  "interface %s is gone: it is taken back when it appears "
-					  "again",
-					  edge.interfaces[i].name);
-			else if (edge.interfaces[i].mode == EDGE_DETACHED)
-				add_alarm(alarms, "interface %s does not carry the edge program",
-					  edge.interfaces[i].name);
-		}
-	}
+	if (daemon->edge)
+		edge_alarms(daemon->edge, alarms);
 	if (daemon->names && !names_plane_has_address(daemon->names) && daemon->image.fabric &&
 	    !daemon->image.fabric->nameserver_count)
 		add_alarm(

@@ -87,6 +87,34 @@ static int create_tables(struct edge *edge)
 	return result;
 }
 
+static bool is_missing(struct edge *edge, const struct ip_address *source)
+{
+	return source->family != IP_NONE && !nexthop_is_local(edge, source);
+}
+
+static void look_for_sources(struct edge *edge)
+{
+	edge->source_missing[0] = is_missing(edge, &edge->source_v4);
+	edge->source_missing[1] = is_missing(edge, &edge->source_v6);
+}
+
+/* With a source that is somebody else's, or nobody's, answers to our tunnels never come back. */
+static int require_sources(struct edge *edge, struct error *err)
+{
+	char text[IP_TEXT_BYTES];
+	look_for_sources(edge);
+	for (size_t i = 0; i < 2; i++) {
+		const struct ip_address *source = i == 0 ? &edge->source_v4 : &edge->source_v6;
+		if (edge->source_missing[i])
+			return error_set(err, -EADDRNOTAVAIL,
+					 "the tunnel source %s is not an address of this machine; "
+					 "name one that 'ip addr' lists, and that backends can "
+					 "answer to",
+					 ip_address_format(source, text));
+	}
+	return 0;
+}
+
 int edge_open(const struct edge_options *options, struct edge **ret_edge, struct error *err)
 {
 	int result = check_options(options, err);
@@ -102,6 +130,8 @@ int edge_open(const struct edge_options *options, struct edge **ret_edge, struct
 		result = maps_open(edge, err);
 	if (result == 0)
 		result = nexthop_open(edge, err);
+	if (result == 0)
+		result = require_sources(edge, err);
 	if (result == 0)
 		result = adopt(edge, err);
 	if (result < 0) {
@@ -159,8 +189,10 @@ int edge_drain_netlink(struct edge *edge, struct error *err)
 	/* Attaching flaps carriers and adds neighbours: the news of that are for the next call. */
 	if (edge->links_changed)
 		attach_reconcile(edge);
-	if (edge->routes_changed)
+	if (edge->routes_changed) {
 		nexthop_resolve_all(edge);
+		look_for_sources(edge);
+	}
 	edge->links_changed = false;
 	edge->routes_changed = false;
 	return 0;
@@ -251,6 +283,9 @@ static void fill_interfaces(struct edge *edge)
 		memcpy(status->name, interface->name, sizeof(status->name));
 		memcpy(status->problem, interface->problem, sizeof(status->problem));
 		attach_query(interface, &status->mode, &status->program_id);
+		if (status->ifindex != 0 && status->problem[0] == '\0')
+			nexthop_link_problem(edge, interface, status->problem,
+					     sizeof(status->problem));
 	}
 }
 
@@ -265,6 +300,9 @@ static void fill_backend(const struct edge *edge, uint32_t number,
 	    .resolved = hop.to.link != 0 && hop.to.link < EDGE_MAP_LINKS,
 	    .mtu = entry->mtu,
 	};
+	uint64_t since_ms = edge->reaches[number].unresolved_since_ms;
+	if (!status->resolved && since_ms != 0)
+		status->unresolved_ms = edge_now(edge) - since_ms;
 	if (!status->resolved)
 		return;
 	memcpy(status->link_address, hop.to.address, sizeof(status->link_address));
@@ -297,6 +335,11 @@ int edge_status(struct edge *edge, struct edge_status *ret_status)
 	    .backends = backends,
 	    .backend_count = edge->backend_count,
 	};
+	for (size_t i = 0; i < 2; i++) {
+		if (edge->source_missing[i])
+			ret_status->missing_sources[ret_status->missing_source_count++] =
+			    i == 0 ? edge->source_v4 : edge->source_v6;
+	}
 	memcpy(ret_status->build_id, edge->build_id, sizeof(ret_status->build_id));
 	memcpy(ret_status->layout, edge->layout, sizeof(ret_status->layout));
 	return 0;

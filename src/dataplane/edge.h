@@ -44,6 +44,9 @@
 
 #define EDGE_HEARTBEAT_MS 500 /* call edge_heartbeat() this often … */
 #define EDGE_STALE_MS 3000 /* … after this silence the program asks the kernel's FIB instead */
+#define EDGE_UNRESOLVED_MS                                                                         \
+	4000 /* finding a neighbour may take so long; then something is wrong                      \
+	      */
 #define EDGE_GRACE_MS 1000 /* a freed record is not given to another use before this */
 
 struct edge;
@@ -53,7 +56,8 @@ struct edge_options {
 	const char *const *interfaces;
 	size_t interface_count; /* 1 … EDGE_INTERFACES */
 	bool force_generic; /* generic XDP even where the driver could do native */
-	struct ip_address source_v4; /* outer source of tunnels to IPv4 backends; */
+	struct ip_address
+	    source_v4; /* of this machine; outer source of tunnels to IPv4 backends; */
 	struct ip_address source_v6; /* … to IPv6 ones; IP_NONE if there are none */
 	const struct clock *clock; /* NULL: clock_system */
 };
@@ -110,7 +114,8 @@ struct edge_desired {
  * changes. Errors, each with a sentence: -FL_EPRIVILEGE (which capability is missing),
  * -FL_EUNSUPPORTED (the kernel refuses the program), -FL_EUNAVAILABLE (pin_root is not on a BPF
  * file system), -EBUSY (an edge of another process, which the sentence names, is open on pin_root),
- * -FL_ECORRUPT (pinned maps contradict themselves), -FL_EINVALID.
+ * -EADDRNOTAVAIL (a source is no address of this machine), -FL_ECORRUPT (pinned maps contradict
+ * themselves), -FL_EINVALID.
  */
 must_check int edge_open(const struct edge_options *options, struct edge **ret_edge,
 			 struct error *err);
@@ -150,9 +155,9 @@ bool edge_is_forwarding(const struct edge *edge);
 int edge_fd(const struct edge *edge);
 
 /*
- * Take in all pending news of links, routes and neighbours, and bring next hops and attachments up
- * to date. Never blocks. A failure leaves the heartbeat to grow old, so that the program turns to
- * the kernel's FIB; call again.
+ * Take in all pending news of links, addresses, routes and neighbours, and bring next hops,
+ * attachments and the knowledge of missing sources up to date. Never blocks. A failure leaves the
+ * heartbeat to grow old, so that the program turns to the kernel's FIB; call again.
  */
 must_check int edge_drain_netlink(struct edge *edge, struct error *err);
 
@@ -193,13 +198,14 @@ struct edge_interface_status {
 	uint32_t ifindex; /* 0: there is no such interface now */
 	enum edge_mode mode;
 	uint32_t program_id; /* of the XDP program on it, whosoever's; 0: none */
-	char problem[160]; /* why it is not attached; "" if it is, or is absent */
+	char problem[160]; /* why it is not attached, or carries nothing; "": none, or absent */
 };
 
 struct edge_backend_status {
 	struct ip_address address;
 	bool dead;
 	bool resolved; /* the next hop is known; else the kernel is asked per packet */
+	uint64_t unresolved_ms; /* for so long now; finding a neighbour takes a moment */
 	char interface[16];
 	uint8_t link_address[6];
 	uint32_t mtu; /* of the path to it, as far as known; bytes */
@@ -216,6 +222,8 @@ struct edge_status {
 	size_t interface_count;
 	const struct edge_backend_status *backends; /* borrowed until the next call */
 	size_t backend_count;
+	struct ip_address missing_sources[2]; /* no addresses of this machine any more */
+	size_t missing_source_count;
 };
 
 must_check int edge_status(struct edge *edge, struct edge_status *ret_status);

@@ -82,6 +82,7 @@ struct bound {
 
 /* How a backend is reached now. */
 struct reach {
+	uint64_t unresolved_since_ms; /* 0: the next hop is known */
 	uint32_t ifindex; /* 0: no route, or none that a packet can be redirected to */
 	struct ip_address next_hop;
 };
@@ -103,6 +104,7 @@ struct edge {
 	bool adopted;
 	bool attached; /* edge_attach() was called: interfaces that appear are attached */
 	struct ip_address source_v4, source_v6;
+	bool source_missing[2]; /* v4, v6; not on this machine any more */
 	const struct clock *clock;
 	int lock_fd; /* of pin_root; -1 until it is locked */
 
@@ -221,6 +223,11 @@ void nexthop_resolve(struct edge *edge, uint32_t backend);
 /* The backend is no longer one: drop the neighbour that was kept for it alone. */
 void nexthop_release(struct edge *edge, uint32_t backend);
 void nexthop_resolve_all(struct edge *edge);
+/* Whether the address is one of this machine, by the kernel's routes; true if they do not tell. */
+bool nexthop_is_local(struct edge *edge, const struct ip_address *address);
+/* What keeps packets from an interface that is there; untouched if nothing does. */
+void nexthop_link_problem(struct edge *edge, const struct interface *interface, char *ret_problem,
+			  size_t size);
 /* Read all pending news into `routes_changed`, `links_changed` and the backends' entries. */
 must_check int nexthop_drain(struct edge *edge, struct error *err);
 /* Remove the neighbours that we have installed, of any edge of this network namespace. */

@@ -40,6 +40,7 @@ struct route {
 
 struct link_info {
 	bool ethernet;
+	unsigned flags; /* IFF_… */
 	uint8_t address[6];
 	uint32_t mtu;
 };
@@ -191,6 +192,7 @@ static int read_link(const struct nlmsghdr *message, void *context)
 	if (message->nlmsg_type != RTM_NEWLINK)
 		return MNL_CB_OK;
 	link->ethernet = header->ifi_type == ARPHRD_ETHER;
+	link->flags = header->ifi_flags;
 	return mnl_attr_parse(message, sizeof(*header), read_link_attribute, link);
 }
 
@@ -335,10 +337,16 @@ static void sweep_links(struct edge *edge)
 	}
 }
 
-static void store_hop(struct edge_map_backend *entry, uint16_t link, const uint8_t *address,
+static void store_hop(struct edge *edge, uint32_t backend, uint16_t link, const uint8_t *address,
 		      uint32_t mtu)
 {
+	struct edge_map_backend *entry = &edge->view.backends[backend];
+	uint64_t *since_ms = &edge->reaches[backend].unresolved_since_ms;
 	union edge_map_hop hop = {.word = 0};
+	if (link != 0)
+		*since_ms = 0;
+	else if (*since_ms == 0)
+		*since_ms = edge_now(edge);
 	if (link != 0) {
 		memcpy(hop.to.address, address, sizeof(hop.to.address));
 		hop.to.link = link;
@@ -359,7 +367,6 @@ static void resolve_neighbour(struct edge *edge, uint32_t backend, const struct 
 			      const struct link_info *link, uint32_t mtu)
 {
 	struct neighbour neighbour;
-	struct edge_map_backend *entry = &edge->view.backends[backend];
 	uint16_t number = 0;
 	if (get_neighbour(edge, reach->ifindex, &reach->next_hop, &neighbour) < 0)
 		neighbour = (struct neighbour){0};
@@ -367,26 +374,25 @@ static void resolve_neighbour(struct edge *edge, uint32_t backend, const struct 
 		install_neighbour(edge, reach->ifindex, &reach->next_hop);
 	if (neighbour.state & NEXTHOP_USABLE && neighbour.has_link_address)
 		number = link_number(edge, reach->ifindex, link->address);
-	store_hop(entry, number, neighbour.link_address, mtu);
+	store_hop(edge, backend, number, neighbour.link_address, mtu);
 }
 
 void nexthop_resolve(struct edge *edge, uint32_t backend)
 {
 	struct ip_address address = backend_address(edge, backend);
-	struct edge_map_backend *entry = &edge->view.backends[backend];
 	struct reach *reach = &edge->reaches[backend];
 	struct route route;
 	struct link_info link;
 
-	*reach = (struct reach){0};
+	*reach = (struct reach){.unresolved_since_ms = reach->unresolved_since_ms};
 	if (get_route(edge, &address, &route) < 0 || route.type != RTN_UNICAST ||
 	    get_link(edge, route.ifindex, &link) < 0) {
-		store_hop(entry, 0, NULL, 0);
+		store_hop(edge, backend, 0, NULL, 0);
 		return;
 	}
 	uint32_t mtu = smaller_mtu(route.mtu, link.mtu);
 	if (!link.ethernet || !is_direct(edge, route.ifindex)) {
-		store_hop(entry, 0, NULL, mtu);
+		store_hop(edge, backend, 0, NULL, mtu);
 		return;
 	}
 	reach->ifindex = route.ifindex;
@@ -427,6 +433,30 @@ void nexthop_resolve_all(struct edge *edge)
 	for (size_t i = 0; i < edge->backend_count; i++)
 		nexthop_resolve(edge, edge->backend_order[i]);
 	sweep_links(edge);
+}
+
+/* What stands in the way */
+
+bool nexthop_is_local(struct edge *edge, const struct ip_address *address)
+{
+	struct route route;
+	int result = get_route(edge, address, &route);
+	if (result == -ENETUNREACH || result == -EHOSTUNREACH)
+		return false;
+	return result < 0 || route.type == RTN_LOCAL;
+}
+
+void nexthop_link_problem(struct edge *edge, const struct interface *interface, char *ret_problem,
+			  size_t size)
+{
+	struct link_info link;
+	if (get_link(edge, interface->ifindex, &link) < 0)
+		return;
+	if (!(link.flags & IFF_UP))
+		snprintf(ret_problem, size, "it is down; bring it up with 'ip link set %s up'",
+			 interface->name);
+	else if (!(link.flags & IFF_RUNNING))
+		snprintf(ret_problem, size, "it has no carrier: look at the cable and its far end");
 }
 
 /* News */
@@ -490,9 +520,9 @@ int nexthop_drain(struct edge *edge, struct error *err)
 
 static int subscribe(struct mnl_socket *events)
 {
-	static const int groups[] = {RTNLGRP_LINK,       RTNLGRP_NEIGH,      RTNLGRP_IPV4_ROUTE,
-				     RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,  RTNLGRP_IPV6_RULE,
-				     RTNLGRP_NEXTHOP,    RTNLGRP_IPV4_IFADDR};
+	static const int groups[] = {RTNLGRP_LINK,       RTNLGRP_NEIGH,       RTNLGRP_IPV4_ROUTE,
+				     RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,
+				     RTNLGRP_NEXTHOP,    RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR};
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		int group = groups[i];
 		if (mnl_socket_setsockopt(events, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) <

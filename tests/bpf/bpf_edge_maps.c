@@ -996,7 +996,8 @@ static void test_renamed_interface(void **state)
 	struct error err;
 	fixture_close(&fixture);
 	fixture_command("ip link set edge0 down && ip link set edge0 name edge8 && "
-			"ip link add edge0 type veth peer name wire8 && ip link set edge0 up");
+			"ip link add edge0 type veth peer name wire8 && ip link set edge0 up && "
+			"ip -6 addr add fd00:1::1/64 dev edge0 nodad");
 	fixture_open(&fixture);
 	assert_int_equal(edge_attach(fixture.edge, &err), 0);
 	assert_int_equal(get_status().interfaces[0].mode, EDGE_NATIVE);
@@ -1193,6 +1194,86 @@ static void test_no_source(void **state)
 	assert_non_null(strstr(err.text, "IPv6 source"));
 }
 
+/* A source that is not this machine's is refused at the start, and told of when it goes later. */
+static void test_source_is_on_this_machine(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0"};
+	struct error err = {0};
+	struct edge_options options = {.pin_root = fixture.pins,
+				       .interfaces = names,
+				       .interface_count = 1,
+				       .source_v4 = fixture_address("10.1.0.1")};
+	static const char *const strangers[] = {"10.1.0.99", "192.168.7.7", "fd00:1::99",
+						"fd99::1"};
+	fixture_close(&fixture);
+	for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++) {
+		struct ip_address stranger = fixture_address(strangers[i]);
+		options.source_v4 =
+		    stranger.family == IP_V4 ? stranger : fixture_address("10.1.0.1");
+		options.source_v6 =
+		    stranger.family == IP_V6 ? stranger : fixture_address("fd00:1::1");
+		assert_int_equal(edge_open(&options, &fixture.edge, &err), -EADDRNOTAVAIL);
+		assert_non_null(strstr(err.text, strangers[i]));
+	}
+	fixture_start(&fixture);
+	assert_int_equal(get_status().missing_source_count, 0);
+	fixture_command("ip addr del fd00:1::1/64 dev edge0");
+	fixture_drain(&fixture);
+	assert_int_equal(get_status().missing_source_count, 1);
+	struct ip_address lost = fixture_address("fd00:1::1");
+	assert_true(ip_address_equal(&get_status().missing_sources[0], &lost));
+	fixture_command("ip addr del 10.1.0.1/24 dev edge0");
+	fixture_drain(&fixture);
+	assert_int_equal(get_status().missing_source_count, 2);
+	fixture_command("ip addr add 10.1.0.1/24 dev edge0 && "
+			"ip -6 addr add fd00:1::1/64 dev edge0 nodad");
+	fixture_neighbours();
+	fixture_drain(&fixture);
+	assert_int_equal(get_status().missing_source_count, 0);
+	assert_all_served();
+}
+
+/* An interface that carries nothing says so, and takes its IPv6 source along. */
+static void test_link_is_down(void **state)
+{
+	(void)state;
+	assert_string_equal(get_status().interfaces[0].problem, "");
+	fixture_command("ip link set wire0 down");
+	assert_non_null(strstr(get_status().interfaces[0].problem, "no carrier"));
+	fixture_command("ip link set wire0 up && ip link set edge0 down");
+	fixture_drain(&fixture);
+	assert_non_null(strstr(get_status().interfaces[0].problem, "ip link set edge0 up"));
+	assert_int_equal(get_status().missing_source_count, 1);
+	fixture_command("ip link set edge0 up && ip -6 addr add fd00:1::1/64 dev edge0 nodad");
+	fixture_neighbours();
+	fixture_drain(&fixture);
+	assert_string_equal(get_status().interfaces[0].problem, "");
+	assert_int_equal(get_status().missing_source_count, 0);
+	assert_all_served();
+}
+
+/* How long a backend has had no next hop, from the first look at it on. */
+static void test_unresolved_backend(void **state)
+{
+	(void)state;
+	assert_true(get_status().backends[0].resolved);
+	fixture_command("ip neigh del 10.1.0.11 dev edge0");
+	fixture_drain(&fixture);
+	assert_false(get_status().backends[0].resolved);
+	assert_int_equal(get_status().backends[0].unresolved_ms, 0);
+	fixture.now_ms += 700;
+	fixture_command("ip route add 10.9.0.0/24 dev edge0"); /* everything is resolved anew */
+	fixture_drain(&fixture);
+	assert_int_equal(get_status().backends[0].unresolved_ms, 700);
+	assert_int_equal(get_status().backends[1].unresolved_ms, 0);
+	fixture_command("ip route del 10.9.0.0/24 dev edge0");
+	fixture_neighbours();
+	fixture_drain(&fixture);
+	assert_true(get_status().backends[0].resolved);
+	assert_int_equal(get_status().backends[0].unresolved_ms, 0);
+}
+
 static int enter(void **state)
 {
 	(void)state;
@@ -1243,6 +1324,9 @@ int main(void)
 	    EDGE_TEST(test_no_kernel_btf),
 	    EDGE_TEST(test_bad_places),
 	    EDGE_TEST(test_no_source),
+	    EDGE_TEST(test_source_is_on_this_machine),
+	    EDGE_TEST(test_link_is_down),
+	    EDGE_TEST(test_unresolved_backend),
 	};
 	return cmocka_run_group_tests(tests, enter, leave);
 }

@@ -207,6 +207,20 @@ def test_an_interface_vanishes_and_comes_back(lab):
     wait_for(served, "flows to be forwarded again")
 
 
+def test_a_source_that_vanishes_is_told(lab):
+    fabric = topology.FABRIC
+    told = f"source {fabric.v6} is not on this machine any more"
+
+    def alarms():
+        return "\n".join(lab.cli.json("status")["alarms"])
+    assert "source" not in alarms()
+    prefix = f"{fabric.v6}/64"
+    lab.capsule.run(["ip", "addr", "del", prefix, "dev", fabric.interface], "edge")
+    wait_for(lambda: told in alarms(), "the alarm for the source")
+    lab.capsule.run(["ip", "addr", "add", prefix, "dev", fabric.interface, "nodad"], "edge")
+    wait_for(lambda: "source" not in alarms(), "the alarm to end")
+
+
 def detach(lab, pins, check=True):
     return lab.capsule.run(
         [lab.program, "detach", "--pins", pins, "--state", lab.root / "edge/state"], "edge",
