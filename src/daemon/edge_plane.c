@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/edge_plane.h"
 
+#include "base/buffer.h"
 #include "base/clock.h"
+#include "base/digest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +27,10 @@ struct edge_plane {
 	uv_poll_t poll;
 	uv_timer_t heartbeat;
 	int open_handles;
-	struct watched *watched;
+	struct watched *watched; /* sorted by address */
 	size_t watched_count;
+	struct digest published; /* of what the maps say */
+	bool has_published;
 	char alarm[512];
 };
 
@@ -224,6 +228,57 @@ static int draft_all(struct draft *draft, const struct edge_plane *plane, const 
 	return result;
 }
 
+/* What the maps are to say, in short. Versions never change, so their digests stand for them. */
+static int desired_digest(const struct edge_desired *desired, struct digest *ret_digest)
+{
+	struct buffer bytes;
+	buffer_init(&bytes, 0);
+	for (size_t i = 0; i < desired->pool_count; i++) {
+		const struct edge_pool *pool = &desired->pools[i];
+		buffer_append(&bytes, pool->prefix.address.bytes,
+			      sizeof(pool->prefix.address.bytes));
+		buffer_printf(&bytes, "/%u/%u/%u\n", pool->prefix.address.family,
+			      pool->prefix.length, pool->site_bits);
+	}
+	for (size_t i = 0; i < desired->binding_count; i++) {
+		const struct edge_binding *binding = &desired->bindings[i];
+		buffer_append(&bytes, binding->address.bytes, sizeof(binding->address.bytes));
+		buffer_append(&bytes, binding->version->digest.bytes, DIGEST_BYTES);
+		buffer_printf(&bytes, "/%u/%llu/%d/%d\n", binding->address.family,
+			      (unsigned long long)binding->number, (int)binding->refuse_new,
+			      (int)binding->late);
+	}
+	if (!bytes.status)
+		digest_of(bytes.data ? bytes.data : "", bytes.length, ret_digest);
+	int result = bytes.status;
+	buffer_done(&bytes);
+	return result;
+}
+
+/* Publish and attach, unless this process has published just that: most entries of the ledger
+ * change what DNS answers, not what is forwarded. */
+static int publish(struct edge_plane *plane, const struct edge_desired *desired, struct error *err)
+{
+	struct digest digest;
+	int result = desired_digest(desired, &digest);
+	if (result < 0)
+		return result;
+	if (plane->attached && plane->has_published &&
+	    memcmp(digest.bytes, plane->published.bytes, DIGEST_BYTES) == 0)
+		return 0;
+	plane->has_published = false;
+	result = edge_publish(plane->edge, desired, err);
+	if (result < 0)
+		return result;
+	plane->published = digest;
+	plane->has_published = true;
+	if (!plane->attached) {
+		result = edge_attach(plane->edge, err);
+		plane->attached = result == 0;
+	}
+	return result;
+}
+
 int edge_plane_publish(struct edge_plane *plane, const struct image *image, struct error *err)
 {
 	/* Invariant 6: a store that holds no configuration may be one that was lost. It is no order
@@ -238,53 +293,64 @@ int edge_plane_publish(struct edge_plane *plane, const struct image *image, stru
 	struct draft draft = {0};
 	arena_init(&draft.arena, 0);
 	int result = draft_all(&draft, plane, image, err);
-	if (result == -ENOMEM)
-		error_set(err, result, "out of memory");
 	const struct edge_desired desired = {.pools = draft.pools,
 					     .pool_count = draft.pool_count,
 					     .bindings = draft.bindings,
 					     .binding_count = draft.binding_count};
 	if (result == 0)
-		result = edge_publish(plane->edge, &desired, err);
-	if (result == 0 && !plane->attached) {
-		result = edge_attach(plane->edge, err);
-		plane->attached = result == 0;
-	}
+		result = publish(plane, &desired, err);
+	if (result == -ENOMEM)
+		error_set(err, result, "out of memory");
 	arena_done(&draft.arena);
 	return result;
 }
 
 /* --- activity --- */
 
-static struct watched *find_watched(const struct edge_plane *plane,
-				    const struct ip_address *address)
+/* The place of an address among those watched, whether it is there or not. */
+static size_t find_place(const struct edge_plane *plane, const struct ip_address *address,
+			 bool *ret_found)
 {
-	for (size_t i = 0; i < plane->watched_count; i++) {
-		if (ip_address_equal(&plane->watched[i].address, address))
-			return &plane->watched[i];
+	size_t low = 0;
+	size_t high = plane->watched_count;
+	*ret_found = false;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = ip_address_compare(&plane->watched[middle].address, address);
+		if (order == 0) {
+			*ret_found = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return low;
 }
 
 static struct watched *watch(struct edge_plane *plane, const struct ip_address *address,
 			     uint64_t now_ms)
 {
+	bool found;
+	size_t at = find_place(plane, address, &found);
+	if (found)
+		return &plane->watched[at];
 	struct watched *list = realloc(plane->watched, (plane->watched_count + 1) * sizeof(*list));
 	if (!list)
 		return NULL;
 	plane->watched = list;
-	struct watched *watched = &list[plane->watched_count++];
-	*watched =
+	memmove(list + at + 1, list + at, (plane->watched_count - at) * sizeof(*list));
+	plane->watched_count++;
+	list[at] =
 	    (struct watched){.address = *address, .new_flow_ms = now_ms, .packet_ms = now_ms};
-	return watched;
+	return &list[at];
 }
 
 static void sample_one(struct edge_plane *plane, const struct ip_address *address, uint64_t now_ms)
 {
 	struct edge_counters counters;
-	struct watched *watched = find_watched(plane, address);
-	if (!watched)
-		watched = watch(plane, address, now_ms);
+	struct watched *watched = watch(plane, address, now_ms);
 	if (!watched)
 		return;
 	watched->wanted = true;
@@ -311,18 +377,22 @@ void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint
 			sample_one(plane, &address, now_ms);
 		}
 	}
+	size_t kept = 0;
 	for (size_t i = 0; i < plane->watched_count; i++) {
-		if (!plane->watched[i].wanted)
-			plane->watched[i--] = plane->watched[--plane->watched_count];
+		if (plane->watched[i].wanted)
+			plane->watched[kept++] = plane->watched[i];
 	}
+	plane->watched_count = kept;
 }
 
 struct edge_activity edge_plane_activity(const struct edge_plane *plane,
 					 const struct ip_address *address, uint64_t now_ms)
 {
-	const struct watched *watched = find_watched(plane, address);
-	if (!watched)
+	bool found;
+	size_t at = find_place(plane, address, &found);
+	if (!found)
 		return (struct edge_activity){0};
+	const struct watched *watched = &plane->watched[at];
 	return (struct edge_activity){.new_flow_ago_ms = now_ms - watched->new_flow_ms,
 				      .packet_ago_ms = now_ms - watched->packet_ms};
 }

@@ -2,6 +2,7 @@
 #include "daemon/names_plane.h"
 
 #include "base/arena.h"
+#include "base/error.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,9 +28,10 @@ struct names_plane {
 	const char *node;
 	struct ip_address *addresses; /* owned; where it listens, without wildcards */
 	size_t address_count;
-	uint64_t start_ms;
+	uint64_t known_since_ms; /* what was answered before, to what has no slot, is not known */
 	struct answered *answered; /* its place is the slot */
-	size_t answered_count;
+	uint32_t *by_name; /* the slots, by service and version */
+	size_t answered_count; /* of both */
 	uint64_t sequence; /* of the image that the snapshot in force shows */
 	bool answers;
 };
@@ -69,7 +71,7 @@ int names_plane_new(const struct daemon_options *options, uint64_t now_ms,
 	}
 	plane->site = options->site;
 	plane->node = options->node;
-	plane->start_ms = now_ms;
+	plane->known_since_ms = now_ms;
 	*ret_plane = plane;
 	return 0;
 }
@@ -80,47 +82,100 @@ void names_plane_free(struct names_plane *plane)
 		return;
 	naming_server_close(plane->server);
 	free(plane->answered);
+	free(plane->by_name);
 	free(plane->addresses);
 	free(plane);
 }
 
-static size_t find_slot(const struct names_plane *plane, const char *service, uint32_t version)
+static int compare_answered(const struct answered *answered, const char *service, uint32_t version)
 {
-	size_t slot = 0;
-	while (slot < plane->answered_count &&
-	       (plane->answered[slot].version != version ||
-		strcmp(plane->answered[slot].service, service) != 0))
-		slot++;
-	return slot;
+	int order = strcmp(answered->service, service);
+	if (order)
+		return order;
+	return answered->version < version ? -1 : answered->version > version;
+}
+
+/* The place of a version in the order of names, whether it is there or not. */
+static size_t find_place(const struct names_plane *plane, const char *service, uint32_t version,
+			 bool *ret_found)
+{
+	size_t low = 0;
+	size_t high = plane->answered_count;
+	*ret_found = false;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order =
+		    compare_answered(&plane->answered[plane->by_name[middle]], service, version);
+		if (order == 0) {
+			*ret_found = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Room for one more; false without memory. */
+static bool grow_answered(struct names_plane *plane)
+{
+	size_t room = plane->answered_count + 1;
+	struct answered *answered = realloc(plane->answered, room * sizeof(*answered));
+	if (answered)
+		plane->answered = answered;
+	uint32_t *by_name = realloc(plane->by_name, room * sizeof(*by_name));
+	if (by_name)
+		plane->by_name = by_name;
+	return answered && by_name;
+}
+
+/* All slots are taken: the one that was not answered for longest is the oldest history. Who asks
+ * for what it was is told the time since then, never a longer one. */
+static uint32_t evict_oldest(struct names_plane *plane, uint64_t now_ms)
+{
+	uint32_t oldest = 0;
+	for (uint32_t i = 1; i < plane->answered_count; i++) {
+		if (plane->answered[i].last_ms < plane->answered[oldest].last_ms)
+			oldest = i;
+	}
+	bool found;
+	size_t at = find_place(plane, plane->answered[oldest].service,
+			       plane->answered[oldest].version, &found);
+	ASSERT(found);
+	plane->answered_count--;
+	memmove(plane->by_name + at, plane->by_name + at + 1,
+		(plane->answered_count - at) * sizeof(*plane->by_name));
+	plane->known_since_ms = now_ms;
+	return oldest;
 }
 
 /* The counter slot of a version; NAMING_NO_SLOT without memory for one. */
-static uint32_t slot_for(struct names_plane *plane, const char *service, uint32_t version)
+static uint32_t slot_for(struct names_plane *plane, const char *service, uint32_t version,
+			 uint64_t now_ms)
 {
-	size_t slot = find_slot(plane, service, version);
-	if (slot < plane->answered_count)
-		return (uint32_t)slot;
+	bool found;
+	size_t at = find_place(plane, service, version, &found);
+	if (found)
+		return plane->by_name[at];
+	uint32_t slot = (uint32_t)plane->answered_count;
 	if (slot == NAMING_COUNTER_SLOTS) {
-		/* All taken: the one that was not answered for longest is the oldest history. */
-		slot = 0;
-		for (size_t i = 1; i < plane->answered_count; i++) {
-			if (plane->answered[i].last_ms < plane->answered[slot].last_ms)
-				slot = i;
-		}
-	} else {
-		struct answered *answered =
-		    realloc(plane->answered, (slot + 1) * sizeof(*answered));
-		if (!answered)
-			return NAMING_NO_SLOT;
-		plane->answered = answered;
-		plane->answered_count++;
+		slot = evict_oldest(plane, now_ms);
+		at = find_place(plane, service, version, &found);
+	} else if (!grow_answered(plane)) {
+		return NAMING_NO_SLOT;
 	}
+	memmove(plane->by_name + at + 1, plane->by_name + at,
+		(plane->answered_count - at) * sizeof(*plane->by_name));
+	plane->by_name[at] = slot;
+	plane->answered_count++;
 	struct answered *entry = &plane->answered[slot];
 	*entry = (struct answered){.version = version,
-				   .last_ms = plane->start_ms,
-				   .count = naming_server_answers(plane->server, (uint32_t)slot)};
+				   .last_ms = now_ms,
+				   .count = naming_server_answers(plane->server, slot)};
 	snprintf(entry->service, sizeof(entry->service), "%s", service);
-	return (uint32_t)slot;
+	return slot;
 }
 
 /* --- image → input --- */
@@ -150,7 +205,8 @@ static void fill_share(struct names_plane *plane, struct draft *draft, const str
 	*share = (struct naming_share){.upper = upper,
 				       .version = version,
 				       .held = image_acked(image) >= status->sequence,
-				       .counter_slot = slot_for(plane, state->name, version)};
+				       .counter_slot =
+					   slot_for(plane, state->name, version, image->now_ms)};
 	draft->complete = draft->complete && share->held;
 	for (size_t i = 0; i < state->binding_count; i++) {
 		const struct binding *binding = &state->bindings[i];
@@ -288,10 +344,10 @@ void names_plane_sample(struct names_plane *plane, uint64_t now_ms)
 uint64_t names_plane_answered_ago_ms(const struct names_plane *plane, const char *service,
 				     uint32_t version, uint64_t now_ms)
 {
-	size_t slot = find_slot(plane, service, version);
-	uint64_t last_ms =
-	    slot < plane->answered_count ? plane->answered[slot].last_ms : plane->start_ms;
-	return now_ms - last_ms;
+	bool found;
+	size_t at = find_place(plane, service, version, &found);
+	return now_ms -
+	       (found ? plane->answered[plane->by_name[at]].last_ms : plane->known_since_ms);
 }
 
 void names_plane_counters(const struct names_plane *plane, struct naming_counters *ret_counters)
