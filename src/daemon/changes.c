@@ -132,21 +132,39 @@ static int send(struct changes *changes, struct error *err)
 	return store_txn(changes->options.store, &txn, on_txn, changes, err);
 }
 
+static struct change_draft *draft_new(const struct changes *changes)
+{
+	struct change_draft *draft = calloc(1, sizeof(*draft));
+	if (!draft)
+		return NULL;
+	arena_init(&draft->arena, 0);
+	draft->image = changes->options.image;
+	draft->sequence = draft->image->head.sequence + 1;
+	draft->wall_ms = clock_wall_ms(changes->options.steady);
+	return draft;
+}
+
+int changes_rehearse(const struct changes *changes, struct change *change, struct error *err)
+{
+	struct change_draft *draft = draft_new(changes);
+	int result = draft ? change->build(change, draft, err) : -ENOMEM;
+	if (result == -ENOMEM)
+		error_set(err, result, "out of memory");
+	draft_free(draft);
+	return result;
+}
+
 /* Build and send the first change. Returns false when it is already over. */
 static bool begin(struct changes *changes)
 {
 	struct change *change = changes->first;
 	struct error err = {0};
-	struct change_draft *draft = calloc(1, sizeof(*draft));
+	struct change_draft *draft = draft_new(changes);
 	if (!draft) {
 		error_set(&err, -ENOMEM, "out of memory");
 		finish(changes, -ENOMEM, &err, 0);
 		return false;
 	}
-	arena_init(&draft->arena, 0);
-	draft->image = changes->options.image;
-	draft->sequence = draft->image->head.sequence + 1;
-	draft->wall_ms = clock_wall_ms(changes->options.steady);
 	changes->draft = draft;
 	changes->sequence = draft->sequence;
 

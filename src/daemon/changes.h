@@ -82,6 +82,11 @@ void changes_free(struct changes *changes);
 /* Queue a change; its memory is the caller's until `done`. */
 void changes_submit(struct changes *changes, struct change *change);
 
+/* Build the change from the image as it is, and throw the outcome away: what a submission would be
+ * refused for now. A change_verdict or a negative code. */
+must_check int changes_rehearse(const struct changes *changes, struct change *change,
+				struct error *err);
+
 /* Is a change of this kind queued or in flight? */
 bool changes_pending(const struct changes *changes, const char *kind);
 

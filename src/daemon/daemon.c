@@ -181,11 +181,24 @@ static void carry_out(struct daemon *daemon)
 	} else {
 		daemon->alarm[0] = '\0';
 	}
-	if (swapped > 0)
-		daemon_event(
-		    daemon, "dns.published",
-		    json_pack("{s:I}", "serial", (json_int_t)names_plane_serial(daemon->names)));
+	if (swapped > 0) {
+		char serial[16];
+		snprintf(serial, sizeof(serial), "%u", names_plane_serial(daemon->names));
+		log_event(LOG_LEVEL_DEBUG, "dns.published", "serial", serial, NULL);
+	}
 	tell_status(daemon);
+}
+
+/* At the start a fault of the options or of the machine ends the daemon: its supervisor shows it
+ * and tries again, and what is pinned goes on forwarding. Later the same would be an alarm. */
+static int carry_out_first(struct daemon *daemon, struct error *err)
+{
+	int swapped = 0;
+	int result = daemon->edge ? forward(daemon, err) : 0;
+	if (result == 0 && daemon->names)
+		swapped = names_plane_publish(daemon->names, &daemon->image, err);
+	tell_status(daemon);
+	return result < 0 ? result : swapped < 0 ? swapped : 0;
 }
 
 /* Nothing begins any more: no request, no change, no tick. */
@@ -572,10 +585,11 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 		return error_set(err, result, "cannot start the event loop: %s",
 				 uv_strerror(result));
 	result = start(&daemon, err);
+	if (result == 0)
+		result = carry_out_first(&daemon, err);
 	if (result == 0) {
 		log_event(LOG_LEVEL_INFO, "daemon.started", "node", options->node, "site",
 			  options->site, "socket", options->socket_path, NULL);
-		carry_out(&daemon);
 		daemon_notify("READY=1");
 		uv_run(&daemon.loop, UV_RUN_DEFAULT);
 		daemon_notify("STOPPING=1");

@@ -276,6 +276,19 @@ void reports_set_lands(struct reports *reports, const char *backend, bool lands,
 
 /* --- asking --- */
 
+void reports_drop(struct reports *reports, const char *backend)
+{
+	bool found;
+	size_t place = find_place(reports, backend, &found);
+	if (!found)
+		return;
+	report_free(reports->items[place]);
+	reports->count--;
+	memmove(reports->items + place, reports->items + place + 1,
+		(reports->count - place) * sizeof(struct report *));
+	reports->places_stale = true;
+}
+
 bool report_is_fresh(const struct report *report, uint64_t interval_ms, uint64_t now_ms)
 {
 	return now_ms - report->received_ms <= REPORT_STALE_INTERVALS * interval_ms;

@@ -65,6 +65,9 @@ must_check int reports_take(struct reports *reports, const json_t *parameters,
 /* Did the backend's last report show that it lands as it is told to? */
 void reports_set_lands(struct reports *reports, const char *backend, bool lands, uint64_t now_ms);
 
+/* Forget that this backend ever reported; its name must be in no version. */
+void reports_drop(struct reports *reports, const char *backend);
+
 /* NULL when this backend never reported to this process. */
 const struct report *reports_find(const struct reports *reports, const char *backend);
 

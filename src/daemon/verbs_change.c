@@ -339,10 +339,18 @@ static int make_plan(const struct daemon *daemon, const struct fabric *fabric, s
 	return plan_build(previous, fabric, live, live_count, arena, ret_plan, err);
 }
 
-/* Does this node's own site exist in the file? Without it nothing could be served here. */
-static int check_own_site(const struct daemon *daemon, const struct fabric *fabric,
-			  struct error *err)
+/* Is the file meant for this fabric and this node? Without the node's own site nothing could be
+ * served here, and a file of another fabric would take everything down. */
+static int check_meant_for_us(const struct daemon *daemon, const struct fabric *fabric,
+			      struct error *err)
 {
+	const struct fabric *present = daemon->image.fabric;
+	if (present && strcmp(present->name, fabric->name) != 0)
+		return error_set(
+		    err, -FL_EINVALID,
+		    "the file is for the fabric \"%s\", but this node belongs to \"%s\"; "
+		    "a fabric keeps its name",
+		    fabric->name, present->name);
 	if (fabric_site(fabric, daemon->options->site))
 		return 0;
 	return error_set(err, -FL_EINVALID,
@@ -459,7 +467,7 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 	ordered->more = false;
 	int result = parse_file(ordered, &draft->arena, &fabric, NULL, err);
 	if (result == 0)
-		result = check_own_site(ordered->daemon, fabric, err);
+		result = check_meant_for_us(ordered->daemon, fabric, err);
 	if (result == 0)
 		result = make_plan(ordered->daemon, fabric, &draft->arena, &plan, err);
 	if (result == 0)
@@ -528,7 +536,7 @@ static int plan_answer(struct ordered *ordered, struct error *err)
 	buffer_init(&warnings, 0);
 	int result = parse_file(ordered, &arena, &fabric, &warnings, err);
 	if (result == 0)
-		result = check_own_site(ordered->daemon, fabric, err);
+		result = check_meant_for_us(ordered->daemon, fabric, err);
 	if (result == 0)
 		result = make_plan(ordered->daemon, fabric, &arena, &plan, err);
 	if (result == 0) {
@@ -560,7 +568,9 @@ static struct ordered *file_order(struct daemon *daemon, struct api_call *call)
 	ordered->text = json_string_value(text);
 	ordered->text_length = json_string_length(text);
 	struct error err = {0};
-	if (plan_answer(ordered, &err) < 0) {
+	/* What apply would be refused for, plan says as well. */
+	if (plan_answer(ordered, &err) < 0 ||
+	    changes_rehearse(daemon->changes, &ordered->change, &err) < 0) {
 		api_fail(call, &err);
 		ordered_free(ordered);
 		return NULL;
@@ -824,7 +834,8 @@ static bool backend_is_known(const struct image *image, const char *name)
 static int build_forget(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct ordered *ordered = (struct ordered *)change;
-	if (!backend_is_known(draft->image, ordered->service))
+	bool is_known = backend_is_known(draft->image, ordered->service);
+	if (!is_known && !reports_find(ordered->daemon->reports, ordered->service))
 		return error_set(err, -FL_ENOTFOUND,
 				 "there is no backend \"%s\"; `fairlead get backends` lists them",
 				 ordered->service);
@@ -835,6 +846,11 @@ static int build_forget(struct change *change, struct change_draft *draft, struc
 		return error_set(err, -FL_ESTATE,
 				 "%s reports its connections: there is nothing to forget",
 				 ordered->service);
+	/* A name that no version has, perhaps mistyped there: nothing ever waited for it. */
+	if (!is_known) {
+		reports_drop(ordered->daemon->reports, ordered->service);
+		return CHANGE_NOTHING;
+	}
 	char key[RECORD_KEY_BYTES];
 	struct buffer value;
 	buffer_init(&value, 64);

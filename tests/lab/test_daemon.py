@@ -106,6 +106,29 @@ def test_a_bad_file_changes_nothing(lab):
     assert lab.cli.json("status")["sequence"] == before
 
 
+def test_a_file_of_another_fabric_is_refused(lab):
+    """The wrong file at the wrong place is how one record is pushed everywhere in seconds."""
+    before = lab.cli.json("status")["sequence"]
+    foreign = lab.write(lab.fabric(WEB).replace("fabric: lab", "fabric: other"), "other.yaml")
+    for verb in ("plan", "apply"):
+        done = lab.cli.try_(verb, foreign)
+        assert done.returncode == 1
+        assert '"other"' in done.stderr and '"lab"' in done.stderr
+    assert lab.cli.json("status")["sequence"] == before
+
+
+def test_a_wrong_interface_ends_the_start(lab):
+    """A fault of the options is for the supervisor to show, not for an alarm to whisper."""
+    folder = lab.directory("wrong")
+    done = lab.capsule.run(
+        [lab.program, "run", "--node", "edge9", "--site", "fra", "--role", "edge",
+         "--state", folder / "state", "--run-dir", folder / "run",
+         "--pins", lab.capsule.bpffs / "wrong", "--interface", "nope0",
+         "--source", topology.UPLINK.v4], "edge", check=False, timeout=10)
+    assert done.returncode == 1
+    assert "nope0" in done.stderr.splitlines()[-1]
+
+
 def test_dry_run_changes_nothing(lab):
     before = lab.cli.json("status")["sequence"]
     said = lab.apply(lab.fabric(("web1",)), "--dry-run")

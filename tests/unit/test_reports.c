@@ -230,6 +230,23 @@ static void connections_of_all_sites_are_summed(void **state)
 	reports_free(reports);
 }
 
+static void a_dropped_name_is_gone(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, REPORT("web1", "\"198.51.100.1\": 1", 0), 0), 0);
+	assert_int_equal(take(reports, REPORT("wbe2", "\"198.51.100.1\": 5", 0), 0), 0);
+	reports_drop(reports, "nobody");
+	reports_drop(reports, "wbe2");
+	assert_null(reports_find(reports, "wbe2"));
+	assert_non_null(reports_find(reports, "web1"));
+	assert_null(reports_at(reports, 1));
+	const struct image image = {0};
+	assert_int_equal(sum_at(reports, &image, 0, 0).count, 1);
+	reports_free(reports);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +255,7 @@ int main(void)
 	    cmocka_unit_test(a_closing_wants_every_report_to_name_it),
 	    cmocka_unit_test(a_forgotten_backend_is_no_longer_waited_for),
 	    cmocka_unit_test(a_malformed_report_changes_nothing),
+	    cmocka_unit_test(a_dropped_name_is_gone),
 	    cmocka_unit_test(another_process_of_the_same_name_is_refused),
 	    cmocka_unit_test(spellings_of_one_address_are_summed),
 	    cmocka_unit_test(connections_of_all_sites_are_summed),
