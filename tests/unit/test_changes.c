@@ -209,6 +209,87 @@ static void an_overtaken_change_is_built_again(void **state)
 	assert_int_equal(fixture->image.head.sequence, 2);
 }
 
+/* A change that compares "race" with what the image can know of it. */
+struct racer {
+	struct change change;
+	uint64_t race_revision; /* of the write that overtakes it */
+	uint64_t seen[4]; /* the image's revision at each build */
+	unsigned builds;
+	int result;
+};
+
+static int build_racer(struct change *change, struct change_draft *draft, struct error *err)
+{
+	struct racer *racer = (struct racer *)change;
+	uint64_t revision = draft->image->revision;
+	struct buffer value;
+	(void)err;
+	assert_true(racer->builds < 4);
+	racer->seen[racer->builds++] = revision;
+	buffer_init(&value, 0);
+	buffer_puts(&value, "mine");
+	assert_int_equal(draft_put(draft, "race",
+				   revision >= racer->race_revision ? racer->race_revision : 0,
+				   &value),
+			 0);
+	buffer_done(&value);
+	draft->what = json_object();
+	return CHANGE_COMMIT;
+}
+
+static void racer_done(struct change *change, int result, const struct error *err,
+		       uint64_t sequence)
+{
+	(void)err;
+	(void)sequence;
+	((struct racer *)change)->result = result;
+}
+
+static void on_race(void *context, int result, const struct error *err,
+		    const struct store_txn_outcome *outcome)
+{
+	(void)err;
+	(void)outcome;
+	*(int *)context = result;
+}
+
+/* Building again from the image that misled it would fail again, as often as it is tried. */
+static void an_overtaken_change_waits_for_the_newer_image(void **state)
+{
+	struct fixture *fixture = *state;
+	int raced = 1;
+	const struct store_op op = {
+	    .kind = STORE_PUT, .key = "race", .value = "theirs", .value_length = 6};
+	const struct store_txn txn = {.ops = &op, .op_count = 1};
+	struct racer racer = {
+	    .change = {.kind = "test", .who = "me", .build = build_racer, .done = racer_done},
+	    .race_revision = fixture->image.revision + 1,
+	    .result = 1};
+	assert_int_equal(store_txn(fixture->harness.store, &txn, on_race, &raced, NULL), 0);
+	changes_submit(fixture->changes, &racer.change);
+	harness_settle(&fixture->harness);
+	assert_int_equal(raced, 0);
+	assert_int_equal(racer.result, 0);
+	assert_int_equal(racer.builds, 2);
+	assert_int_equal(racer.seen[0], racer.race_revision - 1);
+	assert_true(racer.seen[1] >= racer.race_revision);
+}
+
+static void nothing_begins_after_the_stop(void **state)
+{
+	struct fixture *fixture = *state;
+	struct deed deed = deed_of(fixture, '1', "web1");
+	changes_stop(fixture->changes);
+	changes_submit(fixture->changes, &deed.change);
+	harness_settle(&fixture->harness);
+	assert_string_equal(fixture->log, "");
+	harness_close(&fixture->harness);
+	changes_free(fixture->changes);
+	fixture->changes = NULL;
+	assert_string_equal(fixture->log, "f1 ");
+	assert_int_equal(deed.result, -ECANCELED);
+}
+
 static void what_is_queued_at_the_end_is_told_so(void **state)
 {
 	struct fixture *fixture = *state;
@@ -268,6 +349,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(changes_are_committed_one_after_the_other, set_up,
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(an_overtaken_change_is_built_again, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(an_overtaken_change_waits_for_the_newer_image, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(nothing_begins_after_the_stop, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(what_is_queued_at_the_end_is_told_so, set_up,
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(acks_count_from_the_slowest_node, set_up, tear_down),
