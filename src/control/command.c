@@ -451,7 +451,7 @@ static void help_overview(struct buffer *text)
 			  "  -o FORM          table (default), json, jsonl or yaml\n"
 			  "  --watch          repeat or follow the answer until interrupted\n"
 			  "  --no-color       plain text (also $NO_COLOR)\n"
-			  "  --version        the version and build of this program\n\n"
+			  "  --version        the version of this program\n\n"
 			  "exit status: 0 ok, 1 failure, 2 usage\n");
 }
 

@@ -7,7 +7,7 @@
 
 static const struct command_option run_options[] = {
     {"node", VALUE_TEXT, "NAME", "this node's name (default: the host name)"},
-    {"role", VALUE_TEXT, "ROLES", "comma list of edge, names, backend (default: edge,names)"},
+    {"role", VALUE_TEXT, "ROLES", "edge, names or both; or backend (default: edge,names)"},
     {"site", VALUE_TEXT, "SITE", "the site this node stands at; edge and names need it"},
     {"interface", VALUE_LIST, "IF", "edge: take packets from this interface; may be repeated"},
     {"source", VALUE_LIST, "ADDRESS", "edge: outer source of its tunnels, one per family"},
@@ -180,7 +180,9 @@ const struct command command_table[] = {
 	.summary = "go back to the version before",
 	.description =
 	    "While the previous version still drains, DNS names it again within one TTL. Once it\n"
-	    "is retired, a new version with its content is published.",
+	    "is retired, a new version with its content is published. During a rollout it ends "
+	    "the\n"
+	    "rollout; again, it goes one further back. The stored configuration follows.",
 	.examples = "fairlead rollback web",
 	.arguments = {SERVICE_ARGUMENT},
 	.options = change_options,
