@@ -239,7 +239,7 @@ static int parse_sequence(const struct store_record *record, uint64_t *ret_seque
 static int take_ack(struct image *image, const struct store_record *record, struct error *err)
 {
 	const char *node = record->key + strlen(RECORD_ACK_PREFIX);
-	uint64_t sequence;
+	uint64_t sequence = 0;
 	int result = parse_sequence(record, &sequence, err);
 	if (result < 0)
 		return result;
@@ -276,7 +276,7 @@ static void drop_ack(struct image *image, const char *node)
 static int take_forgotten(struct image *image, const struct store_record *record, struct error *err)
 {
 	const char *backend = record->key + strlen(RECORD_FORGOTTEN_PREFIX);
-	uint64_t sequence;
+	uint64_t sequence = 0;
 	int result = parse_sequence(record, &sequence, err);
 	if (result < 0)
 		return result;

@@ -24,7 +24,7 @@ static int make_room(const json_t *array, const char *what, size_t most, size_t 
 int landing_addresses_parse(const json_t *array, size_t most, struct arena *arena,
 			    struct ip_address **ret_addresses, size_t *ret_count, struct error *err)
 {
-	struct ip_address *addresses;
+	struct ip_address *addresses = NULL;
 	int result =
 	    make_room(array, "addresses", most, sizeof(*addresses), arena, &addresses, err);
 	if (result < 0)
@@ -45,7 +45,7 @@ int landing_addresses_parse(const json_t *array, size_t most, struct arena *aren
 static int parse_pools(const json_t *array, struct arena *arena, struct landing_desired *desired,
 		       struct error *err)
 {
-	struct ip_prefix *pools;
+	struct ip_prefix *pools = NULL;
 	int result =
 	    make_room(array, "pools", LANDING_POOLS_MAX, sizeof(*pools), arena, &pools, err);
 	if (result < 0)
@@ -94,7 +94,7 @@ static bool read_handing(const json_t *value, struct landing_handing *handing)
 static int parse_handings(const json_t *array, struct arena *arena, struct landing_desired *desired,
 			  struct error *err)
 {
-	struct landing_handing *handings;
+	struct landing_handing *handings = NULL;
 	int result = make_room(array, "handings", LANDING_HANDINGS_MAX, sizeof(*handings), arena,
 			       &handings, err);
 	if (result < 0)
@@ -115,10 +115,10 @@ int landing_config_parse(const json_t *json, struct arena *arena,
 			 struct landing_desired *ret_desired, struct error *err)
 {
 	struct landing_desired desired = {0};
-	struct ip_address *addresses;
-	struct ip_address *edges;
-	size_t address_count;
-	size_t edge_count;
+	struct ip_address *addresses = NULL;
+	struct ip_address *edges = NULL;
+	size_t address_count = 0;
+	size_t edge_count = 0;
 	int result =
 	    landing_addresses_parse(json_object_get(json, "addresses"), LANDING_ADDRESSES_MAX,
 				    arena, &addresses, &address_count, err);

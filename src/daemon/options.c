@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define DEFAULT_STATE "/var/lib/fairlead"
@@ -197,6 +198,11 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 				 "--join %s: it takes unix:PATH; joining over the network comes in "
 				 "a later release",
 				 join);
+	/* libuv would cut a longer one and connect to whatever that names. */
+	if (join && strlen(join) - strlen("unix:") >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return error_set(err, -FL_EUSAGE,
+				 "--join %s: the path of a Unix socket has at most %zu characters",
+				 join, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 	int result = parse_roles(roles ? roles : "edge,names", &options, err);
 	if (result == 0)
 		result = parse_node(json_string_value(json_object_get(parameters, "node")),

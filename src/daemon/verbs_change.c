@@ -205,7 +205,7 @@ static int take_place(struct change_draft *draft, const struct fabric *fabric,
 		      const struct version *version, const struct placement *placement,
 		      struct future *future, struct service_state *state, struct error *err)
 {
-	struct binding bindings[PLACEMENT_FAMILIES];
+	struct binding bindings[PLACEMENT_FAMILIES] = {0};
 	size_t binding_count = 0;
 	uint8_t salt[16];
 	struct random random;

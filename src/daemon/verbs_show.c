@@ -237,7 +237,7 @@ static json_t *backend_json(const struct daemon *daemon, const char *name, json_
 		connections += report->counts[i].connections;
 	json_t *json = json_pack(
 	    "{s:s, s:O, s:b, s:b, s:o, s:o, s:I, s:s}", "name", name, "address", address, "silent",
-	    (int)!fresh, "forgotten", (int)(image_forgotten(&daemon->image, name) != NULL),
+	    (int)!fresh, "forgotten", image_forgotten(&daemon->image, name) != NULL,
 	    "last_report_ms",
 	    report ? json_integer((json_int_t)(now_ms - report->received_ms)) : json_null(),
 	    "connections", connections_json(fresh, connections), "cut",
@@ -560,10 +560,10 @@ static json_t *sites_list(const struct daemon *daemon)
 	json_t *list = json_array();
 	for (size_t i = 0; i < daemon->image.fabric->site_count; i++) {
 		const char *name = daemon->image.fabric->sites[i].name;
-		json_array_append_new(
-		    list, json_pack("{s:s, s:i, s:b}", "name", name, "number",
-				    (int)placement_site(daemon->image.placement, name), "own",
-				    (int)(strcmp(name, daemon->options->site) == 0)));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:i, s:b}", "name", name, "number",
+						(int)placement_site(daemon->image.placement, name),
+						"own", strcmp(name, daemon->options->site) == 0));
 	}
 	return list;
 }

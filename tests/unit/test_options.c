@@ -79,6 +79,11 @@ static void what_is_missing_or_wrong_is_named(void **state)
 	    {"{\"role\": \"backend\", \"node\": \"w\"}", "--underlay"},
 	    {"{\"role\": \"backend\", \"node\": \"w\", \"underlay\": [\"eth0\"]}", "--join"},
 	    {"{\"role\": \"backend\", \"join\": \"10.0.0.1:1\"}", "unix:PATH"},
+	    {"{\"role\": \"backend\", \"join\": "
+	     "\"unix:/"
+	     "abcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcde"
+	     "fghijabcdefghijabcdefgh\"}",
+	     "107 characters"},
 	    {"{\"node\": \"Edge 1\"}", "\"Edge 1\" is no node name"},
 	    {"{\"node\": \"\"}", "is no node name"},
 	    {"{\"node\": \"e\", \"source\": [\"10.0.0\"]}", "--source 10.0.0:"},
