@@ -121,11 +121,16 @@ enum barrier {
 	BARRIER_OVERDUE, /* neither proven nor in use for as long as clients may be refused */
 };
 
-/* How long a refusal may last without its proof. */
+/* Has a refusal lasted for as long as it may without its proof? Also if it seems to begin later
+ * than that from now: the clock was set back, and clients must not be refused until it has caught
+ * up. */
 static bool is_overdue(const struct step *step, uint64_t changed_wall_ms)
 {
-	return since(step, changed_wall_ms) >=
-	       CLOSING_LIMIT_MS + CLOSING_LIMIT_REPORTS * step->seen->report_interval_ms;
+	uint64_t limit_ms =
+	    CLOSING_LIMIT_MS + CLOSING_LIMIT_REPORTS * step->seen->report_interval_ms;
+	uint64_t now_ms = step->seen->wall_ms;
+	return since(step, changed_wall_ms) >= limit_ms ||
+	       (changed_wall_ms > now_ms && changed_wall_ms - now_ms >= limit_ms);
 }
 
 static enum barrier binding_barrier(const struct step *step, size_t index)

@@ -348,6 +348,35 @@ static void closings_need_their_proof(void **state)
 	}
 }
 
+/* A clock that is set back neither proves a closing nor makes it last: clients are refused for no
+ * longer than twice the limit. */
+static void a_clock_that_goes_back_ends_a_closing(void **state)
+{
+	enum { LIMIT = CLOSING_LIMIT_MS + CLOSING_LIMIT_REPORTS * 1000 };
+	static const struct {
+		uint64_t back_ms;
+		bool counted;
+		const char *due;
+	} cases[] = {
+	    {LIMIT - 1, false, ""},
+	    {LIMIT, false, "reopen 1"},
+	    {LIMIT - 1, true, "retire 1"},
+	    {LIMIT, true, "retire 1"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		tear_down(state);
+		set_up(state);
+		struct bench *bench = *state;
+		bench->seen.wall_ms += 10 * LIMIT;
+		roll_out(bench, 2);
+		expect(bench, "close 1");
+		count_closings(bench);
+		bench->bindings[1].closing_counted = cases[i].counted;
+		bench->seen.wall_ms -= cases[i].back_ms;
+		expect(bench, cases[i].due);
+	}
+}
+
 static void counting_is_due_only_after_settling(void **state)
 {
 	(void)state;
@@ -828,6 +857,7 @@ int main(void)
 	    TEST(newer_versions_take_the_rollout_over),
 	    TEST(closing_waits_for_every_condition),
 	    TEST(closings_need_their_proof),
+	    TEST(a_clock_that_goes_back_ends_a_closing),
 	    TEST(counting_is_due_only_after_settling),
 	    TEST(retired_addresses_pass_to_the_base),
 	    TEST(given_up_closings_wait_a_minute),
