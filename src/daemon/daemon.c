@@ -298,12 +298,21 @@ static void arm_store_timer(struct daemon *daemon)
 		uv_timer_start(&daemon->store_timer, on_store_timer, (uint64_t)timeout_ms, 0);
 }
 
+static void check_edge(struct daemon *daemon, uint64_t now_ms)
+{
+	char text[EDGE_PLANE_TEXT];
+	if (edge_plane_check(daemon->edge, now_ms, text))
+		daemon_event(daemon, "edge.interference", json_pack("{s:s}", "warning", text));
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
 	uint64_t now_ms = clock_now_ms(daemon->clock);
-	if (daemon->edge)
+	if (daemon->edge) {
 		edge_plane_sample(daemon->edge, &daemon->image, now_ms);
+		check_edge(daemon, now_ms);
+	}
 	if (daemon->names)
 		names_plane_sample(daemon->names, now_ms);
 	if (*daemon->alarm || daemon->acked_sequence != daemon->image.head.sequence)

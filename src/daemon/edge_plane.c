@@ -19,6 +19,8 @@ struct watched {
 	bool wanted; /* still bound; scratch of edge_plane_sample() */
 };
 
+#define INTERFERENCE_TOLD_MS 60000u
+
 struct edge_plane {
 	struct edge *edge;
 	const struct clock *clock;
@@ -31,7 +33,10 @@ struct edge_plane {
 	size_t watched_count;
 	struct digest published; /* of what the maps say */
 	bool has_published;
-	char alarm[512];
+	char alarm[EDGE_PLANE_TEXT];
+	uint64_t checked_ms;
+	uint64_t interfered_ms; /* when `interference` was last found */
+	char interference[EDGE_PLANE_TEXT];
 };
 
 static void follow(struct edge_plane *plane)
@@ -416,4 +421,43 @@ int edge_plane_status(struct edge_plane *plane, struct edge_status *ret_status)
 const char *edge_plane_alarm(const struct edge_plane *plane)
 {
 	return plane->alarm;
+}
+
+static void describe(const struct edge_check *check, char text[EDGE_PLANE_TEXT])
+{
+	unsigned more = check->repaired + check->standing - 1;
+	char rest[48] = "";
+	if (more > 0)
+		snprintf(rest, sizeof(rest), " (and %u more such)", more);
+	snprintf(text, EDGE_PLANE_TEXT, "somebody else changed this edge: %s%s%s", check->text,
+		 rest,
+		 check->standing > 0
+		     ? ""
+		     : "; it was set back. Find out who: 'bpftool' can, and so can another "
+		       "program that manages XDP");
+}
+
+bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms, char ret_text[EDGE_PLANE_TEXT])
+{
+	char text[EDGE_PLANE_TEXT];
+	struct edge_check check;
+	if (now_ms - plane->checked_ms < EDGE_CHECK_MS)
+		return false;
+	plane->checked_ms = now_ms;
+	/* Next hops are repaired by the next look at the news, which comes within a heartbeat. */
+	if (edge_check(plane->edge, &check, NULL) < 0 || check.repaired + check.standing == 0)
+		return false;
+	describe(&check, text);
+	bool is_new =
+	    check.repaired > 0 || strcmp(text, edge_plane_interference(plane, now_ms)) != 0;
+	memcpy(plane->interference, text, sizeof(text));
+	plane->interfered_ms = now_ms;
+	memcpy(ret_text, text, sizeof(text));
+	return is_new;
+}
+
+const char *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms)
+{
+	bool lately = now_ms - plane->interfered_ms < INTERFERENCE_TOLD_MS;
+	return lately ? plane->interference : "";
 }

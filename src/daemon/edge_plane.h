@@ -12,6 +12,8 @@
 
 #include <uv.h>
 
+#define EDGE_PLANE_TEXT 512 /* longest sentence */
+
 struct edge_plane;
 
 /* Load or adopt; nothing is attached before the first edge_plane_publish(). */
@@ -43,6 +45,16 @@ must_check int edge_plane_counters(const struct edge_plane *plane, const struct 
 				   struct edge_counters *ret_counters);
 must_check int edge_plane_drops(const struct edge_plane *plane, uint64_t ret_drops[DROP_REASONS]);
 must_check int edge_plane_status(struct edge_plane *plane, struct edge_status *ret_status);
+
+/*
+ * Every EDGE_CHECK_MS, compare the maps and the programs with what was published, and set back what
+ * somebody else changed; call it every tick. True when it found something that it did not find the
+ * time before: `ret_text` says what. edge_plane_interference() keeps that for a minute, or while it
+ * stands.
+ */
+bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms, char ret_text[EDGE_PLANE_TEXT]);
+/* "" or what somebody else did to the edge lately. */
+const char *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms);
 
 /* "" or why next hops could not be followed lately. */
 const char *edge_plane_alarm(const struct edge_plane *plane);

@@ -485,6 +485,10 @@ static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 		add_alarm(alarms, "%s", daemon->alarm);
 	if (daemon->edge && *edge_plane_alarm(daemon->edge))
 		add_alarm(alarms, "%s", edge_plane_alarm(daemon->edge));
+	const char *interference =
+	    daemon->edge ? edge_plane_interference(daemon->edge, clock_now_ms(daemon->clock)) : "";
+	if (*interference)
+		add_alarm(alarms, "%s", interference);
 	if (daemon->edge)
 		edge_alarms(daemon->edge, alarms);
 	if (daemon->names && !names_plane_has_address(daemon->names) && daemon->image.fabric &&

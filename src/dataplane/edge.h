@@ -161,6 +161,23 @@ int edge_fd(const struct edge *edge);
  */
 must_check int edge_drain_netlink(struct edge *edge, struct error *err);
 
+/* What edge_check() found. */
+struct edge_check {
+	unsigned repaired; /* differences that were set back … */
+	unsigned standing; /* … and those that cannot be */
+	char text[256]; /* the first of them; "" if there is none */
+};
+
+#define EDGE_CHECK_MS 2000 /* call edge_check() about this often */
+
+/*
+ * Compare what the program reads, and the program on each interface, with what this process has
+ * published and attached; set back what somebody else changed. Cheap: it reads shared memory. It
+ * sees settings, spans, words, which record is whose, and programs; not the content of rings and of
+ * backends' records. Call it after edge_drain_netlink(), which next hops are repaired by.
+ */
+must_check int edge_check(struct edge *edge, struct edge_check *ret_result, struct error *err);
+
 /* Tell the program that next hops are fresh. Only right after edge_drain_netlink() returned 0. */
 void edge_heartbeat(struct edge *edge);
 

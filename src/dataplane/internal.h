@@ -8,7 +8,8 @@
  *   publish.c   desired → maps                nexthop.c  routes and neighbours → backends
  *   rings.c     its rings and backends
  *   adopt.c     maps → memory                 remove.c   undo everything
- *   plan.c      checks of `desired`           edge.c     the public calls
+ *   plan.c      checks of `desired`           check.c    maps against memory, later on
+ *   edge.c      the public calls
  */
 #ifndef FAIRLEAD_DATAPLANE_INTERNAL_H
 #define FAIRLEAD_DATAPLANE_INTERNAL_H
@@ -118,6 +119,8 @@ struct edge {
 	struct bound *bound; /* sorted by address; owned */
 	size_t bound_count;
 	uint64_t publishes;
+	struct edge_map_settings published; /* as the last publish left them */
+	bool has_published;
 	struct ring **rings; /* owned */
 	size_t ring_count;
 
@@ -214,6 +217,10 @@ int bound_compare(const void *a, const void *b);
 void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t mask);
 /* Where the address's word lies. */
 uint32_t bound_index(const struct edge *edge, const struct bound *bound);
+
+/* check.c */
+/* Remember the settings as they are now, for edge_check(). */
+void check_keep(struct edge *edge);
 
 /* nexthop.c */
 must_check int nexthop_open(struct edge *edge, struct error *err);

@@ -584,6 +584,7 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 	} else {
 		undo(&p);
 	}
+	check_keep(edge);
 	free(p.bound);
 	free(p.sites);
 	return result;

@@ -1267,11 +1267,97 @@ static void test_unresolved_backend(void **state)
 	fixture_drain(&fixture);
 	assert_int_equal(get_status().backends[0].unresolved_ms, 700);
 	assert_int_equal(get_status().backends[1].unresolved_ms, 0);
-	fixture_command("ip route del 10.9.0.0/24 dev edge0");
+	/* A neighbour of ours that becomes permanent stays ours, and would go with the edge. */
+	fixture_command("ip route del 10.9.0.0/24 dev edge0 && ip neigh del 10.1.0.11 dev edge0");
 	fixture_neighbours();
 	fixture_drain(&fixture);
 	assert_true(get_status().backends[0].resolved);
 	assert_int_equal(get_status().backends[0].unresolved_ms, 0);
+}
+
+static struct edge_check check(void)
+{
+	struct edge_check result;
+	struct error err;
+	assert_int_equal(edge_check(fixture.edge, &result, &err), 0);
+	return result;
+}
+
+/* Zeroes `count` values of a map from `first` on, as somebody who empties it would. */
+static void empty(const char *map, uint32_t first, uint32_t count, size_t bytes)
+{
+	uint8_t *zeros = calloc(1, bytes);
+	int map_fd = fixture_map(&fixture, map);
+	assert_non_null(zeros);
+	for (uint32_t key = first; key < first + count; key++)
+		assert_int_equal(bpf_map_update_elem(map_fd, &key, zeros, 0), 0);
+	close(map_fd);
+	free(zeros);
+}
+
+/* What somebody else does to the maps is found, said and set back, each thing once. */
+static void test_check_repairs_maps(void **state)
+{
+	(void)state;
+	assert_int_equal(check().repaired, 0);
+	empty("addresses", 0, 2048, sizeof(uint64_t));
+	struct edge_check result = check();
+	assert_int_equal(result.repaired, FIXTURE_ADDRESSES);
+	assert_int_equal(result.standing, 0);
+	assert_non_null(strstr(result.text, "198.51.100."));
+	assert_all_served();
+
+	empty("spans", 0, 64, sizeof(uint64_t));
+	assert_int_equal(check().repaired, 2); /* one site of each family is held */
+	assert_all_served();
+
+	empty("settings", 0, 1, sizeof(struct edge_map_settings));
+	result = check();
+	assert_int_equal(result.repaired, 1);
+	assert_non_null(strstr(result.text, "settings"));
+	fixture_drain(&fixture);
+	assert_all_served();
+	assert_int_equal(check().repaired, 0);
+}
+
+static void test_check_tells_of_descriptors(void **state)
+{
+	(void)state;
+	struct ip_address web = fixture_service_address(WEB, IP_V4);
+	empty("descriptors", descriptor_of(&web, NULL), 1, sizeof(struct edge_map_descriptor));
+	for (int i = 0; i < 2; i++) {
+		struct edge_check result = check();
+		assert_int_equal(result.repaired, 0);
+		assert_int_equal(result.standing, 1);
+		assert_non_null(strstr(result.text, "fairlead detach"));
+	}
+}
+
+/* Another program in our link's place, and the link cut off its interface. */
+static void test_check_repairs_programs(void **state)
+{
+	(void)state;
+	char path[256];
+	snprintf(path, sizeof(path), "%s/links/edge0", fixture.pins);
+	int link_fd = bpf_obj_get(path);
+	assert_true(link_fd >= 0);
+	assert_int_equal(bpf_link_update(link_fd, fixture.pass_fd, NULL), 0);
+	struct edge_check result = check();
+	assert_int_equal(result.repaired, 1);
+	assert_non_null(strstr(result.text, "edge0"));
+	assert_int_equal(get_status().interfaces[0].program_id, get_status().program_id);
+
+	assert_int_equal(bpf_link_detach(link_fd), 0);
+	close(link_fd);
+	assert_int_equal(get_status().interfaces[0].program_id, 0);
+	result = check();
+	assert_int_equal(result.repaired, 1);
+	assert_non_null(strstr(result.text, "taken off interface edge0"));
+	assert_int_equal(get_status().interfaces[0].program_id, get_status().program_id);
+	assert_int_equal(check().repaired, 0);
+	fixture_neighbours(); /* attaching flaps the carrier, which flushes them */
+	fixture_drain(&fixture);
+	assert_wire_serves(true);
 }
 
 static int enter(void **state)
@@ -1327,6 +1413,9 @@ int main(void)
 	    EDGE_TEST(test_source_is_on_this_machine),
 	    EDGE_TEST(test_link_is_down),
 	    EDGE_TEST(test_unresolved_backend),
+	    EDGE_TEST(test_check_repairs_maps),
+	    EDGE_TEST(test_check_tells_of_descriptors),
+	    EDGE_TEST(test_check_repairs_programs),
 	};
 	return cmocka_run_group_tests(tests, enter, leave);
 }

@@ -244,6 +244,22 @@ def test_a_source_that_vanishes_is_told(lab):
     wait_for(lambda: "source" not in alarms(), "the alarm to end")
 
 
+def test_maps_that_somebody_empties_are_filled_again(lab):
+    """Forwarding comes back by itself, and the status says what happened."""
+    address = lab.cli.status().services["web"].serving.address(4)
+    assert lab.fetch(address)
+    words, = lab.capsule.bpffs.glob("edge/edge/*/addresses")
+    for key in range(64):
+        lab.capsule.run(["bpftool", "map", "update", "pinned", words, "key", str(key), "0", "0",
+                         "0", "value", *["0"] * 8], "edge")
+
+    def told():
+        return [alarm for alarm in lab.cli.json("status")["alarms"] if "somebody else" in alarm]
+    alarm, = wait_for(told, "the alarm")
+    assert "it was set back" in alarm
+    assert lab.fetch(address)
+
+
 def detach(lab, pins, check=True):
     return lab.capsule.run(
         [lab.program, "detach", "--pins", pins, "--state", lab.root / "edge/state"], "edge",
