@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/order.h"
+
+#include "base/buffer.h"
+#include "config/config.h"
+#include "daemon/daemon.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void order_free(struct order *order)
+{
+	json_decref(order->answer);
+	free(order);
+}
+
+void order_done(struct change *change, int result, const struct error *err, uint64_t sequence)
+{
+	struct order *order = (struct order *)change;
+	if (result < 0) {
+		api_fail(order->call, err);
+	} else {
+		json_t *answer = order->answer ? order->answer : json_object();
+		order->answer = NULL;
+		json_object_set_new(answer, "changed", json_boolean(sequence != 0));
+		json_object_set_new(answer, "sequence", json_integer((json_int_t)sequence));
+		api_succeed(order->call, answer);
+	}
+	order_free(order);
+}
+
+struct order *order_new(struct daemon *daemon, struct api_call *call, const char *kind,
+			change_build_fn *build)
+{
+	struct order *order = calloc(1, sizeof(*order));
+	const char *message = api_text(call, "message");
+	if (!order) {
+		struct error err;
+		error_set(&err, -ENOMEM, "out of memory");
+		api_fail(call, &err);
+		return NULL;
+	}
+	order->daemon = daemon;
+	order->call = call;
+	order->change.kind = kind;
+	order->change.build = build;
+	order->change.done = order_done;
+	char who[API_WHO_BYTES];
+	snprintf(order->change.who, sizeof(order->change.who), "%s", api_who(call, who));
+	if (message && strlen(message) >= sizeof(order->change.why)) {
+		struct error err;
+		error_set(&err, -FL_EUSAGE, "the message has more than %zu bytes",
+			  sizeof(order->change.why) - 1);
+		api_fail(call, &err);
+		free(order);
+		return NULL;
+	}
+	snprintf(order->change.why, sizeof(order->change.why), "%s", message ? message : "");
+	return order;
+}
+
+void order_refuse(struct api_call *call, int code, const char *text)
+{
+	struct error err;
+	error_set(&err, code, "%s", text);
+	api_fail(call, &err);
+}
+
+int order_parse_file(const struct order *order, struct arena *arena, struct fabric **ret_fabric,
+		     struct buffer *warnings, struct error *err)
+{
+	struct config_findings *findings = calloc(1, sizeof(*findings));
+	if (!findings)
+		return -ENOMEM;
+	int result =
+	    config_parse(order->text, order->text_length, order->file, arena, ret_fabric, findings);
+	if (result == -FL_EINVALID)
+		config_findings_error(findings, err);
+	else if (result == 0 && warnings)
+		config_findings_render(findings, warnings);
+	free(findings);
+	return result;
+}

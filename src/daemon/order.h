@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An order: a change that a client of the local API waits for. It belongs to itself: submitted to
+ * the changes, it answers its call when the image shows the outcome, and frees itself.
+ */
+#ifndef FAIRLEAD_DAEMON_ORDER_H
+#define FAIRLEAD_DAEMON_ORDER_H
+
+#include "daemon/api.h"
+#include "daemon/changes.h"
+
+struct daemon;
+
+/* A change that a client waits for. */
+struct order {
+	struct change change;
+	struct daemon *daemon;
+	struct api_call *call;
+	json_t *answer; /* what to tell when it is committed */
+	char service[MODEL_NAME_BYTES];
+	uint32_t version; /* rollout cut */
+	/* apply only: */
+	const char *file;
+	const char *text;
+	size_t text_length;
+	bool more; /* the rest of the services comes in a further entry */
+	unsigned parts; /* entries that are committed */
+	uint64_t sequence; /* of the last of them */
+};
+
+/* NULL when it could not be made: then the call is answered already. */
+struct order *order_new(struct daemon *daemon, struct api_call *call, const char *kind,
+			change_build_fn *build);
+void order_free(struct order *order);
+
+/* The change_done_fn of an order: answers its call and frees it. */
+void order_done(struct change *change, int result, const struct error *err, uint64_t sequence);
+
+/* Answer `call` with an error that needs no order. */
+void order_refuse(struct api_call *call, int code, const char *text);
+
+/* Parse the order's file; `warnings` may be NULL. The findings are in `err`. */
+must_check int order_parse_file(const struct order *order, struct arena *arena,
+				struct fabric **ret_fabric, struct buffer *warnings,
+				struct error *err);
+
+#endif
