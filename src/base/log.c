@@ -80,7 +80,8 @@ void log_event(enum log_level level, const char *event, ...)
 	va_list arguments;
 	va_start(arguments, event);
 	const char *key;
-	while (count < 2 * LOG_MAX_PAIRS && (key = va_arg(arguments, const char *))) {
+	while (count + 2 < sizeof(pairs) / sizeof(pairs[0]) &&
+	       (key = va_arg(arguments, const char *))) {
 		pairs[count++] = key;
 		pairs[count++] = va_arg(arguments, const char *);
 	}

@@ -5,6 +5,7 @@
  */
 #include "config/plan_details.h"
 
+#include "base/error.h"
 #include "config/text.h"
 #include "model/fabric.h"
 
@@ -73,6 +74,7 @@ static const struct pool *find_pool(const struct fabric *fabric, const struct po
 static const char *pool_text(struct plan_details *details, const struct pool *pool)
 {
 	struct buffer text;
+	ASSERT(pool);
 	buffer_init(&text, 0);
 	buffer_printf(&text, "site_bits %u", pool->site_bits);
 	if (pool->slots_per_service)

@@ -186,8 +186,10 @@ static void place_finding(struct report *report, struct span span, struct config
 }
 
 /* Note a finding at `span`; NULL: about the file as a whole. */
-static void note(struct report *report, enum config_severity severity, const struct span *span,
-		 const char *format, va_list arguments)
+__attribute__((format(printf, 4, 0))) static void note(struct report *report,
+						       enum config_severity severity,
+						       const struct span *span, const char *format,
+						       va_list arguments)
 {
 	struct config_finding *finding = take_finding(report, severity);
 	if (!finding)

@@ -360,7 +360,8 @@ static void client_proceed(struct client *client)
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_part)
 {
 	(void)handle;
-	*ret_part = uv_buf_init(malloc(suggested), (unsigned)suggested);
+	ret_part->base = malloc(suggested);
+	ret_part->len = ret_part->base ? suggested : 0;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)

@@ -100,6 +100,7 @@ static int parse_handings(const json_t *array, struct arena *arena, struct landi
 	if (result < 0)
 		return result;
 	size_t count = json_array_size(array);
+	ASSERT(handings || !count);
 	for (size_t i = 0; i < count; i++) {
 		handings[i] = (struct landing_handing){0};
 		if (!read_handing(json_array_get(array, i), &handings[i]))

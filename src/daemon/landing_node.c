@@ -202,7 +202,8 @@ static void take_line(struct landing_node *node, const char *line, size_t length
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_part)
 {
 	(void)handle;
-	*ret_part = uv_buf_init(malloc(suggested), (unsigned)suggested);
+	ret_part->base = malloc(suggested);
+	ret_part->len = ret_part->base ? suggested : 0;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
@@ -293,11 +294,11 @@ static json_t *landing_json(struct landing_node *node)
 	    json_pack("{s:o, s:o, s:s, s:s, s:i, s:i}", "alarms", alarms, "interfaces", interfaces,
 		      "program", state.program_tag, "layout", state.layout, "handings",
 		      (int)state.handing_count, "handings_bound", (int)state.handings_bound);
-	if (landing_counters_read(node->landing, &counters, &err) == 0)
-		json_object_set_new(
-		    json, "accepted",
-		    json_integer((json_int_t)(counters.accepted_4in4 + counters.accepted_6in4 +
-					      counters.accepted_4in6 + counters.accepted_6in6)));
+	if (landing_counters_read(node->landing, &counters, &err) == 0) {
+		uint64_t accepted = counters.accepted_4in4 + counters.accepted_6in4 +
+				    counters.accepted_4in6 + counters.accepted_6in6;
+		json_object_set_new(json, "accepted", json_integer((json_int_t)accepted));
+	}
 	return json;
 }
 

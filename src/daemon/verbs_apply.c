@@ -183,10 +183,10 @@ static int remove_services(struct order *order, struct change_draft *draft,
 static int build_apply(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct order *order = (struct order *)change;
-	struct fabric *fabric;
-	struct placement *placement;
-	struct future_states future;
-	struct plan *plan;
+	struct fabric *fabric = NULL;
+	struct placement *placement = NULL;
+	struct future_states future = {0};
+	struct plan *plan = NULL;
 	bool same = false;
 	order->more = false;
 	int result = order_parse_file(order, &draft->arena, &fabric, NULL, err);

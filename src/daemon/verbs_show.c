@@ -237,8 +237,7 @@ static json_t *backend_json(const struct daemon *daemon, const char *name, json_
 		connections += report->counts[i].connections;
 	json_t *json = json_pack(
 	    "{s:s, s:O, s:b, s:b, s:o, s:o, s:I, s:s}", "name", name, "address", address, "silent",
-	    (int)!fresh, "forgotten", image_forgotten(&daemon->image, name) != NULL,
-	    "last_report_ms",
+	    !fresh, "forgotten", image_forgotten(&daemon->image, name) != NULL, "last_report_ms",
 	    report ? json_integer((json_int_t)(now_ms - report->received_ms)) : json_null(),
 	    "connections", connections_json(fresh, connections), "cut",
 	    (json_int_t)(report ? report->cut : 0), "boot_id", report ? report->boot_id : "");
