@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/search.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -312,26 +313,18 @@ int edge_plane_publish(struct edge_plane *plane, const struct image *image, stru
 
 /* --- activity --- */
 
+static int compare_watched(const void *watched, size_t place, const void *address)
+{
+	const struct watched *list = watched;
+	return ip_address_compare(&list[place].address, address);
+}
+
 /* The place of an address among those watched, whether it is there or not. */
 static size_t find_place(const struct edge_plane *plane, const struct ip_address *address,
 			 bool *ret_found)
 {
-	size_t low = 0;
-	size_t high = plane->watched_count;
-	*ret_found = false;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = ip_address_compare(&plane->watched[middle].address, address);
-		if (order == 0) {
-			*ret_found = true;
-			return middle;
-		}
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_place(plane->watched, plane->watched_count, address, compare_watched,
+			    ret_found);
 }
 
 static struct watched *watch(struct edge_plane *plane, const struct ip_address *address,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/image.h"
 
+#include "base/search.h"
 #include "config/config.h"
 #include "store/records.h"
 
@@ -34,21 +35,18 @@ static struct image_service *service_add(struct image *image, const char *name)
 	return service;
 }
 
+static int compare_name(const void *services, size_t place, const void *name)
+{
+	struct image_service *const *list = services;
+	return strcmp(list[place]->name, name);
+}
+
 struct image_service *image_service(const struct image *image, const char *name)
 {
-	size_t low = 0;
-	size_t high = image->service_count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(name, image->services[middle]->name);
-		if (order == 0)
-			return image->services[middle];
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return NULL;
+	bool found;
+	size_t place =
+	    search_place(image->services, image->service_count, name, compare_name, &found);
+	return found ? image->services[place] : NULL;
 }
 
 static struct image_service *service_get(struct image *image, const char *name)

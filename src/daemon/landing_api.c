@@ -8,18 +8,13 @@
 #include "daemon/driver.h"
 #include "daemon/landing_wanted.h"
 #include "daemon/reports.h"
+#include "daemon/show.h"
 #include "daemon/verbs.h"
 #include "store/records.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static json_t *address_json(const struct ip_address *address)
-{
-	char text[IP_TEXT_BYTES];
-	return json_string(ip_address_format(address, text));
-}
 
 /* Addresses whose flows the operator ordered to be ended. */
 static json_t *cut_json(const struct image *image)
@@ -37,7 +32,7 @@ static json_t *cut_json(const struct image *image)
 				    placement_address(image->placement, &state->bindings[b],
 						      image->placement->sites[i]);
 				if (address.family)
-					json_array_append_new(list, address_json(&address));
+					json_array_append_new(list, show_address(&address));
 			}
 		}
 	}

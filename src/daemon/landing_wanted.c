@@ -2,15 +2,10 @@
 #include "daemon/landing_wanted.h"
 
 #include "daemon/reports.h"
+#include "daemon/show.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static json_t *address_json(const struct ip_address *address)
-{
-	char text[IP_TEXT_BYTES];
-	return json_string(ip_address_format(address, text));
-}
 
 static json_t *pools_json(const struct image *image)
 {
@@ -29,9 +24,9 @@ static json_t *edges_json(const struct daemon_options *options)
 {
 	json_t *list = json_array();
 	if (options->source_v4.family)
-		json_array_append_new(list, address_json(&options->source_v4));
+		json_array_append_new(list, show_address(&options->source_v4));
 	if (options->source_v6.family)
-		json_array_append_new(list, address_json(&options->source_v6));
+		json_array_append_new(list, show_address(&options->source_v6));
 	return list;
 }
 
@@ -66,7 +61,7 @@ static void add_handing(json_t *handings, const struct ip_address *destination,
 	if (listener->address.family)
 		ip_address_format(&listener->address, text);
 	json_array_append_new(handings, json_pack("{s:o, s:i, s:i, s:s, s:i}", "destination",
-						  address_json(destination), "protocol",
+						  show_address(destination), "protocol",
 						  (int)listener->protocol, "port",
 						  (int)listener->service_port, "listen_address",
 						  text, "listen_port", (int)listener->port));

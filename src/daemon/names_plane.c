@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/search.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,35 +88,28 @@ void names_plane_free(struct names_plane *plane)
 	free(plane);
 }
 
-static int compare_answered(const struct answered *answered, const char *service, uint32_t version)
+struct answered_key {
+	const char *service;
+	uint32_t version;
+};
+
+static int compare_answered(const void *names_plane, size_t place, const void *answered_key)
 {
-	int order = strcmp(answered->service, service);
+	const struct names_plane *plane = names_plane;
+	const struct answered_key *key = answered_key;
+	const struct answered *answered = &plane->answered[plane->by_name[place]];
+	int order = strcmp(answered->service, key->service);
 	if (order)
 		return order;
-	return answered->version < version ? -1 : answered->version > version;
+	return answered->version < key->version ? -1 : answered->version > key->version;
 }
 
 /* The place of a version in the order of names, whether it is there or not. */
 static size_t find_place(const struct names_plane *plane, const char *service, uint32_t version,
 			 bool *ret_found)
 {
-	size_t low = 0;
-	size_t high = plane->answered_count;
-	*ret_found = false;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order =
-		    compare_answered(&plane->answered[plane->by_name[middle]], service, version);
-		if (order == 0) {
-			*ret_found = true;
-			return middle;
-		}
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	const struct answered_key key = {.service = service, .version = version};
+	return search_place(plane, plane->answered_count, &key, compare_answered, ret_found);
 }
 
 /* Room for one more; false without memory. */

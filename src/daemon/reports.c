@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/reports.h"
 
+#include "base/search.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,25 +55,16 @@ const struct report *reports_at(const struct reports *reports, size_t index)
 	return index < reports->count ? reports->items[index] : NULL;
 }
 
+static int compare_name(const void *items, size_t place, const void *backend)
+{
+	struct report *const *list = items;
+	return strcmp(list[place]->backend, backend);
+}
+
 /* The place of `backend` in the order of names, whether it is there or not. */
 static size_t find_place(const struct reports *reports, const char *backend, bool *ret_found)
 {
-	size_t low = 0;
-	size_t high = reports->count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(backend, reports->items[middle]->backend);
-		if (order == 0) {
-			*ret_found = true;
-			return middle;
-		}
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	*ret_found = false;
-	return low;
+	return search_place(reports->items, reports->count, backend, compare_name, ret_found);
 }
 
 static struct report *find(const struct reports *reports, const char *backend)

@@ -6,6 +6,8 @@
  */
 #include "dataplane/internal.h"
 
+#include "base/search.h"
+
 #include <bpf/bpf.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,27 +35,18 @@ struct ip_address backend_address(const struct edge *edge, uint32_t number)
 	return address;
 }
 
+static int compare_backend(const void *edge_, size_t place, const void *address)
+{
+	const struct edge *edge = edge_;
+	struct ip_address other = backend_address(edge, edge->backend_order[place]);
+	return ip_address_compare(&other, address);
+}
+
 /* Where the address is in backend_order, or where it belongs. */
 static size_t backend_position(const struct edge *edge, const struct ip_address *address,
 			       bool *ret_found)
 {
-	size_t low = 0;
-	size_t high = edge->backend_count;
-	*ret_found = false;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		struct ip_address other = backend_address(edge, edge->backend_order[middle]);
-		int order = ip_address_compare(&other, address);
-		if (order == 0) {
-			*ret_found = true;
-			return middle;
-		}
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_place(edge, edge->backend_count, address, compare_backend, ret_found);
 }
 
 int backends_insert(struct edge *edge, uint16_t number)

@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "base/netaddr.h"
 #include "base/random.h"
+#include "base/search.h"
 #include "base/siphash.h"
 #include "base/sysctl.h"
 
@@ -267,6 +268,27 @@ static void siphash_gives_its_authors_vectors(void **state)
 	assert_true(siphash24(key, "", 0) == 0x726fdb47dd0e0e31);
 }
 
+static int compare_number(const void *sequence, size_t place, const void *key)
+{
+	const int *numbers = sequence;
+	return (numbers[place] > *(const int *)key) - (numbers[place] < *(const int *)key);
+}
+
+static void search_finds_what_is_there_and_where_the_rest_belongs(void **state)
+{
+	(void)state;
+	static const int numbers[] = {1, 3, 5, 7, 9};
+	for (size_t count = 0; count <= 5; count++) {
+		for (int key = 0; key <= 10; key++) {
+			bool found;
+			size_t place = search_place(numbers, count, &key, compare_number, &found);
+			size_t expected = (size_t)key / 2 < count ? (size_t)key / 2 : count;
+			assert_int_equal(place, expected);
+			assert_int_equal(found, key % 2 && expected < count);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +302,7 @@ int main(void)
 	    cmocka_unit_test(files_are_replaced_whole),
 	    cmocka_unit_test(a_folder_is_locked_by_one_process_until_it_ends),
 	    cmocka_unit_test(time_formats_as_rfc3339),
+	    cmocka_unit_test(search_finds_what_is_there_and_where_the_rest_belongs),
 	    cmocka_unit_test(siphash_gives_its_authors_vectors),
 	};
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/show.h"
+
+#include "daemon/driver.h"
+#include "daemon/edge_plane.h"
+#include "daemon/reports.h"
+
+#include <string.h>
+
+json_t *show_address(const struct ip_address *address)
+{
+	char text[IP_TEXT_BYTES];
+	return json_string(ip_address_format(address, text));
+}
+
+/* --- versions and bindings --- */
+
+struct ip_address show_own_address(const struct daemon *daemon, const struct binding *binding)
+{
+	return placement_address(daemon->image.placement, binding, daemon->options->site);
+}
+
+static void add_counters(const struct daemon *daemon, const struct ip_address *address,
+			 struct edge_counters *sum)
+{
+	struct edge_counters one;
+	if (!daemon->edge || edge_plane_counters(daemon->edge, address, &one) < 0)
+		return;
+	sum->packets += one.packets;
+	sum->bytes += one.bytes;
+	sum->new_flows += one.new_flows;
+	sum->late_flows += one.late_flows;
+	sum->refused += one.refused;
+	sum->wrong_port += one.wrong_port;
+	sum->asked_fib += one.asked_fib;
+	sum->to_kernel += one.to_kernel;
+}
+
+static json_t *counters_json(const struct edge_counters *counters)
+{
+	return json_pack(
+	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "packets", (json_int_t)counters->packets,
+	    "bytes", (json_int_t)counters->bytes, "new_flows", (json_int_t)counters->new_flows,
+	    "late", (json_int_t)counters->late_flows, "refused", (json_int_t)counters->refused,
+	    "wrong_port", (json_int_t)counters->wrong_port, "asked_fib",
+	    (json_int_t)counters->asked_fib, "to_kernel", (json_int_t)counters->to_kernel);
+}
+
+static json_t *connections_json(bool known, uint64_t connections)
+{
+	return known ? json_integer((json_int_t)connections) : json_null();
+}
+
+/* Connections on the version's addresses at one backend; null while it is silent. */
+static json_t *version_backend_json(const struct daemon *daemon, const struct service_state *state,
+				    uint32_t number, const char *name)
+{
+	const struct report *report = reports_find(daemon->reports, name);
+	bool known = report && report_is_fresh(report, image_report_interval_ms(&daemon->image),
+					       clock_now_ms(daemon->clock));
+	uint64_t connections = 0;
+	for (size_t b = 0; known && b < state->binding_count; b++) {
+		if (state->bindings[b].version != number)
+			continue;
+		for (size_t s = 0; s < daemon->image.placement->site_count; s++) {
+			struct ip_address address =
+			    placement_address(daemon->image.placement, &state->bindings[b],
+					      daemon->image.placement->sites[s]);
+			if (address.family)
+				connections += report_connections(report, &address);
+		}
+	}
+	return json_pack("{s:s, s:o}", "name", name, "connections",
+			 connections_json(known, connections));
+}
+
+static json_t *version_backends_json(const struct daemon *daemon, const struct service_state *state,
+				     const struct version_status *status)
+{
+	json_t *list = json_array();
+	const struct version *version =
+	    status->state == VERSION_RETIRED
+		? NULL
+		: image_version(image_service(&daemon->image, state->name), status->number);
+	for (size_t i = 0; version && i < version->backend_count; i++)
+		json_array_append_new(list, version_backend_json(daemon, state, status->number,
+								 version->backends[i].name));
+	return list;
+}
+
+json_t *show_version(const struct daemon *daemon, const struct service_state *state,
+		     const struct version_status *status)
+{
+	char digest[DIGEST_HEX_BYTES];
+	char since[CLOCK_TEXT_BYTES];
+	uint64_t connections = 0;
+	const char *silent = NULL;
+	bool known = driver_connections(daemon->driver, state, status->number,
+					clock_now_ms(daemon->clock), &connections, &silent);
+	struct edge_counters counters = {0};
+	json_t *addresses = json_array();
+	json_t *late_addresses = json_array();
+	for (size_t i = 0; i < state->binding_count; i++) {
+		const struct binding *binding = &state->bindings[i];
+		if (binding->version != status->number)
+			continue;
+		struct ip_address address = show_own_address(daemon, binding);
+		json_array_append_new(binding->is_late ? late_addresses : addresses,
+				      show_address(&address));
+		add_counters(daemon, &address, &counters);
+	}
+	hex_encode(status->digest.bytes, DIGEST_BYTES, digest);
+	clock_format(status->changed_wall_ms, since, sizeof(since));
+	json_t *json = json_pack(
+	    "{s:s, s:i, s:s, s:s, s:f, s:o, s:o, s:o, s:b, s:b, s:s, s:I}", "service", state->name,
+	    "number", (int)status->number, "state", version_state_name(status->state), "since",
+	    since, "share", service_share(state, status->number) / (double)SHARE_WHOLE, "addresses",
+	    addresses, "late_addresses", late_addresses, "connections",
+	    connections_json(known, connections), "held",
+	    (int)(image_acked(&daemon->image) >= status->sequence), "cut", (int)status->cut,
+	    "digest", digest, "sequence", (json_int_t)status->sequence);
+	if (silent && status->state != VERSION_RETIRED)
+		json_object_set_new(json, "silent_backend", json_string(silent));
+	json_object_set_new(json, "backends", version_backends_json(daemon, state, status));
+	json_object_update_new(json, counters_json(&counters));
+	return json;
+}
+
+json_t *show_binding(const struct daemon *daemon, const struct service_state *state,
+		     const struct binding *binding)
+{
+	struct ip_address address = show_own_address(daemon, binding);
+	struct binding_observation observation =
+	    driver_observe(daemon->driver, state, binding, clock_now_ms(daemon->clock), NULL);
+	json_t *json =
+	    json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:b, s:b, s:b, s:o}", "service", state->name,
+		      "address", show_address(&address), "pool", (int)binding->pool, "slot",
+		      (int)binding->slot, "version", (int)binding->version, "number",
+		      (json_int_t)binding->number, "is_late", (int)binding->is_late, "refusing",
+		      (int)binding->refusing, "reclaiming", (int)binding->reclaiming, "connections",
+		      connections_json(observation.connections_known, observation.connections));
+	struct edge_counters counters = {0};
+	add_counters(daemon, &address, &counters);
+	json_object_update_new(json, counters_json(&counters));
+	return json;
+}
+
+json_t *show_rollout(const struct daemon *daemon, const struct service_state *state)
+{
+	const struct rollout_state *rollout = &state->rollout;
+	const struct service *service = fabric_service(daemon->image.fabric, state->name);
+	bool under_way = rollout->target != rollout->base;
+	json_t *json =
+	    json_pack("{s:s, s:i, s:i, s:f, s:i, s:i, s:b, s:b}", "service", state->name, "base",
+		      (int)rollout->base, "target", (int)rollout->target, "share",
+		      rollout->share / (double)SHARE_WHOLE, "step", (int)rollout->step + 1, "steps",
+		      service ? (int)service->rollout.share_count : 1, "paused",
+		      (int)rollout->paused, "under_way", (int)under_way);
+	if (under_way && service && !rollout->paused && rollout->share) {
+		uint64_t due = rollout->step_wall_ms + service->rollout.pause_ms;
+		uint64_t wall_ms = clock_wall_ms(&daemon->steady);
+		json_object_set_new(json, "next_step_in_ms",
+				    json_integer(due > wall_ms ? (json_int_t)(due - wall_ms) : 0));
+	}
+	return json;
+}
+
+json_t *show_service(const struct daemon *daemon, const struct service_state *state,
+		     bool with_retired)
+{
+	const struct service *service = fabric_service(daemon->image.fabric, state->name);
+	json_t *versions = json_array();
+	for (size_t i = 0; i < state->version_count; i++) {
+		if (with_retired || state->versions[i].state != VERSION_RETIRED)
+			json_array_append_new(versions,
+					      show_version(daemon, state, &state->versions[i]));
+	}
+	return json_pack("{s:s, s:b, s:i, s:o, s:o}", "name", state->name, "removed",
+			 (int)state->removed, "ttl_s", service ? (int)service->ttl_seconds : 0,
+			 "rollout", show_rollout(daemon, state), "versions", versions);
+}
+
+/* --- backends --- */
+
+/* Names of all backends of live versions, with their addresses, and of all others that report. */
+json_t *show_backend_names(const struct daemon *daemon)
+{
+	json_t *names = json_object();
+	const struct image *image = &daemon->image;
+	for (size_t s = 0; s < image->state_count; s++) {
+		const struct service_state *state = image->states[s];
+		for (size_t v = 0; v < state->version_count; v++) {
+			if (state->versions[v].state == VERSION_RETIRED)
+				continue;
+			const struct version *version = image_version(
+			    image_service(image, state->name), state->versions[v].number);
+			for (size_t b = 0; version && b < version->backend_count; b++)
+				json_object_set_new(names, version->backends[b].name,
+						    show_address(&version->backends[b].address));
+		}
+	}
+	const struct report *report;
+	for (size_t i = 0; (report = reports_at(daemon->reports, i)); i++) {
+		bool is_fresh = report_is_fresh(report, image_report_interval_ms(image),
+						clock_now_ms(daemon->clock));
+		if (is_fresh && !json_object_get(names, report->backend))
+			json_object_set_new(names, report->backend, json_null());
+	}
+	return names;
+}
+
+json_t *show_backend(const struct daemon *daemon, const char *name, json_t *address)
+{
+	uint64_t now_ms = clock_now_ms(daemon->clock);
+	const struct report *report = reports_find(daemon->reports, name);
+	bool fresh =
+	    report && report_is_fresh(report, image_report_interval_ms(&daemon->image), now_ms);
+	uint64_t connections = 0;
+	for (size_t i = 0; report && i < report->count; i++)
+		connections += report->counts[i].connections;
+	json_t *json = json_pack(
+	    "{s:s, s:O, s:b, s:b, s:o, s:o, s:I, s:s}", "name", name, "address", address, "silent",
+	    !fresh, "forgotten", image_forgotten(&daemon->image, name) != NULL, "last_report_ms",
+	    report ? json_integer((json_int_t)(now_ms - report->received_ms)) : json_null(),
+	    "connections", connections_json(fresh, connections), "cut",
+	    (json_int_t)(report ? report->cut : 0), "boot_id", report ? report->boot_id : "");
+	if (report && report->landing)
+		json_object_set(json, "landing", report->landing);
+	if (fresh) {
+		uint64_t interval_ms = image_report_interval_ms(&daemon->image);
+		json_object_set_new(json, "landed", json_boolean(!report->behind_ms));
+		json_object_set_new(
+		    json, "late_ms",
+		    json_integer(report->behind_ms ? (json_int_t)(now_ms - report->behind_ms) : 0));
+		json_object_set_new(json, "disputed",
+				    json_boolean(report_is_disputed(report, interval_ms, now_ms)));
+	}
+	return json;
+}
+
+json_t *show_backends(const struct daemon *daemon)
+{
+	json_t *names = show_backend_names(daemon);
+	json_t *list = json_array();
+	const char *name;
+	json_t *address;
+	json_object_foreach (names, name, address)
+		json_array_append_new(list, show_backend(daemon, name, address));
+	json_decref(names);
+	return list;
+}
+
+json_t *show_services(const struct daemon *daemon, bool with_retired)
+{
+	json_t *services = json_array();
+	for (size_t i = 0; i < daemon->image.state_count; i++)
+		json_array_append_new(services,
+				      show_service(daemon, daemon->image.states[i], with_retired));
+	return services;
+}

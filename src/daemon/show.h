@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Things as JSON, for every verb that shows them: from the image, the edge's counters and the
+ * reports. Each returns a new reference, or NULL without memory.
+ */
+#ifndef FAIRLEAD_DAEMON_SHOW_H
+#define FAIRLEAD_DAEMON_SHOW_H
+
+#include "daemon/daemon.h"
+
+/* The binding's address at this node's site. */
+struct ip_address show_own_address(const struct daemon *daemon, const struct binding *binding);
+
+json_t *show_address(const struct ip_address *address);
+json_t *show_version(const struct daemon *daemon, const struct service_state *state,
+		     const struct version_status *status);
+json_t *show_binding(const struct daemon *daemon, const struct service_state *state,
+		     const struct binding *binding);
+json_t *show_rollout(const struct daemon *daemon, const struct service_state *state);
+json_t *show_service(const struct daemon *daemon, const struct service_state *state,
+		     bool with_retired);
+json_t *show_services(const struct daemon *daemon, bool with_retired);
+
+/* Names of all backends of live versions and of all that report, each with its address or null. */
+json_t *show_backend_names(const struct daemon *daemon);
+json_t *show_backend(const struct daemon *daemon, const char *name, json_t *address);
+json_t *show_backends(const struct daemon *daemon);
+
+#endif
