@@ -392,6 +392,8 @@ def main():
     unknown = [group for group in selection.groups if group not in GROUPS]
     if unknown:
         parser.error(f"there is no group '{unknown[0]}'; groups: {', '.join(GROUPS)}")
+    # A shell starts what it puts in the background with SIGINT ignored, and so would every test be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     report = Report()
     built = {}
     for name in GROUPS:

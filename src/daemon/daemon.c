@@ -27,34 +27,31 @@ void daemon_notify(const char *state)
 
 /* --- events --- */
 
-/* A value as log text: texts as they are, everything else as JSON. */
-static const char *field_text(const json_t *value, char **ret_owned)
-{
-	*ret_owned = NULL;
-	if (json_is_string(value))
-		return json_string_value(value);
-	*ret_owned = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-	return *ret_owned ? *ret_owned : "";
-}
-
+/* Plain fields only: what is an object here stands in full in the ledger and the event stream. */
 static void log_fields(enum log_level level, const char *name, const json_t *fields)
 {
 	const char *pairs[2 * LOG_MAX_PAIRS + 1];
-	char *owned[LOG_MAX_PAIRS];
+	char numbers[LOG_MAX_PAIRS][32];
 	size_t count = 0;
 	const char *key;
 	json_t *value;
 	json_object_foreach ((json_t *)(uintptr_t)fields, key, value) {
 		if (count == LOG_MAX_PAIRS)
 			break;
+		if (!json_is_string(value) && !json_is_integer(value))
+			continue;
 		pairs[2 * count] = key;
-		pairs[2 * count + 1] = field_text(value, &owned[count]);
+		if (json_is_string(value)) {
+			pairs[2 * count + 1] = json_string_value(value);
+		} else {
+			snprintf(numbers[count], sizeof(numbers[count]), "%lld",
+				 (long long)json_integer_value(value));
+			pairs[2 * count + 1] = numbers[count];
+		}
 		count++;
 	}
 	pairs[2 * count] = NULL;
 	log_pairs(level, name, pairs);
-	while (count)
-		free(owned[--count]);
 }
 
 static enum log_level level_of(const json_t *fields)

@@ -387,6 +387,7 @@ static int build_step(struct change *change, struct change_draft *draft, struct 
 	if (count <= 0)
 		return count;
 
+	snprintf(change->why, sizeof(change->why), "%s", transitions[0].why);
 	json_t *list = json_array();
 	draft->what = json_pack("{s:s, s:o}", "service", step->service, "transitions", list);
 	if (!draft->what)
@@ -419,7 +420,6 @@ static void submit_step(struct driver *driver, const char *service)
 	step->change.build = build_step;
 	step->change.done = step_done;
 	snprintf(step->change.who, sizeof(step->change.who), "fairlead");
-	snprintf(step->change.why, sizeof(step->change.why), "due by the life cycle");
 	snprintf(step->service, sizeof(step->service), "%s", service);
 	changes_submit(driver->daemon->changes, &step->change);
 }

@@ -362,16 +362,33 @@ static uint32_t smaller_mtu(uint32_t route, uint32_t link)
 	return route != 0 && route < link ? route : link;
 }
 
-/* Neighbour → entry; asks the kernel for the neighbour if it is not managed yet. */
-static void resolve_neighbour(struct edge *edge, uint32_t backend, const struct reach *reach,
+/* The kernel itself tries a failed neighbour again only every few seconds
+ * (net.ipv4.neigh.*.interval_probe_time_ms); its news of the failure lets us ask at once, but no
+ * more than once in this time. */
+#define NEXTHOP_ASK_MS 1000u
+
+static bool is_to_be_asked(const struct edge *edge, const struct reach *reach,
+			   const struct neighbour *neighbour)
+{
+	if (neighbour->state & (NUD_PERMANENT | NUD_NOARP))
+		return false;
+	return !neighbour->managed || (neighbour->state & NUD_FAILED &&
+				       edge_now(edge) - reach->asked_ms >= NEXTHOP_ASK_MS);
+}
+
+/* Neighbour → entry; asks the kernel for the neighbour if it is not managed yet, or was not found.
+ */
+static void resolve_neighbour(struct edge *edge, uint32_t backend, struct reach *reach,
 			      const struct link_info *link, uint32_t mtu)
 {
 	struct neighbour neighbour;
 	uint16_t number = 0;
 	if (get_neighbour(edge, reach->ifindex, &reach->next_hop, &neighbour) < 0)
 		neighbour = (struct neighbour){0};
-	if (!neighbour.managed && !(neighbour.state & (NUD_PERMANENT | NUD_NOARP)))
+	if (is_to_be_asked(edge, reach, &neighbour)) {
 		install_neighbour(edge, reach->ifindex, &reach->next_hop);
+		reach->asked_ms = edge_now(edge);
+	}
 	if (neighbour.state & NEXTHOP_USABLE && neighbour.has_link_address)
 		number = link_number(edge, reach->ifindex, link->address);
 	store_hop(edge, backend, number, neighbour.link_address, mtu);
@@ -384,7 +401,8 @@ void nexthop_resolve(struct edge *edge, uint32_t backend)
 	struct route route;
 	struct link_info link;
 
-	*reach = (struct reach){.unresolved_since_ms = reach->unresolved_since_ms};
+	*reach = (struct reach){.unresolved_since_ms = reach->unresolved_since_ms,
+				.asked_ms = reach->asked_ms};
 	if (get_route(edge, &address, &route) < 0 || route.type != RTN_UNICAST ||
 	    get_link(edge, route.ifindex, &link) < 0) {
 		store_hop(edge, backend, 0, NULL, 0);

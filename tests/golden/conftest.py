@@ -132,8 +132,8 @@ def environment():
 @pytest.fixture
 def client(daemon, environment):
     """client("status", "-o", "json"): the finished process, which asked the daemon."""
-    def run(*words, **options):
-        return subprocess.run([CLIENT, *words], capture_output=True, text=True, check=False,
+    def run(*words, program=CLIENT, **options):
+        return subprocess.run([program, *words], capture_output=True, text=True, check=False,
                               timeout=TIMEOUT_S,
                               env={**environment, "FAIRLEAD_SOCKET": daemon.path}, **options)
     return run
