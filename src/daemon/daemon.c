@@ -187,10 +187,15 @@ static void carry_out(struct daemon *daemon)
 }
 
 /* At the start a fault of the options or of the machine ends the daemon: its supervisor shows it
- * and tries again, and what is pinned goes on forwarding. Later the same would be an alarm. */
+ * and tries again, and what is pinned goes on forwarding. Later the same would be an alarm, as is a
+ * store that lost its configuration: it needs a daemon that takes a new one. */
 static int carry_out_first(struct daemon *daemon, struct error *err)
 {
 	int swapped = 0;
+	if (daemon->edge && edge_plane_goes_on(daemon->edge, &daemon->image)) {
+		carry_out(daemon);
+		return 0;
+	}
 	int result = daemon->edge ? forward(daemon, err) : 0;
 	if (result == 0 && daemon->names)
 		swapped = names_plane_publish(daemon->names, &daemon->image, err);

@@ -285,11 +285,16 @@ static int publish(struct edge_plane *plane, const struct edge_desired *desired,
 	return result;
 }
 
+bool edge_plane_goes_on(const struct edge_plane *plane, const struct image *image)
+{
+	return !image->fabric && edge_is_forwarding(plane->edge);
+}
+
 int edge_plane_publish(struct edge_plane *plane, const struct image *image, struct error *err)
 {
 	/* Invariant 6: a store that holds no configuration may be one that was lost. It is no order
 	 * to withdraw what an earlier daemon published. */
-	if (!image->fabric && edge_is_forwarding(plane->edge))
+	if (edge_plane_goes_on(plane, image))
 		return error_set(
 		    err, -FL_EUNAVAILABLE,
 		    "the store holds no configuration, but this machine forwards "

@@ -29,6 +29,9 @@ void edge_plane_free(struct edge_plane *plane);
 must_check int edge_plane_publish(struct edge_plane *plane, const struct image *image,
 				  struct error *err);
 
+/* Does the edge go on by what an earlier daemon published, because the store holds nothing? */
+bool edge_plane_goes_on(const struct edge_plane *plane, const struct image *image);
+
 /* Read the counters; call it every tick. */
 void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint64_t now_ms);
 
