@@ -36,10 +36,12 @@ def main(name, backend_v4, backend_v6):
             continue  # the kernel's own multicast, which is on every link
         last = packet[19] if is_v4 else packet[39]
         protocol = IPPROTO_IPIP if is_v4 else IPPROTO_IPV6
-        if last % 2 == 0:
-            senders[socket.AF_INET, protocol].sendto(packet, (backend_v4, 0))
-        else:
-            senders[socket.AF_INET6, protocol].sendto(packet, (backend_v6, 0))
+        family, backend = ((socket.AF_INET, backend_v4) if last % 2 == 0 else
+                           (socket.AF_INET6, backend_v6))
+        try:
+            senders[family, protocol].sendto(packet, (backend, 0))
+        except OSError as failure:  # too big for a link that shrank, a link that is down: routers drop
+            print(f"dropped {len(packet)} bytes: {failure}", flush=True)
 
 
 if __name__ == "__main__":
