@@ -78,8 +78,11 @@ def build(capsule):
         set_sysctls(capsule, machine, SYSCTLS | (ROUTER_SYSCTLS if machine == "net" else {}))
         _configure(capsule, machine, ["link set lo up"])
     for bridge, leg in {leg.bridge: leg for leg in LEGS if leg.bridge}.items():
+        # With an address of its own: a bridge without one takes the lowest of its ports', and would
+        # change it whenever a link is joined again, while the machines still know the old one.
         _configure(capsule, "net", [
-            f"link add {bridge} type bridge mcast_snooping 0 forward_delay 0",
+            f"link add {bridge} address 02:00:00:00:00:01 type bridge mcast_snooping 0 "
+            "forward_delay 0",
             f"link set {bridge} up", *_gateway(leg, bridge)])
     for leg in LEGS:
         plug(capsule, leg)
