@@ -5,6 +5,7 @@
 #include "daemon/edge_plane.h"
 #include "daemon/landing_wanted.h"
 #include "daemon/names_plane.h"
+#include "daemon/publication.h"
 #include "daemon/reports.h"
 #include "store/records.h"
 
@@ -321,32 +322,6 @@ static int free_slot(struct change_draft *draft, const struct service_state *sta
 			      draft->wall_ms, &draft->arena);
 }
 
-static int put_state(struct change_draft *draft, const struct image_service *service,
-		     const struct service_state *state)
-{
-	char key[RECORD_KEY_BYTES];
-	struct buffer value;
-	buffer_init(&value, STORE_VALUE_BYTES);
-	int result = record_service_put(state, &value);
-	if (result == 0)
-		result = draft_put(draft, record_service_key(state->name, key),
-				   service->mod_revision, &value);
-	buffer_done(&value);
-	return result;
-}
-
-static int put_placement(struct change_draft *draft, const struct placement *placement)
-{
-	struct buffer value;
-	buffer_init(&value, STORE_VALUE_BYTES);
-	int result = record_placement_put(placement, &value);
-	if (result == 0)
-		result = draft_put(draft, RECORD_PLACEMENT_KEY, draft->image->placement_revision,
-				   &value);
-	buffer_done(&value);
-	return result;
-}
-
 static int apply_transitions(struct change_draft *draft, const struct image_service *service,
 			     struct service_state *state, const struct transition *transitions,
 			     int count, json_t *list, struct error *err)
@@ -366,7 +341,7 @@ static int apply_transitions(struct change_draft *draft, const struct image_serv
 	}
 	int result =
 	    is_over(state) ? drop_service(draft, service) : forget_retired(draft, service, state);
-	return result == 0 && placement ? put_placement(draft, placement) : result;
+	return result == 0 && placement ? publication_put_placement(draft, placement) : result;
 }
 
 /* Asks the model again: the image may have moved since the step was submitted. */
@@ -394,7 +369,7 @@ static int build_step(struct change *change, struct change_draft *draft, struct 
 		return -ENOMEM;
 	int result = apply_transitions(draft, service, state, transitions, count, list, err);
 	if (result == 0 && !is_over(state))
-		result = put_state(draft, service, state);
+		result = publication_put_state(draft, state);
 	return result < 0 ? result : CHANGE_COMMIT;
 }
 

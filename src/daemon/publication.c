@@ -167,14 +167,19 @@ int publication_make(struct change_draft *draft, const struct fabric *fabric,
 	return 0;
 }
 
+int publication_put_placement(struct change_draft *draft, const struct placement *placement)
+{
+	return put_value(draft, RECORD_PLACEMENT_KEY, true, draft->image->placement_revision,
+			 put_placement, placement);
+}
+
 int publication_put_fabric(struct change_draft *draft, const struct fabric *fabric,
 			   const struct placement *placement, struct error *err)
 {
 	int result = put_value(draft, RECORD_CONFIG_KEY, true, draft->image->config_revision,
 			       put_config, fabric);
 	if (result == 0)
-		result = put_value(draft, RECORD_PLACEMENT_KEY, true,
-				   draft->image->placement_revision, put_placement, placement);
+		result = publication_put_placement(draft, placement);
 	if (result == -FL_ELIMIT)
 		return error_set(err, result,
 				 "the configuration is larger than the store's limit of %u bytes "

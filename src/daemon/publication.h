@@ -32,6 +32,10 @@ must_check int publication_take_place(struct change_draft *draft, const struct f
 /* Write the state of a service. */
 must_check int publication_put_state(struct change_draft *draft, const struct service_state *state);
 
+/* Write the placement. */
+must_check int publication_put_placement(struct change_draft *draft,
+					 const struct placement *placement);
+
 /* Write the configuration and its placement. */
 must_check int publication_put_fabric(struct change_draft *draft, const struct fabric *fabric,
 				      const struct placement *placement, struct error *err);
