@@ -12,6 +12,8 @@
 #define NEXTHOP_AF_INET 2
 #define NEXTHOP_AF_INET6 10
 
+_Static_assert((EDGE_MAP_LINKS & (EDGE_MAP_LINKS - 1)) == 0, "links are picked by a mask");
+
 /* The link that `hop` leads out of; NULL if the next hop is not known, or no longer known. */
 static __always_inline const struct edge_map_link *nexthop_link(union edge_map_hop hop)
 {
@@ -20,7 +22,10 @@ static __always_inline const struct edge_map_link *nexthop_link(union edge_map_h
 		return NULL;
 	if (bpf_ktime_get_coarse_ns() - settings.heartbeat_ns > settings.heartbeat_limit_ns)
 		return NULL;
-	return &settings.links[number];
+	/* The verifier before Linux 6.2 loses the comparison above on the way here; the compiler,
+	 * which has not, must not see what the mask is applied to. */
+	asm volatile("" : "+r"(number));
+	return &settings.links[number & (EDGE_MAP_LINKS - 1)];
 }
 
 /* Whether a packet that came in here may be redirected to that interface. */

@@ -48,6 +48,18 @@ struct parsed_transport {
 	__u8 payload; /* UDP: at least PARSE_QUIC_BYTES follow the header */
 };
 
+/*
+ * A length field as a number. The verifier before Linux 6.2 forgets the bounds of a value whose
+ * bytes were swapped, and then refuses to have it added to a pointer; the mask tells it again. The
+ * compiler knows that the mask changes nothing, so it must not see what it is applied to.
+ */
+static __always_inline __u32 parse_length(__be16 field)
+{
+	__u32 length = bpf_ntohs(field);
+	asm volatile("" : "+r"(length));
+	return length & 0xffff;
+}
+
 /* RFC 791. `ip` is the first byte after the link header. */
 static __always_inline int parse_v4(const struct iphdr *ip, const void *end, struct parsed_ip *ret)
 {
@@ -57,7 +69,7 @@ static __always_inline int parse_v4(const struct iphdr *ip, const void *end, str
 	__u32 header = (first & 0xfu) * 4;
 	if (first >> 4 != 4 || header < sizeof(*ip))
 		return -DROP_V4_HEADER;
-	__u32 total = bpf_ntohs(ip->tot_len);
+	__u32 total = parse_length(ip->tot_len);
 	if (total < header || (const void *)ip + total > end)
 		return -DROP_V4_LENGTH;
 	if (ip->frag_off & bpf_htons(PARSE_V4_MORE_FRAGMENTS | PARSE_V4_OFFSET))
@@ -122,7 +134,7 @@ static __always_inline int parse_v6(const struct ipv6hdr *ip, const void *end,
 	__u32 first = bpf_ntohl(*(const __u32 *)ip);
 	if (first >> 28 != 6)
 		return -DROP_V6_HEADER;
-	__u32 total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	__u32 total = sizeof(*ip) + parse_length(ip->payload_len);
 	/* A jumbogram (RFC 2675) says 0 too; nothing that XDP sees is that large. */
 	if (total == sizeof(*ip) || (const void *)ip + total > end)
 		return -DROP_V6_LENGTH;

@@ -25,8 +25,12 @@ import xml.etree.ElementTree
 import house
 import tree
 
+sys.path.insert(0, str(tree.ROOT / "tests" / "kernel"))
+import boot  # noqa: E402  (the path comes first)
+
 FUZZ_SECONDS = 5
 LAB_TIMEOUT_S = 900
+KERNEL_TIMEOUT_S = 600
 TIDY_TIMEOUT_S = 300
 
 SANITIZER_ENVIRONMENT = {
@@ -39,6 +43,11 @@ TAP_PLAN = re.compile(r"^1\.\.(\d+)$", re.MULTILINE)
 # cmocka 1.1 writes "not ok N # SKIP name" for a skipped test.
 TAP_RESULT = re.compile(r"^(ok|not ok) \d+ (?:# (SKIP) |- )(.*)$", re.MULTILINE)
 PYTEST_LINE = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
+
+PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider"]
+# The BPF fixtures that are also run under the old kernel; the others load programs many times,
+# which is slow on an emulated processor.
+KERNEL_PROGRAMS = {"bpf.edge", "bpf.landing"}
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
@@ -127,6 +136,20 @@ def cases_of_junit(path):
             yield Case(name, PASSED)
 
 
+def cases_of_pytest(group, junit, finished, nothing_is_fine=False):
+    """The cases that pytest wrote down, and one more for how it ended if that does not follow from
+    them."""
+    cases = list(cases_of_junit(junit)) if junit.exists() else []
+    failed = any(case.outcome == FAILED for case in cases)
+    nothing_selected = nothing_is_fine and finished.code == 5
+    fault = finished.fault
+    if not fault and finished.code != 0 and not failed and not nothing_selected:
+        fault = f"pytest ended with {finished.code}"
+    if fault:
+        cases.append(Case(group, FAILED, f"{fault}\n{finished.output}"))
+    return cases
+
+
 def run_pytest(group, folder, words, show_progress=False):
     if not list((tree.ROOT / folder).glob("test_*.py")):
         return []
@@ -139,18 +162,9 @@ def run_pytest(group, folder, words, show_progress=False):
             print(f"  {match[1]} {match[2].lower()}", flush=True)
 
     finished = tree.run(
-        ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider",
-         f"--junit-xml={junit}", *(["-k", words] if words else []), folder],
+        [*PYTEST, f"--junit-xml={junit}", *(["-k", words] if words else []), folder],
         f"{group}.log", LAB_TIMEOUT_S, on_line=progress if show_progress else None)
-    cases = list(cases_of_junit(junit)) if junit.exists() else []
-    failed = any(case.outcome == FAILED for case in cases)
-    nothing_selected = words and finished.code == 5
-    fault = finished.fault
-    if not fault and finished.code != 0 and not failed and not nothing_selected:
-        fault = f"pytest ended with {finished.code}"
-    if fault:
-        cases.append(Case(group, FAILED, f"{fault}\n{finished.output}"))
-    return cases
+    return cases_of_pytest(group, junit, finished, nothing_is_fine=bool(words))
 
 
 # ── libFuzzer ───────────────────────────────────────────────────────────────────────────────────
@@ -298,6 +312,24 @@ def group_lab(words):
     return run_pytest("lab", "tests/lab", words, show_progress=True)
 
 
+def group_kernel(words):
+    """What asks something of the kernel, under the oldest one that is promised."""
+    junit = boot.RESULTS / "lab.xml"
+    commands = {test["name"]: ["env", "CMOCKA_MESSAGE_OUTPUT=TAP", *test["cmd"]]
+                for test in meson_tests("dev", {"bpf"}, words) if test["name"] in KERNEL_PROGRAMS}
+    if words in "lab":
+        commands["lab"] = [*PYTEST, "--junit-xml=/run/results/lab.xml", "tests/kernel"]
+    if not commands:
+        return []
+    try:
+        finished = boot.run(commands, KERNEL_TIMEOUT_S)
+    except boot.BootError as failure:
+        return [Case("kernel", FAILED, str(failure))]
+    lab = finished.pop("lab", None)
+    cases = [case for name, one in finished.items() for case in cases_of_tap(name, one)]
+    return cases + (cases_of_pytest("kernel", junit, lab) if lab else [])
+
+
 def group_tidy(words):
     tidy = Tidy()
     return in_parallel(tidy.run, [*tidy.units("asan", "", words),
@@ -314,6 +346,7 @@ GROUPS = {
     "fuzz": (group_fuzz, ["fuzz"]),
     "golden": (group_golden, ["dev"]),
     "lab": (group_lab, ["dev"]),
+    "kernel": (group_kernel, ["dev"]),
     "tidy": (group_tidy, ["asan", "fuzz"]),
 }
 # The fuzz build compiles everything once more; only the targets are wanted of it.
