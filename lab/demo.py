@@ -14,11 +14,12 @@ event, or nobody came late; 2 for wrong usage; 3 when the demo itself could not 
 `--break` is the proof that the demo can see: the daemon is told by FAIRLEAD_LAB_UNSAFE to re-bind
 version 1's addresses although flows use them. It must end in broken>0 and then exits with 1, as
 broken flows always do; with 3 if it saw none.
+
+`--versus haproxy` is another show; see versus.py.
 """
 import argparse
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import time
@@ -27,9 +28,11 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lab import versus
 from lab.host import LabError
 from lab.job import GAP_GOAL_MS, TITLES, MainJob
 from lab.parts import REPOSITORY, Lab
+from lab.screen import BOLD, DIM, GREEN, PLAIN, RED, Terminal
 
 LOOK_AT = {
     1: "`web` appears with one version; new requests name it",
@@ -74,11 +77,9 @@ class Lines:
 class Screen:
     """One screen that is drawn again and again, on the terminal's alternate buffer."""
 
-    BOLD, DIM, GREEN, RED, PLAIN = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"
-
     def __init__(self):
         self.job, self.drawn = None, 0.0
-        sys.stdout.write("\033[?1049h\033[?25l")
+        self.terminal = Terminal()
 
     def changed(self, _):
         self.drawn = 0.0
@@ -91,54 +92,48 @@ class Screen:
             self.draw()
 
     def close(self):
-        sys.stdout.write("\033[?25h\033[?1049l")
-        sys.stdout.flush()
+        self.terminal.close()
 
     def draw(self):
-        width, height = shutil.get_terminal_size()
-        lines = [*self._steps(), "", *self._versions(), "", *self._traffic()][:height - 1]
-        # Cut, erase to the end of each line and below: no flicker, as nothing is cleared first.
-        text = "".join(f"{cut(line, width)}{self.PLAIN}\033[K\n" for line in lines)
-        sys.stdout.write(f"\033[H{text}\033[J")
-        sys.stdout.flush()
+        self.terminal.paint([*self._steps(), "", *self._versions(), "", *self._traffic()])
 
     def _steps(self):
         job = self.job
         now = job.events[-1].step if job.events else 0
         seconds = time.monotonic() - job.began
-        yield (f"{self.BOLD}Fairlead: a service changes versions and no flow breaks"
-               f"{self.PLAIN}   {seconds:.0f} s")
+        yield (f"{BOLD}Fairlead: a service changes versions and no flow breaks"
+               f"{PLAIN}   {seconds:.0f} s")
         for step, title in TITLES.items():
             if step < now:
-                yield f"{self.GREEN}✓{self.PLAIN} {step} {self.DIM}{title}"
+                yield f"{GREEN}✓{PLAIN} {step} {DIM}{title}"
             elif step == now:
-                yield f"{self.BOLD}▸ {step} {job.events[-1].what}"
+                yield f"{BOLD}▸ {step} {job.events[-1].what}"
                 yield f"     look at: {LOOK_AT[step]}"
             else:
-                yield f"  {step} {self.DIM}{title}"
+                yield f"  {step} {DIM}{title}"
         if job.events and job.events[-1].notes:
-            yield f"  {self.DIM}» {job.events[-1].notes[-1]}"
+            yield f"  {DIM}» {job.events[-1].notes[-1]}"
 
     def _versions(self):
         status = self.job.status
         if not status:
             return
-        yield (f"{self.BOLD}version   state     share  flows  "
+        yield (f"{BOLD}version   state     share  flows  "
                f"{'  '.join(f'{name:>5}' for name in self.job.lab.backends)}   late"
-               f"{self.PLAIN}   build {status.build_id[:12]}")
+               f"{PLAIN}   build {status.build_id[:12]}")
         for number, states in sorted(self.job.history.items()):
             if states[-1] == "retired":
-                yield f"{self.DIM}{f'web/{number}':9} retired"
+                yield f"{DIM}{f'web/{number}':9} retired"
         for name, service in sorted(status.services.items(), reverse=True):
             for version in service.versions.values():
                 flows = "?" if version.connections is None else version.connections
                 counts = "  ".join(f"{version.per_backend.get(backend, 0) or '·':>5}"
                                    for backend in self.job.lab.backends)
-                colour = self.GREEN if version.state == "serving" else ""
+                colour = GREEN if version.state == "serving" else ""
                 yield (f"{colour}{f'{name}/{version.number}':9} {version.state:9} "
                        f"{version.share:>5.0%}  {flows:>5}  {counts}  {version.late:>5}")
         for alarm in status.alarms[:3]:
-            yield f"{self.RED}! {alarm}"
+            yield f"{RED}! {alarm}"
 
     def _traffic(self):
         counts = self.job.counts()
@@ -146,34 +141,18 @@ class Screen:
             return
         broken = counts["broken"]
         totals = counts["totals"]
-        colour = self.RED if broken else self.GREEN
-        yield (f"{self.BOLD}flows{self.PLAIN}    long and open {self.job.open_flows():4}   "
+        colour = RED if broken else GREEN
+        yield (f"{BOLD}flows{PLAIN}    long and open {self.job.open_flows():4}   "
                f"short requests {totals.get('request ended', 0):5}   "
-               f"late {totals.get('late ended', 0):3}   {colour}{self.BOLD}broken {broken}")
+               f"late {totals.get('late ended', 0):3}   {colour}{BOLD}broken {broken}")
         for family, (address, backend) in sorted(counts["latest"].items()):
             yield f"newest   IPv{family} by name: {address} answered by {backend}"
-        yield f"{self.BOLD}probe    sent    lost   longest gap   (in this step, goal {GAP_GOAL_MS} ms)"
+        yield f"{BOLD}probe    sent    lost   longest gap   (in this step, goal {GAP_GOAL_MS} ms)"
         window = self.job.events[-1].probe if self.job.events else {}
         for family in ("4", "6"):
             tally = window.get(family, {"sent": 0, "lost": 0, "gap_ms": 0})
             yield (f"IPv{family} {tally['sent']:9} {tally['lost']:7} "
                    f"{tally['gap_ms']:10.0f} ms")
-
-
-def cut(line, width):
-    """The line without what does not fit; escape sequences take no room."""
-    kept, room, characters = [], width, iter(line)
-    for character in characters:
-        if character == "\033":
-            kept.append(character)
-            for character in characters:
-                kept.append(character)
-                if character.isalpha():
-                    break
-        elif room:
-            kept.append(character)
-            room -= 1
-    return "".join(kept)
 
 
 def print_table(job):
@@ -219,10 +198,27 @@ def conclude(job, breaking):
     return 1 if faults else 0
 
 
+def play(build, fancy, breaking):
+    """The main job in a lab of its own; returns the exit code."""
+    display = Screen() if fancy else Lines()
+    unsafe = {"FAIRLEAD_LAB_UNSAFE": "skip-closing-barrier"} if breaking else {}
+    with contextlib.ExitStack() as stack:
+        stack.callback(display.close)
+        lab = stack.enter_context(Lab(build, edge_env=unsafe))
+        job = MainJob(lab, display.changed, display.idle, WINDOW)
+        display.job = job
+        run(job, breaking)
+    return conclude(job, breaking)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__.split("\n\n")[0])
     parser.add_argument("--break", dest="breaking", action="store_true",
                         help="free version 1 before its flows ended; must end in broken>0")
+    parser.add_argument("--versus", choices=["haproxy"],
+                        help="the same clients and blows through HAProxy and through Fairlead")
+    parser.add_argument("--blows", type=int, default=0, metavar="N",
+                        help="with --versus and no terminal: end after so many blows")
     parser.add_argument("--build", default=REPOSITORY / "build/dev", help="meson's directory")
     options = parser.parse_args()
     # Both signals end the context managers below, which take the lab away.
@@ -230,16 +226,10 @@ def main():
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 
     fancy = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    display = Screen() if fancy else Lines()
-    unsafe = {"FAIRLEAD_LAB_UNSAFE": "skip-closing-barrier"} if options.breaking else {}
     try:
-        with contextlib.ExitStack() as stack:
-            stack.callback(display.close)
-            lab = stack.enter_context(Lab(options.build, edge_env=unsafe))
-            job = MainJob(lab, display.changed, display.idle, WINDOW)
-            display.job = job
-            run(job, options.breaking)
-        return conclude(job, options.breaking)
+        if options.versus:
+            return versus.play(options.build, fancy, options.blows)
+        return play(options.build, fancy, options.breaking)
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
         return 130

@@ -19,13 +19,12 @@ from dataclasses import dataclass, field
 from lab import topology
 from lab.host import LabError, wait_for
 from lab.parts import PROBE_PORT, REPOSITORY
-from lab.product import TTL_SECONDS, parse_status
+from lab.product import TTL_SECONDS, StatusPoll
 
 NAME = f"web.{topology.ZONE}"
 FLOWS, FLOWS_WANTED = 212, 200  # opened on each of two versions; that must be open at each event
 REQUEST_RATE = 20
 LATE_REQUESTS = 40
-STATUS_SECONDS = 0.25
 GAP_GOAL_MS, GAP_LIMIT_MS = 50, 1000
 
 FIRST = ("web1", "web2", "web3"), {}
@@ -93,7 +92,7 @@ class MainJob:
         self.contents = {}  # version of web: its backends
         self.late_by_product = 0
         self.history = {}  # version of web: its states, in the order in which they were seen
-        self._poll, self._polled, self._poll_is_news = None, 0.0, False
+        self._poll = StatusPoll(lab.cli)
         self._meanings = {}
 
     # What goes on in the background
@@ -106,25 +105,15 @@ class MainJob:
         if self.probe:
             for window in self.probe.read():
                 self._take_window(window)
-        self._poll_status()
+        status = self._poll.latest()
+        if status:
+            self._take_status(status)
         self.on_idle()
 
     def _take_window(self, window):
         for event in self.events:
             if event.title == window["window"] and not event.probe.get("final"):
                 event.probe = window
-
-    def _poll_status(self):
-        """Ask for the status without waiting for it; the daemon may be dead on purpose."""
-        if self._poll and self._poll.poll() is not None:
-            with self._poll as done:
-                text = done.stdout.read()
-            is_news, self._poll = self._poll_is_news, None
-            if done.returncode == 0 and is_news:
-                self._take_status(parse_status(json.loads(text)))
-        if not self._poll and time.monotonic() - self._polled > STATUS_SECONDS:
-            self._polled = time.monotonic()
-            self._poll, self._poll_is_news = self.lab.cli.start_status(), True
 
     def _take_status(self, status):
         self.status = status
@@ -151,7 +140,7 @@ class MainJob:
 
     def fresh_status(self):
         """What the daemon says now; an answer that is still on its way would be older."""
-        self._poll_is_news = False
+        self._poll.disregard()
         self._take_status(self.lab.cli.status())
         return self.status
 

@@ -71,6 +71,7 @@ server:
     # A name server that was away is asked again soon.
     infra-host-ttl: 1
     infra-keep-probing: yes
+{names}
 stub-zone:
     name: "{zone}"
 {stubs}
@@ -85,13 +86,16 @@ def sequence(size):
 class Lab:
     """The whole lab, as a context manager: everything runs, no service is configured yet.
 
-    `backends` are the machines that get a landing and an nginx; `build` is meson's directory.
+    `backends` are the machines that get a landing and an nginx; `build` is meson's directory;
+    `names` are what the resolver knows by itself, {name: addresses}.
     """
 
-    def __init__(self, build=REPOSITORY / "build/dev", backends=topology.BACKENDS, edge_env=None):
+    def __init__(self, build=REPOSITORY / "build/dev", backends=topology.BACKENDS, edge_env=None,
+                 names=None):
         self.build = Path(build)
         self.backends = tuple(backends)
         self.edge_env = dict(edge_env or {})
+        self.names = dict(names or {})
         self.program = self.build / "src/fairlead"
         self.next_program = self.build / "src/fairlead-next"
         self.capsule = Capsule()
@@ -161,6 +165,9 @@ class Lab:
         legs = topology.UPLINK, topology.RESOLVER
         (directory / "conf").write_text(UNBOUND.format(
             directory=directory, v4=legs[1].v4, v6=legs[1].v6, zone=topology.ZONE,
+            names="".join(
+                f'    local-data: "{name}. 1 {"AAAA" if ":" in address else "A"} {address}"\n'
+                for name, addresses in self.names.items() for address in addresses),
             stubs="\n".join(f"    stub-addr: {address}" for address in (legs[0].v4, legs[0].v6))))
         return self.capsule.spawn("unbound", ["unbound", "-d", "-c", directory / "conf"],
                                   "resolver")

@@ -5,6 +5,7 @@ Everything that knows the shape of Fairlead's YAML or JSON is here, and nowhere 
 """
 import json
 import subprocess
+import time
 from dataclasses import dataclass, field
 
 from lab import topology
@@ -144,7 +145,35 @@ class Cli:
         return parse_status(self.json("status"))
 
     def start_status(self):
-        """Begin `status` without waiting for it: for a screen that must not stand still."""
+        """Begin `status` without waiting for it; see StatusPoll."""
         return self.capsule.popen([self.program, "--socket", self.socket, "status", "-o", "json"],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.DEVNULL, text=True)
+
+
+class StatusPoll:
+    """`status` without waiting for it: for a screen that must not stand still, and for times when
+    the daemon is dead on purpose."""
+
+    SECONDS = 0.25
+
+    def __init__(self, cli):
+        self._cli, self._asked, self._asked_at, self._is_news = cli, None, 0.0, False
+
+    def latest(self):
+        """A status that came in since the last call, or None; asks for the next one."""
+        status = None
+        if self._asked and self._asked.poll() is not None:
+            with self._asked as done:
+                text = done.stdout.read()
+            if done.returncode == 0 and self._is_news:
+                status = parse_status(json.loads(text))
+            self._asked = None
+        if not self._asked and time.monotonic() - self._asked_at > self.SECONDS:
+            self._asked_at, self._is_news = time.monotonic(), True
+            self._asked = self._cli.start_status()
+        return status
+
+    def disregard(self):
+        """What is on its way is older than what is known by now."""
+        self._is_news = False

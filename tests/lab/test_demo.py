@@ -132,3 +132,19 @@ def test_the_demo_can_see_a_broken_flow():
     assert process.returncode == 1, out + err
     assert last_line(out)[3] > 0
     assert "as intended" in out
+
+
+def test_versus_haproxy_shows_what_each_side_breaks():
+    """A change breaks nothing on either side; a killed process breaks HAProxy's flows only."""
+    with demo("--versus", "haproxy", "--blows", "2") as process:
+        shown, complaints = process.communicate(timeout=120)
+    assert process.returncode == 0, complaints
+    lines = shown.splitlines()
+    table = {line[:20].strip(): list(map(int, line[20:].split())) for line in lines
+             if line.startswith(("backends change   ", "process killed   "))}
+    assert table["backends change"] == [0, 0]
+    haproxy, fairlead = table["process killed"]
+    assert haproxy >= 128 and fairlead == 0
+    last = re.fullmatch(r"versus: haproxy flows=\d+ broken=(\d+) fairlead flows=(\d+) broken=0",
+                        lines[-1])
+    assert int(last[1]) == haproxy and int(last[2]) >= 256
