@@ -133,7 +133,7 @@ static int set_offload(int fd, struct ifreq *request, uint32_t command, uint32_t
 	return ioctl(fd, SIOCETHTOOL, request) < 0 ? -errno : 0;
 }
 
-/* What XDP needs of a veth end; see network.h. */
+/* What XDP needs of a veth end (network.h), which is up: turned on earlier, GRO brings no NAPI. */
 static int prepare_veth(int fd, const char *interface)
 {
 	static const struct {
@@ -177,6 +177,8 @@ static int raise_end(struct network_link *link, enum topology_side side, struct 
 		return result;
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	result = fd < 0 ? -errno : set_mtu(fd, end->interface, link->link->mtu);
+	if (result == 0)
+		result = raise_interface(fd, end->interface);
 	if (result == 0 && !link->counts)
 		result = prepare_veth(fd, end->interface);
 	if (link->passes[side] >= 0)
@@ -184,8 +186,6 @@ static int raise_end(struct network_link *link, enum topology_side side, struct 
 	link->passes[side] = -1;
 	if (result == 0 && end->passes_xdp)
 		result = pass_attach(end->interface, &link->passes[side]);
-	if (result == 0)
-		result = raise_interface(fd, end->interface);
 	if (fd >= 0)
 		close(fd);
 	room_leave(outside);
@@ -197,6 +197,7 @@ static int raise_end(struct network_link *link, enum topology_side side, struct 
 
 /* --- commands --- */
 
+/* Names stand behind `dev` and `name`: alone, `br` would be short for `broadcast`. */
 static void put_addresses(const char *interface, const struct topology_address *addresses,
 			  size_t count, struct buffer *commands)
 {
@@ -210,7 +211,7 @@ static void put_addresses(const char *interface, const struct topology_address *
 static void put_end(const struct topology_end *end, struct buffer *commands)
 {
 	if (end->bridge)
-		buffer_printf(commands, "link set %s master %s\n", end->interface, end->bridge);
+		buffer_printf(commands, "link set dev %s master %s\n", end->interface, end->bridge);
 	put_addresses(end->interface, end->addresses, end->address_count, commands);
 }
 
@@ -224,7 +225,7 @@ static void put_route(const struct topology_route *route, struct buffer *command
 static void put_veth(const struct topology_link *link, struct buffer *commands)
 {
 	const struct topology_end *from = &link->ends[LINK_FROM], *to = &link->ends[LINK_TO];
-	buffer_printf(commands, "link add %s netns %s type veth peer name %s netns %s\n",
+	buffer_printf(commands, "link add name %s netns %s type veth peer name %s netns %s\n",
 		      from->interface, from->machine, to->interface, to->machine);
 }
 
@@ -235,8 +236,8 @@ static void put_veth(const struct topology_link *link, struct buffer *commands)
 static void put_bridge(const struct topology_bridge *bridge, size_t number, struct buffer *commands)
 {
 	buffer_printf(commands,
-		      "link add %s address 02:00:00:00:00:%02zx type bridge mcast_snooping 0 "
-		      "forward_delay 0\nlink set %s up\n",
+		      "link add name %s address 02:00:00:00:00:%02zx type bridge mcast_snooping 0 "
+		      "forward_delay 0\nlink set dev %s up\n",
 		      bridge->name, number + 1, bridge->name);
 }
 
@@ -437,7 +438,7 @@ int network_unplug(struct network *network, struct network_link *link, struct er
 		return 0;
 	}
 	buffer_init(&commands, 0);
-	buffer_printf(&commands, "link delete %s\n", end->interface);
+	buffer_printf(&commands, "link delete dev %s\n", end->interface);
 	int result = ip_batch_in(end->machine, &commands, err);
 	buffer_done(&commands);
 	return result;
