@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Room for a lab on this machine, which is left exactly as it was found.
 
-A `Capsule` moves the calling process into a mount namespace of its own and gives its later
-children a PID namespace of their own. A tmpfs covers /run: named network namespaces, sockets,
-logs and pinned maps live there. So nothing that the lab makes has a name outside, and nothing can
-outlive it: the first process of the PID namespace dies with us by PR_SET_PDEATHSIG, and the
-kernel then kills the others, drops the mounts with the last of them, and with those the network
-namespaces and the pins. That holds for an exception, Ctrl-C and SIGKILL alike.
+A `Capsule` has `fairlead lab up --hold` make a lab from a topology and moves into it: the calling
+process into a copy of its mounts, the later children into its PID namespace as well. Nothing that
+the lab makes has a name outside, and nothing can outlive it: `fairlead` dies with us by
+PR_SET_PDEATHSIG, the lab's first process with that one, and the kernel then kills the others, drops
+the mounts with the last of them, and with those the network namespaces and the pins. That holds
+for an exception, Ctrl-C and SIGKILL alike. Processes of a topology's own are not started: whoever
+moves in starts what it wants to kill, stop and start again.
+
+Of the lab's mounts one is taken back: the calling process stays in the machine's PID namespace,
+so it and its children see the machine's /proc.
 
 Processes enter a network namespace by setns() alone, since `ip netns exec` would hide /sys/fs/bpf
 and the other mounts. The caller must have one thread only: namespaces belong to threads.
 """
 import contextlib
 import ctypes
+import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -21,8 +27,12 @@ import time
 from pathlib import Path
 
 CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x20000000, 0x40000000
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
+MS_PRIVATE = 0x40000
+MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
+REPOSITORY = Path(__file__).resolve().parent.parent
+BUILD = Path(os.environ.get("FAIRLEAD_BUILD", REPOSITORY / "build/dev"))
+EMPTY = "machines: {}"
 TOOLS_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,8 +49,8 @@ def _system(name, *arguments):
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
-def _mount(kind, target, options=b"", flags=0):
-    _system("mount", kind, os.fsencode(target), kind, ctypes.c_ulong(flags), options)
+def _die_with_parent(number=signal.SIGKILL):
+    _system("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(number))
 
 
 def wait_for(condition, what, seconds=10.0, idle=None):
@@ -67,56 +77,91 @@ def wait_for(condition, what, seconds=10.0, idle=None):
 
 
 class Capsule:
-    """The room itself; a context manager. One at a time per process."""
+    """The room itself; a context manager. One at a time per process.
 
-    def __init__(self):
+    `topology` is the path of a topology file, or one's text; `net` is then what `fairlead lab
+    status` says of it.
+    """
+
+    def __init__(self, topology=EMPTY, program=BUILD / "src/fairlead"):
+        self.topology, self.program = topology, program
+        self.name = f"held-{secrets.token_hex(4)}"
+        self.net = None
         self.root = Path("/run/lab")  # on the tmpfs, which nobody else sees
         self.logs = self.root / "log"
         self.bpffs = self.root / "bpf"
         self.children = []  # those that are to stay
         self._started = []  # all that may still have to be reaped
         self._outside = []
-        self._init = None
+        self._up = None
 
     def __enter__(self):
-        if os.geteuid() != 0:
-            raise LabError("the lab makes network namespaces and loads BPF: run it as root")
         self._cwd = os.getcwd()
         self._outside = [(os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), flag)
                          for kind, flag in (("pid", CLONE_NEWPID), ("mnt", CLONE_NEWNS))]
         try:
-            _system("unshare", CLONE_NEWNS | CLONE_NEWPID)
-            # The first child is the namespace's init: it must come first, and outlive the others.
-            self._init = self.popen(["sleep", "infinity"], stdin=subprocess.DEVNULL)
-            _mount(None, "/", flags=MS_REC | MS_PRIVATE)
-            _mount(b"tmpfs", "/run", b"mode=0755")
-            for directory in (self.logs, self.bpffs):
-                directory.mkdir(parents=True)
-            _mount(b"bpf", self.bpffs, b"mode=0700")
+            self.net = self._make()
+            self._move_in(self.net["pid"])
         except BaseException:
             self.__exit__()
             raise
         return self
 
+    def _make(self):
+        is_file = isinstance(self.topology, Path)
+        self._up = subprocess.Popen(
+            [str(word) for word in (self.program, "lab", "up", "--hold", "--bare", "--name",
+                                    self.name, "-o", "jsonl", self.topology if is_file else "-")],
+            preexec_fn=_die_with_parent, start_new_session=True, text=True,
+            stdin=subprocess.DEVNULL if is_file else subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE)
+        if not is_file:
+            with self._up.stdin as text:
+                text.write(self.topology)
+            self._up.stdin = None
+        status = self._up.stdout.readline()
+        if not status:
+            raise LabError(self._up.stderr.read().strip())
+        return json.loads(status)
+
+    def _move_in(self, holder):
+        descriptor = os.pidfd_open(holder)
+        _system("setns", descriptor, CLONE_NEWNS | CLONE_NEWPID)
+        os.close(descriptor)
+        _system("unshare", CLONE_NEWNS)
+        _system("mount", None, b"/proc", None, ctypes.c_ulong(MS_PRIVATE), None)
+        _system("umount2", b"/proc", MNT_DETACH)
+        os.chdir(self._cwd)
+
     def __exit__(self, *_):
-        if self._init:
-            self._init.kill()
-            # The kernel ends init only after all others were reaped, and some are ours to reap.
+        if self._up:
+            if self.net:
+                os.kill(self.net["pid"], signal.SIGKILL)
+            else:
+                self._up.kill()
+            # The kernel ends the lab's first process only after all others were reaped, and some
+            # are ours to reap.
             for process in reversed(self._started):
                 process.wait()
+            self._up.communicate()
         for descriptor, flag in self._outside:
             _system("setns", descriptor, flag)
             os.close(descriptor)
         if self._outside:
             os.chdir(self._cwd)
-        self.children, self._started, self._outside, self._init = [], [], [], None
+        self.children, self._started, self._outside = [], [], []
+        self._up = self.net = None
+
+    def lab(self, verb, *words):
+        """`fairlead lab VERB` of this lab."""
+        return self.run([self.program, "lab", verb, self.name, *words]).stdout
 
     def popen(self, argv, namespace=None, death_signal=signal.SIGKILL, **options):
         """subprocess.Popen in a network namespace; the child dies when this process does."""
         target = f"/run/netns/{namespace}" if namespace else None
 
         def enter():
-            _system("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(death_signal))
+            _die_with_parent(death_signal)
             if target:
                 descriptor = os.open(target, os.O_RDONLY)
                 _system("setns", descriptor, CLONE_NEWNET)

@@ -14,10 +14,9 @@ import struct
 from pathlib import Path
 
 from lab import topology
-from lab.host import Capsule, LabError, wait_for
+from lab.host import REPOSITORY, Capsule, LabError, wait_for
 from lab.product import Cli, fabric_file
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SEQUENCE_BYTES, PAGE_BYTES = 1 << 20, 1024
 PROBE_PORT = 7000
 
@@ -87,18 +86,19 @@ class Lab:
     """The whole lab, as a context manager: everything runs, no service is configured yet.
 
     `backends` are the machines that get a landing and an nginx; `build` is meson's directory;
-    `names` are what the resolver knows by itself, {name: addresses}.
+    `names` are what the resolver knows by itself, {name: addresses}; `network` is a topology file
+    with the machines and addresses of the rack's, or more.
     """
 
     def __init__(self, build=REPOSITORY / "build/dev", backends=topology.BACKENDS, edge_env=None,
-                 names=None):
+                 names=None, network=topology.RACK_FILE):
         self.build = Path(build)
         self.backends = tuple(backends)
         self.edge_env = dict(edge_env or {})
         self.names = dict(names or {})
         self.program = self.build / "src/fairlead"
         self.next_program = self.build / "src/fairlead-next"
-        self.capsule = Capsule()
+        self.capsule = Capsule(network, self.program)
         self.root = self.capsule.root
         self.socket = self.root / "edge/run/fairlead.sock"
         self.cli = Cli(self.capsule, self.program, self.socket)
@@ -130,7 +130,6 @@ class Lab:
         return self.build / f"lab/traffic/lab-{name}"
 
     def _start(self):
-        topology.build(self.capsule)
         content = self.root / "content"
         content.mkdir()
         (content / "sequence").write_bytes(sequence(SEQUENCE_BYTES))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One program: `run` makes it the daemon, `detach` undoes what `run` pinned, the rest is the CLI.
+/* One program: `run` makes it the daemon, `detach` undoes what `run` pinned, `lab …` makes a
+ * network to try it in, the rest is the CLI.
  */
 #include "base/arena.h"
 #include "base/error.h"
@@ -8,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "daemon/options.h"
 #include "dataplane/edge.h"
+#include "lab/lab.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,11 +41,12 @@ static int detach(const struct invocation *invocation)
 	return result < 0 ? print_failure(&err, result) : 0;
 }
 
-static int print_help(const struct command *command)
+static int print_help(const struct invocation *invocation)
 {
 	struct buffer text;
 	buffer_init(&text, 0);
-	command_help(command, &text);
+	if (!invocation->group || !command_group_help(invocation->group, &text))
+		command_help(invocation->command, &text);
 	fputs(text.data ? text.data : "", stdout);
 	buffer_done(&text);
 	return 0;
@@ -58,11 +61,13 @@ int main(int argc, char **argv)
 	if (result < 0)
 		status = print_failure(&err, result);
 	else if (invocation.help)
-		status = print_help(invocation.command);
+		status = print_help(&invocation);
 	else if (invocation.version)
 		status = printf("fairlead %s\n", FAIRLEAD_VERSION) < 0;
 	else if (invocation.command->place == COMMAND_RUN)
 		status = run(&invocation);
+	else if (invocation.command->place == COMMAND_LAB)
+		status = lab_main(&invocation);
 	else if (strcmp(invocation.command->name, "detach") == 0)
 		status = detach(&invocation);
 	else

@@ -27,6 +27,7 @@ MAY_INCLUDE = {
     "daemon": {"control", "landing", "dataplane", "naming", "store", "config", "model", "wire",
                "base", "abi"},
     "cli": {"control", "config", "wire", "base"},
+    "lab": {"cli", "control", "config", "base"},
     "bpf": {"abi"},
 }
 

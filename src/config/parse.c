@@ -11,7 +11,9 @@
 static int run_phases(struct report *report, struct arena *scratch, struct fabric *fabric)
 {
 	struct yaml_node *root;
-	int result = yaml_read(report, scratch, &root);
+	int result =
+	    yaml_read(report, "a fabric needs at least: fabric, zone, pools, sites, services",
+		      scratch, &root);
 	if (result < 0)
 		return result;
 	read_fabric(report, root, report->arena, fabric);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a part of the file is read: a table of fields says which keys a map may have and which
- * function reads each into what. Private to src/config, for read.c and read_service.c.
+ * function reads each into what. For read.c and read_service.c, and for src/lab, whose topologies
+ * are read in the same way.
  *
  * A reader function gets one node and the place that its field's struct has for it. What it finds
  * wrong it reports, and leaves the place alone or half filled: a fabric with errors is never used.

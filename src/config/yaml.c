@@ -15,6 +15,7 @@ struct level {
 
 struct builder {
 	struct report *report;
+	const char *needs;
 	struct arena *arena;
 	struct level levels[CONFIG_MAX_DEPTH];
 	size_t depth;
@@ -390,8 +391,7 @@ static void run(struct builder *builder, struct fy_parser *parser, struct fy_dia
 		report_syntax(builder, diag);
 	} else if (!builder->root || builder->root->is_null) {
 		report_file_error(builder->report, "the file is empty");
-		report_advise(builder->report, "a fabric needs at least: fabric, zone, pools, "
-					       "sites, services");
+		report_advise(builder->report, "%s", builder->needs);
 	}
 }
 
@@ -426,7 +426,8 @@ static int parse(struct builder *builder)
 	return result == 0 ? builder->report->status : -ENOMEM;
 }
 
-int yaml_read(struct report *report, struct arena *arena, struct yaml_node **ret_root)
+int yaml_read(struct report *report, const char *needs, struct arena *arena,
+	      struct yaml_node **ret_root)
 {
 	if (report->length > CONFIG_MAX_BYTES) {
 		report_file_error(report, "the file has %zu bytes; the most is %u", report->length,
@@ -437,7 +438,7 @@ int yaml_read(struct report *report, struct arena *arena, struct yaml_node **ret
 	if (report->findings->errors)
 		return -FL_EINVALID;
 
-	struct builder builder = {.report = report, .arena = arena};
+	struct builder builder = {.report = report, .needs = needs, .arena = arena};
 	int result = parse(&builder);
 	if (result < 0)
 		return result;

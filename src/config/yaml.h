@@ -32,10 +32,12 @@ struct yaml_node {
 };
 
 /*
- * Parse the report's file. The tree lives in `arena`. Returns 0 and the root, or -FL_EINVALID with
- * at least one error reported, or -ENOMEM. Duplicate keys are errors here.
+ * Parse the report's file. The tree lives in `arena`; `needs` is the advice for an empty file.
+ * Returns 0 and the root, or -FL_EINVALID with at least one error reported, or -ENOMEM. Duplicate
+ * keys are errors here.
  */
-must_check int yaml_read(struct report *report, struct arena *arena, struct yaml_node **ret_root);
+must_check int yaml_read(struct report *report, const char *needs, struct arena *arena,
+			 struct yaml_node **ret_root);
 
 /* The value of a map's key; NULL when the node is no map or has no such key. */
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);

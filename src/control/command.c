@@ -169,6 +169,7 @@ static int set_option(struct parser *parser, const struct command_option *option
 	case VALUE_TEXT:
 	case VALUE_FILE:
 	case VALUE_JSON:
+	case VALUE_WORDS: /* of arguments only */
 		json = json_string(value);
 		break;
 	case VALUE_LIST: {
@@ -244,8 +245,9 @@ static int unknown_command(const char *first, const char *second, struct error *
 	bool is_group = second_words(first, &words);
 	snprintf(typed, sizeof(typed), second && is_group ? "%s %s" : "%s", first, second);
 	struct guess guess = {.typed = typed};
+	/* The first word of two is no slip. */
 	for (const struct command *command = command_table; command->name; command++) {
-		if (!command->internal)
+		if (!command->internal && (second || !is_group))
 			guess_try(&guess, command->name);
 	}
 	if (guess.name)
@@ -294,11 +296,26 @@ static int parse_word(struct parser *parser, const char *word)
 	return 0;
 }
 
+/* Is what comes now a command line for another program? Its options are none of ours. */
+static bool takes_words(const struct parser *parser)
+{
+	const struct command *command = parser->invocation->command;
+	return command && parser->word_count <= COMMAND_MAX_ARGUMENTS &&
+	       command->arguments[parser->word_count].name &&
+	       command->arguments[parser->word_count].value == VALUE_WORDS;
+}
+
 static int parse_all(struct parser *parser)
 {
 	for (; parser->at < parser->argc; parser->at++) {
 		const char *text = parser->argv[parser->at];
 		int result = 0;
+		if (takes_words(parser)) {
+			if (!parser->words_only && strcmp(text, "--") == 0)
+				parser->at++;
+			parser->invocation->words = parser->argv + parser->at;
+			return 0;
+		}
 		if (parser->words_only || text[0] != '-' || !text[1]) {
 			result = parse_word(parser, text);
 		} else if (strcmp(text, "--") == 0) {
@@ -326,6 +343,9 @@ static int bind_arguments(struct parser *parser)
 	int given = 0;
 	for (const struct command_argument *argument = command->arguments; argument->name;
 	     argument++) {
+		if (argument->value == VALUE_WORDS && parser->invocation->words &&
+		    *parser->invocation->words)
+			break;
 		if (given == parser->word_count) {
 			if (argument->optional)
 				break;
@@ -373,6 +393,8 @@ int command_parse(int argc, char **argv, struct invocation *ret_invocation, stru
 	int result = parse_all(&parser);
 	if (result < 0)
 		return result;
+	ret_invocation->group =
+	    !ret_invocation->command && parser.word_count ? parser.words[0] : NULL;
 	if (ret_invocation->help || ret_invocation->version)
 		return 0;
 	if (!ret_invocation->command) {
@@ -398,7 +420,11 @@ static void help_usage(const struct command *command, struct buffer *text)
 	buffer_printf(text, "usage: fairlead %s", command->name);
 	for (const struct command_argument *argument = command->arguments; argument->name;
 	     argument++)
-		buffer_printf(text, argument->optional ? " [%s]" : " <%s>", argument->name);
+		buffer_printf(text,
+			      argument->value == VALUE_WORDS ? " [--] <%s>…"
+			      : argument->optional           ? " [%s]"
+							     : " <%s>",
+			      argument->name);
 	if (command->options)
 		buffer_puts(text, " [options]");
 	buffer_puts(text, "\n");
@@ -455,6 +481,25 @@ static void help_overview(struct buffer *text)
 			  "exit status: 0 ok, 1 failure, 2 usage\n");
 }
 
+bool command_group_help(const char *group, struct buffer *text)
+{
+	struct buffer words;
+	buffer_init(&words, 0);
+	bool is_group = second_words(group, &words);
+	buffer_done(&words);
+	if (!is_group)
+		return false;
+	buffer_printf(text, "usage: fairlead %s <command> …\n\ncommands:\n", group);
+	size_t length = strlen(group);
+	for (const struct command *command = command_table; command->name; command++)
+		if (!command->internal && strncmp(command->name, group, length) == 0 &&
+		    command->name[length] == ' ')
+			buffer_printf(text, "  %-16s %s\n", command->name, command->summary);
+	buffer_printf(text, "\n`fairlead %s <command> --help` says more about one of them.\n",
+		      group);
+	return true;
+}
+
 void command_help(const struct command *command, struct buffer *text)
 {
 	if (command)
@@ -488,6 +533,8 @@ static bool value_fits(enum command_value kind, const json_t *value)
 		return is_text_list(value);
 	case VALUE_JSON:
 		return true;
+	case VALUE_WORDS: /* never travels */
+		return false;
 	}
 	return false;
 }

@@ -22,6 +22,7 @@ enum command_place {
 	COMMAND_HERE, /* done by this process, without a daemon */
 	COMMAND_DAEMON, /* asked of the daemon over its local socket */
 	COMMAND_RUN, /* becomes the daemon */
+	COMMAND_LAB, /* about a lab on this computer */
 };
 
 enum command_value {
@@ -31,6 +32,7 @@ enum command_value {
 	VALUE_LIST, /* may be given many times; a JSON array of texts */
 	VALUE_JSON, /* anything; only over the API */
 	VALUE_FILE, /* a path; the CLI sends the content along under "text" */
+	VALUE_WORDS, /* an argument that is all the rest: a command line of another program */
 };
 
 struct command_option {
@@ -73,6 +75,8 @@ struct invocation {
 	json_t *parameters; /* owned: an object */
 	enum command_output output;
 	const char *socket; /* borrowed from argv or the environment; NULL: the default */
+	const char *group; /* borrowed: a word that no command came from, yet perhaps begins some */
+	char **words; /* borrowed from argv, ended by NULL: the VALUE_WORDS; NULL: none */
 	bool help;
 	bool version;
 	bool no_color;
@@ -89,6 +93,9 @@ void invocation_done(struct invocation *invocation);
 
 /* Help for one command, or, with NULL, the overview of all. */
 void command_help(const struct command *command, struct buffer *text);
+
+/* Help for the commands whose first word of two is `group`; false when there are none. */
+bool command_group_help(const char *group, struct buffer *text);
 
 /* Check parameters that came over the API against the table: unknown keys, missing arguments and
  * wrong types are -FL_EUSAGE with a sentence. */

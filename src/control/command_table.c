@@ -4,6 +4,8 @@
 
 #define FILE_ARGUMENT {"file", VALUE_FILE, false, "the configuration; - reads standard input"}
 #define SERVICE_ARGUMENT {"service", VALUE_TEXT, false, "name of the service"}
+#define LAB_ARGUMENT {"topology", VALUE_TEXT, false, "the topology file, or the lab's name"}
+#define LINK_ARGUMENT {"link", VALUE_TEXT, false, "the link's name; `lab status` lists them"}
 
 static const struct command_option run_options[] = {
     {"node", VALUE_TEXT, "NAME", "this node's name (default: the host name)"},
@@ -55,6 +57,14 @@ static const struct command_option report_options[] = {
 static const struct command_option detach_options[] = {
     {"state", VALUE_TEXT, "DIR", "the state folder that `run` had (default: /var/lib/fairlead)"},
     {"pins", VALUE_TEXT, "DIR", "BPF objects are pinned below it (default: /sys/fs/bpf/fairlead)"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option lab_options[] = {
+    {"name", VALUE_TEXT, "NAME",
+     "call the lab so (default: the file's name without its extension)"},
+    {"bare", VALUE_NONE, NULL, "machines and links only: start none of the processes"},
+    {"hold", VALUE_NONE, NULL, "stay in the foreground; the lab ends with this command"},
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
@@ -235,6 +245,96 @@ const struct command command_table[] = {
 	    "while the daemon runs: stop it first.",
 	.examples = "fairlead detach",
 	.options = detach_options,
+    },
+    {
+	.name = "lab up",
+	.place = COMMAND_LAB,
+	.summary = "make a network on this computer to try things in (root)",
+	.description =
+	    "A topology file says which machines there are, what runs on them, and which links\n"
+	    "join them, with their delay, loss, rate and MTU. A machine is a network namespace;\n"
+	    "nothing of the lab has a name outside, and `lab down` leaves nothing behind.\n"
+	    "\n"
+	    "  machines:\n"
+	    "    home:\n"
+	    "      routes: [{to: default, via: 192.0.2.1}]\n"
+	    "    server:\n"
+	    "      run: {web: python3 -m http.server 80}\n"
+	    "  links:\n"
+	    "    line:\n"
+	    "      from: {machine: home, interface: eth0, addresses: [192.0.2.10/24]}\n"
+	    "      to: {machine: server, interface: eth0, addresses: [192.0.2.1/24]}\n"
+	    "      delay: 20ms           # each way\n"
+	    "      rate: 1mbit\n"
+	    "      back: {rate: 16mbit}  # what differs on the way from `to` to `from`\n"
+	    "\n"
+	    "lab/topologies has labs with a whole fabric in them; docs/design/lab.md explains "
+	    "each\n"
+	    "key. A process runs in the folder of its topology file, finds a folder of its "
+	    "machine's\n"
+	    "own in $DIR, and leaves what it prints in /run/lab/log/NAME.log, as the lab sees it.",
+	.examples = "fairlead lab up lab/topologies/rack.yaml\n"
+		    "fairlead lab up lab/topologies/rack.yaml --name second --bare",
+	.arguments = {{"topology", VALUE_TEXT, false, "the topology file; - reads standard input"}},
+	.options = lab_options,
+    },
+    {
+	.name = "lab exec",
+	.place = COMMAND_LAB,
+	.summary = "run a command on a machine of a lab",
+	.description = "With this terminal, folder and environment. The machine has its own "
+		       "network, host name\n"
+		       "and process table; the files are those of this computer, but for /run. The "
+		       "exit status\n"
+		       "is the command's.",
+	.examples = "fairlead lab exec rack edge -- fairlead status\n"
+		    "fairlead lab exec rack client curl http://web.svc.example.net/\n"
+		    "fairlead lab exec rack edge bash",
+	.arguments = {LAB_ARGUMENT,
+		      {"machine", VALUE_TEXT, false, "name of the machine"},
+		      {"command", VALUE_WORDS, false, "the program and its arguments"}},
+    },
+    {
+	.name = "lab status",
+	.place = COMMAND_LAB,
+	.repeatable = true,
+	.summary = "what a lab consists of, and what its links carried",
+	.description =
+	    "Without a topology: the labs that are up. `sent` counts what left an end of a link;\n"
+	    "`lost` is what the link lost on purpose, `full` what found its queue full, `too big`\n"
+	    "what exceeded its MTU. A link without delay, loss or rate counts what its interface\n"
+	    "counts.",
+	.examples = "fairlead lab status\nfairlead lab status rack --watch\n"
+		    "fairlead lab status rack -o json",
+	.arguments = {{"topology", VALUE_TEXT, true, "the topology file, or the lab's name"}},
+    },
+    {
+	.name = "lab unplug",
+	.place = COMMAND_LAB,
+	.summary = "cut a link of a lab",
+	.description = "Both of its interfaces vanish, with their addresses and routes.",
+	.examples = "fairlead lab unplug rack web1",
+	.arguments = {LAB_ARGUMENT, LINK_ARGUMENT},
+    },
+    {
+	.name = "lab plug",
+	.place = COMMAND_LAB,
+	.summary = "join a link again that was cut",
+	.description =
+	    "Also after somebody deleted an interface of it. Addresses and routes come back; the\n"
+	    "link addresses are new ones.",
+	.examples = "fairlead lab plug rack web1",
+	.arguments = {LAB_ARGUMENT, LINK_ARGUMENT},
+    },
+    {
+	.name = "lab down",
+	.place = COMMAND_LAB,
+	.summary = "end a lab; nothing of it remains",
+	.description = "Kills all of its processes; its network, files and pinned BPF objects go "
+		       "with them. Well\n"
+		       "also if the lab is not up.",
+	.examples = "fairlead lab down rack",
+	.arguments = {LAB_ARGUMENT},
     },
     {
 	.name = "landing report",

@@ -61,6 +61,11 @@ static void put_table(const struct render *render, const json_t *data)
 	    {"log", render_log},
 	    {"verify", render_verify},
 	    {"events", render_event},
+	    {"lab up", render_lab_up},
+	    {"lab status", render_lab_status},
+	    {"lab unplug", render_lab_link},
+	    {"lab plug", render_lab_link},
+	    {"lab down", render_lab_down},
 	};
 	for (size_t i = 0; i < sizeof(renderers) / sizeof(renderers[0]); i++) {
 		if (strcmp(renderers[i].command, render->invocation->command->name) == 0) {

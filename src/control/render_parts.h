@@ -22,7 +22,8 @@ struct render {
 
 typedef void render_fn(const struct render *render, const json_t *data);
 
-/* --- one for each command, in render_status.c, render_things.c and render_changes.c --- */
+/* --- one for each command, in render_status.c, render_things.c, render_changes.c, render_lab.c ---
+ */
 
 render_fn render_status;
 render_fn render_get;
@@ -39,6 +40,10 @@ render_fn render_backend_forget;
 render_fn render_log;
 render_fn render_verify;
 render_fn render_event;
+render_fn render_lab_up;
+render_fn render_lab_status;
+render_fn render_lab_down;
+render_fn render_lab_link;
 
 /* Any JSON as an indented report, for what has no renderer of its own. */
 void render_report(const struct render *render, const json_t *data, unsigned indent);

@@ -10,7 +10,8 @@ from conftest import CLIENT, answer, say
 
 COMMANDS = ["run", "validate", "plan", "apply", "status", "get", "describe", "rollout status",
             "rollout pause", "rollout resume", "rollout cut", "rollback", "backend forget", "log",
-            "verify", "events", "detach"]
+            "verify", "events", "detach", "lab up", "lab exec", "lab status", "lab unplug", "lab plug",
+            "lab down"]
 
 
 def listed(overview):
@@ -47,16 +48,26 @@ def test_help_fits_a_terminal(client, command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_examples_are_understood(client, command):
-    """Each example of the help, asked for its help, is a command line that parses."""
+    """Each example of the help, asked for its help, is a command line that parses. What `lab exec`
+    is given behind the machine is another program's, so `--help` comes before."""
     text = client(*command.split(), "--help").stdout
     examples = text.partition("examples:\n")[2].splitlines()
     assert examples
     for example in examples:
         words = re.sub(r" > \S+$", "", example.strip())
-        assert words.startswith("fairlead ")
-        done = subprocess.run(["bash", "-c", f'"$0" {words.removeprefix("fairlead ")} --help',
+        assert words.startswith(f"fairlead {command}")
+        arguments = words.removeprefix(f"fairlead {command}")
+        done = subprocess.run(["bash", "-c", f'"$0" {command} --help {arguments}',
                                CLIENT], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, text), example
+
+
+@pytest.mark.parametrize("words", [["lab", "--help"], ["help", "lab"]], ids=" ".join)
+def test_help_of_a_group(client, golden, words):
+    """The first word of two shows what may follow."""
+    done = client(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    golden("help_lab.txt", done.stdout)
 
 
 @pytest.mark.parametrize("words", [
@@ -97,6 +108,17 @@ USAGE = [
     (["log", "--limit="], "--limit : it takes a number of 0 or more"),
     (["log", "--limit", "99999999999999999999"],
      "--limit 99999999999999999999: it takes a number of 0 or more"),
+    (["lab"], "after `lab` comes one of: up, exec, status, unplug, plug, down"),
+    (["lab", "exec", "rack", "edge"],
+     "`lab exec` needs <command>: the program and its arguments"),
+    (["lab", "exec", "rack", "edge", "--"],
+     "`lab exec` needs <command>: the program and its arguments"),
+    (["lab", "exec", "rack"], "`lab exec` needs <machine>: name of the machine"),
+    (["lab", "up", "-"],
+     "a topology from standard input has no name: give it one by --name"),
+    (["lab", "up", "My Lab.yaml"],
+     'My Lab.yaml: "My Lab" cannot be the name of a lab: names are written in lower case; '
+     '--name gives it another'),
     (["rollback", b"\xff"], "<service> is not UTF-8 text"),
     (["rollback", "web", b"--message=\xff"], "--message: the value is not UTF-8 text"),
     (["apply", "a", "--watch"],

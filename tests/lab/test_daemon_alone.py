@@ -18,7 +18,15 @@ from lab.host import Capsule, LabError, wait_for
 ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = Path(os.environ.get("FAIRLEAD_BUILD", ROOT / "build/dev")) / "src/fairlead"
-NAMESPACE = "review-node"
+NAMESPACE = "node"
+# One machine with an interface that leads nowhere.
+TOPOLOGY = """
+machines: {node: , nowhere: }
+links:
+  up:
+    from: {machine: node, interface: up0, addresses: [10.0.0.2/24]}
+    to: {machine: nowhere, interface: peer0}
+"""
 INTERVAL_MS = 200
 MAX_LINE = 8 << 20
 
@@ -182,11 +190,7 @@ def fabric(*services, pool="198.51.100.0/26", sites="fra: {}", settings="", name
 
 @pytest.fixture
 def node():
-    with Capsule() as capsule:
-        capsule.run(["ip", "netns", "add", NAMESPACE])
-        for line in ("link set lo up", "link add up0 type veth peer name peer0",
-                     "address add 10.0.0.2/24 dev up0", "link set up0 up", "link set peer0 up"):
-            capsule.run(["ip", "-n", NAMESPACE, *line.split()])
+    with Capsule(TOPOLOGY) as capsule:
         node = Node(capsule)
         try:
             yield node

@@ -62,51 +62,40 @@ http {{
 """
 
 
-def set_up_links(capsule):
-    machines = ("client", "edge", "backend")
-    capsule.run(["ip", "-batch", "-"], input="".join(f"netns add {name}\n" for name in machines))
-    for name in machines:
-        with capsule.inside(name):
-            # Duplicate address detection would add routes a second later, while tests compare them.
-            for scope in ("all", "default"):
-                pathlib.Path(f"/proc/sys/net/ipv6/conf/{scope}/accept_dad").write_text("0")
-            # The backend is as strict as a machine can be: landing must cope with it.
-            strict = "1" if name == "backend" else "0"
-            for scope in ("all", "default"):
-                pathlib.Path(f"/proc/sys/net/ipv4/conf/{scope}/rp_filter").write_text(strict)
-    capsule.run(["ip", "-batch", "-"], input=(
-        "link add access netns client type veth peer name clients netns edge\n"
-        "link add eth0 netns backend type veth peer name rack netns edge\n"))
-    links = {
-        "client": [f"address add {CLIENT4}/24 dev access", f"address add {CLIENT6}/64 dev access nodad",
-                   "link set lo up", "link set access up",
-                   "route add default via 192.0.2.1", "route add default via 2001:db8:c::1"],
-        "edge": ["address add 192.0.2.1/24 dev clients", "address add 2001:db8:c::1/64 dev clients nodad",
-                 f"address add {EDGE4}/24 dev rack", f"address add {EDGE6}/64 dev rack nodad",
-                 f"address add {OTHER4}/32 dev lo", f"address add {OTHER6}/128 dev lo",
-                 "link set lo up", "link set clients up", "link set rack up",
-                 "tuntap add dev tunnel mode tun", "link set tunnel up",
-                 f"route add {POOL4} dev tunnel", f"route add {POOL6} dev tunnel"],
-        "backend": [f"address add {BACKEND4}/24 dev eth0", f"address add {BACKEND6}/64 dev eth0 nodad",
-                    "link set lo up", "link set eth0 up",
-                    f"route add default via {EDGE4}", f"route add default via {EDGE6}"],
-    }
-    for name, commands in links.items():
-        capsule.run(["ip", "-n", name, "-batch", "-"], input="\n".join(commands) + "\n")
-    with capsule.inside("edge"):
-        for key in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-            pathlib.Path(f"/proc/sys/net/{key}").write_text("1")
-    with capsule.inside("client"):  # so that the segment size is what the SYN-ACK allows, exactly
-        pathlib.Path("/proc/sys/net/ipv4/tcp_timestamps").write_text("0")
-    for name, link in (("client", "access"), ("edge", "clients"), ("edge", "rack"),
-                       ("backend", "eth0")):
-        capsule.run(["ethtool", "-K", link, "tx", "off", "tso", "off", "gso", "off"], name)
+TOPOLOGY = f"""
+machines:
+  client:
+    routes: [{{to: default, via: 192.0.2.1}}, {{to: default, via: "2001:db8:c::1"}}]
+    # So that the segment size is what the SYN-ACK allows, exactly.
+    sysctls: {{net.ipv4.tcp_timestamps: 0}}
+  edge:
+    forwards: true
+  backend:
+    routes: [{{to: default, via: {EDGE4}}}, {{to: default, via: "{EDGE6}"}}]
+    # As strict as a machine can be: landing must cope with it.
+    sysctls: {{net.ipv4.conf.all.rp_filter: 1, net.ipv4.conf.default.rp_filter: 1}}
+links:
+  access:
+    from: {{machine: client, interface: access, addresses: [{CLIENT4}/24, "{CLIENT6}/64"]}}
+    to: {{machine: edge, interface: clients, addresses: [192.0.2.1/24, "2001:db8:c::1/64"]}}
+  rack:
+    from: {{machine: backend, interface: eth0, addresses: [{BACKEND4}/24, "{BACKEND6}/64"]}}
+    to: {{machine: edge, interface: rack, addresses: [{EDGE4}/24, "{EDGE6}/64"]}}
+"""
+
+
+def set_up_edge(capsule):
+    """What it plays itself, and the tunnel that encapsulate.py writes into."""
+    capsule.run(["ip", "-n", "edge", "-batch", "-"], input=(
+        f"address add {OTHER4}/32 dev lo\naddress add {OTHER6}/128 dev lo\n"
+        "tuntap add dev tunnel mode tun\nlink set tunnel up\n"
+        f"route add {POOL4} dev tunnel\nroute add {POOL6} dev tunnel\n"))
 
 
 @pytest.fixture(scope="module")
 def capsule():
-    with Capsule() as room:
-        set_up_links(room)
+    with Capsule(TOPOLOGY) as room:
+        set_up_edge(room)
         (room.root / "long").write_bytes(b"x" * (8 << 20))
         (room.root / "nginx.conf").write_text(
             NGINX.format(root=room.root, v4=BACKEND4, v6=BACKEND6))

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lab/lab.h"
+
+#include "base/file.h"
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "config/config.h"
+#include "control/render.h"
+#include "lab/door.h"
+#include "lab/exec.h"
+#include "lab/holder.h"
+#include "lab/topology.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DOWN_MS 10000
+#define WATCH_MS 1000
+#define REDRAW "\x1b[H\x1b[J"
+
+static const char *text_of(const struct invocation *invocation, const char *key)
+{
+	return json_string_value(json_object_get(invocation->parameters, key));
+}
+
+static bool flag_of(const struct invocation *invocation, const char *key)
+{
+	return json_is_true(json_object_get(invocation->parameters, key));
+}
+
+static int print(const struct invocation *invocation, const json_t *data, bool redraw,
+		 struct error *err)
+{
+	const struct render_style style = {.color = output_color(invocation)};
+	struct buffer text;
+	buffer_init(&text, 0);
+	if (redraw)
+		buffer_puts(&text, REDRAW);
+	render_answer(invocation, data, &style, &text);
+	int result = output_write(&text, err);
+	buffer_done(&text);
+	return result;
+}
+
+/* Takes over `data`, which may be NULL when out of memory. */
+static int print_own(const struct invocation *invocation, json_t *data, struct error *err)
+{
+	if (!data)
+		return error_set(err, -ENOMEM, "out of memory");
+	int result = print(invocation, data, false, err);
+	json_decref(data);
+	return result;
+}
+
+/* --- up --- */
+
+static int parse(const char *path, struct arena *arena, struct topology **ret_topology,
+		 struct error *err)
+{
+	struct buffer bytes;
+	struct config_findings *findings = arena_alloc(arena, sizeof(*findings));
+	if (!findings)
+		return error_set(err, -ENOMEM, "out of memory");
+	buffer_init(&bytes, CONFIG_MAX_BYTES);
+	int result = file_read(path, &bytes, err);
+	if (result == 0) {
+		result = topology_parse(bytes.data ? bytes.data : "", bytes.length,
+					strcmp(path, "-") == 0 ? "standard input" : path, arena,
+					ret_topology, findings);
+		if (result == -FL_EINVALID)
+			config_findings_error(findings, err);
+		else if (result < 0)
+			error_set(err, result, "%s: %s", path, error_text(result));
+	}
+	buffer_done(&bytes);
+	return result;
+}
+
+static int choose_name(const struct invocation *invocation, const char *path,
+		       char name[LAB_NAME_BYTES], struct error *err)
+{
+	const char *given = text_of(invocation, "name");
+	if (!given && strcmp(path, "-") == 0)
+		return error_set(
+		    err, -FL_EUSAGE,
+		    "a topology from standard input has no name: give it one by --name");
+	return door_name(given ? given : path, name, err);
+}
+
+/* The lab says how it is; which process it is, only outsiders see. */
+static int ask(const char *name, const json_t *parameters, json_t **ret_status, struct error *err)
+{
+	json_t *status;
+	pid_t pid;
+	int result = door_find(name, &pid, err);
+	if (result == 0)
+		result = door_ask(name, "lab status", parameters, &status, err);
+	if (result < 0)
+		return result;
+	if (json_object_set_new(status, "pid", json_integer(pid)) < 0) {
+		json_decref(status);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	*ret_status = status;
+	return 0;
+}
+
+static int tell(const struct invocation *invocation, const char *name, struct error *err)
+{
+	json_t *status = NULL;
+	int result = ask(name, invocation->parameters, &status, err);
+	if (result == 0)
+		result = print(invocation, status, false, err);
+	json_decref(status);
+	return result;
+}
+
+/* Until somebody takes it down, or this process ends, which is the same. */
+static int stay(pid_t holder, struct error *err)
+{
+	while (waitpid(holder, NULL, 0) < 0)
+		if (errno != EINTR)
+			return error_set(err, -errno, "cannot wait: %s", error_text(-errno));
+	return 0;
+}
+
+static int up(const struct invocation *invocation, struct error *err)
+{
+	char name[LAB_NAME_BYTES], absolute[PATH_MAX];
+	const char *path = text_of(invocation, "topology");
+	struct holder_order order = {.name = name,
+				     .file = path,
+				     .bare = flag_of(invocation, "bare"),
+				     .held = flag_of(invocation, "hold")};
+	struct arena arena;
+	struct topology *topology;
+	pid_t holder;
+	int result = choose_name(invocation, path, name, err);
+	if (result < 0)
+		return result;
+	if (geteuid() != 0)
+		return error_set(err, -FL_EPRIVILEGE,
+				 "a lab makes network namespaces and loads BPF "
+				 "programs: be root, for instance by sudo");
+	arena_init(&arena, 0);
+	result = parse(path, &arena, &topology, err);
+	if (result == 0) {
+		order.topology = topology;
+		if (realpath(path, absolute))
+			order.file = absolute;
+		result = holder_start(&order, &holder, err);
+	}
+	if (result == 0)
+		result = tell(invocation, name, err);
+	if (result == 0 && order.held)
+		result = stay(holder, err);
+	arena_done(&arena);
+	return result;
+}
+
+/* --- down --- */
+
+/* All of a lab is gone when its first process is: the kernel ends that one last. */
+static int end(const char *name, pid_t pid, struct error *err)
+{
+	struct pollfd holder = {.fd = pidfd_open(pid, 0), .events = POLLIN};
+	if (holder.fd < 0 && errno == ESRCH)
+		return 0;
+	if (holder.fd < 0 || pidfd_send_signal(holder.fd, SIGKILL, NULL, 0) < 0) {
+		int result = error_set(err, -errno, "cannot end the lab %s: process %d: %s", name,
+				       (int)pid, error_text(-errno));
+		if (holder.fd >= 0)
+			close(holder.fd);
+		return result;
+	}
+	int ready = poll(&holder, 1, DOWN_MS);
+	close(holder.fd);
+	if (ready <= 0)
+		return error_set(err, -ETIMEDOUT,
+				 "the lab %s is being taken down, but process %d is still there "
+				 "after 10 s: something waits for one of its children",
+				 name, (int)pid);
+	return 0;
+}
+
+static int down(const struct invocation *invocation, struct error *err)
+{
+	char name[LAB_NAME_BYTES];
+	pid_t pid;
+	int result = door_name(text_of(invocation, "topology"), name, err);
+	if (result < 0)
+		return result;
+	result = door_find(name, &pid, err);
+	bool was_up = result == 0;
+	if (was_up)
+		result = end(name, pid, err);
+	if (result < 0 && result != -ENOENT)
+		return result;
+	return print_own(invocation, json_pack("{s:s, s:b}", "lab", name, "was_up", was_up), err);
+}
+
+/* --- status, plug --- */
+
+static int list(json_t **ret_data, struct error *err)
+{
+	*ret_data = json_array();
+	json_t *names = door_list(), *name;
+	size_t i;
+	json_array_foreach (names, i, name) {
+		pid_t pid;
+		const char *text = json_string_value(name);
+		if (door_find(text, &pid, NULL) == 0)
+			json_array_append_new(
+			    *ret_data, json_pack("{s:s, s:i}", "lab", text, "pid", (int)pid));
+	}
+	json_decref(names);
+	return *ret_data ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
+static int show(const struct invocation *invocation, bool redraw, struct error *err)
+{
+	char name[LAB_NAME_BYTES];
+	const char *topology = text_of(invocation, "topology");
+	json_t *data = NULL;
+	int result = topology ? door_name(topology, name, err) : list(&data, err);
+	if (result == 0 && topology)
+		result = ask(name, invocation->parameters, &data, err);
+	if (result == 0)
+		result = print(invocation, data, redraw, err);
+	json_decref(data);
+	return result;
+}
+
+static int status(const struct invocation *invocation, struct error *err)
+{
+	bool redraw =
+	    invocation->watch && output_is_terminal() && invocation->output == OUTPUT_TABLE;
+	struct pollfd out = {.fd = STDOUT_FILENO};
+	int result = show(invocation, redraw, err);
+	while (result == 0 && invocation->watch && poll(&out, 1, WATCH_MS) == 0)
+		result = show(invocation, redraw, err);
+	return result;
+}
+
+static int plug(const struct invocation *invocation, struct error *err)
+{
+	char name[LAB_NAME_BYTES];
+	json_t *data = NULL;
+	int result = door_name(text_of(invocation, "topology"), name, err);
+	if (result == 0)
+		result =
+		    door_ask(name, invocation->command->name, invocation->parameters, &data, err);
+	return result < 0 ? result : print_own(invocation, data, err);
+}
+
+/* --- */
+
+static int run_on_machine(const struct invocation *invocation, int *ret_code, struct error *err)
+{
+	char name[LAB_NAME_BYTES];
+	int result = door_name(text_of(invocation, "topology"), name, err);
+	if (result < 0)
+		return result;
+	if (geteuid() != 0)
+		return error_set(err, -FL_EPRIVILEGE,
+				 "only root may enter a lab; try again with sudo");
+	return exec_run(name, text_of(invocation, "machine"), invocation->words, ret_code, err);
+}
+
+int lab_main(const struct invocation *invocation)
+{
+	static const struct {
+		const char *command;
+		int (*run)(const struct invocation *invocation, struct error *err);
+	} VERBS[] = {{"lab up", up},
+		     {"lab down", down},
+		     {"lab status", status},
+		     {"lab plug", plug},
+		     {"lab unplug", plug}};
+	struct error err = {0};
+	int result = -FL_EUSAGE, code = CLI_OK;
+	if (strcmp(invocation->command->name, "lab exec") == 0)
+		result = run_on_machine(invocation, &code, &err);
+	for (size_t i = 0; i < sizeof(VERBS) / sizeof(VERBS[0]); i++)
+		if (strcmp(VERBS[i].command, invocation->command->name) == 0)
+			result = VERBS[i].run(invocation, &err);
+	if (result == -EPIPE)
+		return CLI_OK;
+	return result < 0 ? cli_fail(&err) : code;
+}
