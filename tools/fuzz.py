@@ -21,8 +21,8 @@ import run_tests
 import tree
 
 PACKET_TARGETS = {"edge", "landing"}  # each of their inputs is a packet through a BPF program
-TURNS = 4  # of each target in one run, if that makes turns of a sensible length …
-TURN_SECONDS = (10, 120)  # … which are these
+TURNS = 4  # of each target in one run; fewer if they were too short, more if too long
+TURN_SECONDS = (10, 120)
 PATIENCE_SECONDS = 60  # for a target to end after its turn
 SHOWN_LINES = 40  # of a finding's log
 
@@ -67,7 +67,8 @@ class Dealer:
         self.deadline = clock() + seconds
         self.share = seconds * places / len(targets)
         shortest, longest = TURN_SECONDS
-        self.turn = min(max(self.share / TURNS, shortest), longest)
+        turns = min(max(int(self.share / shortest), 1), TURNS)
+        self.turn = min(self.share / turns, longest)
 
     def deal(self):
         """(target, seconds) for a free place, or None when the time is over or nobody is left."""

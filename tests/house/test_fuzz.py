@@ -48,9 +48,9 @@ def test_every_target_gets_the_same_time(clock):
     assert clock.now == 280
 
 
-def test_more_targets_than_turns_fit(clock):
-    turns = play(fuzz.Dealer(make_targets("a", "b", "c"), 6, 1, clock), clock)
-    assert turns == [("a", 6)]
+def test_short_shares_are_one_turn_each(clock):
+    turns = play(fuzz.Dealer(make_targets("a", "b", "c"), 36, 1, clock), clock)
+    assert turns == [("a", 12), ("b", 12), ("c", 12)]
 
 
 def test_the_time_of_one_that_found_something_goes_to_the_others(clock):
