@@ -174,8 +174,8 @@ static json_t *reader_open(struct reader *reader, const char *value, size_t leng
 static json_t *version_status_json(const struct version_status *status)
 {
 	return json_pack(
-	    "{s:i, s:s, s:o, s:I, s:I, s:I, s:b, s:b, s:b, s:b}", "number", (int)status->number,
-	    "state", version_state_name(status->state), "digest",
+	    "{s:I, s:s, s:o, s:I, s:I, s:I, s:b, s:b, s:b, s:b}", "number",
+	    (json_int_t)status->number, "state", version_state_name(status->state), "digest",
 	    hex_json(status->digest.bytes, DIGEST_BYTES), "sequence", (json_int_t)status->sequence,
 	    "changed_sequence", (json_int_t)status->changed_sequence, "changed_ms",
 	    (json_int_t)status->changed_wall_ms, "served", (int)status->served, "reopened",
@@ -184,10 +184,10 @@ static json_t *version_status_json(const struct version_status *status)
 
 static json_t *binding_json(const struct binding *binding)
 {
-	return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:b, s:b, s:b}", "pool",
-			 (int)binding->pool, "slot", (int)binding->slot, "version",
-			 (int)binding->version, "number", (json_int_t)binding->number, "sequence",
-			 (json_int_t)binding->sequence, "changed_ms",
+	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b}", "pool",
+			 (int)binding->pool, "slot", (json_int_t)binding->slot, "version",
+			 (json_int_t)binding->version, "number", (json_int_t)binding->number,
+			 "sequence", (json_int_t)binding->sequence, "changed_ms",
 			 (json_int_t)binding->changed_wall_ms, "late", (int)binding->is_late,
 			 "refusing", (int)binding->refusing, "reclaiming", (int)binding->reclaiming,
 			 "released", (int)binding->released);
@@ -195,10 +195,10 @@ static json_t *binding_json(const struct binding *binding)
 
 static json_t *rollout_json(const struct rollout_state *rollout)
 {
-	return json_pack("{s:i, s:i, s:i, s:i, s:I, s:o, s:b}", "base", (int)rollout->base,
-			 "target", (int)rollout->target, "share", (int)rollout->share, "step",
-			 (int)rollout->step, "step_ms", (json_int_t)rollout->step_wall_ms, "salt",
-			 hex_json(rollout->salt, sizeof(rollout->salt)), "paused",
+	return json_pack("{s:I, s:I, s:i, s:i, s:I, s:o, s:b}", "base", (json_int_t)rollout->base,
+			 "target", (json_int_t)rollout->target, "share", (int)rollout->share,
+			 "step", (int)rollout->step, "step_ms", (json_int_t)rollout->step_wall_ms,
+			 "salt", hex_json(rollout->salt, sizeof(rollout->salt)), "paused",
 			 (int)rollout->paused);
 }
 
@@ -212,10 +212,11 @@ int record_service_put(const struct service_state *state, struct buffer *value)
 		json_array_append_new(bindings, binding_json(&state->bindings[i]));
 	bool complete = json_array_size(versions) == state->version_count &&
 			json_array_size(bindings) == state->binding_count;
-	json_t *json = json_pack(
-	    "{s:s, s:i, s:b, s:i, s:o, s:o, s:o}", "name", state->name, "index", (int)state->index,
-	    "removed", (int)state->removed, "next_version", (int)state->next_version, "rollout",
-	    rollout_json(&state->rollout), "versions", versions, "bindings", bindings);
+	json_t *json =
+	    json_pack("{s:s, s:I, s:b, s:I, s:o, s:o, s:o}", "name", state->name, "index",
+		      (json_int_t)state->index, "removed", (int)state->removed, "next_version",
+		      (json_int_t)state->next_version, "rollout", rollout_json(&state->rollout),
+		      "versions", versions, "bindings", bindings);
 	if (!complete) {
 		json_decref(json);
 		json = NULL;
@@ -305,16 +306,16 @@ out:
 static json_t *placed_pool_json(const struct placed_pool *pool)
 {
 	char text[IP_TEXT_BYTES];
-	return json_pack("{s:s, s:i, s:i, s:b}", "prefix",
+	return json_pack("{s:s, s:i, s:I, s:b}", "prefix",
 			 ip_prefix_format(&pool->pool.prefix, text), "site_bits",
 			 (int)pool->pool.site_bits, "slots_per_service",
-			 (int)pool->pool.slots_per_service, "removed", (int)pool->removed);
+			 (json_int_t)pool->pool.slots_per_service, "removed", (int)pool->removed);
 }
 
 static json_t *placed_slot_json(const struct placed_slot *slot)
 {
-	return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I}", "pool", (int)slot->pool, "slot",
-			 (int)slot->slot, "service", (json_int_t)slot->service, "free_ms",
+	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I}", "pool", (int)slot->pool, "slot",
+			 (json_int_t)slot->slot, "service", (json_int_t)slot->service, "free_ms",
 			 (json_int_t)slot->free_wall_ms, "binding_number",
 			 (json_int_t)slot->binding_number, "sequence", (json_int_t)slot->sequence);
 }
@@ -378,8 +379,10 @@ static void read_names(struct reader *reader, const json_t *object, const char *
 	for (size_t i = 0; array && i < *ret_count; i++) {
 		const char *text = json_string_value(json_array_get(array, i));
 		const char *copy = text ? arena_strdup(reader->arena, text) : NULL;
-		if (!copy)
+		if (!text)
 			reader_fail(reader, key);
+		else if (!copy)
+			reader_no_memory(reader);
 		(*ret_names)[i] = copy ? copy : "";
 	}
 }

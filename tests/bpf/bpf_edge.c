@@ -5,9 +5,7 @@
  */
 #include "abi/edge.h"
 #include "abi/pick.h"
-#include "base/random.h"
 #include "edge_fixture.h"
-#include "edge_reference.h"
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
@@ -730,84 +728,6 @@ static void test_headroom(void **state)
 	reached[DROP_HEADROOM] = true;
 }
 
-/* `out` is `frame`, one hop older, in a tunnel to the backend. */
-static void assert_tunnelled(const struct frame *out, const struct frame *frame, size_t backend)
-{
-	const struct ip_address *to = &fixture.backends[backend].address;
-	size_t header = to->family == IP_V4 ? 20 : 40;
-	const uint8_t *inner = out->bytes + 14 + header;
-	struct frame aged = *frame;
-	bool v4 = frame->bytes[12] == 0x08;
-	assert_int_equal(out->length, frame->length + header);
-	assert_memory_equal(out->bytes + 14 + header - (to->family == IP_V4 ? 4 : 16), to->bytes,
-			    to->family == IP_V4 ? 4 : 16);
-	aged.bytes[14 + (v4 ? 8 : 7)]--;
-	if (v4) /* as wrong as it was, or as right */
-		memcpy(aged.bytes + 24, inner + 10, 2);
-	assert_memory_equal(inner, aged.bytes + 14, frame->length - 14);
-}
-
-/* A frame that is right but for some random damage; most damage is to the headers. */
-static void build_damaged(struct frame *frame, struct random *random)
-{
-	static const uint16_t ports[] = {80, 8003, 53, 443, 9};
-	static const uint8_t bytes[] = {0, 1, 2, 4, 5, 6, 8, 17, 40, 43, 44, 58, 60, 127, 128, 255};
-	struct ip_address address = fixture_service_address(
-	    (enum fixture_service)random_below(random, 4), families[random_below(random, 2)]);
-	frame_build(frame, &address, random_below(random, 2) ? IPPROTO_TCP : IPPROTO_UDP,
-		    (uint16_t)random_below(random, 65536), ports[random_below(random, 5)],
-		    random_below(random, 1500));
-	if (frame->bytes[12] == 0x86) {
-		for (uint64_t i = random_below(random, 9); i > 0; i--)
-			add_extension(frame, 54,
-				      i == 1  ? 0
-				      : i % 2 ? 43
-					      : 60,
-				      (uint8_t)random_below(random, 4));
-	}
-	for (uint64_t i = random_below(random, 5); i > 0; i--) {
-		size_t reach = random_below(random, 4) == 0 ? frame->length : 90;
-		size_t at = random_below(random, reach < frame->length ? reach : frame->length);
-		frame->bytes[at] = random_below(random, 2)
-				       ? bytes[random_below(random, sizeof(bytes))]
-				       : (uint8_t)random_below(random, 256);
-	}
-	if (random_below(random, 4) == 0)
-		frame->length = 14 + random_below(random, frame->length - 14);
-}
-
-/* The program and the reference agree on every frame, however damaged. */
-static void test_against_reference(void **state)
-{
-	(void)state;
-	uint64_t seed = 20261122;
-	const char *wanted = getenv("FAIRLEAD_SEED");
-	size_t count[3] = {0};
-	struct random random;
-	if (wanted)
-		seed = strtoull(wanted, NULL, 10);
-	print_message("seed %llu\n", (unsigned long long)seed);
-	random_init_seeded(&random, seed);
-	for (int i = 0; i < 60000; i++) {
-		struct frame frame;
-		struct frame out;
-		build_damaged(&frame, &random);
-		struct reference expected = reference_judge(&fixture, &frame);
-		count[expected.verdict]++;
-		if (expected.verdict == REFERENCE_DROP) {
-			assert_dropped(&frame, expected.reason);
-		} else if (expected.verdict == REFERENCE_PASS) {
-			assert_passed(&frame);
-		} else {
-			assert_int_equal(fixture_run(&fixture, &frame, &out), XDP_TX);
-			assert_tunnelled(&out, &frame, expected.backend);
-		}
-	}
-	/* Damage enough, and not too much. */
-	for (size_t i = 0; i < 3; i++)
-		assert_true(count[i] > 2000);
-}
-
 /* In on one interface, out on another. */
 static void test_redirect(void **state)
 {
@@ -947,7 +867,6 @@ int main(void)
 	    cmocka_unit_test(test_unknown_algorithm),
 	    cmocka_unit_test(test_too_big),
 	    cmocka_unit_test(test_headroom),
-	    cmocka_unit_test(test_against_reference),
 	    cmocka_unit_test(test_redirect),
 	    cmocka_unit_test(test_fib),
 	    cmocka_unit_test(test_kernel),

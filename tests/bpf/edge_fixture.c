@@ -188,14 +188,13 @@ static void assert_ok(int result, const struct error *err)
 	assert_int_equal(result, 0);
 }
 
-void fixture_open(struct fixture *fixture)
+void fixture_open_on(struct fixture *fixture, const char *const *interfaces, size_t count)
 {
-	static const char *const interfaces[] = {"edge0"};
 	struct error err = {0};
 	struct edge_options options = {
 	    .pin_root = fixture->pins,
 	    .interfaces = interfaces,
-	    .interface_count = 1,
+	    .interface_count = count,
 	    .source_v4 = fixture_address(SOURCE_V4),
 	    .source_v6 = fixture_address(SOURCE_V6),
 	    .clock = &fixture->clock,
@@ -207,6 +206,12 @@ void fixture_open(struct fixture *fixture)
 	if (entry)
 		assert_int_equal(
 		    bpf_map_update_elem(bpf_map__fd(entry->maps.next), &zero, &program, 0), 0);
+}
+
+void fixture_open(struct fixture *fixture)
+{
+	static const char *const interfaces[] = {"edge0"};
+	fixture_open_on(fixture, interfaces, 1);
 }
 
 void fixture_publish(struct fixture *fixture)

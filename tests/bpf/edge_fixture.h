@@ -58,6 +58,8 @@ void fixture_neighbours(void);
 void fixture_desire(struct fixture *fixture);
 /* Open the edge on the fixture's pins and interfaces; asserts success. */
 void fixture_open(struct fixture *fixture);
+/* The same on these interfaces. */
+void fixture_open_on(struct fixture *fixture, const char *const *interfaces, size_t count);
 void fixture_publish(struct fixture *fixture);
 /* Take in netlink's news, and beat the heart. */
 void fixture_drain(struct fixture *fixture);

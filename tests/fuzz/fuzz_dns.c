@@ -2,7 +2,8 @@
 /*
  * Any bytes as a DNS query. The first byte of the input picks transport, client and whether there
  * is a snapshot; the rest is the query. Whatever it is, the answer is within its limit, starts with
- * a sane header, echoes the question byte for byte, and can be read to its last byte.
+ * a sane header, echoes the question byte for byte, and can be read to its last byte. The same
+ * bytes are read as the text of a name, too.
  */
 #include "naming/naming.h"
 #include "tests/addresses.h"
@@ -59,6 +60,38 @@ static struct naming_snapshot *zone(void)
 	return snapshot;
 }
 
+/* A name's text says all of it but its spelling in large letters, whatever bytes it has. */
+static void check_name(const struct dns_name *name)
+{
+	char text[DNS_NAME_TEXT_BYTES];
+	struct dns_name lower = *name, again;
+	dns_name_lower(&lower);
+	require(dns_name_parse(dns_name_format(name, text), &again) == 0);
+	require(again.length == lower.length);
+	require(memcmp(again.bytes, lower.bytes, lower.length) == 0);
+}
+
+/* The same bytes as a text. */
+static void check_text(const uint8_t *bytes, size_t length)
+{
+	struct dns_name name;
+	char *text = malloc(length + 1);
+	require(text != NULL);
+	if (length > 0)
+		memcpy(text, bytes, length);
+	text[length] = '\0';
+	if (dns_name_parse(text, &name) == 0)
+		check_name(&name);
+	free(text);
+}
+
+/* RFC 1035 section 4.2.1 and RFC 6891 section 6.2.3: what the client takes by UDP. */
+static size_t udp_limit(const struct dns_query *query)
+{
+	size_t wanted = query->edns.present ? query->edns.payload : 0;
+	return wanted < 512 ? 512 : wanted < NAMING_UDP_ANSWER_MAX ? wanted : NAMING_UDP_ANSWER_MAX;
+}
+
 /* Every name and record; returns whether there is an OPT. */
 static bool check_records(const uint8_t *answer, size_t length)
 {
@@ -68,6 +101,7 @@ static bool check_records(const uint8_t *answer, size_t length)
 	if (dns_get_u16(answer + 4) == 1) {
 		int taken = dns_name_read(answer, length, at, &name);
 		require(taken > 0);
+		check_name(&name);
 		at += (size_t)taken + 4;
 	}
 	unsigned records = 0;
@@ -78,19 +112,21 @@ static bool check_records(const uint8_t *answer, size_t length)
 		require(taken > 0 && taken == dns_name_skip(answer, length, at));
 		at += (size_t)taken;
 		require(length - at >= 10);
-		if (dns_get_u16(answer + at) == DNS_OPT) {
+		unsigned type = dns_get_u16(answer + at), data = dns_get_u16(answer + at + 8);
+		require((type != DNS_A || data == 4) && (type != DNS_AAAA || data == 16));
+		if (type == DNS_OPT) {
 			require(!opt && records == 1 && name.length == 1);
 			opt = true;
 		}
-		at += 10u + dns_get_u16(answer + at + 8);
+		at += 10u + data;
 		require(at <= length);
 	}
 	require(at == length);
 	return opt;
 }
 
-static void check_answer(const uint8_t *query, size_t query_length, const uint8_t *answer,
-			 size_t length, const struct naming_outcome *outcome)
+static void check_answer(enum naming_transport transport, const uint8_t *query, size_t query_length,
+			 const uint8_t *answer, size_t length, const struct naming_outcome *outcome)
 {
 	require(length >= DNS_HEADER_BYTES && query_length >= DNS_HEADER_BYTES);
 	unsigned asked = dns_get_u16(query + 2), flags = dns_get_u16(answer + 2);
@@ -104,6 +140,7 @@ static void check_answer(const uint8_t *query, size_t query_length, const uint8_
 	require(questions <= 1);
 	struct dns_query read;
 	require(dns_query_read(query, query_length, &read) == DNS_VERDICT_ANSWER);
+	require(transport == NAMING_TCP ? !outcome->truncated : length <= udp_limit(&read));
 	require((read.question_length > 0) == (questions == 1));
 	require(memcmp(answer + DNS_HEADER_BYTES, query + DNS_HEADER_BYTES, read.question_length) ==
 		0);
@@ -141,11 +178,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	require(answered <= capacity);
 	require((answered == 0) == (outcome.drop != NAMING_DROP_NONE));
 	if (answered > 0)
-		check_answer(query, query_length, answer, answered, &outcome);
+		check_answer(transport, query, query_length, answer, answered, &outcome);
 	/* Pure: the same again. */
 	require(naming_answer(used, &client, transport, query, query_length, again, capacity,
 			      &outcome_again) == answered);
 	require(memcmp(answer, again, answered) == 0);
+	check_text(query, query_length);
 	free(query);
 	free(answer);
 	free(again);

@@ -40,11 +40,55 @@ static void check_places(const struct config_findings *findings, size_t size)
 	}
 }
 
+/* What most inputs are a change of. */
+static const struct fabric *base(void)
+{
+	static const char text[] =
+	    "fabric: example\nzone: svc.example.net\n"
+	    "pools:\n  - {prefix: \"2001:db8:f::/108\", site_bits: 4, slots_per_service: 256}\n"
+	    "  - {prefix: 198.51.100.0/26, site_bits: 1}\n"
+	    "sites:\n  fra: {location: [50.11, 8.68], clients: [192.0.2.0/25]}\n"
+	    "  nyc: {location: [40.71, -74.01]}\n"
+	    "services:\n  web:\n    ports: [tcp/80, tcp/443]\n    ttl: 30s\n    backends:\n"
+	    "      - {name: web1, site: fra, address: 10.0.1.11, weight: 10}\n"
+	    "      - {name: web2, site: nyc, address: \"2001:db8:1::12\", weight: 10}\n";
+	static struct arena arena;
+	static struct fabric *fabric;
+	struct config_findings findings;
+	if (!fabric) {
+		arena_init(&arena, 0);
+		ASSERT(config_parse(text, sizeof(text) - 1, "base", &arena, &fabric, &findings) ==
+		       0);
+	}
+	return fabric;
+}
+
+/* Every change can be planned and shown; between equal ones there is none. */
+static void check_change(const struct fabric *before, const struct fabric *after,
+			 struct arena *arena)
+{
+	struct plan *plan;
+	struct buffer text;
+	bool equal;
+	ASSERT(config_equal(before, after, &equal) == 0);
+	ASSERT(plan_build(before, after, NULL, 0, arena, &plan, NULL) == 0);
+	ASSERT(!equal || plan_is_empty(plan));
+	buffer_init(&text, 0);
+	plan_render(plan, &text);
+	ASSERT(text.status == 0 && text.length > 0);
+	buffer_done(&text);
+	json_t *json = plan_json(plan);
+	ASSERT(json_is_object(json));
+	json_decref(json);
+}
+
 static void check_plan(const struct fabric *fabric, struct arena *arena)
 {
 	struct plan *plan;
 	ASSERT(plan_build(fabric, fabric, NULL, 0, arena, &plan, NULL) == 0);
 	ASSERT(plan_is_empty(plan));
+	check_change(base(), fabric, arena);
+	check_change(fabric, base(), arena);
 }
 
 static void check_round_trip(const struct fabric *fabric, struct arena *arena)

@@ -161,6 +161,23 @@ static void held_pools_cannot_change(void **state)
 	assert_int_equal(three->pools[1].pool.site_bits, 0);
 }
 
+/* The slots of a pool in another shape are other addresses. */
+static void a_reshaped_pool_forgets_its_slots(void **state)
+{
+	(void)state;
+	struct placement *one = update(NULL, NULL, 0);
+	const struct binding slots[] = {{.pool = 0, .slot = 5}, {.pool = 1, .slot = 1}};
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(placement_free(one, &slots[i], 0, 1, 10, &arena), 0);
+	struct placement *same = update(one, NULL, 0);
+	assert_int_equal(same->used_slot_count, 2);
+	pools[0].site_bits = 3;
+	struct placement *two = update(one, NULL, 0);
+	assert_int_equal(two->used_slot_count, 1);
+	assert_int_equal(two->used_slots[0].pool, 1);
+	assert_int_equal(two->used_slots[0].slot, 1);
+}
+
 static void pools_beyond_the_limit_take_removed_places(void **state)
 {
 	(void)state;
@@ -233,6 +250,101 @@ static void full_pools_say_who_holds_them(void **state)
 			    "by version 3 of web (draining), because that version waits for its "
 			    "connections to end; `fairlead rollout cut` ends them");
 	assert_int_equal(placement_exhausted(placement, 1, states, 1, &NOW), 1 << 1);
+}
+
+/* A sentence on a full pool names the slot that it is most use to wait for, and says why. */
+static void full_pools_say_what_to_wait_for(void **state)
+{
+	(void)state;
+	static const struct {
+		enum version_state states[2]; /* of the versions that hold slots 0 and 1 */
+		bool is_late;
+		const char *slot;
+		const char *reason;
+	} cases[] = {
+	    {{VERSION_STAGED, VERSION_STAGED}, false, "slot 0", "is about to serve"},
+	    {{VERSION_READY, VERSION_SERVING}, false, "slot 0", "is about to serve"},
+	    {{VERSION_SERVING, VERSION_READY}, false, "slot 0", "has clients"},
+	    {{VERSION_SERVING, VERSION_CLOSING}, false, "slot 1", "try again in a moment"},
+	    {{VERSION_CLOSING, VERSION_DRAINING}, false, "slot 1", "`fairlead rollout cut`"},
+	    {{VERSION_DRAINING, VERSION_CLOSING}, false, "slot 0", "`fairlead rollout cut`"},
+	    {{VERSION_RETIRED, VERSION_SERVING}, false, "slot 0", "is being freed"},
+	    {{VERSION_SERVING, VERSION_SERVING}, true, "slot 0", "for clients that still hold"},
+	};
+	struct placement *placement = update(NULL, NULL, 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct version_status versions[] = {{.number = 3, .state = cases[i].states[0]},
+						    {.number = 4, .state = cases[i].states[1]}};
+		/* One more in the other family's pool, which is not full. */
+		struct binding held[] = {
+		    {.pool = 1, .slot = 0, .version = 3, .is_late = cases[i].is_late},
+		    {.pool = 1, .slot = 1, .version = 4, .is_late = cases[i].is_late},
+		    {.pool = 0, .slot = 0, .version = 4}};
+		struct service_state web = {.name = "web",
+					    .versions = versions,
+					    .version_count = 2,
+					    .bindings = held,
+					    .binding_count = 3};
+		const struct service_state *states[] = {&web};
+		struct binding chosen[PLACEMENT_FAMILIES];
+		struct error err = {0};
+		assert_int_equal(choose(placement, 1, states, 1, &err, chosen), -FL_EEXHAUSTED);
+		assert_non_null(strstr(err.text, cases[i].slot));
+		assert_non_null(strstr(err.text, cases[i].reason));
+	}
+}
+
+/* What was freed and is held again belongs to its holder, whatever the list of free slots says. */
+static void held_slots_are_not_reused(void **state)
+{
+	(void)state;
+	struct placement *placement = update(NULL, NULL, 0);
+	struct version_status version;
+	struct binding slots[] = {{.pool = 1, .slot = 0, .version = 3},
+				  {.pool = 1, .slot = 1, .version = 3}};
+	struct service_state web = holder("web", 0, &version, slots, 2);
+	const struct service_state *states[] = {&web};
+	struct binding chosen[PLACEMENT_FAMILIES];
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(placement_free(placement, &slots[i], 0, 1, 10 + i, &arena), 0);
+	assert_int_equal(choose(placement, 0, states, 1, NULL, chosen), -FL_EEXHAUSTED);
+	/* Slot 0 was free for longer, but only slot 1 is not held. */
+	web.binding_count = 1;
+	assert_int_equal(choose(placement, 0, states, 1, NULL, chosen), 0);
+	assert_int_equal(chosen[0].slot, 1);
+}
+
+/* Without a pool of a family there is no binding of it, and that is no shortage. */
+static void a_fabric_may_have_one_family_only(void **state)
+{
+	(void)state;
+	struct binding chosen[PLACEMENT_FAMILIES];
+	size_t count = 0;
+	struct error err = {0};
+	fabric.pool_count = 1;
+	struct placement *placement = update(NULL, NULL, 0);
+	assert_int_equal(placement_choose(placement, 0, NULL, 0, &NOW, chosen, &count, &err), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(placement->pools[chosen[0].pool].pool.prefix.address.family, IP_V6);
+	assert_int_equal(placement_exhausted(placement, 0, NULL, 0, &NOW), 0);
+}
+
+/* A site that has a number, but not in this pool; a pool that is not there. */
+static void some_bindings_have_no_address(void **state)
+{
+	(void)state;
+	fabric.pool_count = 1;
+	fabric.site_count = 3;
+	struct placement *placement = update(NULL, NULL, 0);
+	const struct pool narrow = {.prefix = prefix("198.51.100.0/30"), .site_bits = 1};
+	struct placed_pool placed[] = {placement->pools[0], {.pool = narrow}};
+	placement->pools = placed;
+	placement->pool_count = 2;
+	struct binding binding = {.pool = 1, .slot = 0};
+	assert_int_equal(placement_address(placement, &binding, "nyc").family, IP_V4);
+	assert_int_equal(placement_address(placement, &binding, "lon").family, IP_NONE);
+	binding.pool = 2;
+	assert_int_equal(placement_address(placement, &binding, "nyc").family, IP_NONE);
 }
 
 /* Slot 1 of the IPv4 pool is the only one that is not held; who may have it, and when? */
@@ -366,9 +478,14 @@ int main(void)
 	    TEST(indices_are_free_only_without_a_state),
 	    TEST(site_numbers_run_out),
 	    TEST(held_pools_cannot_change),
+	    TEST(a_reshaped_pool_forgets_its_slots),
 	    TEST(pools_beyond_the_limit_take_removed_places),
 	    TEST(each_family_gets_the_lowest_free_slot),
 	    TEST(full_pools_say_who_holds_them),
+	    TEST(full_pools_say_what_to_wait_for),
+	    TEST(held_slots_are_not_reused),
+	    TEST(a_fabric_may_have_one_family_only),
+	    TEST(some_bindings_have_no_address),
 	    TEST(used_slots_wait),
 	    TEST(used_slots_are_taken_in_order),
 	    TEST(blocks_keep_services_apart),

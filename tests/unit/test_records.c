@@ -145,12 +145,55 @@ static void a_placement_round_trips(void **unused)
 	arena_done(&arena);
 }
 
+/* What the parser takes up to 2^32 - 1 must not be written as something that it refuses. */
+static void the_largest_numbers_round_trip(void **unused)
+{
+	(void)unused;
+	struct version_status versions[2];
+	struct binding bindings[2];
+	struct placed_pool pools[1] = {{.pool = {.slots_per_service = UINT32_MAX}}};
+	struct placed_slot slots[1] = {{.slot = UINT32_MAX, .service = UINT32_MAX}};
+	const struct placement placement = {
+	    .pools = pools, .pool_count = 1, .used_slots = slots, .used_slot_count = 1};
+	struct service_state state = sample_state(versions, bindings);
+	struct service_state *state_back;
+	struct placement *placement_back;
+	struct buffer value;
+	struct arena arena;
+	state.index = state.next_version = versions[1].number = UINT32_MAX;
+	state.rollout.base = state.rollout.target = UINT32_MAX;
+	bindings[1].slot = bindings[1].version = UINT32_MAX;
+	assert_int_equal(ip_prefix_parse("10.0.0.0/8", &pools[0].pool.prefix), 0);
+
+	arena_init(&arena, 0);
+	buffer_init(&value, 0);
+	assert_int_equal(record_service_put(&state, &value), 0);
+	assert_int_equal(record_service_parse(value.data, value.length, &arena, &state_back, NULL),
+			 0);
+	assert_int_equal(state_back->index, UINT32_MAX);
+	assert_int_equal(state_back->next_version, UINT32_MAX);
+	assert_memory_equal(state_back->versions, versions, sizeof(versions));
+	assert_memory_equal(state_back->bindings, bindings, sizeof(bindings));
+	assert_memory_equal(&state_back->rollout, &state.rollout, sizeof(state.rollout));
+	buffer_done(&value);
+
+	buffer_init(&value, 0);
+	assert_int_equal(record_placement_put(&placement, &value), 0);
+	assert_int_equal(
+	    record_placement_parse(value.data, value.length, &arena, &placement_back, NULL), 0);
+	assert_memory_equal(placement_back->used_slots, slots, sizeof(slots));
+	assert_int_equal(placement_back->pools[0].pool.slots_per_service, UINT32_MAX);
+	buffer_done(&value);
+	arena_done(&arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_service_state_round_trips),
 	    cmocka_unit_test(a_damaged_service_state_is_refused),
 	    cmocka_unit_test(a_placement_round_trips),
+	    cmocka_unit_test(the_largest_numbers_round_trip),
 	};
 	return cmocka_run_group_tests_name("records", tests, NULL, NULL);
 }

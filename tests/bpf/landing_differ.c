@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "landing_differ.h"
+#include "base/netaddr.h"
+#include "landing.skel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <inttypes.h>
+#include <linux/bpf.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void fill_addresses(struct bpf_map *map, const char *const *list)
+{
+	for (size_t i = 0; i < LANDING_WORLD_EACH; i++) {
+		struct landing_address_key key = {0};
+		struct ip_address address;
+		const uint32_t one = 1;
+		assert_int_equal(ip_address_parse(list[i], &address), 0);
+		memcpy(key.bytes, address.bytes, sizeof(key.bytes));
+		key.family = address.family;
+		assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), &key, &one, 0), 0);
+	}
+}
+
+static void fill_pools(struct bpf_map *map)
+{
+	for (size_t i = 0; i < LANDING_WORLD_EACH; i++) {
+		struct landing_pool_key key = {0};
+		struct ip_prefix prefix;
+		const uint32_t one = 1;
+		assert_int_equal(ip_prefix_parse(landing_pools[i], &prefix), 0);
+		memcpy(key.bytes, prefix.address.bytes, sizeof(key.bytes));
+		key.family = prefix.address.family;
+		key.length = LANDING_POOL_KEY_BITS + prefix.length;
+		assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), &key, &one, 0), 0);
+	}
+}
+
+static void read_counts(const struct landing_differ *differ, struct landing_counts *ret_counts)
+{
+	const uint32_t zero = 0;
+	size_t cpus = (size_t)libbpf_num_possible_cpus();
+	size_t words = sizeof(*ret_counts) / sizeof(uint64_t);
+	uint64_t sums[sizeof(*ret_counts) / sizeof(uint64_t)] = {0};
+	uint64_t *values = calloc(cpus, sizeof(*ret_counts));
+	assert_non_null(values);
+	assert_int_equal(
+	    bpf_map_lookup_elem(bpf_map__fd(differ->program->maps.landing_counts), &zero, values),
+	    0);
+	for (size_t i = 0; i < cpus * words; i++)
+		sums[i % words] += values[i];
+	memcpy(ret_counts, sums, sizeof(*ret_counts));
+	free(values);
+}
+
+static void advance(struct landing_counts *counts, const struct landing_reference *judgement)
+{
+	switch (judgement->outcome) {
+	case LANDING_PASSED:
+		counts->passed++;
+		break;
+	case LANDING_ACCEPTED:
+		counts->accepted[LANDING_TUNNEL(judgement->outer_v6, judgement->inner_v6)]++;
+		break;
+	case LANDING_DROPPED:
+		counts->drops[judgement->reason]++;
+	}
+}
+
+static uint32_t run(const struct landing_differ *differ, const struct landing_frame *frame,
+		    struct landing_frame *ret_out)
+{
+	struct bpf_test_run_opts options = {
+	    .sz = sizeof(options),
+	    .data_in = frame->bytes,
+	    .data_size_in = (uint32_t)frame->length,
+	    .data_out = ret_out->bytes,
+	    .data_size_out = sizeof(ret_out->bytes),
+	    .repeat = 1,
+	};
+	int fd = bpf_program__fd(differ->program->progs.landing_decapsulate);
+	assert_int_equal(bpf_prog_test_run_opts(fd, &options), 0);
+	ret_out->length = options.data_size_out;
+	return options.retval;
+}
+
+static void print_bytes(FILE *report, const char *title, const struct landing_frame *frame)
+{
+	fprintf(report, "%s, %zu bytes:", title, frame->length);
+	for (size_t i = 0; i < frame->length; i++)
+		fprintf(report, "%s%02x", i == 14 || i % 16 == 14 ? "\n  " : " ", frame->bytes[i]);
+	fputc('\n', report);
+}
+
+static void print_counts(FILE *report, const struct landing_counts *expected,
+			 const struct landing_counts *got)
+{
+	static const char *const tunnels[] = {"4in4", "6in4", "4in6", "6in6"};
+	if (got->passed != expected->passed)
+		fprintf(report, "passed: %" PRIu64 ", not %" PRIu64 "\n", (uint64_t)got->passed,
+			(uint64_t)expected->passed);
+	for (size_t i = 0; i < 4; i++) {
+		if (got->accepted[i] != expected->accepted[i])
+			fprintf(report, "accepted %s: %" PRIu64 ", not %" PRIu64 "\n", tunnels[i],
+				(uint64_t)got->accepted[i], (uint64_t)expected->accepted[i]);
+	}
+#define X(name, number, label, text)                                                               \
+	if (got->drops[number] != expected->drops[number])                                         \
+		fprintf(report, "drops '%s': %" PRIu64 ", not %" PRIu64 "\n", label,               \
+			(uint64_t)got->drops[number], (uint64_t)expected->drops[number]);
+	LANDING_DROPS(X)
+#undef X
+}
+
+static bool same_frame(const struct landing_frame *a, const struct landing_frame *b)
+{
+	return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
+}
+
+static void print_difference(FILE *report, const struct landing_differ *differ,
+			     const struct landing_frame *in,
+			     const struct landing_reference *judgement,
+			     const struct landing_frame *out, const struct landing_counts *got)
+{
+	fprintf(report, "the program and its reference differ\n");
+	print_bytes(report, "in", in);
+	if (judgement->outcome != LANDING_DROPPED && !same_frame(&judgement->out, out)) {
+		print_bytes(report, "out, by the reference", &judgement->out);
+		print_bytes(report, "out, by the program", out);
+	}
+	print_counts(report, &differ->expected, got);
+}
+
+bool landing_differ_agrees(struct landing_differ *differ, const struct landing_frame *frame,
+			   FILE *report)
+{
+	static struct landing_reference judgement;
+	static struct landing_frame out;
+	struct landing_counts got;
+	landing_judge(frame, &judgement);
+	uint32_t verdict = run(differ, frame, &out);
+	advance(&differ->expected, &judgement);
+	read_counts(differ, &got);
+	differ->frames++;
+	bool dropped = judgement.outcome == LANDING_DROPPED;
+	bool same = verdict == (dropped ? XDP_DROP : XDP_PASS) &&
+		    (dropped || same_frame(&judgement.out, &out)) &&
+		    memcmp(&got, &differ->expected, sizeof(got)) == 0;
+	if (!same)
+		print_difference(report, differ, frame, &judgement, &out, &got);
+	return same;
+}
+
+bool landing_differ_enter(struct landing_differ *differ)
+{
+	memset(differ, 0, sizeof(*differ));
+	landing_reference_init();
+	differ->program = landing_bpf__open_and_load();
+	if (!differ->program) {
+		perror("the BPF tests need root");
+		return false;
+	}
+	fill_addresses(differ->program->maps.landing_addresses, landing_own);
+	fill_addresses(differ->program->maps.landing_edges, landing_edges);
+	fill_pools(differ->program->maps.landing_pools);
+	return true;
+}
+
+void landing_differ_leave(struct landing_differ *differ)
+{
+	landing_bpf__destroy(differ->program);
+}
