@@ -111,7 +111,8 @@ def findings_of(target, finished):
 
 
 def run_turn(target, seconds, place):
-    command = run_tests.fuzz_command(target.name, target.path, seconds, target.corpus,
+    # libFuzzer ends in the second after the last one that it is given.
+    command = run_tests.fuzz_command(target.name, target.path, max(seconds - 1, 1), target.corpus,
                                      f"{target.seeds}/")
     return tree.run(command, f"fuzz-{target.name}.{place}.log", seconds + PATIENCE_SECONDS,
                     env=run_tests.SANITIZER_ENVIRONMENT)

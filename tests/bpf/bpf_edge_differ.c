@@ -59,7 +59,7 @@ static void test_the_frames_went_everywhere(void **state)
 	for (unsigned verdict = XDP_DROP; verdict <= XDP_REDIRECT; verdict++)
 		assert_true(differ.verdicts[verdict] > FRAMES / 50);
 #define X(name, number, label, text)                                                               \
-	if (number != DROP_HEADROOM && differ.expected.drops[number] < 10)                         \
+	if ((number) != DROP_HEADROOM && differ.expected.drops[number] < 10)                       \
 		fail_msg("dropped as '%s': %" PRIu64, label, differ.expected.drops[number]);
 	EDGE_DROPS(X)
 #undef X

@@ -48,7 +48,7 @@ static void read_counts(const struct landing_differ *differ, struct landing_coun
 	size_t cpus = (size_t)libbpf_num_possible_cpus();
 	size_t words = sizeof(*ret_counts) / sizeof(uint64_t);
 	uint64_t sums[sizeof(*ret_counts) / sizeof(uint64_t)] = {0};
-	uint64_t *values = calloc(cpus, sizeof(*ret_counts));
+	uint64_t *values = calloc(cpus * words, sizeof(*values));
 	assert_non_null(values);
 	assert_int_equal(
 	    bpf_map_lookup_elem(bpf_map__fd(differ->program->maps.landing_counts), &zero, values),
