@@ -15,7 +15,7 @@ static const struct command_option run_options[] = {
     {"source", VALUE_LIST, "ADDRESS", "edge: outer source of its tunnels, one per family"},
     {"generic", VALUE_NONE, NULL, "edge: attach XDP in generic mode, for drivers without XDP"},
     {"dns", VALUE_LIST, "ADDR[@PORT]", "names: answer DNS here; may be repeated"},
-    {"dns-threads", VALUE_NUMBER, "N", "names: threads (default: one per core)"},
+    {"dns-threads", VALUE_NUMBER, "N", "names: threads per address (default: one per core)"},
     {"underlay", VALUE_LIST, "IF", "backend: accept tunnels on this interface; may be repeated"},
     {"join", VALUE_TEXT, "unix:PATH", "backend: the local socket of the node to report to"},
     {"state", VALUE_TEXT, "DIR", "what must survive (default: /var/lib/fairlead)"},

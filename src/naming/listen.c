@@ -213,9 +213,8 @@ static int bind_error(struct error *err, int number, const struct ip_address *ad
 
 static int make_socket(const struct ip_address *address, enum naming_transport transport)
 {
-	int type = transport == NAMING_UDP ? SOCK_DGRAM : SOCK_STREAM;
-	int fd = socket(address->family == IP_V6 ? AF_INET6 : AF_INET,
-			type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int type = transport == NAMING_UDP ? SOCK_DGRAM : SOCK_STREAM | SOCK_NONBLOCK;
+	int fd = socket(address->family == IP_V6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
 }
 

@@ -23,15 +23,23 @@ enum {
 struct naming_server {
 	struct naming_snapshot *snapshot; /* owned; exchanged by the owner, read under RCU */
 	uint16_t port;
-	int stop; /* an eventfd that becomes readable, for all workers, when they should end */
+	bool stops; /* set once, read by all threads */
+	int stop; /* an eventfd that becomes readable, for all TCP workers, when they should end */
 	uint64_t swaps;
-	unsigned worker_count;
-	struct worker workers[];
+	struct udp_worker *udp; /* owned: a row of `threads` for each address */
+	size_t udp_count;
+	struct tcp_worker *tcp; /* owned */
+	size_t tcp_count;
 };
 
 const struct naming_snapshot *server_snapshot(const struct naming_server *server)
 {
 	return rcu_dereference(server->snapshot);
+}
+
+bool server_stops(const struct naming_server *server)
+{
+	return __atomic_load_n(&server->stops, __ATOMIC_ACQUIRE);
 }
 
 static int check_options(const struct naming_server_options *options, struct error *err)
@@ -86,67 +94,101 @@ static int choose_port(const struct naming_server_options *options, uint16_t *re
 	return result;
 }
 
-static int worker_open_endpoint(struct worker *worker, const struct ip_address *address,
-				enum naming_transport transport, struct error *err)
+static int no_memory(struct error *err)
 {
-	struct endpoint *endpoint = &worker->endpoints[worker->endpoint_count];
-	static const uint8_t any[16];
-	*endpoint = (struct endpoint){
-	    .source.kind = transport == NAMING_UDP ? SOURCE_UDP : SOURCE_TCP_LISTENER,
-	    .wildcard = memcmp(address->bytes, any, sizeof(any)) == 0,
-	};
-	int result =
-	    listen_open(address, worker->server->port, transport, &endpoint->source.fd, err);
-	if (result != 0)
-		return result;
-	worker->endpoint_count++;
-	result = worker_watch(worker, &endpoint->source, EPOLLIN);
-	return result < 0 ? error_set(err, result, "epoll: %s", error_text(result)) : 0;
+	return error_set(err, -ENOMEM, "no memory to answer DNS");
 }
 
-/* Everything a worker needs before its thread starts; worker_done undoes whatever was done. */
-static int worker_init(struct worker *worker, struct naming_server *server,
-		       const struct naming_server_options *options, struct error *err)
+static int epoll_error(int result, struct error *err)
+{
+	return error_set(err, result, "epoll: %s", error_text(result));
+}
+
+/* Everything a worker needs before its thread starts; udp_done undoes whatever was done. */
+static int udp_init(struct udp_worker *worker, struct naming_server *server,
+		    const struct ip_address *address, struct error *err)
+{
+	static const uint8_t any[16];
+	worker->server = server;
+	worker->wildcard = memcmp(address->bytes, any, sizeof(any)) == 0;
+	worker->counts = calloc(1, sizeof(*worker->counts));
+	if (!worker->counts || udp_batch_new(&worker->batch) < 0)
+		return no_memory(err);
+	return listen_open(address, server->port, NAMING_UDP, &worker->fd, err);
+}
+
+static void udp_done(struct udp_worker *worker)
+{
+	if (worker->fd >= 0)
+		close(worker->fd);
+	udp_batch_free(worker->batch);
+	free(worker->counts);
+}
+
+static int tcp_add_listener(struct tcp_worker *worker, const struct ip_address *address,
+			    struct error *err)
+{
+	struct listener *listener = &worker->listeners[worker->listener_count];
+	listener->source.kind = SOURCE_LISTENER;
+	int result =
+	    listen_open(address, worker->server->port, NAMING_TCP, &listener->source.fd, err);
+	if (result != 0)
+		return result;
+	worker->listener_count++;
+	result = tcp_watch(worker, &listener->source, EPOLLIN);
+	return result < 0 ? epoll_error(result, err) : 0;
+}
+
+/* As udp_init, for tcp_done. */
+static int tcp_init(struct tcp_worker *worker, struct naming_server *server,
+		    const struct naming_server_options *options, struct error *err)
 {
 	worker->server = server;
 	TAILQ_INIT(&worker->open);
 	TAILQ_INIT(&worker->closed);
-	worker->tcp_limit =
+	worker->limit =
 	    options->tcp_connections ? options->tcp_connections : TCP_CONNECTIONS_DEFAULT;
-	worker->tcp_idle_ms = options->tcp_idle_ms ? options->tcp_idle_ms : TCP_IDLE_MS_DEFAULT;
-	worker->endpoints =
-	    calloc(NAMING_TRANSPORTS * options->address_count, sizeof(*worker->endpoints));
+	worker->idle_ms = options->tcp_idle_ms ? options->tcp_idle_ms : TCP_IDLE_MS_DEFAULT;
+	worker->listeners = calloc(options->address_count, sizeof(*worker->listeners));
 	worker->counts = calloc(1, sizeof(*worker->counts));
 	worker->block = malloc(TCP_BLOCK_BYTES);
-	if (!worker->endpoints || !worker->counts || !worker->block ||
-	    udp_batch_new(&worker->batch) < 0)
-		return error_set(err, -ENOMEM, "no memory to answer DNS");
+	if (!worker->listeners || !worker->counts || !worker->block)
+		return no_memory(err);
 
 	worker->epoll = epoll_create1(EPOLL_CLOEXEC);
 	worker->stop = (struct source){SOURCE_STOP, server->stop};
-	int result = worker->epoll < 0 ? -errno : worker_watch(worker, &worker->stop, EPOLLIN);
+	int result = worker->epoll < 0 ? -errno : tcp_watch(worker, &worker->stop, EPOLLIN);
 	if (result < 0)
-		return error_set(err, result, "epoll: %s", error_text(result));
-	for (size_t i = 0; i < options->address_count; i++)
-		for (unsigned t = 0; t < NAMING_TRANSPORTS; t++) {
-			result = worker_open_endpoint(worker, &options->addresses[i],
-						      (enum naming_transport)t, err);
-			if (result != 0)
-				return result;
-		}
+		return epoll_error(result, err);
+	for (size_t i = 0; i < options->address_count; i++) {
+		result = tcp_add_listener(worker, &options->addresses[i], err);
+		if (result != 0)
+			return result;
+	}
 	return 0;
 }
 
-static void worker_done(struct worker *worker)
+static void tcp_done(struct tcp_worker *worker)
 {
-	for (size_t i = 0; i < worker->endpoint_count; i++)
-		close(worker->endpoints[i].source.fd);
+	for (size_t i = 0; i < worker->listener_count; i++)
+		close(worker->listeners[i].source.fd);
 	if (worker->epoll >= 0)
 		close(worker->epoll);
-	udp_batch_free(worker->batch);
 	free(worker->block);
 	free(worker->counts);
-	free(worker->endpoints);
+	free(worker->listeners);
+}
+
+static int start_thread(pthread_t *thread, bool *started, void *(*run)(void *), void *worker,
+			const char *transport, size_t number)
+{
+	int result = pthread_create(thread, NULL, run, worker);
+	*started = result == 0;
+	char name[32];
+	snprintf(name, sizeof(name), "names-%s-%zu", transport, number); /* 15 characters fit */
+	if (*started)
+		pthread_setname_np(*thread, name);
+	return result;
 }
 
 static int start_threads(struct naming_server *server, struct error *err)
@@ -156,14 +198,13 @@ static int start_threads(struct naming_server *server, struct error *err)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int result = 0;
-	for (unsigned i = 0; result == 0 && i < server->worker_count; i++) {
-		struct worker *worker = &server->workers[i];
-		result = pthread_create(&worker->thread, NULL, worker_run, worker);
-		worker->started = result == 0;
-		char name[32];
-		snprintf(name, sizeof(name), "names-%u", i); /* 15 characters fit */
-		if (worker->started)
-			pthread_setname_np(worker->thread, name);
+	for (size_t i = 0; result == 0 && i < server->udp_count; i++) {
+		struct udp_worker *worker = &server->udp[i];
+		result = start_thread(&worker->thread, &worker->started, udp_run, worker, "udp", i);
+	}
+	for (size_t i = 0; result == 0 && i < server->tcp_count; i++) {
+		struct tcp_worker *worker = &server->tcp[i];
+		result = start_thread(&worker->thread, &worker->started, tcp_run, worker, "tcp", i);
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (result != 0)
@@ -172,28 +213,54 @@ static int start_threads(struct naming_server *server, struct error *err)
 	return 0;
 }
 
+/* Room for all workers, in which there is nothing yet to be undone. */
+static int make_workers(struct naming_server *server, size_t threads, size_t addresses,
+			struct error *err)
+{
+	server->udp = calloc(threads * addresses, sizeof(*server->udp));
+	server->tcp = calloc(threads, sizeof(*server->tcp));
+	if (!server->udp || !server->tcp)
+		return no_memory(err);
+	server->udp_count = threads * addresses;
+	server->tcp_count = threads;
+	for (size_t i = 0; i < server->udp_count; i++)
+		server->udp[i].fd = -1;
+	for (size_t i = 0; i < server->tcp_count; i++)
+		server->tcp[i].epoll = -1;
+	return 0;
+}
+
+static int init_workers(struct naming_server *server, const struct naming_server_options *options,
+			struct error *err)
+{
+	int result = 0;
+	for (size_t i = 0; result == 0 && i < server->udp_count; i++)
+		result = udp_init(&server->udp[i], server,
+				  &options->addresses[i / server->tcp_count], err);
+	for (size_t i = 0; result == 0 && i < server->tcp_count; i++)
+		result = tcp_init(&server->tcp[i], server, options, err);
+	return result;
+}
+
 int naming_server_open(const struct naming_server_options *options,
 		       struct naming_server **ret_server, struct error *err)
 {
 	int result = check_options(options, err);
 	if (result != 0)
 		return result;
-	unsigned threads = options->threads ? options->threads : usable_cores();
-	struct naming_server *server =
-	    calloc(1, sizeof(*server) + threads * sizeof(*server->workers));
+	struct naming_server *server = calloc(1, sizeof(*server));
 	if (!server)
-		return error_set(err, -ENOMEM, "no memory to answer DNS");
-	server->worker_count = threads;
-	for (unsigned i = 0; i < threads; i++)
-		server->workers[i].epoll = -1;
-
+		return no_memory(err);
 	server->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (server->stop < 0)
 		result = error_set(err, -errno, "eventfd: %s", error_text(-errno));
 	if (result == 0)
+		result = make_workers(server, options->threads ? options->threads : usable_cores(),
+				      options->address_count, err);
+	if (result == 0)
 		result = choose_port(options, &server->port, err);
-	for (unsigned i = 0; result == 0 && i < threads; i++)
-		result = worker_init(&server->workers[i], server, options, err);
+	if (result == 0)
+		result = init_workers(server, options, err);
 	if (result == 0)
 		result = start_threads(server, err);
 	if (result != 0) {
@@ -217,39 +284,60 @@ void naming_server_swap(struct naming_server *server, struct naming_snapshot *sn
 	count(&server->swaps, 1);
 }
 
+/* Make all threads end, and wait for them. */
+static void stop_threads(struct naming_server *server)
+{
+	__atomic_store_n(&server->stops, true, __ATOMIC_RELEASE);
+	if (server->stop >= 0)
+		ASSERT(eventfd_write(server->stop, 1) == 0);
+	for (size_t i = 0; i < server->udp_count; i++)
+		if (server->udp[i].started)
+			udp_wake(&server->udp[i]);
+	for (size_t i = 0; i < server->udp_count; i++)
+		if (server->udp[i].started)
+			pthread_join(server->udp[i].thread, NULL);
+	for (size_t i = 0; i < server->tcp_count; i++)
+		if (server->tcp[i].started)
+			pthread_join(server->tcp[i].thread, NULL);
+}
+
 void naming_server_close(struct naming_server *server)
 {
 	if (!server)
 		return;
-	if (server->stop >= 0)
-		ASSERT(eventfd_write(server->stop, 1) == 0);
-	for (unsigned i = 0; i < server->worker_count; i++)
-		if (server->workers[i].started)
-			pthread_join(server->workers[i].thread, NULL);
-	for (unsigned i = 0; i < server->worker_count; i++)
-		worker_done(&server->workers[i]);
+	stop_threads(server);
+	for (size_t i = 0; i < server->udp_count; i++)
+		udp_done(&server->udp[i]);
+	for (size_t i = 0; i < server->tcp_count; i++)
+		tcp_done(&server->tcp[i]);
 	if (server->stop >= 0)
 		close(server->stop);
 	naming_snapshot_free(server->snapshot);
+	free(server->udp);
+	free(server->tcp);
 	free(server);
+}
+
+static void add_counts(struct naming_counters *sum, const struct counts *counts)
+{
+	for (unsigned q = 0; q < NAMING_QTYPE_COUNT; q++)
+		for (unsigned r = 0; r < NAMING_RESULT_COUNT; r++)
+			for (unsigned t = 0; t < NAMING_TRANSPORTS; t++)
+				sum->answers[q][r][t] += count_read(&counts->answers[q][r][t]);
+	for (unsigned d = 0; d < NAMING_DROP_COUNT; d++)
+		sum->drops[d] += count_read(&counts->drops[d]);
+	sum->truncated += count_read(&counts->truncated);
+	sum->tcp_accepted += count_read(&counts->tcp_accepted);
+	sum->tcp_open += count_read(&counts->tcp_open);
 }
 
 void naming_server_counters(const struct naming_server *server, struct naming_counters *ret)
 {
 	struct naming_counters sum = {.swaps = count_read(&server->swaps)};
-	for (unsigned w = 0; w < server->worker_count; w++) {
-		const struct counts *counts = server->workers[w].counts;
-		for (unsigned q = 0; q < NAMING_QTYPE_COUNT; q++)
-			for (unsigned r = 0; r < NAMING_RESULT_COUNT; r++)
-				for (unsigned t = 0; t < NAMING_TRANSPORTS; t++)
-					sum.answers[q][r][t] +=
-					    count_read(&counts->answers[q][r][t]);
-		for (unsigned d = 0; d < NAMING_DROP_COUNT; d++)
-			sum.drops[d] += count_read(&counts->drops[d]);
-		sum.truncated += count_read(&counts->truncated);
-		sum.tcp_accepted += count_read(&counts->tcp_accepted);
-		sum.tcp_open += count_read(&counts->tcp_open);
-	}
+	for (size_t i = 0; i < server->udp_count; i++)
+		add_counts(&sum, server->udp[i].counts);
+	for (size_t i = 0; i < server->tcp_count; i++)
+		add_counts(&sum, server->tcp[i].counts);
 	*ret = sum;
 }
 
@@ -258,7 +346,9 @@ uint64_t naming_server_answers(const struct naming_server *server, uint32_t coun
 	if (counter_slot >= NAMING_COUNTER_SLOTS)
 		return 0;
 	uint64_t sum = 0;
-	for (unsigned w = 0; w < server->worker_count; w++)
-		sum += count_read(&server->workers[w].counts->slots[counter_slot]);
+	for (size_t i = 0; i < server->udp_count; i++)
+		sum += count_read(&server->udp[i].counts->slots[counter_slot]);
+	for (size_t i = 0; i < server->tcp_count; i++)
+		sum += count_read(&server->tcp[i].counts->slots[counter_slot]);
 	return sum;
 }

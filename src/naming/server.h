@@ -2,9 +2,10 @@
 /*
  * The name server: threads that answer DNS over UDP and TCP from the current snapshot.
  *
- * Each thread has sockets of its own (SO_REUSEPORT: the kernel deals queries out), reads and sends
- * UDP in batches, and keeps its TCP connections, so that threads share nothing but the snapshot
- * pointer, which is read under RCU. A query is answered wholly from one snapshot.
+ * For each core there is a thread per listen address that answers UDP in batches, and one that
+ * answers TCP on all of them. Each has sockets of its own (SO_REUSEPORT: the kernel deals queries
+ * out), so that threads share nothing but the snapshot pointer, which is read under RCU. A query is
+ * answered wholly from one snapshot.
  *
  * TCP (RFC 7766): several queries on a connection, pipelined or not, answered in order. What a
  * client can make us hold is bounded: a limited number of connections per thread (when full, the
@@ -33,8 +34,8 @@ struct naming_server_options {
 	const struct ip_address *addresses; /* to listen on; 0.0.0.0 and :: are wildcards */
 	size_t address_count;
 	uint16_t port; /* 53; 0 takes a free one, the same for every socket */
-	unsigned threads; /* 0: one per usable core */
-	unsigned tcp_connections; /* per thread; 0: 1024 */
+	unsigned threads; /* of TCP, and of UDP for each address; 0: one per usable core */
+	unsigned tcp_connections; /* per TCP thread; 0: 1024 */
 	unsigned tcp_idle_ms; /* 0: 10 s */
 };
 

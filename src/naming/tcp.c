@@ -43,7 +43,7 @@ struct tcp_connection {
 
 enum progress { GO_ON, WAIT, CLOSE };
 
-static void close_connection(struct worker *worker, struct tcp_connection *c)
+static void close_connection(struct tcp_worker *worker, struct tcp_connection *c)
 {
 	close(c->source.fd); /* this also ends its epoll watch */
 	c->source.fd = -1;
@@ -54,27 +54,27 @@ static void close_connection(struct worker *worker, struct tcp_connection *c)
 	count(&worker->counts->tcp_open, UINT64_MAX); /* one less */
 }
 
-static void drop(struct worker *worker, struct tcp_connection *c, enum naming_drop reason)
+static void drop(struct tcp_worker *worker, struct tcp_connection *c, enum naming_drop reason)
 {
 	count(&worker->counts->drops[reason], 1);
 	close_connection(worker, c);
 }
 
-static void set_square(struct worker *worker, struct tcp_connection *c, uint64_t now_ms)
+static void set_square(struct tcp_worker *worker, struct tcp_connection *c, uint64_t now_ms)
 {
-	c->deadline_ms = now_ms + worker->tcp_idle_ms;
+	c->deadline_ms = now_ms + worker->idle_ms;
 	TAILQ_REMOVE(&worker->open, c, link);
 	TAILQ_INSERT_TAIL(&worker->open, c, link);
 }
 
-static int watch_for(const struct worker *worker, struct tcp_connection *c, uint32_t events)
+static int watch_for(const struct tcp_worker *worker, struct tcp_connection *c, uint32_t events)
 {
 	struct epoll_event event = {.events = events, .data.ptr = &c->source};
 	return epoll_ctl(worker->epoll, EPOLL_CTL_MOD, c->source.fd, &event) < 0 ? -errno : 0;
 }
 
 /* Send; what the kernel does not take now is kept. CLOSE if the client is gone. */
-static enum progress send_block(struct worker *worker, struct tcp_connection *c, size_t length)
+static enum progress send_block(struct tcp_worker *worker, struct tcp_connection *c, size_t length)
 {
 	ssize_t sent = send(c->source.fd, worker->block, length, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (sent < 0 && errno != EAGAIN && errno != EINTR)
@@ -92,7 +92,7 @@ static enum progress send_block(struct worker *worker, struct tcp_connection *c,
 }
 
 /* Send what is kept. */
-static enum progress send_kept(struct worker *worker, struct tcp_connection *c)
+static enum progress send_kept(struct tcp_worker *worker, struct tcp_connection *c)
 {
 	ssize_t sent = send(c->source.fd, c->out + c->out_sent, c->out_length - c->out_sent,
 			    MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -111,7 +111,7 @@ static enum progress send_kept(struct worker *worker, struct tcp_connection *c)
  * how much of `in` is done with, `ret_written` how much of the block is filled. False if the client
  * does not speak DNS: what was answered is still to be sent, nothing more is.
  */
-static bool answer_queries(struct worker *worker, struct tcp_connection *c, size_t *ret_used,
+static bool answer_queries(struct tcp_worker *worker, struct tcp_connection *c, size_t *ret_used,
 			   size_t *ret_written)
 {
 	size_t used = 0, written = 0;
@@ -149,7 +149,8 @@ static bool answer_queries(struct worker *worker, struct tcp_connection *c, size
 }
 
 /* Answer all that is there. GO_ON: it waits for input now; WAIT: for room to send. */
-static enum progress serve_input(struct worker *worker, struct tcp_connection *c, uint64_t now_ms)
+static enum progress serve_input(struct tcp_worker *worker, struct tcp_connection *c,
+				 uint64_t now_ms)
 {
 	for (;;) {
 		size_t used, written;
@@ -189,7 +190,7 @@ static enum progress read_input(struct tcp_connection *c)
 	return GO_ON;
 }
 
-void tcp_serve(struct worker *worker, struct source *source, uint32_t events, uint64_t now_ms)
+void tcp_serve(struct tcp_worker *worker, struct source *source, uint32_t events, uint64_t now_ms)
 {
 	struct tcp_connection *c = (struct tcp_connection *)source;
 	if (source->fd < 0)
@@ -212,20 +213,20 @@ void tcp_serve(struct worker *worker, struct source *source, uint32_t events, ui
 
 /* ---- accepting ---- */
 
-static void take_connection(struct worker *worker, int fd, const struct sockaddr_storage *from,
+static void take_connection(struct tcp_worker *worker, int fd, const struct sockaddr_storage *from,
 			    uint64_t now_ms)
 {
-	if (count_read(&worker->counts->tcp_open) >= worker->tcp_limit)
+	if (count_read(&worker->counts->tcp_open) >= worker->limit)
 		drop(worker, TAILQ_FIRST(&worker->open), NAMING_DROP_TCP_EVICTED);
 
 	struct tcp_connection *c = calloc(1, sizeof(*c));
 	int on = 1;
 	if (!c || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
 		goto fail;
-	c->source = (struct source){SOURCE_TCP_CONNECTION, fd};
+	c->source = (struct source){SOURCE_CONNECTION, fd};
 	c->client = address_of(from);
-	c->deadline_ms = now_ms + worker->tcp_idle_ms;
-	if (worker_watch(worker, &c->source, EPOLLIN) < 0)
+	c->deadline_ms = now_ms + worker->idle_ms;
+	if (tcp_watch(worker, &c->source, EPOLLIN) < 0)
 		goto fail;
 	TAILQ_INSERT_TAIL(&worker->open, c, link);
 	count(&worker->counts->tcp_accepted, 1);
@@ -237,19 +238,19 @@ fail:
 	close(fd);
 }
 
-static void set_paused(struct worker *worker, struct endpoint *endpoint, bool paused)
+static void set_paused(struct tcp_worker *worker, struct listener *listener, bool paused)
 {
-	struct epoll_event event = {.events = paused ? 0 : EPOLLIN, .data.ptr = &endpoint->source};
-	if (epoll_ctl(worker->epoll, EPOLL_CTL_MOD, endpoint->source.fd, &event) == 0)
-		endpoint->paused = paused;
+	struct epoll_event event = {.events = paused ? 0 : EPOLLIN, .data.ptr = &listener->source};
+	if (epoll_ctl(worker->epoll, EPOLL_CTL_MOD, listener->source.fd, &event) == 0)
+		listener->paused = paused;
 }
 
-void tcp_accept(struct worker *worker, struct endpoint *endpoint, uint64_t now_ms)
+void tcp_accept(struct tcp_worker *worker, struct listener *listener, uint64_t now_ms)
 {
 	for (unsigned i = 0; i < ACCEPTS_AT_ONCE; i++) {
 		struct sockaddr_storage from;
 		socklen_t length = sizeof(from);
-		int fd = accept4(endpoint->source.fd, (struct sockaddr *)&from, &length,
+		int fd = accept4(listener->source.fd, (struct sockaddr *)&from, &length,
 				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
 			take_connection(worker, fd, &from, now_ms);
@@ -258,7 +259,7 @@ void tcp_accept(struct worker *worker, struct endpoint *endpoint, uint64_t now_m
 			/* The connection stays in the queue; asking for it again at once would
 			 * spin. */
 			count(&worker->counts->drops[NAMING_DROP_TCP_ACCEPT], 1);
-			set_paused(worker, endpoint, true);
+			set_paused(worker, listener, true);
 			worker->resume_ms = now_ms + PAUSE_MS;
 			return;
 		} else if (errno == EAGAIN) {
@@ -269,15 +270,15 @@ void tcp_accept(struct worker *worker, struct endpoint *endpoint, uint64_t now_m
 
 /* ---- time ---- */
 
-static void resume_listeners(struct worker *worker)
+static void resume_listeners(struct tcp_worker *worker)
 {
-	for (size_t i = 0; i < worker->endpoint_count; i++)
-		if (worker->endpoints[i].paused)
-			set_paused(worker, &worker->endpoints[i], false);
+	for (size_t i = 0; i < worker->listener_count; i++)
+		if (worker->listeners[i].paused)
+			set_paused(worker, &worker->listeners[i], false);
 	worker->resume_ms = 0;
 }
 
-static void free_closed(struct worker *worker)
+static void free_closed(struct tcp_worker *worker)
 {
 	for (struct tcp_connection *c; (c = TAILQ_FIRST(&worker->closed));) {
 		TAILQ_REMOVE(&worker->closed, c, link);
@@ -285,7 +286,7 @@ static void free_closed(struct worker *worker)
 	}
 }
 
-void tcp_tick(struct worker *worker, uint64_t now_ms)
+void tcp_tick(struct tcp_worker *worker, uint64_t now_ms)
 {
 	for (struct tcp_connection *c;
 	     (c = TAILQ_FIRST(&worker->open)) && c->deadline_ms <= now_ms;) {
@@ -300,7 +301,7 @@ void tcp_tick(struct worker *worker, uint64_t now_ms)
 		resume_listeners(worker);
 }
 
-int tcp_timeout_ms(const struct worker *worker, uint64_t now_ms)
+int tcp_timeout_ms(const struct tcp_worker *worker, uint64_t now_ms)
 {
 	uint64_t next = UINT64_MAX;
 	const struct tcp_connection *c = TAILQ_FIRST(&worker->open);
@@ -313,7 +314,7 @@ int tcp_timeout_ms(const struct worker *worker, uint64_t now_ms)
 	return next <= now_ms ? 0 : (int)(next - now_ms);
 }
 
-void tcp_close_all(struct worker *worker)
+void tcp_close_all(struct tcp_worker *worker)
 {
 	while (!TAILQ_EMPTY(&worker->open))
 		close_connection(worker, TAILQ_FIRST(&worker->open));

@@ -74,8 +74,8 @@ static void set_way_back(struct msghdr *message)
 }
 
 /* Answer in[i] into out[at]; false if it gets no answer. */
-static bool answer_one(struct worker *worker, const struct naming_snapshot *snapshot, unsigned i,
-		       unsigned at, bool wildcard)
+static bool answer_one(struct udp_worker *worker, const struct naming_snapshot *snapshot,
+		       unsigned i, unsigned at)
 {
 	struct udp_batch *batch = worker->batch;
 	struct msghdr *in = &batch->in[i].msg_hdr;
@@ -97,7 +97,7 @@ static bool answer_one(struct worker *worker, const struct naming_snapshot *snap
 						 .msg_namelen = in->msg_namelen,
 						 .msg_iov = &batch->out_vector[at],
 						 .msg_iovlen = 1};
-	if (wildcard && in->msg_controllen > 0) {
+	if (worker->wildcard && in->msg_controllen > 0) {
 		set_way_back(in);
 		batch->out[at].msg_hdr.msg_control = in->msg_control;
 		batch->out[at].msg_hdr.msg_controllen = in->msg_controllen;
@@ -105,15 +105,16 @@ static bool answer_one(struct worker *worker, const struct naming_snapshot *snap
 	return true;
 }
 
-static void send_answers(struct worker *worker, int fd, unsigned total)
+static void send_answers(struct udp_worker *worker, unsigned total)
 {
 	uint64_t *dropped = &worker->counts->drops[NAMING_DROP_SEND];
 	for (unsigned sent = 0; sent < total;) {
-		int now = sendmmsg(fd, worker->batch->out + sent, total - sent, 0);
+		int now =
+		    sendmmsg(worker->fd, worker->batch->out + sent, total - sent, MSG_DONTWAIT);
 		if (now > 0) {
 			sent += (unsigned)now;
 		} else if (errno == EAGAIN) {
-			struct pollfd writable = {.fd = fd, .events = POLLOUT};
+			struct pollfd writable = {.fd = worker->fd, .events = POLLOUT};
 			if (poll(&writable, 1, SEND_WAIT_MS) == 0) {
 				count(dropped, total - sent);
 				return;
@@ -126,15 +127,15 @@ static void send_answers(struct worker *worker, int fd, unsigned total)
 	}
 }
 
-bool udp_serve(struct worker *worker, const struct endpoint *endpoint)
+bool udp_serve(struct udp_worker *worker, int flags)
 {
 	struct udp_batch *batch = worker->batch;
 	for (unsigned i = 0; i < BATCH; i++) { /* the kernel writes over these */
 		batch->in[i].msg_hdr.msg_namelen = sizeof(batch->from[i]);
 		batch->in[i].msg_hdr.msg_controllen =
-		    endpoint->wildcard ? sizeof(batch->control[i]) : 0;
+		    worker->wildcard ? sizeof(batch->control[i]) : 0;
 	}
-	int received = recvmmsg(endpoint->source.fd, batch->in, BATCH, MSG_DONTWAIT, NULL);
+	int received = recvmmsg(worker->fd, batch->in, BATCH, flags, NULL);
 	if (received <= 0)
 		return false;
 
@@ -142,9 +143,9 @@ bool udp_serve(struct worker *worker, const struct endpoint *endpoint)
 	urcu_memb_read_lock();
 	const struct naming_snapshot *snapshot = server_snapshot(worker->server);
 	for (unsigned i = 0; i < (unsigned)received; i++)
-		if (answer_one(worker, snapshot, i, total, endpoint->wildcard))
+		if (answer_one(worker, snapshot, i, total))
 			total++;
 	urcu_memb_read_unlock();
-	send_answers(worker, endpoint->source.fd, total);
+	send_answers(worker, total);
 	return received == BATCH;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The thread of the name server: wait for events, hand them on, watch the time. */
+/*
+ * The threads of the name server. The one of TCP waits for events, hands them on and watches the
+ * time; one of UDP waits for queries.
+ */
 #include "naming/worker.h"
 
 #include "base/clock.h"
@@ -26,47 +29,56 @@ void count_outcome(struct counts *counts, enum naming_transport transport,
 		count(&counts->slots[outcome->counter_slot], 1);
 }
 
-int worker_watch(const struct worker *worker, struct source *source, uint32_t events)
+/* ---- UDP ---- */
+
+void udp_wake(const struct udp_worker *worker)
+{
+	/* Without a peer this is an error, but it wakes who waits and keeps others from waiting: an
+	 * empty datagram from nobody seems to arrive, and is dropped as one that is too short. */
+	shutdown(worker->fd, SHUT_RD);
+}
+
+void *udp_run(void *argument)
+{
+	struct udp_worker *worker = argument;
+	urcu_memb_register_thread();
+	while (!server_stops(worker->server))
+		udp_serve(worker, MSG_WAITFORONE);
+	for (unsigned batch = 0; batch < LAST_BATCHES; batch++)
+		if (!udp_serve(worker, MSG_DONTWAIT))
+			break;
+	urcu_memb_unregister_thread();
+	return NULL;
+}
+
+/* ---- TCP ---- */
+
+int tcp_watch(const struct tcp_worker *worker, struct source *source, uint32_t events)
 {
 	struct epoll_event event = {.events = events, .data.ptr = source};
 	return epoll_ctl(worker->epoll, EPOLL_CTL_ADD, source->fd, &event) < 0 ? -errno : 0;
 }
 
 /* Returns false when the server stops. */
-static bool handle(struct worker *worker, const struct epoll_event *event, uint64_t now_ms)
+static bool handle(struct tcp_worker *worker, const struct epoll_event *event, uint64_t now_ms)
 {
 	struct source *source = event->data.ptr;
 	switch (source->kind) {
 	case SOURCE_STOP:
 		return false;
-	case SOURCE_UDP:
-		udp_serve(worker, (const struct endpoint *)source);
+	case SOURCE_LISTENER:
+		tcp_accept(worker, (struct listener *)source, now_ms);
 		break;
-	case SOURCE_TCP_LISTENER:
-		tcp_accept(worker, (struct endpoint *)source, now_ms);
-		break;
-	case SOURCE_TCP_CONNECTION:
+	case SOURCE_CONNECTION:
 		tcp_serve(worker, source, event->events, now_ms);
 		break;
 	}
 	return true;
 }
 
-static void answer_what_waits(struct worker *worker)
+void *tcp_run(void *argument)
 {
-	for (size_t i = 0; i < worker->endpoint_count; i++) {
-		const struct endpoint *endpoint = &worker->endpoints[i];
-		if (endpoint->source.kind != SOURCE_UDP)
-			continue;
-		for (unsigned batch = 0; batch < LAST_BATCHES; batch++)
-			if (!udp_serve(worker, endpoint))
-				break;
-	}
-}
-
-void *worker_run(void *argument)
-{
-	struct worker *worker = argument;
+	struct tcp_worker *worker = argument;
 	urcu_memb_register_thread();
 	for (bool running = true; running;) {
 		struct epoll_event events[EVENTS_AT_ONCE];
@@ -78,7 +90,6 @@ void *worker_run(void *argument)
 			running &= handle(worker, &events[i], now_ms);
 		tcp_tick(worker, now_ms);
 	}
-	answer_what_waits(worker);
 	tcp_close_all(worker);
 	urcu_memb_unregister_thread();
 	return NULL;

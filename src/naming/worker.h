@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inside of the name server: one worker per thread, each with its own sockets, epoll set, TCP
- * connections and counts. A worker's fields belong to its thread from start to join, but for the
- * counts, which other threads read.
+ * The inside of the name server: for each core a thread per listen address that answers UDP, and
+ * one that answers TCP on all of them. A worker is a thread with what is its own: its sockets, and
+ * for TCP an epoll set and connections. Its fields belong to the thread from start to join, but for
+ * the counts, which other threads read.
+ *
+ * A UDP thread waits in the call that receives. To wait for its socket by epoll beside others would
+ * be one system call more for each batch, and one wake-up more for each answer: the kernel tells
+ * whoever polls a socket of every datagram that has left it, wanted or not. docs/design/naming.md
+ * has the figures.
  */
 #ifndef FAIRLEAD_NAMING_WORKER_H
 #define FAIRLEAD_NAMING_WORKER_H
@@ -15,18 +21,16 @@
 #include <sys/socket.h>
 
 /* What an epoll event is about; the first member of whatever its pointer points to. */
-enum source_kind { SOURCE_STOP, SOURCE_UDP, SOURCE_TCP_LISTENER, SOURCE_TCP_CONNECTION };
+enum source_kind { SOURCE_STOP, SOURCE_LISTENER, SOURCE_CONNECTION };
 
 struct source {
 	enum source_kind kind;
 	int fd; /* -1: closed */
 };
 
-/* A worker's socket of one listen address. */
-struct endpoint {
+struct listener {
 	struct source source;
-	bool wildcard; /* replies must be told which of our addresses to leave from */
-	bool paused; /* a listener that takes no connections until worker.resume_ms */
+	bool paused; /* takes no connections until tcp_worker.resume_ms */
 };
 
 /* Written by one thread with plain additions, read by others: relaxed atomics of single words. */
@@ -52,53 +56,66 @@ static inline uint64_t count_read(const uint64_t *counter)
 void count_outcome(struct counts *counts, enum naming_transport transport,
 		   const struct naming_outcome *outcome);
 
+struct udp_worker {
+	struct naming_server *server;
+	pthread_t thread;
+	bool started;
+	int fd; /* -1: none */
+	bool wildcard; /* replies must be told which of our addresses to leave from */
+	struct counts *counts; /* owned */
+	struct udp_batch *batch; /* owned */
+};
+
 struct tcp_connection;
 TAILQ_HEAD(tcp_list, tcp_connection);
 
-struct worker {
+struct tcp_worker {
 	struct naming_server *server;
 	pthread_t thread;
 	bool started;
 	int epoll; /* -1: none */
 	struct source stop; /* borrowed descriptor */
-	struct endpoint *endpoints; /* owned: UDP and TCP of each listen address */
-	size_t endpoint_count;
+	struct listener *listeners; /* owned: one per listen address */
+	size_t listener_count;
 	struct counts *counts; /* owned */
-
-	struct udp_batch *batch; /* owned */
-
 	struct tcp_list open; /* by deadline, the nearest first */
 	struct tcp_list closed; /* freed after the events that may still point to them */
-	unsigned tcp_limit;
-	unsigned tcp_idle_ms;
+	unsigned limit; /* connections */
+	unsigned idle_ms;
 	uint8_t *block; /* owned: answers to one connection, before they are sent */
 	uint64_t resume_ms; /* when paused listeners take connections again; 0: none is paused */
 };
 
 /* The snapshot pointer; in an RCU read section only. */
 const struct naming_snapshot *server_snapshot(const struct naming_server *server);
+bool server_stops(const struct naming_server *server);
 
-/* worker.c: the thread. */
-void *worker_run(void *worker);
+/* worker.c: the threads. */
+void *udp_run(void *udp_worker);
+void *tcp_run(void *tcp_worker);
+
+/* Make a UDP thread, which may be waiting, see that the server stops. What has arrived can still
+ * be read. */
+void udp_wake(const struct udp_worker *worker);
 
 /* Start watching a source; errno values. */
-must_check int worker_watch(const struct worker *worker, struct source *source, uint32_t events);
+must_check int tcp_watch(const struct tcp_worker *worker, struct source *source, uint32_t events);
 
 /* udp.c */
 must_check int udp_batch_new(struct udp_batch **ret_batch);
 void udp_batch_free(struct udp_batch *batch);
-/* Answer one batch; returns whether there may be more. */
-bool udp_serve(struct worker *worker, const struct endpoint *endpoint);
+/* Answer one batch; `flags` are recvmmsg's. Returns whether there may be more. */
+bool udp_serve(struct udp_worker *worker, int flags);
 
 /* tcp.c. All times in milliseconds of the system's clock. */
 #define TCP_BLOCK_BYTES 65536u
-void tcp_accept(struct worker *worker, struct endpoint *endpoint, uint64_t now_ms);
-void tcp_serve(struct worker *worker, struct source *source, uint32_t events, uint64_t now_ms);
+void tcp_accept(struct tcp_worker *worker, struct listener *listener, uint64_t now_ms);
+void tcp_serve(struct tcp_worker *worker, struct source *source, uint32_t events, uint64_t now_ms);
 /* Close what is past its deadline, free what was closed, resume listeners. */
-void tcp_tick(struct worker *worker, uint64_t now_ms);
+void tcp_tick(struct tcp_worker *worker, uint64_t now_ms);
 /* How long to wait for events at most; -1: for ever. */
-int tcp_timeout_ms(const struct worker *worker, uint64_t now_ms);
-void tcp_close_all(struct worker *worker);
+int tcp_timeout_ms(const struct tcp_worker *worker, uint64_t now_ms);
+void tcp_close_all(struct tcp_worker *worker);
 
 /* listen.c: sockets. */
 /* Fail, with the holder's name if it can be found, unless every address is free at `port`. */
@@ -107,6 +124,7 @@ must_check int listen_probe(const struct naming_server_options *options, uint16_
 /* A port that nobody has at the first address. */
 must_check int listen_pick_port(const struct naming_server_options *options, uint16_t *ret_port,
 				struct error *err);
+/* UDP sockets block, TCP listeners do not. */
 must_check int listen_open(const struct ip_address *address, uint16_t port,
 			   enum naming_transport transport, int *ret_fd, struct error *err);
 
