@@ -18,7 +18,8 @@ static __always_inline const struct edge_map_link *nexthop_link(union edge_map_h
 	__u32 number = hop.to.link;
 	if (number == 0 || number >= EDGE_MAP_LINKS)
 		return NULL;
-	if (bpf_ktime_get_coarse_ns() - settings.heartbeat_ns > settings.heartbeat_limit_ns)
+	/* Jiffies, since reading them is one load; every other clock costs a call. */
+	if (bpf_jiffies64() - settings.heartbeat > settings.heartbeat_limit)
 		return NULL;
 	return &settings.links[number];
 }
