@@ -70,8 +70,8 @@ struct edge_map_settings {
 #ifdef FAIRLEAD_LAYOUT_VARIANT
 	__u64 variant;
 #endif
-	__u64 heartbeat_ns; /* CLOCK_MONOTONIC_COARSE when next hops were last known to be true */
-	__u64 heartbeat_limit_ns; /* older than this, the kernel's FIB is asked instead */
+	__u64 heartbeat; /* the kernel's jiffies when next hops were last known to be true */
+	__u64 heartbeat_limit; /* jiffies; older than this, the kernel's FIB is asked instead */
 	__u8 source_v6[16]; /* outer source addresses */
 	__u32 source_v4;
 	__u8 pools4; /* slots to look at; those beyond have never been in use */

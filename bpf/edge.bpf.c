@@ -90,6 +90,18 @@ static __always_inline void count_forwarded(const struct packet *packet,
 }
 
 /*
+ * Link addresses and protocol, in pieces that overlap: the upper two bytes of each address's word
+ * are written over by what follows it.
+ */
+static __always_inline void write_link(void *frame, union edge_map_hop hop,
+				       const struct edge_map_link *link, __u16 protocol)
+{
+	*(__u64 *)frame = hop.word;
+	*(__u64 *)(frame + ETH_ALEN) = *(const __u64 *)link->address;
+	*(__u16 *)(frame + 2 * ETH_ALEN) = bpf_htons(protocol);
+}
+
+/*
  * Write link and outer header into the room that was made in front of the packet. Without a known
  * link the packet keeps the link addresses it came with, which lie where its frame starts.
  */
@@ -101,26 +113,27 @@ static __always_inline int write_headers(struct xdp_md *ctx, const struct encap 
 	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *eth = data;
 	void *outer = data + sizeof(*eth);
+	__u16 protocol;
 
 	if (encap->outer_family == 4) {
 		if (outer + sizeof(struct iphdr) + sizeof(*eth) > end)
 			return -DROP_HEADROOM;
 		if (!link)
 			__builtin_memcpy(eth, data + sizeof(struct iphdr), 2 * ETH_ALEN);
-		eth->h_proto = bpf_htons(ETH_P_IP);
+		protocol = ETH_P_IP;
 		encap_write_v4(outer, encap, backend);
 	} else {
 		if (outer + sizeof(struct ipv6hdr) + sizeof(*eth) > end)
 			return -DROP_HEADROOM;
 		if (!link)
 			__builtin_memcpy(eth, data + sizeof(struct ipv6hdr), 2 * ETH_ALEN);
-		eth->h_proto = bpf_htons(ETH_P_IPV6);
+		protocol = ETH_P_IPV6;
 		encap_write_v6(outer, encap, backend);
 	}
-	if (link) {
-		__builtin_memcpy(eth->h_dest, hop.to.address, ETH_ALEN);
-		__builtin_memcpy(eth->h_source, link->address, ETH_ALEN);
-	}
+	if (link)
+		write_link(data, hop, link, protocol);
+	else
+		eth->h_proto = bpf_htons(protocol);
 	return 0;
 }
 
@@ -210,7 +223,7 @@ static __always_inline int edge_v4(struct xdp_md *ctx, const struct ethhdr *eth,
 	int failure = parse_v4(ip, end, &packet.ip);
 	if (failure)
 		return failure;
-	if (ip->ttl <= 1)
+	if (packet.ip.hops <= 1)
 		return -DROP_TTL;
 	failure = choose(&packet, &match, ip, end, &ip->saddr, 1, &meaning, &encap, &backend);
 	if (failure)
@@ -249,7 +262,7 @@ static __always_inline int edge_v6(struct xdp_md *ctx, const struct ethhdr *eth,
 		return failure;
 	if (packet.ip.protocol == PARSE_PROTOCOL_ICMPV6)
 		return is_neighbour_discovery(&packet, ip, end) ? XDP_PASS : -DROP_ICMP;
-	if (ip->hop_limit <= 1)
+	if (packet.ip.hops <= 1)
 		return -DROP_TTL;
 	failure = choose(&packet, &match, ip, end, &ip->saddr, 4, &meaning, &encap, &backend);
 	if (failure)
@@ -267,6 +280,15 @@ static __always_inline int count_drop(int failure)
 	return XDP_DROP;
 }
 
+/* For user space, which runs it with BPF_PROG_TEST_RUN: only the kernel can read its jiffies. */
+SEC("syscall")
+int heartbeat(void *context)
+{
+	(void)context;
+	settings.heartbeat = bpf_jiffies64();
+	return 0;
+}
+
 SEC("xdp")
 int edge(struct xdp_md *ctx)
 {
@@ -277,9 +299,10 @@ int edge(struct xdp_md *ctx)
 
 	if ((const void *)(eth + 1) > end)
 		return XDP_PASS;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
+	__u16 protocol = *(const __u16 *)(data + offsetof(struct ethhdr, h_proto));
+	if (protocol == bpf_htons(ETH_P_IP))
 		verdict = edge_v4(ctx, eth, end);
-	else if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+	else if (protocol == bpf_htons(ETH_P_IPV6))
 		verdict = edge_v6(ctx, eth, end);
 	return verdict < 0 ? count_drop(verdict) : verdict;
 }

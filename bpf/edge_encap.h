@@ -11,6 +11,7 @@
 #include "bpf/edge_maps.h"
 #include "bpf/parse.h"
 
+/* Written as whole words, for the reason that parse.h gives. */
 #define ENCAP_TTL 64
 #define ENCAP_V4_DF 0x4000
 
@@ -28,17 +29,16 @@ static __always_inline __u32 encap_header_bytes(__u8 family)
 	return family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 }
 
-/* Fold a sum of 16-bit words into the Internet checksum (RFC 1071). */
-static __always_inline __u16 encap_checksum(__u32 sum)
+/*
+ * Fold a sum of at most 2^16 32-bit words into the Internet checksum (RFC 1071 section 2: words of
+ * any width may be summed, and in any byte order).
+ */
+static __always_inline __u16 encap_checksum(__u64 sum)
 {
+	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (__u16)~sum;
-}
-
-static __always_inline __u32 encap_sum(__u32 word)
-{
-	return (word & 0xffff) + (word >> 16);
 }
 
 static __always_inline void encap_write_v4(struct iphdr *ip, const struct encap *encap,
@@ -53,20 +53,23 @@ static __always_inline void encap_write_v4(struct iphdr *ip, const struct encap 
 	words[2] = bpf_htonl((__u32)ENCAP_TTL << 24 | (__u32)encap->inner_protocol << 16);
 	words[3] = settings.source_v4;
 	words[4] = destination;
-	ip->check = encap_checksum(encap_sum(words[0]) + encap_sum(words[1]) + encap_sum(words[2]) +
-				   encap_sum(words[3]) + encap_sum(destination));
+	ip->check = encap_checksum((__u64)words[0] + words[1] + words[2] + words[3] + destination);
 }
 
 static __always_inline void encap_write_v6(struct ipv6hdr *ip, const struct encap *encap,
 					   const struct edge_map_backend *backend)
 {
-	*(__u32 *)ip =
-	    bpf_htonl(6u << 28 | (__u32)encap->traffic_class << 20 | (encap->flow & 0xfffff));
-	ip->payload_len = bpf_htons(encap->inner_bytes);
-	ip->nexthdr = encap->inner_protocol;
-	ip->hop_limit = ENCAP_TTL;
-	__builtin_memcpy(&ip->saddr, settings.source_v6, sizeof(ip->saddr));
-	__builtin_memcpy(&ip->daddr, backend->address, sizeof(ip->daddr));
+	__u64 *words = (__u64 *)ip;
+	const __u64 *source = (const __u64 *)settings.source_v6;
+	const __u64 *destination = (const __u64 *)backend->address;
+	__u32 first = 6u << 28 | (__u32)encap->traffic_class << 20 | (encap->flow & 0xfffff);
+
+	words[0] = bpf_cpu_to_be64((__u64)first << 32 | (__u32)encap->inner_bytes << 16 |
+				   (__u32)encap->inner_protocol << 8 | ENCAP_TTL);
+	words[1] = source[0];
+	words[2] = source[1];
+	words[3] = destination[0];
+	words[4] = destination[1];
 }
 
 /*

@@ -20,7 +20,8 @@ static __always_inline const struct edge_map_link *nexthop_link(union edge_map_h
 	__u32 number = hop.to.link;
 	if (number == 0 || number >= EDGE_MAP_LINKS)
 		return NULL;
-	if (bpf_ktime_get_coarse_ns() - settings.heartbeat_ns > settings.heartbeat_limit_ns)
+	/* Jiffies, since reading them is one load; every other clock costs a call. */
+	if (bpf_jiffies64() - settings.heartbeat > settings.heartbeat_limit)
 		return NULL;
 	/* The verifier before Linux 6.2 loses the comparison above on the way here; the compiler,
 	 * which has not, must not see what the mask is applied to. */

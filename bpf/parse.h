@@ -7,6 +7,11 @@
  *
  * The IPv4 header checksum is not verified here: the header travels on unchanged but for an
  * incremental update, so that a wrong checksum stays wrong and the backend's kernel drops it.
+ *
+ * Fields are taken out of whole words. The kernel's structs say that they lie anywhere, and what
+ * lies anywhere the compiler reads byte by byte, though every machine that BPF's verifier lets do
+ * so reads words from anywhere. And the mask that takes a length out of its word is what tells the
+ * verifier how large it can be: before Linux 6.2 it does not follow bounds through a swap of bytes.
  */
 #ifndef FAIRLEAD_BPF_PARSE_H
 #define FAIRLEAD_BPF_PARSE_H
@@ -39,6 +44,7 @@ struct parsed_ip {
 	__u32 transport; /* offset of the transport header from the IP header */
 	__u8 protocol;
 	__u8 traffic_class; /* DSCP and ECN */
+	__u8 hops; /* time to live, or hop limit */
 };
 
 struct parsed_transport {
@@ -48,36 +54,26 @@ struct parsed_transport {
 	__u8 payload; /* UDP: at least PARSE_QUIC_BYTES follow the header */
 };
 
-/*
- * A length field as a number. The verifier before Linux 6.2 forgets the bounds of a value whose
- * bytes were swapped, and then refuses to have it added to a pointer; the mask tells it again. The
- * compiler knows that the mask changes nothing, so it must not see what it is applied to.
- */
-static __always_inline __u32 parse_length(__be16 field)
-{
-	__u32 length = bpf_ntohs(field);
-	asm volatile("" : "+r"(length));
-	return length & 0xffff;
-}
-
 /* RFC 791. `ip` is the first byte after the link header. */
 static __always_inline int parse_v4(const struct iphdr *ip, const void *end, struct parsed_ip *ret)
 {
 	if ((const void *)(ip + 1) > end)
 		return -DROP_V4_SHORT;
-	__u8 first = *(const __u8 *)ip;
-	__u32 header = (first & 0xfu) * 4;
-	if (first >> 4 != 4 || header < sizeof(*ip))
+	__u32 first = bpf_ntohl(*(const __u32 *)ip);
+	__u32 third = bpf_ntohl(*(const __u32 *)&ip->ttl);
+	__u32 header = (first >> 24 & 0xf) * 4;
+	if (first >> 28 != 4 || header < sizeof(*ip))
 		return -DROP_V4_HEADER;
-	__u32 total = parse_length(ip->tot_len);
+	__u32 total = first & 0xffff;
 	if (total < header || (const void *)ip + total > end)
 		return -DROP_V4_LENGTH;
 	if (ip->frag_off & bpf_htons(PARSE_V4_MORE_FRAGMENTS | PARSE_V4_OFFSET))
 		return -DROP_FRAGMENT;
 	ret->total = total;
 	ret->transport = header;
-	ret->protocol = ip->protocol;
-	ret->traffic_class = ip->tos;
+	ret->protocol = (__u8)(third >> 16);
+	ret->traffic_class = (__u8)(first >> 16);
+	ret->hops = (__u8)(third >> 24);
 	return 0;
 }
 
@@ -131,17 +127,18 @@ static __always_inline int parse_v6(const struct ipv6hdr *ip, const void *end,
 {
 	if ((const void *)(ip + 1) > end)
 		return -DROP_V6_SHORT;
-	__u32 first = bpf_ntohl(*(const __u32 *)ip);
-	if (first >> 28 != 6)
+	__u64 first = bpf_be64_to_cpu(*(const __u64 *)ip);
+	if (first >> 60 != 6)
 		return -DROP_V6_HEADER;
-	__u32 total = sizeof(*ip) + parse_length(ip->payload_len);
+	__u32 total = sizeof(*ip) + ((__u32)(first >> 16) & 0xffff);
 	/* A jumbogram (RFC 2675) says 0 too; nothing that XDP sees is that large. */
 	if (total == sizeof(*ip) || (const void *)ip + total > end)
 		return -DROP_V6_LENGTH;
 	ret->total = total;
 	ret->transport = sizeof(*ip);
-	ret->protocol = ip->nexthdr;
-	ret->traffic_class = (__u8)(first >> 20);
+	ret->protocol = (__u8)(first >> 8);
+	ret->traffic_class = (__u8)(first >> 52);
+	ret->hops = (__u8)first;
 	return parse_v6_extensions(ip, end, ret);
 }
 

@@ -58,11 +58,11 @@ static bool check_pool6(struct edge_map_pool6 *entry, const struct edge_map_pool
 
 static bool check_sources(struct edge_map_settings *settings, const struct edge_map_settings *kept)
 {
-	if (settings->heartbeat_limit_ns == kept->heartbeat_limit_ns &&
+	if (settings->heartbeat_limit == kept->heartbeat_limit &&
 	    settings->source_v4 == kept->source_v4 &&
 	    memcmp(settings->source_v6, kept->source_v6, sizeof(kept->source_v6)) == 0)
 		return false;
-	settings->heartbeat_limit_ns = kept->heartbeat_limit_ns;
+	settings->heartbeat_limit = kept->heartbeat_limit;
 	settings->source_v4 = kept->source_v4;
 	memcpy(settings->source_v6, kept->source_v6, sizeof(kept->source_v6));
 	return true;

@@ -170,6 +170,8 @@ void maps_close(struct edge *edge);
 void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, const char *leaf);
 /* Remove the map folders under `pin_root` but `keep` (NULL: none). */
 must_check int maps_sweep(const char *pin_root, const char *keep, struct error *err);
+/* The program that takes down the time of a heartbeat. */
+int maps_heartbeat_fd(const struct edge *edge);
 /* Which capability is missing, if one is. */
 must_check int maps_check_privileges(struct error *err);
 /* That `path` lies on a BPF file system. */

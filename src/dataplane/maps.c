@@ -336,3 +336,8 @@ int edge_program_fd(const struct edge *edge)
 {
 	return bpf_program__fd(edge->skeleton->progs.edge);
 }
+
+int maps_heartbeat_fd(const struct edge *edge)
+{
+	return bpf_program__fd(edge->skeleton->progs.heartbeat);
+}

@@ -13,6 +13,7 @@
 #include <bpf/libbpf.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct publish {
 	struct edge *edge;
@@ -492,6 +493,14 @@ static void commit_withdrawals(struct publish *p)
 	}
 }
 
+/* The coarse clock steps once a jiffy, so that its resolution says how long one is. */
+static uint64_t stale_jiffies(void)
+{
+	struct timespec jiffy;
+	ASSERT(clock_getres(CLOCK_MONOTONIC_COARSE, &jiffy) == 0 && jiffy.tv_nsec > 0);
+	return EDGE_STALE_MS * UINT64_C(1000000) / (uint64_t)jiffy.tv_nsec;
+}
+
 static void commit_sources(struct edge *edge)
 {
 	struct edge_map_settings *settings = edge->view.settings;
@@ -501,8 +510,8 @@ static void commit_sources(struct edge *edge)
 		settings->source_v4 = source_v4;
 	if (memcmp(settings->source_v6, edge->source_v6.bytes, sizeof(settings->source_v6)) != 0)
 		memcpy(settings->source_v6, edge->source_v6.bytes, sizeof(settings->source_v6));
-	if (settings->heartbeat_limit_ns != EDGE_STALE_MS * UINT64_C(1000000))
-		settings->heartbeat_limit_ns = EDGE_STALE_MS * UINT64_C(1000000);
+	if (settings->heartbeat_limit != stale_jiffies())
+		settings->heartbeat_limit = stale_jiffies();
 }
 
 static void commit(struct publish *p)

@@ -209,8 +209,8 @@ static void write_heartbeat(const struct world *world)
 	bool stale = world->knobs.flags & WORLD_STALE;
 	struct edge_map_settings settings;
 	assert_int_equal(bpf_map_lookup_elem(world->settings_fd, &zero, &settings), 0);
-	settings.heartbeat_ns = 0;
-	settings.heartbeat_limit_ns = stale ? 1 : UINT64_MAX;
+	settings.heartbeat = 0;
+	settings.heartbeat_limit = stale ? 1 : UINT64_MAX;
 	assert_int_equal(bpf_map_update_elem(world->settings_fd, &zero, &settings, 0), 0);
 }
 
