@@ -128,8 +128,13 @@ static struct moment moment_now(struct world_bpf *world, int cpu)
 static void start_frames(struct world_bpf *world, unsigned frames)
 {
 	char frame[64] = {0};
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = sizeof(frame),
-		    .repeat = (int)frames, .flags = BPF_F_TEST_XDP_LIVE_FRAMES);
+	struct bpf_test_run_opts options = {
+	    .sz = sizeof(options),
+	    .data_in = frame,
+	    .data_size_in = sizeof(frame),
+	    .repeat = (int)frames,
+	    .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
+	};
 
 	memset(world->data_slots->slots, 0, sizeof(world->data_slots->slots));
 	world->data_started->started = 0;
