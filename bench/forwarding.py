@@ -15,7 +15,7 @@ from bench.forwarding_contenders import (BACKENDS, PORT, RACK, UPLINK, Direct, F
 from lab.host import LabError
 from lab.parts import Lab
 
-ROUNDS = 7
+ROUNDS = 5
 SECONDS = 0.5  # that each kind of load is counted
 FRAMES = 192  # on their way at once; a veth's queue holds 256
 PROBE_SECONDS, PROBE_FLOWS = 1, 64
@@ -61,6 +61,8 @@ def _turn(room, name, contender):
     def turn():
         with contender:
             found = _load(room, contender.modes) if contender.modes else {}
+            if name == "fairlead":
+                room.wait_retired()
             found |= _latency(name, _start_probe(room, contender.address))
             if name == "fairlead":
                 found |= _rollouts(room, contender.address)

@@ -109,6 +109,14 @@ class Room:
         self.rolled_out += taken
         return taken
 
+    def wait_retired(self):
+        """Until the slots of versions that are through are free again, since IPv4 has few of them.
+        Where one is pinned by a connection, rollouts do with fewer, and say how many were taken."""
+        def retired():
+            return len(self.lab.cli.status().services["bench"].versions) == 1
+        with contextlib.suppress(LabError):
+            wait_for(retired, "old versions to retire", 8)
+
     def place(self):
         """Bind the NAPI threads; anew in each turn, for a thread may be made again with its
         interface's programs."""

@@ -56,10 +56,14 @@ static void add(struct samples *samples, uint64_t since_ns)
 static int open_flow(const struct sockaddr_in *service)
 {
 	const struct timeval stall = {.tv_sec = STALL_S};
+	/* Closed by a reset: the forwarder may be gone before the last packet of a longer goodbye,
+	 * and the backend's end would then be counted as a connection for minutes. */
+	const struct linger reset = {.l_onoff = 1};
 	int on = 1;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &stall, sizeof(stall)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall)) < 0)
 		err(1, "socket");
