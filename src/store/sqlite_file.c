@@ -65,6 +65,9 @@ int sqlite_file_error(const struct sqlite_file *file, int status, struct error *
 	const char *path = file->path;
 	if (status == SQLITE_IOERR_NOMEM)
 		status = SQLITE_NOMEM;
+	/* The log's index could not grow, before anything was written. */
+	if (status == SQLITE_IOERR_SHMSIZE)
+		status = SQLITE_FULL;
 	switch (status & 0xff) {
 	case SQLITE_NOMEM:
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
