@@ -177,25 +177,30 @@ static void collect(const struct frozen_store *store, const struct store_range *
 	}
 }
 
-static void range_run(struct frozen_call *call, struct frozen_store *store, bool cancelled)
+static int range_read(struct frozen_call *call, const struct frozen_store *store,
+		      struct store_page *page, struct error *err)
 {
-	struct error err;
-	struct store_page page = {.revision = store->revision};
 	const struct store_range *range = &call->range;
 	size_t limit =
 	    range->limit && range->limit < STORE_PAGE_RECORDS ? range->limit : STORE_PAGE_RECORDS;
+	if (!can_tell(range))
+		return refuse(store, err);
 	struct store_record *records = arena_array(&call->arena, limit, sizeof(*records));
-	int result = cancelled          ? cancelled_error(&err)
-		     : !can_tell(range) ? refuse(store, &err)
-		     : !records         ? out_of_memory(&err)
-					: 0;
-	if (result < 0) {
-		call->range_done(call->context, result, &err, NULL);
-		return;
-	}
-	page.records = records;
-	collect(store, range, records, limit, &page);
-	call->range_done(call->context, 0, NULL, &page);
+	if (!records)
+		return out_of_memory(err);
+	page->records = records;
+	page->revision = store->revision;
+	collect(store, range, records, limit, page);
+	return 0;
+}
+
+static void range_run(struct frozen_call *call, struct frozen_store *store, bool cancelled)
+{
+	struct error err;
+	struct store_page page = {0};
+	int result = cancelled ? cancelled_error(&err) : range_read(call, store, &page, &err);
+	call->range_done(call->context, result, result < 0 ? &err : NULL,
+			 result < 0 ? NULL : &page);
 }
 
 static int frozen_range(struct store *base, const struct store_range *range, store_range_fn *done,

@@ -227,7 +227,7 @@ static int placement_step(struct arena *arena)
 	int result =
 	    placement_update(sample.placement, sample.changed, NULL, 0, arena, &placement, NULL);
 	assert_int_equal(result < 0, !placement);
-	if (result < 0)
+	if (!placement)
 		return result;
 	const struct binding binding = {.slot = 3, .version = 1, .number = 1};
 	struct placement before = *placement;

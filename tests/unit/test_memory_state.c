@@ -26,6 +26,7 @@
 
 #include <cmocka.h>
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -245,8 +246,10 @@ static int teardown(void **state)
 	DIR *list = opendir(folder);
 	const struct dirent *file;
 	while (list && (file = readdir(list))) {
+		char path[512];
+		snprintf(path, sizeof(path), "%s/%s", folder, file->d_name);
 		if (file->d_name[0] != '.')
-			(void)unlinkat(dirfd(list), file->d_name, 0);
+			(void)unlink(path);
 	}
 	if (list)
 		closedir(list);
