@@ -4,6 +4,7 @@
  */
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "cli/cli.h"
 #include "control/command.h"
 #include "daemon/daemon.h"
@@ -11,7 +12,9 @@
 #include "dataplane/edge.h"
 #include "lab/lab.h"
 
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int print_failure(const struct error *err, int result)
@@ -57,6 +60,7 @@ int main(int argc, char **argv)
 	struct invocation invocation;
 	struct error err = {0};
 	int status;
+	json_set_alloc_funcs(memory_alloc, free);
 	int result = command_parse(argc, argv, &invocation, &err);
 	if (result < 0)
 		status = print_failure(&err, result);

@@ -1,12 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/digest.h"
 
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <string.h>
 
 void digest_of(const void *bytes, size_t length, struct digest *ret_digest)
 {
 	SHA256(bytes, length, ret_digest->bytes);
+}
+
+int digest_stream_init(struct digest_stream *stream)
+{
+	stream->context = EVP_MD_CTX_new();
+	if (stream->context && EVP_DigestInit_ex(stream->context, EVP_sha256(), NULL) == 1)
+		return 0;
+	digest_stream_done(stream, NULL);
+	return -ENOMEM;
+}
+
+/* Updating and finishing SHA-256 allocate nothing and cannot fail. */
+void digest_stream_add(struct digest_stream *stream, const void *bytes, size_t length)
+{
+	ASSERT(EVP_DigestUpdate(stream->context, bytes, length) == 1);
+}
+
+void digest_stream_done(struct digest_stream *stream, struct digest *ret_digest)
+{
+	if (ret_digest)
+		ASSERT(EVP_DigestFinal_ex(stream->context, ret_digest->bytes, NULL) == 1);
+	EVP_MD_CTX_free(stream->context);
+	stream->context = NULL;
 }
 
 void hex_encode(const void *bytes, size_t length, char *text)

@@ -17,6 +17,16 @@ struct digest {
 
 void digest_of(const void *bytes, size_t length, struct digest *ret_digest);
 
+/* The digest of bytes that come in pieces. */
+struct digest_stream {
+	struct evp_md_ctx_st *context; /* owned; NULL when there is none */
+};
+
+must_check int digest_stream_init(struct digest_stream *stream); /* -ENOMEM */
+void digest_stream_add(struct digest_stream *stream, const void *bytes, size_t length);
+/* Ends the stream; `ret_digest` may be NULL when it is not wanted any more. */
+void digest_stream_done(struct digest_stream *stream, struct digest *ret_digest);
+
 /* Lower-case hex with a NUL; `text` holds 2 * length + 1 bytes. */
 void hex_encode(const void *bytes, size_t length, char *text);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 
+#include "base/disk.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -44,59 +46,10 @@ int file_read(const char *path, struct buffer *ret_bytes, struct error *err)
 	return 0;
 }
 
-static int write_all(int fd, const char *bytes, size_t length)
-{
-	while (length) {
-		ssize_t put = write(fd, bytes, length);
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -errno;
-		bytes += put;
-		length -= (size_t)put;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int sync_folder_of(const char *path)
-{
-	char folder[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	if (!slash)
-		snprintf(folder, sizeof(folder), ".");
-	else
-		snprintf(folder, sizeof(folder), "%.*s", (int)(slash == path ? 1 : slash - path),
-			 path);
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int result = fsync(fd) < 0 ? -errno : 0;
-	close(fd);
-	return result;
-}
-
 int file_write_durably(const char *path, const void *bytes, size_t length, mode_t mode,
 		       struct error *err)
 {
-	char temporary[PATH_MAX];
-	if ((size_t)snprintf(temporary, sizeof(temporary), "%s.new", path) >= sizeof(temporary))
-		return error_set(err, -ENAMETOOLONG, "%s: the path is too long", path);
-
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-	if (fd < 0)
-		return error_set(err, -errno, "%s: cannot create: %s", temporary, strerror(errno));
-	int result = fchmod(fd, mode) < 0 ? -errno : write_all(fd, bytes, length);
-	if (close(fd) < 0 && result == 0)
-		result = -errno;
-	if (result == 0 && rename(temporary, path) < 0)
-		result = -errno;
-	if (result == 0)
-		result = sync_folder_of(path);
-	if (result < 0) {
-		unlink(temporary);
-		return error_set(err, result, "%s: cannot write: %s", path, error_text(result));
-	}
-	return 0;
+	return disk_replace(&disk_system, path, bytes, length, mode, err);
 }
 
 int file_make_folders(const char *path, mode_t mode, struct error *err)

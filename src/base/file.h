@@ -11,9 +11,7 @@
 /* Append the file to `ret_bytes`, whose cap bounds the size. "-" reads standard input. */
 must_check int file_read(const char *path, struct buffer *ret_bytes, struct error *err);
 
-/*
- * Replace `path` so that after a power loss it holds either the old bytes or the new ones:
- * temporary file, write, fsync, rename, fsync of the folder.
+/* disk_replace() on the machine's disk: after a power loss `path` holds the old bytes or the new.
  */
 must_check int file_write_durably(const char *path, const void *bytes, size_t length, mode_t mode,
 				  struct error *err);

@@ -2,6 +2,7 @@
 /* Findings for people (text with a caret), for programs (JSON) and for struct error. */
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "config/config.h"
 
 #include <jansson.h>
@@ -55,6 +56,7 @@ static json_t *finding_json(const char *file, const struct config_finding *findi
 
 struct json_t *config_findings_json(const struct config_findings *findings)
 {
+	unsigned long failures = memory_failures();
 	json_t *array = json_array();
 	for (size_t i = 0; array && i < findings->count; i++) {
 		if (json_array_append_new(array,
@@ -63,7 +65,11 @@ struct json_t *config_findings_json(const struct config_findings *findings)
 			return NULL;
 		}
 	}
-	return array;
+	/* Optional members are left out without a word. */
+	if (memory_failures() == failures)
+		return array;
+	json_decref(array);
+	return NULL;
 }
 
 int config_findings_error(const struct config_findings *findings, struct error *err)

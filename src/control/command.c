@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/command.h"
 
+#include "base/memory.h"
 #include "config/text.h"
 
 #include <stddef.h>
@@ -152,6 +153,7 @@ static json_t *number_of(const char *text)
 static int set_option(struct parser *parser, const struct command_option *option, const char *value)
 {
 	json_t *parameters = parser->invocation->parameters;
+	unsigned long failures = memory_failures();
 	char key[64];
 	option_key(option->name, key);
 	json_t *json = NULL;
@@ -161,10 +163,6 @@ static int set_option(struct parser *parser, const struct command_option *option
 		break;
 	case VALUE_NUMBER:
 		json = number_of(value);
-		if (!json)
-			return error_set(parser->err, -FL_EUSAGE,
-					 "--%s %s: it takes a number of 0 or more", option->name,
-					 value);
 		break;
 	case VALUE_TEXT:
 	case VALUE_FILE:
@@ -183,6 +181,11 @@ static int set_option(struct parser *parser, const struct command_option *option
 		break;
 	}
 	}
+	if (!json && memory_failures() != failures)
+		return error_set(parser->err, -ENOMEM, "out of memory");
+	if (!json && option->value == VALUE_NUMBER)
+		return error_set(parser->err, -FL_EUSAGE, "--%s %s: it takes a number of 0 or more",
+				 option->name, value);
 	if (!json)
 		return error_set(parser->err, -FL_EUSAGE, "--%s: the value is not UTF-8 text",
 				 option->name);
@@ -340,6 +343,7 @@ static int bind_arguments(struct parser *parser)
 {
 	const struct command *command = parser->invocation->command;
 	json_t *parameters = parser->invocation->parameters;
+	unsigned long failures = memory_failures();
 	int given = 0;
 	for (const struct command_argument *argument = command->arguments; argument->name;
 	     argument++) {
@@ -353,7 +357,10 @@ static int bind_arguments(struct parser *parser)
 					 command->name, argument->name, argument->help);
 		}
 		json_t *value = json_string(parser->words[given]);
-		if (!value || json_object_set_new(parameters, argument->name, value) < 0)
+		int failed = json_object_set_new(parameters, argument->name, value);
+		if (memory_failures() != failures)
+			return error_set(parser->err, -ENOMEM, "out of memory");
+		if (failed)
 			return error_set(parser->err, -FL_EUSAGE, "<%s> is not UTF-8 text",
 					 argument->name);
 		given++;

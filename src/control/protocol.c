@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/protocol.h"
 
+#include "base/memory.h"
 #include "config/text.h"
 
 #include <string.h>
@@ -54,7 +55,12 @@ static int parse_object(const char *line, size_t length, const char *what, json_
 			struct error *err)
 {
 	json_error_t fault;
+	unsigned long failures = memory_failures();
 	json_t *object = json_loadb(line, length, JSON_REJECT_DUPLICATES, &fault);
+	if (memory_failures() != failures) {
+		json_decref(object);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
 	if (!object)
 		return error_set(err, -FL_EINVALID, "the %s is not JSON: %s at column %d", what,
 				 fault.text, fault.column);

@@ -2,6 +2,7 @@
 #include "control/render.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "control/render_parts.h"
 
 #include <string.h>
@@ -82,6 +83,7 @@ void render_answer(const struct invocation *invocation, const json_t *data,
 	const struct render render = {
 	    .invocation = invocation, .color = style->color, .text = text};
 	const char *file = file_of(invocation, data);
+	unsigned long failures = memory_failures();
 	switch (invocation->output) {
 	case OUTPUT_TABLE:
 		if (file)
@@ -105,4 +107,7 @@ void render_answer(const struct invocation *invocation, const json_t *data,
 		put_json_lines(data, text);
 		break;
 	}
+	/* A number that could not be written, for instance. */
+	if (memory_failures() != failures && !text->status)
+		text->status = -ENOMEM;
 }

@@ -29,7 +29,10 @@ static void address_cell(struct table *table, const json_t *version)
 		buffer_puts(&list, "; late ");
 		part_join(late, &list);
 	}
-	table_cell(table, list.status ? "?" : list.data);
+	if (list.status)
+		table->status = list.status;
+	else
+		table_cell(table, list.data);
 	buffer_done(&list);
 }
 
@@ -407,7 +410,10 @@ static void put_list(const struct render *render, const json_t *list, unsigned i
 			buffer_init(&words, 0);
 			if (cell)
 				put_value(keys[c], cell, &words);
-			table_cell(&table, words.data ? words.data : "-");
+			if (words.status)
+				table.status = words.status;
+			else
+				table_cell(&table, words.data ? words.data : "-");
 			buffer_done(&words);
 		}
 	}

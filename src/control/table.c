@@ -108,6 +108,8 @@ static size_t put_cell(const struct table_text *cell, size_t most, bool color, s
 	buffer_append(&head, cell->words, screen_head(cell->words, most - 1));
 	buffer_puts(&head, "…");
 	screen_paint(text, cell->paint, color, head.data ? head.data : "");
+	if (head.status && !text->status)
+		text->status = head.status;
 	buffer_done(&head);
 	return most;
 }

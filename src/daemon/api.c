@@ -2,6 +2,7 @@
 #include "daemon/api.h"
 
 #include "base/buffer.h"
+#include "base/memory.h"
 #include "control/protocol.h"
 
 #include <pwd.h>
@@ -21,6 +22,7 @@ struct api_call {
 	struct daemon *daemon;
 	const struct command *command;
 	json_t *parameters;
+	unsigned long memory_failures; /* when it began */
 };
 
 struct client {
@@ -167,8 +169,12 @@ void api_succeed(struct api_call *call, json_t *data)
 	struct buffer bytes;
 	struct error err = {0};
 	buffer_init(&bytes, 0);
-	if (call->client && (!data || protocol_put_data(&bytes, data) < 0)) {
-		error_set(&err, -ENOMEM, "out of memory while answering");
+	/* What was left out of the answer for want of memory, nobody would miss. */
+	bool complete = data && memory_failures() == call->memory_failures;
+	if (call->client && (!complete || protocol_put_data(&bytes, data) < 0)) {
+		error_set(&err, -ENOMEM,
+			  "out of memory while answering; what was ordered is done, if "
+			  "`fairlead log` says so");
 		client_send_error(call->client, &err);
 	} else if (call->client) {
 		client_send(call->client, &bytes);
@@ -257,8 +263,11 @@ static void begin_call(struct client *client, const struct command *command, jso
 		client_close(client);
 		return;
 	}
-	*call = (struct api_call){
-	    .client = client, .daemon = api->daemon, .command = command, .parameters = parameters};
+	*call = (struct api_call){.client = client,
+				  .daemon = api->daemon,
+				  .command = command,
+				  .parameters = parameters,
+				  .memory_failures = memory_failures()};
 	client->call = call;
 	api_handler_fn *handler = api->route(command);
 	if (handler) {

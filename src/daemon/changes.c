@@ -159,6 +159,11 @@ static bool begin(struct changes *changes)
 {
 	struct change *change = changes->first;
 	struct error err = {0};
+	if (changes->options.refusal && *changes->options.refusal) {
+		error_set(&err, -FL_ESTATE, "%s", changes->options.refusal);
+		finish(changes, -FL_ESTATE, &err, 0);
+		return false;
+	}
 	struct change_draft *draft = draft_new(changes);
 	if (!draft) {
 		error_set(&err, -ENOMEM, "out of memory");
@@ -214,6 +219,8 @@ static void on_txn(void *context, int result, const struct error *err,
 		   const struct store_txn_outcome *outcome)
 {
 	struct changes *changes = context;
+	if (changes->options.told)
+		changes->options.told(changes->options.context, result, err);
 	/* The store is closing: what is still queued is told so by changes_free(). */
 	if (result == -ECANCELED)
 		changes->stopped = true;

@@ -68,6 +68,10 @@ struct changes_options {
 	const struct ledger_signer *signer;
 	const struct clock *clock; /* for the ledger, which people read */
 	const struct clock *steady; /* for states, whose durations count: see daemon.h */
+	const char *refusal; /* "" or NULL; else every change is -FL_ESTATE with this sentence */
+	/* Told how each txn ended; NULL is fine. */
+	void (*told)(void *context, int result, const struct error *err);
+	void *context;
 };
 
 must_check int changes_new(const struct changes_options *options, struct changes **ret_changes);

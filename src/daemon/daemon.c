@@ -8,6 +8,7 @@
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
 #include "daemon/reports.h"
+#include "daemon/snapshots.h"
 #include "daemon/verbs.h"
 #include "store/records.h"
 
@@ -18,7 +19,8 @@
 #include <systemd/sd-daemon.h>
 
 #define TICK_MS 250u
-#define STORE_TIMEOUT_MS 30000
+#define STORE_RETRY_MS 1000u /* after the store failed to take a change */
+#define RETURN_MS 2000u /* how often it is asked whether a lost store is back */
 
 void daemon_notify(const char *state)
 {
@@ -75,15 +77,70 @@ void daemon_event(struct daemon *daemon, const char *name, json_t *fields)
 	json_decref(fields);
 }
 
+/* --- what the store is fit for --- */
+
+bool daemon_is_frozen(const struct daemon *daemon)
+{
+	return daemon->origin.kind != ORIGIN_STORE;
+}
+
+/* Is it the store's fault, or its disk's, and not that of what it was asked? */
+static bool is_failure_of_store(int result)
+{
+	switch (result) {
+	case -ENOSPC:
+	case -EROFS:
+	case -EIO:
+	case -EACCES:
+	case -EBUSY:
+	case -FL_ECORRUPT:
+	case -FL_EUNAVAILABLE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void store_failed(struct daemon *daemon, const struct error *err)
+{
+	char text[sizeof(daemon->store_alarm)];
+	snprintf(text, sizeof(text),
+		 "the store takes no changes: %.700s. What is forwarded and answered stays as it "
+		 "is; it is tried again every second",
+		 err->text);
+	daemon->store_failed_ms = clock_now_ms(daemon->clock);
+	if (strcmp(text, daemon->store_alarm) != 0)
+		daemon_event(daemon, "store.failed", json_pack("{s:s}", "error", err->text));
+	memcpy(daemon->store_alarm, text, sizeof(text));
+}
+
+void daemon_store_result(struct daemon *daemon, int result, const struct error *err)
+{
+	if (is_failure_of_store(result) && err) {
+		store_failed(daemon, err);
+	} else if (result == 0 && *daemon->store_alarm) {
+		daemon->store_alarm[0] = '\0';
+		daemon_event(daemon, "store.recovered", NULL);
+	}
+}
+
+bool daemon_store_rests(const struct daemon *daemon)
+{
+	return daemon_is_frozen(daemon) ||
+	       (*daemon->store_alarm &&
+		clock_now_ms(daemon->clock) - daemon->store_failed_ms < STORE_RETRY_MS);
+}
+
 /* --- carrying out what the store says --- */
 
 static void acknowledge(struct daemon *daemon);
 
-/* The next tick tries again. */
+/* A later tick tries again. */
 static void ack_failed(struct daemon *daemon, int result, const struct error *err)
 {
 	daemon->acked_sequence = 0;
-	if (result != -ECANCELED)
+	daemon_store_result(daemon, result, err);
+	if (result != -ECANCELED && !is_failure_of_store(result))
 		daemon_event(daemon, "ack.failed",
 			     json_pack("{s:s}", "error", err ? err->text : error_text(result)));
 }
@@ -94,10 +151,12 @@ static void on_acked(void *context, int result, const struct error *err,
 	struct daemon *daemon = context;
 	(void)outcome;
 	daemon->ack_in_flight = false;
-	if (result < 0)
+	if (result < 0) {
 		ack_failed(daemon, result, err);
-	else
+	} else {
+		daemon_store_result(daemon, 0, NULL);
 		acknowledge(daemon);
+	}
 }
 
 /* Say how far this node has applied the ledger; who waits for it sees it through the watch. One at
@@ -108,7 +167,8 @@ static void acknowledge(struct daemon *daemon)
 	char key[RECORD_KEY_BYTES];
 	char value[32];
 	struct error err = {0};
-	if (daemon->ack_in_flight || daemon->acked_sequence == sequence)
+	if (daemon->ack_in_flight || daemon->acked_sequence == sequence ||
+	    (*daemon->store_alarm && daemon_store_rests(daemon)))
 		return;
 	int length = snprintf(value, sizeof(value), "%llu", (unsigned long long)sequence);
 	const struct store_op op = {.kind = STORE_PUT,
@@ -137,7 +197,9 @@ static int forward(struct daemon *daemon, struct error *err)
 {
 	uint64_t sequence = daemon->image.head.sequence;
 	if (daemon->forwarded_sequence != sequence) {
-		int result = edge_plane_publish(daemon->edge, &daemon->image, err);
+		int result = daemon_is_frozen(daemon)
+				 ? edge_plane_keep(daemon->edge, &daemon->image, err)
+				 : edge_plane_publish(daemon->edge, &daemon->image, err);
 		if (result < 0)
 			return result;
 		daemon->forwarded_sequence = sequence;
@@ -150,8 +212,11 @@ static int forward(struct daemon *daemon, struct error *err)
 static void tell_status(struct daemon *daemon)
 {
 	char line[sizeof(daemon->status_line)];
-	if (*daemon->alarm)
-		snprintf(line, sizeof(line), "STATUS=alarm: %.400s", daemon->alarm);
+	const char *alarm = *daemon->alarm        ? daemon->alarm
+			    : *daemon->origin.why ? daemon->origin.why
+						  : daemon->store_alarm;
+	if (*alarm)
+		snprintf(line, sizeof(line), "STATUS=alarm: %.400s", alarm);
 	else if (!daemon->image.fabric)
 		snprintf(line, sizeof(line), "STATUS=nothing was applied yet");
 	else
@@ -188,11 +253,12 @@ static void carry_out(struct daemon *daemon)
 
 /* At the start a fault of the options or of the machine ends the daemon: its supervisor shows it
  * and tries again, and what is pinned goes on forwarding. Later the same would be an alarm, as is a
- * store that lost its configuration: it needs a daemon that takes a new one. */
+ * store that lost its configuration (it needs a daemon that takes a new one) or is lost itself. */
 static int carry_out_first(struct daemon *daemon, struct error *err)
 {
 	int swapped = 0;
-	if (daemon->edge && edge_plane_goes_on(daemon->edge, &daemon->image)) {
+	if (daemon_is_frozen(daemon) ||
+	    (daemon->edge && edge_plane_goes_on(daemon->edge, &daemon->image))) {
 		carry_out(daemon);
 		return 0;
 	}
@@ -209,6 +275,7 @@ static void halt(struct daemon *daemon)
 	store_watch_cancel(daemon->watch);
 	daemon->watch = NULL;
 	changes_stop(daemon->changes);
+	snapshots_stop(daemon->snapshots);
 	api_stop(daemon->api);
 	if (daemon->tick.data)
 		uv_timer_stop(&daemon->tick);
@@ -271,6 +338,14 @@ static void on_store_events(void *context, int result, const struct error *err, 
 
 /* --- the loop --- */
 
+static struct origin_options origin_options(const struct daemon *daemon)
+{
+	return (struct origin_options){.folder = daemon->options->state_folder,
+				       .node = daemon->options->node,
+				       .clock = daemon->clock,
+				       .disk = &disk_system};
+}
+
 static void arm_store_timer(struct daemon *daemon);
 
 static void dispatch(struct daemon *daemon)
@@ -307,6 +382,42 @@ static void check_edge(struct daemon *daemon, uint64_t now_ms)
 		daemon_event(daemon, "edge.interference", json_pack("{s:s}", "warning", text));
 }
 
+/* Nothing is asked of a store that failed but a write that does no harm: once it succeeds, the
+ * alarm ends. */
+static void probe_store(struct daemon *daemon)
+{
+	if (*daemon->store_alarm && daemon->edge && !daemon_store_rests(daemon))
+		daemon->acked_sequence = 0;
+}
+
+/* It ran well for as long as a state has to, to be called good. */
+static void prove(struct daemon *daemon, bool well, uint64_t now_ms)
+{
+	if (!well)
+		daemon->well_since_ms = 0;
+	else if (!daemon->well_since_ms)
+		daemon->well_since_ms = now_ms;
+	if (!well || daemon->proven || daemon->origin.kind == ORIGIN_LAST_GOOD ||
+	    now_ms - daemon->well_since_ms < snapshots_good_ms())
+		return;
+	daemon->proven = true;
+	crashes_forget(&daemon->origin.crashes);
+}
+
+/* A store that was lost is back: the whole start is done again, in this process. */
+static void look_for_store(struct daemon *daemon, uint64_t now_ms)
+{
+	const struct origin_options options = origin_options(daemon);
+	if (now_ms - daemon->returned_ms < RETURN_MS)
+		return;
+	daemon->returned_ms = now_ms;
+	if (!origin_may_return(&daemon->origin, &options))
+		return;
+	daemon_event(daemon, "store.returned", NULL);
+	daemon->again = true;
+	uv_stop(&daemon->loop);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
@@ -317,9 +428,16 @@ static void on_tick(uv_timer_t *timer)
 	}
 	if (daemon->names)
 		names_plane_sample(daemon->names, now_ms);
+	probe_store(daemon);
 	if (*daemon->alarm || daemon->acked_sequence != daemon->image.head.sequence)
 		carry_out(daemon);
 	driver_run(daemon->driver, now_ms);
+	bool well = !*daemon->alarm && daemon->image.fabric;
+	prove(daemon, well, now_ms);
+	if (daemon->snapshots)
+		snapshots_run(daemon->snapshots, well, now_ms);
+	if (daemon_is_frozen(daemon))
+		look_for_store(daemon, now_ms);
 	arm_store_timer(daemon);
 }
 
@@ -332,144 +450,24 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* --- starting --- */
 
-struct txn_wait {
-	bool done;
-	int result;
-	struct error error;
-};
-
-static void on_txn(void *context, int result, const struct error *err,
-		   const struct store_txn_outcome *outcome)
+static int open_state(struct daemon *daemon, struct error *err)
 {
-	struct txn_wait *wait = context;
-	(void)outcome;
-	wait->done = true;
-	wait->result = result;
-	if (err)
-		wait->error = *err;
-}
-
-static int txn_and_wait(struct daemon *daemon, const struct store_txn *txn, struct error *err)
-{
-	struct txn_wait wait = {0};
-	int result = store_txn(daemon->store, txn, on_txn, &wait, err);
-	if (result == 0)
-		result = store_wait(daemon->store, &wait.done, STORE_TIMEOUT_MS, err);
-	if (result == 0 && wait.result < 0)
-		return error_set(err, wait.result, "%s", wait.error.text);
-	return result;
-}
-
-/* The first entry of a ledger introduces the key of the node that writes it. */
-static int introduce(struct daemon *daemon, struct error *err)
-{
-	const struct ledger_change change = {
-	    .time_ms = clock_wall_ms(daemon->clock), .who = "fairlead", .why = "the fabric begins"};
-	struct ledger_append append;
-	struct arena arena;
-	arena_init(&arena, 0);
-	int result = ledger_introduce_ops(
-	    &daemon->image.head, daemon->signer, &change, daemon->options->node,
-	    ledger_signer_public_key(daemon->signer), &arena, &append, err);
-	if (result == 0) {
-		const struct store_txn txn = {.compares = append.compares,
-					      .compare_count = append.compare_count,
-					      .ops = append.ops,
-					      .op_count = append.op_count};
-		result = txn_and_wait(daemon, &txn, err);
-	}
-	arena_done(&arena);
-	return result;
-}
-
-struct owner_wait {
-	bool done;
-	int result;
-	struct error error;
-	char key[STORE_KEY_BYTES + 1];
-};
-
-/* What an earlier process applied says nothing about what this one holds. */
-static int withdraw_ack(struct daemon *daemon, struct error *err)
-{
-	char key[RECORD_KEY_BYTES];
-	const struct store_op op = {.kind = STORE_DELETE,
-				    .key = record_ack_key(daemon->options->node, key)};
-	const struct store_txn txn = {.ops = &op, .op_count = 1};
-	return txn_and_wait(daemon, &txn, err);
-}
-
-static void on_owner(void *context, int result, const struct error *err,
-		     const struct store_page *page)
-{
-	struct owner_wait *wait = context;
-	wait->done = true;
-	wait->result = result;
-	if (err)
-		wait->error = *err;
-	if (result == 0 && page->count)
-		snprintf(wait->key, sizeof(wait->key), "%s", page->records[0].key);
-}
-
-/* The first key under `prefix`, or "" in wait->key. */
-static int read_first_key(struct daemon *daemon, const char *prefix, struct owner_wait *wait,
-			  struct error *err)
-{
-	const struct store_range range = {.key = prefix, .prefix = true, .limit = 1};
-	*wait = (struct owner_wait){0};
-	int result = store_range(daemon->store, &range, on_owner, wait, err);
-	if (result == 0)
-		result = store_wait(daemon->store, &wait->done, STORE_TIMEOUT_MS, err);
-	if (result == 0 && wait->result < 0)
-		result = error_set(err, wait->result, "%s", wait->error.text);
-	return result;
-}
-
-/* A store belongs to one node. Under another name its entries would be signed by a stranger, and
- * the acknowledgements of the old name would be waited for without an end. */
-static int check_owner(struct daemon *daemon, struct error *err)
-{
-	struct owner_wait wait;
-	char own[RECORD_KEY_BYTES];
-	snprintf(own, sizeof(own), "node/%s/", daemon->options->node);
-	int result = read_first_key(daemon, own, &wait, err);
-	if (result < 0 || *wait.key)
-		return result;
-	result = read_first_key(daemon, "node/", &wait, err);
+	const struct origin_options options = origin_options(daemon);
+	int result = origin_open(&options, &daemon->origin, &daemon->image, err);
 	if (result < 0)
 		return result;
-	const char *name = wait.key + strlen("node/");
-	return error_set(err, -FL_ESTATE,
-			 "%s is the state of node %.*s, not of %s: start with --node %.*s, or give "
-			 "this node a --state of its own",
-			 daemon->options->state_folder, (int)strcspn(name, "/"), name,
-			 daemon->options->node, (int)strcspn(name, "/"), name);
+	daemon->store = daemon->origin.store;
+	daemon->signer = daemon->origin.signer;
+	if (daemon_is_frozen(daemon))
+		daemon_event(daemon, "state.frozen",
+			     json_pack("{s:s, s:s}", "origin", origin_name(daemon->origin.kind),
+				       "error", daemon->origin.why));
+	return 0;
 }
 
-static int open_store(struct daemon *daemon, struct error *err)
+static void on_change(void *context, int result, const struct error *err)
 {
-	const struct daemon_options *options = daemon->options;
-	const struct store_sqlite_options sqlite = {.folder = options->state_folder,
-						    .clock = daemon->clock};
-	int result = store_open_sqlite(&sqlite, &daemon->store, err);
-	if (result == 0)
-		result =
-		    ledger_signer_open(options->state_folder, options->node, &daemon->signer, err);
-	if (result == 0)
-		result = withdraw_ack(daemon, err);
-	if (result == 0)
-		result =
-		    image_load(&daemon->image, daemon->store, clock_now_ms(daemon->clock), err);
-	if (result == 0 && daemon->image.head.sequence)
-		return check_owner(daemon, err);
-	if (result == 0)
-		result = introduce(daemon, err);
-	if (result == 0) {
-		image_done(&daemon->image);
-		result =
-		    image_load(&daemon->image, daemon->store, clock_now_ms(daemon->clock), err);
-	}
-	return result;
+	daemon_store_result(context, result, err);
 }
 
 static int open_parts(struct daemon *daemon, struct error *err)
@@ -483,13 +481,18 @@ static int open_parts(struct daemon *daemon, struct error *err)
 		result = edge_plane_new(options, &daemon->loop, daemon->clock, &daemon->edge, err);
 	if (result == 0)
 		result = reports_new(&daemon->reports);
+	if (result == 0 && !daemon_is_frozen(daemon))
+		result = snapshots_new(daemon, &daemon->snapshots);
 	if (result == 0)
 		result = driver_new(daemon, &daemon->driver);
 	const struct changes_options changes = {.store = daemon->store,
 						.image = &daemon->image,
 						.signer = daemon->signer,
 						.clock = daemon->clock,
-						.steady = &daemon->steady};
+						.steady = &daemon->steady,
+						.refusal = daemon->origin.why,
+						.told = on_change,
+						.context = daemon};
 	if (result == 0)
 		result = changes_new(&changes, &daemon->changes);
 	if (result == 0)
@@ -541,6 +544,8 @@ static void close_all(struct daemon *daemon)
 	stop_handles(daemon);
 	store_close(daemon->store);
 	changes_free(daemon->changes);
+	snapshots_free(daemon->snapshots);
+	daemon->snapshots = NULL;
 	api_close(daemon->api);
 	daemon->api = NULL;
 	driver_free(daemon->driver);
@@ -560,7 +565,7 @@ static int start(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result = file_make_folders(options->run_folder, 0755, err);
 	if (result == 0)
-		result = open_store(daemon, err);
+		result = open_state(daemon, err);
 	if (result == 0)
 		result = open_parts(daemon, err);
 	if (result == 0)
@@ -582,32 +587,58 @@ static uint64_t steady_wall_ms(void *context)
 	return daemon->start_wall_ms + (clock_now_ms(daemon->clock) - daemon->start_ms);
 }
 
-int daemon_run(const struct daemon_options *options, struct error *err)
+/* An end in order is no crash, however soon it comes. After a fall back to the last good snapshot
+ * it is how the operator says: try the newer state again. */
+static void end_in_order(struct daemon *daemon)
 {
-	struct daemon daemon = {.options = options, .clock = &clock_system};
-	daemon.start_ms = clock_now_ms(daemon.clock);
-	daemon.start_wall_ms = clock_wall_ms(daemon.clock);
-	daemon.steady =
-	    (struct clock){.now_ms = steady_now_ms, .wall_ms = steady_wall_ms, .context = &daemon};
-	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	signal(SIGPIPE, SIG_IGN);
-	int result = uv_loop_init(&daemon.loop);
+	struct crashes *crashes = &daemon->origin.crashes;
+	if (daemon->origin.kind == ORIGIN_LAST_GOOD)
+		crashes_forget(crashes);
+	else if (daemon->store && !daemon->proven)
+		crashes_take_back(crashes);
+}
+
+static int run_once(struct daemon *daemon, struct error *err)
+{
+	const struct daemon_options *options = daemon->options;
+	int result = uv_loop_init(&daemon->loop);
 	if (result < 0)
 		return error_set(err, result, "cannot start the event loop: %s",
 				 uv_strerror(result));
-	result = start(&daemon, err);
+	result = start(daemon, err);
 	if (result == 0)
-		result = carry_out_first(&daemon, err);
+		result = carry_out_first(daemon, err);
 	if (result == 0) {
 		log_event(LOG_LEVEL_INFO, "daemon.started", "node", options->node, "site",
-			  options->site, "socket", options->socket_path, NULL);
+			  options->site, "socket", options->socket_path, "state",
+			  origin_name(daemon->origin.kind), NULL);
 		daemon_notify("READY=1");
-		uv_run(&daemon.loop, UV_RUN_DEFAULT);
-		daemon_notify("STOPPING=1");
-		result = daemon.failure.code;
+		uv_run(&daemon->loop, UV_RUN_DEFAULT);
+		if (!daemon->again)
+			daemon_notify("STOPPING=1");
+		result = daemon->failure.code;
 		if (result < 0)
-			*err = daemon.failure;
+			*err = daemon->failure;
 	}
-	close_all(&daemon);
+	end_in_order(daemon);
+	close_all(daemon);
+	return result;
+}
+
+int daemon_run(const struct daemon_options *options, struct error *err)
+{
+	int result;
+	bool again;
+	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	signal(SIGPIPE, SIG_IGN);
+	do {
+		struct daemon daemon = {.options = options, .clock = &clock_system};
+		daemon.start_ms = clock_now_ms(daemon.clock);
+		daemon.start_wall_ms = clock_wall_ms(daemon.clock);
+		daemon.steady = (struct clock){
+		    .now_ms = steady_now_ms, .wall_ms = steady_wall_ms, .context = &daemon};
+		result = run_once(&daemon, err);
+		again = daemon.again;
+	} while (again && result == 0);
 	return result;
 }

@@ -17,6 +17,7 @@
 #include "daemon/changes.h"
 #include "daemon/image.h"
 #include "daemon/options.h"
+#include "daemon/origin.h"
 
 #include <jansson.h>
 #include <uv.h>
@@ -26,6 +27,7 @@ struct driver;
 struct edge_plane;
 struct names_plane;
 struct reports;
+struct snapshots;
 
 struct daemon {
 	const struct daemon_options *options;
@@ -36,6 +38,7 @@ struct daemon {
 	struct clock steady;
 	uint64_t start_wall_ms;
 	uv_loop_t loop;
+	struct origin origin; /* where the state came from, and why */
 	struct store *store;
 	struct store_watch *watch;
 	struct ledger_signer *signer;
@@ -44,6 +47,7 @@ struct daemon {
 	struct edge_plane *edge; /* NULL without the role */
 	struct names_plane *names; /* NULL without the role */
 	struct reports *reports;
+	struct snapshots *snapshots; /* NULL while the state is one itself: nothing is written */
 	struct driver *driver;
 	struct api *api;
 	uv_poll_t store_poll;
@@ -55,6 +59,12 @@ struct daemon {
 	uint64_t acked_sequence; /* what this process last wrote as its ack */
 	bool ack_in_flight;
 	char alarm[1024]; /* why the latest change could not be carried out; "" when it was */
+	char store_alarm[1024]; /* why the store took no change lately; "" when it did */
+	uint64_t store_failed_ms; /* when that was last */
+	uint64_t well_since_ms; /* what the image says is carried out since then; 0: it is not */
+	bool proven; /* it was so for long enough: this start was no crash */
+	uint64_t returned_ms; /* when it was last asked whether the store is back */
+	bool again; /* the loop ended to start anew */
 	char status_line[512]; /* what systemd was last told */
 	struct error failure; /* why the loop ended, if not on a signal */
 };
@@ -73,6 +83,19 @@ must_check int daemon_detach(const json_t *parameters, struct error *err);
 
 /* Something happened: log it and tell those who follow `fairlead events`. `fields` is moved. */
 void daemon_event(struct daemon *daemon, const char *name, json_t *fields);
+
+/*
+ * What a txn came to: a store that does not take changes is an alarm, once, until it does again.
+ * Call it for each that is not to be answered by the image.
+ */
+void daemon_store_result(struct daemon *daemon, int result, const struct error *err);
+
+/* Should what the daemon wants of its own accord wait? The state is frozen, or the disk failed a
+ * moment ago. */
+bool daemon_store_rests(const struct daemon *daemon);
+
+/* Is the state a snapshot? */
+bool daemon_is_frozen(const struct daemon *daemon);
 
 /* systemd's READY, STOPPING or STATUS; nothing outside systemd. */
 void daemon_notify(const char *state);

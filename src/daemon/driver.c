@@ -377,7 +377,8 @@ static void step_done(struct change *change, int result, const struct error *err
 {
 	struct step *step = (struct step *)change;
 	struct daemon *daemon = step->driver->daemon;
-	if (result < 0 && result != -ECANCELED)
+	/* The store's own failure is told once, and not for each service every second. */
+	if (result < 0 && result != -ECANCELED && !*daemon->store_alarm)
 		daemon_event(daemon, "transition.failed",
 			     json_pack("{s:s, s:s}", "service", step->service, "error",
 				       err ? err->text : error_text(result)));
@@ -429,7 +430,7 @@ void driver_run(struct driver *driver, uint64_t now_ms)
 	}
 	driver->settled = settled;
 	/* One step at a time keeps the queue short; what else is due comes with the next call. */
-	if (changes_pending(daemon->changes, TRANSITION_KIND))
+	if (changes_pending(daemon->changes, TRANSITION_KIND) || daemon_store_rests(daemon))
 		return;
 	for (size_t i = 0; i < image->state_count; i++) {
 		struct arena arena;

@@ -316,6 +316,53 @@ int edge_plane_publish(struct edge_plane *plane, const struct image *image, stru
 	return result;
 }
 
+/* The first address of a version that clients are still sent to, of which the maps know nothing. */
+static const struct edge_binding *find_missing(const struct edge_plane *plane,
+					       const struct edge_desired *desired)
+{
+	for (size_t i = 0; i < desired->binding_count; i++) {
+		const struct edge_binding *binding = &desired->bindings[i];
+		if (!binding->late && !binding->refuse_new &&
+		    !edge_holds(plane->edge, &binding->address, &binding->version->digest))
+			return binding;
+	}
+	return NULL;
+}
+
+static int check_held(const struct edge_plane *plane, const struct image *image, struct error *err)
+{
+	char text[IP_TEXT_BYTES];
+	struct draft draft = {0};
+	arena_init(&draft.arena, 0);
+	int result = draft_all(&draft, plane, image, err);
+	const struct edge_desired desired = {.bindings = draft.bindings,
+					     .binding_count = draft.binding_count};
+	const struct edge_binding *missing = result == 0 ? find_missing(plane, &desired) : NULL;
+	if (missing)
+		result = error_set(
+		    err, -FL_EUNAVAILABLE,
+		    "this machine forwards by a newer state than the snapshot's, in which %s is "
+		    "not version %s/%llu, and goes on so; DNS is not answered by the snapshot",
+		    ip_address_format(&missing->address, text), missing->version->service,
+		    (unsigned long long)missing->version->number);
+	if (result == -ENOMEM)
+		error_set(err, result, "out of memory");
+	arena_done(&draft.arena);
+	return result;
+}
+
+int edge_plane_keep(struct edge_plane *plane, const struct image *image, struct error *err)
+{
+	if (!edge_is_forwarding(plane->edge))
+		return edge_plane_publish(plane, image, err);
+	int result = check_held(plane, image, err);
+	if (result < 0 || plane->attached)
+		return result;
+	result = edge_attach(plane->edge, err);
+	plane->attached = result == 0;
+	return result;
+}
+
 /* --- activity --- */
 
 static int compare_watched(const void *watched, size_t place, const void *address)

@@ -29,6 +29,14 @@ void edge_plane_free(struct edge_plane *plane);
 must_check int edge_plane_publish(struct edge_plane *plane, const struct image *image,
 				  struct error *err);
 
+/*
+ * The same for an image that may be older than the maps, since it is a snapshot's. Maps that
+ * forward are left as they are (invariant 6): 0 when they hold each address that the image would
+ * answer, -FL_EUNAVAILABLE otherwise. Where nothing is forwarded, the image is published.
+ */
+must_check int edge_plane_keep(struct edge_plane *plane, const struct image *image,
+			       struct error *err);
+
 /* Does the edge go on by what an earlier daemon published, because the store holds nothing? */
 bool edge_plane_goes_on(const struct edge_plane *plane, const struct image *image);
 

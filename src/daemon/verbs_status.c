@@ -5,6 +5,7 @@
 #include "daemon/names_plane.h"
 #include "daemon/reports.h"
 #include "daemon/show.h"
+#include "daemon/snapshots.h"
 #include "daemon/verbs.h"
 
 #include <stdio.h>
@@ -90,6 +91,18 @@ static void status_names(const struct daemon *daemon, json_t *status)
 				      (json_int_t)counters.swaps));
 }
 
+/* What the state came from, and the ledger entries that could stand in for it. */
+static void status_state(const struct daemon *daemon, json_t *status)
+{
+	struct snapshots_state snapshots = {0};
+	if (daemon->snapshots)
+		snapshots = snapshots_state(daemon->snapshots);
+	json_object_set_new(status, "state",
+			    json_pack("{s:s, s:I, s:I}", "origin", origin_name(daemon->origin.kind),
+				      "newest_snapshot", (json_int_t)snapshots.newest,
+				      "good_snapshot", (json_int_t)snapshots.good));
+}
+
 #define NEXT_HOP_ALARMS 4 /* of single backends */
 
 static void add_alarm(json_t *alarms, const char *format, ...)
@@ -97,7 +110,7 @@ static void add_alarm(json_t *alarms, const char *format, ...)
 
 static void add_alarm(json_t *alarms, const char *format, ...)
 {
-	char text[1024];
+	char text[2048];
 	va_list arguments;
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
@@ -221,8 +234,12 @@ static void edge_alarms(struct edge_plane *plane, json_t *alarms)
 static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 {
 	json_t *alarms = json_array();
-	if (*daemon->alarm)
-		add_alarm(alarms, "%s", daemon->alarm);
+	const char *store_alarms[] = {daemon->origin.why, daemon->alarm, daemon->store_alarm,
+				      daemon->snapshots ? snapshots_alarm(daemon->snapshots) : ""};
+	for (size_t i = 0; i < sizeof(store_alarms) / sizeof(store_alarms[0]); i++) {
+		if (*store_alarms[i])
+			add_alarm(alarms, "%s", store_alarms[i]);
+	}
 	if (daemon->edge && *edge_plane_alarm(daemon->edge))
 		add_alarm(alarms, "%s", edge_plane_alarm(daemon->edge));
 	const char *interference =
@@ -252,6 +269,7 @@ void verb_status(struct daemon *daemon, struct api_call *call)
 		      (json_int_t)image_acked(&daemon->image));
 	json_object_set_new(status, "configured", json_boolean(daemon->image.fabric != NULL));
 	json_object_set_new(status, "alarms", alarms_json(daemon, backends));
+	status_state(daemon, status);
 	status_edge(daemon, status);
 	status_names(daemon, status);
 	json_object_set_new(status, "services", show_services(daemon, false));

@@ -175,6 +175,14 @@ bool edge_is_forwarding(const struct edge *edge)
 	       (!edge->adopted && !edge->attached && attach_is_pinned(edge));
 }
 
+bool edge_holds(const struct edge *edge, const struct ip_address *address,
+		const struct digest *version)
+{
+	const struct bound *bound = bound_find(edge, address);
+	return bound && !(bound->word & EDGE_WORD_REFUSE_NEW) &&
+	       memcmp(bound->ring->digest.bytes, version->bytes, DIGEST_BYTES) == 0;
+}
+
 int edge_fd(const struct edge *edge)
 {
 	return mnl_socket_get_fd(edge->events);

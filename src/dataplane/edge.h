@@ -151,6 +151,10 @@ must_check int edge_attach(struct edge *edge, struct error *err);
  */
 bool edge_is_forwarding(const struct edge *edge);
 
+/* Whether new flows for the address go by the version of this digest, by what the maps say now. */
+bool edge_holds(const struct edge *edge, const struct ip_address *address,
+		const struct digest *version);
+
 /* Readable when edge_drain_netlink() has something to do. Owned by the edge. */
 int edge_fd(const struct edge *edge);
 

@@ -3,6 +3,7 @@
 #include "store/ledger.h"
 
 #include "base/arena.h"
+#include "base/memory.h"
 #include "store/ledger_key.h"
 
 #include <inttypes.h>
@@ -133,8 +134,6 @@ static int body_parse(const char *bytes, struct ledger_entry *entry, struct erro
 	/* The parser's own text may quote hostile bytes, so a person is given the place only. */
 	json_error_t fault;
 	entry->body = json_loadb(bytes, entry->body_length, JSON_REJECT_DUPLICATES, &fault);
-	if (!entry->body && json_error_code(&fault) == json_error_out_of_memory)
-		return error_set(err, -ENOMEM, "ledger: out of memory");
 	if (!entry->body)
 		return error_set(err, -FL_EINVALID, "its JSON is not valid: %s at byte %d",
 				 fault.text, fault.position);
@@ -150,9 +149,13 @@ int ledger_entry_parse(const char *bytes, size_t length, struct ledger_entry *re
 		       struct error *err)
 {
 	struct ledger_entry entry = {0};
+	unsigned long failures = memory_failures();
 	int result = entry_split(bytes, length, &entry, err);
 	if (result == 0)
 		result = body_parse(bytes, &entry, err);
+	/* What jansson could not keep looks like damage. */
+	if (memory_failures() != failures)
+		result = error_set(err, -ENOMEM, "ledger: out of memory");
 	if (result < 0) {
 		ledger_entry_done(&entry);
 		return result;
@@ -196,6 +199,7 @@ int ledger_head_parse(const struct store_record *record, struct ledger_head *ret
 		*ret_head = head;
 		return 0;
 	}
+	unsigned long failures = memory_failures();
 	json_t *body =
 	    json_loadb(record->value, record->value_length, JSON_REJECT_DUPLICATES, NULL);
 	int result = 0;
@@ -204,6 +208,8 @@ int ledger_head_parse(const struct store_record *record, struct ledger_head *ret
 	else
 		result = canonical_check(body, record->value, record->value_length, NULL);
 	json_decref(body);
+	if (memory_failures() != failures)
+		result = -ENOMEM;
 	if (result == -ENOMEM)
 		return error_set(err, result, "ledger: out of memory");
 	if (result < 0)
@@ -225,13 +231,14 @@ static char *body_format(const struct ledger_head *head, const struct ledger_sig
 	char before[DIGEST_HEX_BYTES];
 	hex_encode(head->digest.bytes, sizeof(head->digest.bytes), before);
 	json_error_t fault;
+	unsigned long failures = memory_failures();
 	json_int_t sequence = (json_int_t)head->sequence + 1;
 	json_int_t time_ms = (json_int_t)change->time_ms;
 	json_t *body = json_pack_ex(
 	    &fault, 0, "{s:s, s:i, s:s, s:s, s:I, s:I, s:O, s:s, s:s}", "before", before, "format",
 	    FORMAT, "kind", change->kind, "node", ledger_signer_node(signer), "sequence", sequence,
 	    "time_ms", time_ms, "what", change->what, "who", change->who, "why", change->why);
-	if (!body && json_error_code(&fault) != json_error_out_of_memory) {
+	if (!body && memory_failures() == failures) {
 		error_set(err, -FL_EINVALID, "ledger: cannot write the entry: %s", fault.text);
 		return NULL;
 	}

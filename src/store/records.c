@@ -2,6 +2,7 @@
 #include "store/records.h"
 
 #include "base/digest.h"
+#include "base/memory.h"
 #include "base/netaddr.h"
 
 #include <jansson.h>
@@ -158,8 +159,13 @@ static json_t *read_array(struct reader *reader, const json_t *object, const cha
 
 static json_t *reader_open(struct reader *reader, const char *value, size_t length)
 {
-	json_error_t fault;
-	json_t *json = json_loadb(value, length, JSON_REJECT_DUPLICATES, &fault);
+	unsigned long failures = memory_failures();
+	json_t *json = json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
+	if (memory_failures() != failures) {
+		reader_no_memory(reader);
+		json_decref(json);
+		return NULL;
+	}
 	if (!json_is_object(json)) {
 		reader->status = error_set(reader->err, -FL_ECORRUPT,
 					   "the stored %s is not a JSON object", reader->what);

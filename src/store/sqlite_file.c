@@ -14,6 +14,7 @@
 
 #define SCHEMA_VERSION 1
 #define APPLICATION_ID 0x464c5354 /* "FLST" */
+#define LOG_PAGES 1000 /* of the log, before they are moved into the file: SQLite's own number */
 #define BUSY_TIMEOUT_MS 1000 /* for somebody who looks at the file with sqlite3(1) */
 
 #define STRINGIFY(x) #x
@@ -65,6 +66,9 @@ int sqlite_file_error(const struct sqlite_file *file, int status, struct error *
 	const char *path = file->path;
 	if (status == SQLITE_IOERR_NOMEM)
 		status = SQLITE_NOMEM;
+	/* The log's index could not grow, before anything was written. */
+	if (status == SQLITE_IOERR_SHMSIZE)
+		status = SQLITE_FULL;
 	switch (status & 0xff) {
 	case SQLITE_NOMEM:
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
@@ -254,6 +258,17 @@ static int database_open(struct sqlite_file *file, struct error *err)
 	return result;
 }
 
+/* Tells that a transaction is in the log: SQLite reports what fails after that, such as moving the
+ * log into the file without memory, as a failure of the commit. */
+static int on_commit(void *context, sqlite3 *db, const char *name, int pages)
+{
+	struct sqlite_file *file = context;
+	(void)db, (void)name;
+	file->committed = true;
+	file->log_pages = pages;
+	return SQLITE_OK;
+}
+
 int sqlite_file_open(const char *folder, struct sqlite_file *ret_file, struct error *err)
 {
 	struct sqlite_file file = {.lock_fd = -1};
@@ -272,6 +287,7 @@ int sqlite_file_open(const char *folder, struct sqlite_file *ret_file, struct er
 		return result;
 	}
 	*ret_file = file;
+	sqlite3_wal_hook(ret_file->db, on_commit, ret_file);
 	return 0;
 }
 
@@ -318,17 +334,44 @@ int sqlite_file_run(struct sqlite_file *file, sqlite3_stmt *statement, struct er
 	return result;
 }
 
+/* Prepared, so that it needs no memory. Some failures have rolled back by themselves; one that
+ * cannot be rolled back now is so before the next transaction. */
+static void roll_back(struct sqlite_file *file)
+{
+	sqlite3_stmt *statement = sqlite_file_statement(file, STATEMENT_ROLLBACK);
+	(void)sqlite3_step(statement);
+	sqlite3_reset(statement);
+}
+
 int sqlite_file_begin(struct sqlite_file *file, struct error *err)
 {
+	if (!sqlite3_get_autocommit(file->db))
+		roll_back(file);
 	return sqlite_file_run(file, sqlite_file_statement(file, STATEMENT_BEGIN), err);
+}
+
+static int commit(struct sqlite_file *file, struct error *err)
+{
+	struct error fault;
+	file->committed = false;
+	int result = sqlite_file_run(file, sqlite_file_statement(file, STATEMENT_COMMIT), &fault);
+	if (!file->committed) {
+		if (result < 0 && err)
+			*err = fault;
+		return result;
+	}
+	/* Nobody's failure: the log grows a little, and the next commit tries again. */
+	if (file->log_pages >= LOG_PAGES)
+		(void)sqlite3_wal_checkpoint_v2(file->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
+						NULL);
+	return 0;
 }
 
 int sqlite_file_end(struct sqlite_file *file, int result, struct error *err)
 {
 	if (result == 0)
-		result = sqlite_file_run(file, sqlite_file_statement(file, STATEMENT_COMMIT), err);
-	/* Some failures have rolled back by themselves; a failed roll-back leaves nothing to do. */
+		result = commit(file, err);
 	if (result < 0 && !sqlite3_get_autocommit(file->db))
-		sqlite3_exec(file->db, "ROLLBACK", NULL, NULL, NULL);
+		roll_back(file);
 	return result;
 }

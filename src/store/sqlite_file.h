@@ -31,6 +31,7 @@
  */
 #define SQLITE_STATEMENTS(X)                                                                       \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                                \
+	X(ROLLBACK, "ROLLBACK")                                                                    \
 	X(COMMIT, "COMMIT")                                                                        \
 	X(STATE_READ, "SELECT revision, compacted, last_lease FROM state")                         \
 	X(STATE_SET_REVISION, "UPDATE state SET revision = ?1")                                    \
@@ -76,6 +77,8 @@ struct sqlite_file {
 	sqlite3 *db;
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 	int lock_fd;
+	bool committed; /* the transaction that was ended last is in the log */
+	int log_pages; /* how many the log had then */
 	char *path; /* of store.db; owned */
 };
 
@@ -104,7 +107,8 @@ int sqlite_file_error(const struct sqlite_file *file, int status, struct error *
 must_check int sqlite_file_run(struct sqlite_file *file, sqlite3_stmt *statement,
 			       struct error *err);
 
-/* A transaction: begin, then end it with the result so far, which is returned; 0 commits. */
+/* A transaction: begin, then end it with the result so far, which is returned; 0 commits. What is
+ * in the log is committed, whatever fails after that. */
 must_check int sqlite_file_begin(struct sqlite_file *file, struct error *err);
 must_check int sqlite_file_end(struct sqlite_file *file, int result, struct error *err);
 

@@ -3,51 +3,17 @@
  * Every allocation of building a snapshot and of opening a server fails in turn: each failure is
  * returned as such, and leaves nothing behind (the sanitizer build looks for leaks).
  */
+#include "failing_memory.h"
 #include "naming/server.h"
 #include "tests/addresses.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <cmocka.h>
-
-/* The linker passes the house's calls through these (--wrap); libc's own are not touched. */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static unsigned fail_at; /* which allocation from now on fails; 0: none */
-static bool failed;
-
-static bool must_fail(void)
-{
-	if (fail_at == 0)
-		return false;
-	fail_at--;
-	failed |= fail_at == 0;
-	return fail_at == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return must_fail() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return must_fail() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-	return must_fail() ? NULL : __real_realloc(block, size);
-}
 
 static int build(struct naming_snapshot **ret_snapshot, struct error *err)
 {
@@ -74,29 +40,37 @@ static int build(struct naming_snapshot **ret_snapshot, struct error *err)
 	return naming_snapshot_build(&input, ret_snapshot, err);
 }
 
+static int build_step(void *context)
+{
+	struct naming_snapshot *snapshot = NULL;
+	struct error err = {0};
+	(void)context;
+	int result = build(&snapshot, &err);
+	assert_int_equal(err.code, result);
+	assert_int_equal(result < 0, !snapshot);
+	if (result < 0)
+		assert_non_null(strstr(err.text, "memory"));
+	naming_snapshot_free(snapshot);
+	return result;
+}
+
 static void building_survives_every_failure(void **state)
 {
 	(void)state;
-	unsigned failures = 0;
-	for (unsigned n = 1;; n++) {
-		struct naming_snapshot *snapshot = NULL;
-		struct error err = {0};
-		failed = false;
-		fail_at = n;
-		int result = build(&snapshot, &err);
-		fail_at = 0;
-		if (!failed) {
-			assert_int_equal(result, 0);
-			naming_snapshot_free(snapshot);
-			break;
-		}
-		failures++;
-		assert_int_equal(result, -ENOMEM);
-		assert_int_equal(err.code, -ENOMEM);
-		assert_non_null(strstr(err.text, "memory"));
-		assert_null(snapshot);
-	}
-	assert_true(failures >= 8); /* table twice, five arrays, the block */
+	/* The table twice, five arrays, the block. */
+	failing_memory_each("naming_snapshot_build", build_step, NULL, 8);
+}
+
+static int open_step(void *context)
+{
+	const struct naming_server_options *options = context;
+	struct naming_server *server = NULL;
+	struct error err = {0};
+	int result = naming_server_open(options, &server, &err);
+	assert_int_equal(err.code, result);
+	assert_int_equal(result < 0, !server);
+	naming_server_close(server);
+	return result;
 }
 
 static void opening_survives_every_failure(void **state)
@@ -105,25 +79,8 @@ static void opening_survives_every_failure(void **state)
 	struct ip_address listen = address("127.0.0.1");
 	struct naming_server_options options = {
 	    .addresses = &listen, .address_count = 1, .threads = 2};
-	unsigned failures = 0;
-	for (unsigned n = 1;; n++) {
-		struct naming_server *server = NULL;
-		struct error err = {0};
-		failed = false;
-		fail_at = n;
-		int result = naming_server_open(&options, &server, &err);
-		fail_at = 0;
-		if (!failed) {
-			assert_int_equal(result, 0);
-			naming_server_close(server);
-			break;
-		}
-		failures++;
-		assert_int_equal(result, -ENOMEM);
-		assert_int_equal(err.code, -ENOMEM);
-		assert_null(server);
-	}
-	assert_true(failures >= 9); /* the server, and four for each thread */
+	/* The server, and four for each thread. */
+	failing_memory_each("naming_server_open", open_step, &options, 9);
 }
 
 int main(void)
@@ -132,5 +89,5 @@ int main(void)
 	    cmocka_unit_test(building_survives_every_failure),
 	    cmocka_unit_test(opening_survives_every_failure),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, failing_memory_setup, NULL);
 }

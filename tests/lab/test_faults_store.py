@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of the store and of the disk under one node: the daemon with the roles edge and names,
+alone in a namespace. Whatever is lost or full, forwarding and answering go on, nothing that was
+acknowledged is lost, orders are refused with the reason, and `status` says what to do.
+docs/design/faults.md lists what each of them showed.
+"""
+import contextlib
+import hashlib
+import shutil
+import signal
+import sqlite3
+
+import pytest
+
+from lab.host import LabError, wait_for
+import test_daemon_alone as alone
+from test_daemon_alone import NAMESPACE, Refused, fabric, service
+
+GOOD_MS = 400
+
+node = alone.node
+
+
+@pytest.fixture
+def faulty(node):
+    """A node that calls a state good soon; `web` serves version 1, and snapshots say so."""
+    node.child = node.capsule.spawn("node", node.argv(), NAMESPACE,
+                                    env={"FAIRLEAD_LAB_GOOD_MS": str(GOOD_MS)})
+    node.wait()
+    apply_and_serve(node, 1)
+    wait_snapshot(node, "good_snapshot")
+    return node
+
+
+def apply_and_serve(node, version):
+    node.apply(fabric(service("web", (("web1", 11, version), ("web2", 12)))))
+    node.wait_versions("web", {version: "serving"})
+
+
+def wait_snapshot(node, which):
+    """Until the snapshot stands where the ledger does."""
+    def stands():
+        status = node.ask("status")
+        return status["state"][which] == status["sequence"] and status
+    return wait_for(stands, f"the {which}")
+
+
+def state(node):
+    return node.folder / "state"
+
+
+def contents(node, *names):
+    """What the files hold; those that are not there have None."""
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+            for name in names for path in [state(node) / name]}
+
+
+FILES = "store.db", "snapshot", "snapshot.good", "node.key"
+
+
+def words_to_pinned(node):
+    """The service addresses' words, as the program reads them: what is forwarded, and how."""
+    path = next((node.capsule.bpffs / "node").rglob("addresses"))
+    dump = node.capsule.run(["bpftool", "map", "dump", "pinned", path]).stdout
+    return hashlib.sha256(dump.encode()).hexdigest()
+
+
+def assert_frozen(node, *words):
+    """It answers from a snapshot, says why, and takes no order."""
+    wait_for(lambda: node.resolve("web"), "the name")
+    status = node.ask("status")
+    assert status["state"]["origin"] == "snapshot"
+    said = " ".join(status["alarms"])
+    for word in words + ("nothing can be changed now", "forwards and answers by its"):
+        assert word in said, said
+    refused = node.refused("apply", file="f", text=fabric(service("web", (("web3", 13),))))
+    assert refused.code == "FL_ESTATE"
+    for word in words:
+        assert word in str(refused)
+    assert "snapshot" in str(node.refused("log"))
+    assert node.ask("plan", file="f", text=fabric(service("web")))
+
+
+# --- a store that cannot be used ---
+
+def break_file(path):
+    path.write_bytes(b"nothing that SQLite has ever written\n" * 500)
+
+
+def break_half(path):
+    path.write_bytes(path.read_bytes()[:len(path.read_bytes()) // 2])
+
+
+def break_record(key, value):
+    def break_it(path):
+        with contextlib.closing(sqlite3.connect(path, timeout=5)) as store, store:
+            assert store.execute("UPDATE record SET value = ? WHERE key = ?",
+                                 (value, key)).rowcount
+    return break_it
+
+
+@pytest.mark.parametrize("damage, reboot, words", [
+    (break_file, False, ("the store is damaged", "put a backup in their place")),
+    (break_file, True, ("the store is damaged",)),
+    (break_half, False, ("the store is damaged",)),
+    (break_record("config", b"fabric: ["), False, ("the stored configuration",)),
+    (break_record("service/web", b'{"name": "web"}'), True, ("service/web",)),
+    (break_record("ledger/head", b"{}"), False, ("head of the ledger",)),
+], ids=["no store", "no store and no maps", "torn", "fabric", "service and no maps", "head"])
+def test_a_damaged_store(faulty, damage, reboot, words):
+    """From the newest snapshot, whether the maps are there or not; and back when the store is."""
+    before = faulty.resolve("web")
+    assert before
+    faulty.child.stop()
+    pinned = words_to_pinned(faulty)
+    path = state(faulty) / "store.db"
+    backup = path.read_bytes()
+    damage(path)
+    kept = contents(faulty, *FILES)
+    if reboot:
+        faulty.capsule.run([faulty.argv()[0], "detach", "--state", state(faulty), "--pins",
+                            faulty.capsule.bpffs / "node"], NAMESPACE)
+    faulty.again()
+    assert_frozen(faulty, *words)
+    assert faulty.resolve("web") == before
+    assert faulty.ask("status")["addresses"] > 0
+    if not reboot:
+        assert words_to_pinned(faulty) == pinned
+    assert contents(faulty, *FILES) == kept
+    # A backup is put in its place, and nobody has to tell the daemon.
+    path.with_suffix(".new").write_bytes(backup)
+    path.with_suffix(".new").rename(path)
+    wait_return(faulty)
+
+
+def wait_return(node):
+    """Until the daemon goes by its store again, and takes orders."""
+    def returned():
+        node.main = node.connect()
+        return node.ask("status")["state"]["origin"] == "store"
+    wait_for(returned, "the store to be used again", 20)
+    apply_and_serve(node, 2)
+    assert node.ask("verify")["sound"]
+    assert not [alarm for alarm in node.ask("status")["alarms"] if "backend" not in alarm]
+
+
+def test_a_missing_store(faulty):
+    """It is not taken for a new node's: no second ledger begins."""
+    faulty.child.stop()
+    path = state(faulty) / "store.db"
+    path.rename(path.with_suffix(".away"))
+    faulty.again()
+    assert_frozen(faulty, "store.db is missing")
+    assert not path.exists()
+    path.with_suffix(".away").rename(path)
+    wait_return(faulty)
+
+
+def test_a_snapshot_older_than_the_maps_withdraws_nothing(faulty):
+    """What the maps know beyond the snapshot stays (invariant 6), and so does what landings do."""
+    faulty.child.stop()
+    older = (state(faulty) / "snapshot").read_bytes()
+    faulty.again()
+    apply_and_serve(faulty, 2)
+    generation = faulty.report("web1")["generation"]
+    faulty.child.stop()
+    pinned = words_to_pinned(faulty)
+    (state(faulty) / "snapshot").write_bytes(older)
+    break_file(state(faulty) / "store.db")
+    faulty.again()
+    assert_frozen(faulty, "the store is damaged")
+    assert words_to_pinned(faulty) == pinned
+    answer = faulty.ask("landing report", node="web1", boot_id="b", instance="1", connections={},
+                        settled=0, generation="0" * 64)
+    assert "configuration" not in answer and generation
+
+
+# --- snapshots that cannot be used ---
+
+def test_a_damaged_snapshot_and_a_sound_store(faulty):
+    """Loudly: an event, an alarm; and the file is written anew."""
+    faulty.child.stop()
+    path = state(faulty) / "snapshot"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    faulty.again()
+    assert faulty.ask("status")["state"]["origin"] == "store"
+    wait_for(lambda: "snapshot.damaged" in faulty.child.log.read_text(), "the event")
+    wait_snapshot(faulty, "newest_snapshot")
+    assert "damaged" not in " ".join(faulty.ask("status")["alarms"])
+    apply_and_serve(faulty, 2)
+
+
+def test_a_damaged_snapshot_and_a_damaged_store(faulty):
+    """The last good one is used."""
+    faulty.child.stop()
+    break_file(state(faulty) / "store.db")
+    break_half(state(faulty) / "snapshot")
+    faulty.again()
+    assert_frozen(faulty, "the store is damaged", "the snapshot is damaged", "last good snapshot")
+
+
+def test_everything_is_damaged(faulty):
+    """What is pinned goes on; the start fails with one sentence that tells of all of it."""
+    faulty.child.stop()
+    pinned = words_to_pinned(faulty)
+    for name in ("store.db", "snapshot", "snapshot.good"):
+        break_file(state(faulty) / name)
+    kept = contents(faulty, *FILES)
+    said = faulty.run()
+    assert "the store is damaged" in said and "No snapshot can stand in" in said
+    assert "snapshot.good: the snapshot is damaged" in said
+    assert words_to_pinned(faulty) == pinned and contents(faulty, *FILES) == kept
+
+
+# --- a state that crashes ---
+
+def crash(node):
+    """An unclean end soon after a start on the state as it is."""
+    node.again()
+    node.child.stop(signal.SIGKILL)
+
+
+def set_good_ms(node, ms):
+    node.child.options["env"] = {"FAIRLEAD_LAB_GOOD_MS": str(ms)}
+
+
+@pytest.fixture
+def crashed(faulty):
+    """Version 2 is newer than the last good snapshot, and the daemon has crashed on it thrice."""
+    faulty.child.stop()
+    set_good_ms(faulty, 600_000)
+    faulty.again()
+    apply_and_serve(faulty, 2)
+    wait_snapshot(faulty, "newest_snapshot")
+    faulty.child.stop(signal.SIGKILL)
+    for _ in range(2):
+        crash(faulty)
+    return faulty
+
+
+def test_three_crashes_on_a_newer_state(crashed):
+    pinned = words_to_pinned(crashed)
+    kept = contents(crashed, *FILES)
+    crashed.again()
+    status = crashed.ask("status")
+    assert status["state"]["origin"] == "last good snapshot"
+    assert "ended uncleanly 3 times in a row" in status["alarms"][0]
+    assert "state.frozen" in crashed.child.log.read_text()
+    assert crashed.versions("web") == {1: "serving"}
+    wait_for(lambda: crashed.resolve("web"), "the name")
+    refused = crashed.refused("rollback", service="web")
+    assert refused.code == "FL_ESTATE" and "another build" in str(refused)
+    # Flows of version 2 go on: the maps are newer, and were left alone.
+    assert words_to_pinned(crashed) == pinned and contents(crashed, *FILES) == kept
+    # A crash there changes nothing; an end in order means: try the newer state again.
+    crashed.child.stop(signal.SIGKILL)
+    crashed.again()
+    assert crashed.ask("status")["state"]["origin"] == "last good snapshot"
+    crashed.child.stop()
+    crashed.again()
+    assert crashed.ask("status")["state"]["origin"] == "store"
+    assert crashed.versions("web")[2] == "serving"
+
+
+def test_two_crashes_are_not_enough_and_clean_ends_count_nothing(faulty):
+    faulty.child.stop()
+    set_good_ms(faulty, 600_000)
+    faulty.again()
+    apply_and_serve(faulty, 2)
+    for _ in range(4):
+        faulty.child.stop()
+        faulty.again()
+    for _ in range(2):
+        faulty.child.stop(signal.SIGKILL)
+        faulty.again()
+    assert faulty.ask("status")["state"]["origin"] == "store"
+
+
+def test_crashes_after_a_good_while_count_nothing(faulty):
+    for version in (2, 3, 4, 5):
+        apply_and_serve(faulty, version)
+        wait_snapshot(faulty, "good_snapshot")
+        faulty.child.stop(signal.SIGKILL)
+        faulty.again()
+        assert faulty.ask("status")["state"]["origin"] == "store"
+
+
+def test_crashes_on_a_state_that_was_good_change_nothing(faulty):
+    """There is nothing to go back to: the last good one is what crashes."""
+    set_good_ms(faulty, 600_000)
+    for _ in range(5):
+        faulty.child.stop(signal.SIGKILL)
+        faulty.again()
+    assert faulty.ask("status")["state"]["origin"] == "store"
+
+
+def test_another_program_may_be_the_cure(crashed):
+    """An upgrade tries the newer state again at once."""
+    crashed.child.argv[0] = crashed.child.argv[0].with_name("fairlead-next")
+    crashed.again()
+    assert crashed.ask("status")["state"]["origin"] == "store"
+
+
+# --- disks that are full or take nothing ---
+
+@pytest.fixture
+def small(node):
+    """The state folder on a disk of its own."""
+    state(node).mkdir(parents=True)
+    node.capsule.run(["mount", "-t", "tmpfs", "-o", "size=4m", "lab-disk", state(node)])
+    node.child = node.capsule.spawn("node", node.argv(), NAMESPACE,
+                                    env={"FAIRLEAD_LAB_GOOD_MS": str(GOOD_MS)})
+    node.wait()
+    apply_and_serve(node, 1)
+    wait_snapshot(node, "good_snapshot")
+    return node
+
+
+def fill(node):
+    """Leave not one byte on the disk."""
+    with contextlib.suppress(OSError), open(state(node) / "filler", "ab", buffering=0) as filler:
+        while True:
+            filler.write(b"x" * 65536)
+    with contextlib.suppress(OSError), open(state(node) / "filler", "ab", buffering=0) as filler:
+        while True:
+            filler.write(b"x")
+
+
+def apply_until_full(node):
+    """Versions one by one, until the disk takes no more; the last that was acknowledged."""
+    acknowledged = 1
+    for version in range(2, 60):
+        try:
+            apply_and_serve(node, version)
+        except Refused as refused:
+            assert refused.code == "ENOSPC", refused
+            assert "the disk is full; nothing was changed" in str(refused)
+            return acknowledged
+        except LabError:  # it was acknowledged, and its transitions were not
+            return version
+        acknowledged = version
+    raise AssertionError("the disk takes everything")
+
+
+def test_a_disk_that_fills_up(small):
+    """Orders are refused, names are answered; with room again, all goes on by itself."""
+    fill(small)
+    acknowledged = apply_until_full(small)
+    before = small.resolve("web")
+    assert before
+    # Whatever still fits, an order at last does not.
+    with pytest.raises(Refused) as refused:
+        for weight in range(100, 140):
+            small.apply(fabric(service("web", (("web1", 11, weight), ("web2", 12)))))
+            acknowledged += 1
+    assert refused.value.code == "ENOSPC"
+    wait_for(lambda: any("the store takes no changes" in alarm and "Make room" in alarm
+                         for alarm in small.ask("status")["alarms"]), "the alarm")
+    assert small.resolve("web")
+    log = small.child.log.read_text()
+    assert log.count("store.failed") < 5, "the log is filled with one failure"
+    numbers = small.versions("web")
+    assert max(numbers) == acknowledged
+    (state(small) / "filler").unlink()
+    wait_for(lambda: not any("store" in alarm for alarm in small.ask("status")["alarms"]),
+             "the alarm to end")
+    assert small.versions("web").keys() >= {acknowledged}
+    small.apply(fabric(service("web", (("web1", 11, 255), ("web2", 12)))))
+    small.wait_versions("web", {acknowledged + 1: "serving"})
+    assert small.ask("verify")["sound"]
+    wait_snapshot(small, "newest_snapshot")
+
+
+@pytest.mark.parametrize("reboot", [False, True], ids=["pinned", "rebooted"])
+def test_a_start_on_a_full_disk(small, reboot):
+    before = small.resolve("web")
+    small.child.stop()
+    fill(small)
+    if reboot:
+        small.capsule.run([small.argv()[0], "detach", "--state", state(small), "--pins",
+                           small.capsule.bpffs / "node"], NAMESPACE)
+    small.again()
+    wait_for(lambda: small.resolve("web") == before, "the name")
+    with pytest.raises(Refused) as refused:
+        for weight in range(100, 140):
+            small.apply(fabric(service("web", (("web1", 11, weight), ("web2", 12)))))
+    assert refused.value.code in ("FL_ESTATE", "ENOSPC") and "full" in str(refused.value)
+    assert any("full" in alarm for alarm in small.ask("status")["alarms"])
+    (state(small) / "filler").unlink()
+    wait_return(small)
+
+
+@pytest.mark.parametrize("reboot", [False, True], ids=["pinned", "rebooted"])
+def test_a_start_on_a_read_only_disk(small, reboot):
+    before = small.resolve("web")
+    small.child.stop()
+    if reboot:
+        small.capsule.run([small.argv()[0], "detach", "--state", state(small), "--pins",
+                           small.capsule.bpffs / "node"], NAMESPACE)
+    small.capsule.run(["mount", "-o", "remount,ro", state(small)])
+    small.again()
+    assert_frozen(small, "Read-only file system")
+    assert small.resolve("web") == before
+    small.capsule.run(["mount", "-o", "remount,rw", state(small)])
+    wait_return(small)

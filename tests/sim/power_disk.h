@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A simulated disk whose power can be cut at any write, sync or change of a name.
+ *
+ * What was synced is kept. What was not, each sector of 512 bytes for itself, is kept, lost, or
+ * was never written (zeros, beyond the old end); names change in the order in which they were
+ * changed, up to some point, as a journaling file system keeps them. From the cut on every call
+ * fails, until power_disk_restore(). The same seed loses the same.
+ *
+ * The product sees it as a `struct disk`, and SQLite as its default VFS. One thread.
+ */
+#ifndef FAIRLEAD_TESTS_POWER_DISK_H
+#define FAIRLEAD_TESTS_POWER_DISK_H
+
+#include "base/disk.h"
+#include "base/random.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Begin with an empty disk. `cut_at`: the event (from 1) at which the power goes; 0: it stays. */
+void power_disk_reset(uint64_t seed, uint64_t cut_at);
+/* The power is back: what the cut left is all there is. The next cut is at `cut_at` from here. */
+void power_disk_restore(uint64_t cut_at);
+void power_disk_done(void);
+
+bool power_disk_is_cut(void);
+uint64_t power_disk_events(void); /* since the reset or the last restore */
+
+extern const struct disk power_disk;
+/* Make it SQLite's default, for all databases that are opened from now on. */
+void power_disk_register(void);
+
+#endif

@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every allocation of the modules below the store fails in turn (failing_memory.h): base, model,
+ * config, control, and what of dataplane and landing needs no kernel. Each returns -ENOMEM, leaks
+ * nothing, and leaves its arguments as they were. `wire` allocates nothing. The store and the
+ * daemon's state are in test_memory_state.c, naming in test_naming_memory.c.
+ */
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/file.h"
+#include "config/config.h"
+#include "config/plan.h"
+#include "control/command.h"
+#include "control/protocol.h"
+#include "control/render.h"
+#include "dataplane/slots.h"
+#include "failing_memory.h"
+#include "landing/sockets.h"
+#include "model/placement.h"
+#include "model/version.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char file_text[] =
+    "fabric: example\n"
+    "zone: svc.example.net\n"
+    "nameservers: {ns1: [10.0.0.2]}\n"
+    "pools:\n"
+    "  - {prefix: \"2001:db8:f::/108\", site_bits: 4, slots_per_service: 256}\n"
+    "  - {prefix: 198.51.100.0/26, site_bits: 1}\n"
+    "sites:\n"
+    "  fra: {location: [50.11, 8.68], clients: [192.0.2.0/25]}\n"
+    "  nyc: {location: [40.71, -74.01]}\n"
+    "services:\n"
+    "  web:\n"
+    "    ports: [tcp/80, tcp/443]\n"
+    "    health: {http: {port: 80, path: /healthz}, interval: 2s, fall: 3, rise: 2}\n"
+    "    rollout: {shares: [5%, 25%, 100%], pause: 60s}\n"
+    "    backends:\n"
+    "      - {name: web1, site: fra, address: 10.0.1.11, weight: 10}\n"
+    "      - {name: web2, site: nyc, address: \"2001:db8:1::12\", weight: 10}\n";
+
+/* The same with another backend, so that there is something to plan. */
+static char *changed_text(void)
+{
+	char *text = strdup(file_text);
+	assert_non_null(text);
+	char *at = strstr(text, "10.0.1.11");
+	assert_non_null(at);
+	at[8] = '4';
+	return text;
+}
+
+/* What the steps work with, made while there is memory. */
+static struct {
+	struct arena arena;
+	struct fabric *fabric;
+	struct fabric *changed;
+	struct placement *placement;
+	struct version *version;
+	struct plan *plan;
+	struct buffer encoded;
+} sample;
+
+static struct fabric *parse(const char *text, struct arena *arena)
+{
+	static struct config_findings findings;
+	struct fabric *fabric = NULL;
+	assert_int_equal(config_parse(text, strlen(text), "f", arena, &fabric, &findings), 0);
+	return fabric;
+}
+
+static int setup(void **state)
+{
+	if (failing_memory_setup(state) < 0)
+		return -1;
+	struct random random;
+	char *changed = changed_text();
+	random_init_seeded(&random, 1);
+	arena_init(&sample.arena, 0);
+	sample.fabric = parse(file_text, &sample.arena);
+	sample.changed = parse(changed, &sample.arena);
+	free(changed);
+	assert_int_equal(
+	    placement_update(NULL, sample.fabric, NULL, 0, &sample.arena, &sample.placement, NULL),
+	    0);
+	assert_int_equal(version_build(sample.fabric, &sample.fabric->services[0], 1, NULL, &random,
+				       &sample.arena, &sample.version, NULL),
+			 0);
+	assert_int_equal(
+	    plan_build(sample.fabric, sample.changed, NULL, 0, &sample.arena, &sample.plan, NULL),
+	    0);
+	buffer_init(&sample.encoded, 0);
+	version_encode(sample.version, &sample.encoded);
+	return sample.encoded.status;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	buffer_done(&sample.encoded);
+	arena_done(&sample.arena);
+	return 0;
+}
+
+/* Most steps allocate from an arena, whose failures are then NULLs. */
+static int in_arena(int (*step)(struct arena *arena))
+{
+	struct arena arena;
+	arena_init(&arena, 0);
+	int result = step(&arena);
+	arena_done(&arena);
+	return result;
+}
+
+/* --- base --- */
+
+static int arena_step(struct arena *arena)
+{
+	return arena_alloc(arena, 100) && arena_array(arena, 3, 40000) &&
+		       arena_strdup(arena, "text") && arena_strndup(arena, "text", 2) &&
+		       arena_printf(arena, "%070000d", 1)
+		   ? 0
+		   : -ENOMEM;
+}
+
+static int step_arena(void *context)
+{
+	(void)context;
+	return in_arena(arena_step);
+}
+
+static int step_buffer(void *context)
+{
+	struct buffer buffer;
+	(void)context;
+	buffer_init(&buffer, 0);
+	for (int i = 0; i < 100; i++)
+		buffer_printf(&buffer, "%0200d", i);
+	int result = buffer.status;
+	char *taken = buffer_take(&buffer);
+	assert_int_equal(result == 0, taken != NULL);
+	free(taken);
+	buffer_done(&buffer);
+	return result;
+}
+
+static int step_read(void *context)
+{
+	struct buffer bytes;
+	struct error err = {0};
+	(void)context;
+	buffer_init(&bytes, 0);
+	int result = file_read("/proc/self/maps", &bytes, &err);
+	assert_int_equal(err.code, result);
+	buffer_done(&bytes);
+	return result;
+}
+
+static void test_base(void **state)
+{
+	(void)state;
+	failing_memory_each("arena", step_arena, NULL, 3);
+	failing_memory_each("buffer", step_buffer, NULL, 3);
+	failing_memory_each("file_read", step_read, NULL, 1);
+}
+
+/* --- model --- */
+
+static int build_step(struct arena *arena)
+{
+	struct random random;
+	struct version *version = NULL;
+	random_init_seeded(&random, 1);
+	int result = version_build(sample.fabric, &sample.fabric->services[0], 2, sample.version,
+				   &random, arena, &version, NULL);
+	assert_int_equal(result < 0, !version);
+	return result;
+}
+
+static int step_build(void *context)
+{
+	(void)context;
+	return in_arena(build_step);
+}
+
+static int step_encode(void *context)
+{
+	struct buffer bytes;
+	(void)context;
+	buffer_init(&bytes, 0);
+	version_encode(sample.version, &bytes);
+	int result = bytes.status;
+	buffer_done(&bytes);
+	return result;
+}
+
+static int step_digest(void *context)
+{
+	struct digest digest;
+	(void)context;
+	return version_digest(sample.version, &digest);
+}
+
+static int decode_step(struct arena *arena)
+{
+	struct version *version = NULL;
+	return version_decode(sample.encoded.data, sample.encoded.length, arena, &version);
+}
+
+static int step_decode(void *context)
+{
+	(void)context;
+	return in_arena(decode_step);
+}
+
+static int placement_step(struct arena *arena)
+{
+	struct placement *placement = NULL;
+	int result =
+	    placement_update(sample.placement, sample.changed, NULL, 0, arena, &placement, NULL);
+	assert_int_equal(result < 0, !placement);
+	if (!placement)
+		return result;
+	const struct binding binding = {.slot = 3, .version = 1, .number = 1};
+	struct placement before = *placement;
+	result = placement_free(placement, &binding, 0, 7, 1000, arena);
+	if (result < 0)
+		assert_memory_equal(&before, placement, sizeof(before));
+	return result;
+}
+
+static int step_placement(void *context)
+{
+	(void)context;
+	return in_arena(placement_step);
+}
+
+static int lifecycle_step(struct arena *arena)
+{
+	struct service_state service = {.name = "web", .next_version = 1};
+	const struct binding binding = {.slot = 1};
+	const uint8_t salt[16] = {0};
+	struct error err = {0};
+	int result =
+	    lifecycle_publish(&service, sample.version, &binding, 1, salt, 2, 1000, arena, &err);
+	if (result < 0) {
+		assert_int_equal(service.version_count, 0);
+		assert_int_equal(service.binding_count, 0);
+		return result;
+	}
+	const struct rollout_policy policy = {.shares = {SHARE_WHOLE}, .share_count = 1};
+	const struct version_observation held = {.held = true};
+	const struct binding_observation seen = {.applied_by_all_ms = 1};
+	const struct observations observations = {
+	    .wall_ms = 2000, .policy = &policy, .versions = &held, .bindings = &seen};
+	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
+	result = lifecycle_next(&service, &observations, arena, transitions);
+	return result < 0 ? result : 0;
+}
+
+static int step_lifecycle(void *context)
+{
+	(void)context;
+	return in_arena(lifecycle_step);
+}
+
+static void test_model(void **state)
+{
+	(void)state;
+	failing_memory_each("version_build", step_build, NULL, 2);
+	failing_memory_each("version_encode", step_encode, NULL, 2);
+	failing_memory_each("version_digest", step_digest, NULL, 2);
+	failing_memory_each("version_decode", step_decode, NULL, 1);
+	failing_memory_each("placement", step_placement, NULL, 1);
+	failing_memory_each("lifecycle", step_lifecycle, NULL, 1);
+}
+
+/* --- config --- */
+
+static int parse_step(struct arena *arena)
+{
+	static struct config_findings findings;
+	struct fabric *fabric = NULL;
+	int result = config_parse(file_text, strlen(file_text), "f", arena, &fabric, &findings);
+	assert_int_equal(result < 0, !fabric);
+	return result;
+}
+
+static int step_parse(void *context)
+{
+	(void)context;
+	return in_arena(parse_step);
+}
+
+static int findings_step(struct arena *arena)
+{
+	static const char wrong[] = "fabric: 7\nzone: [\"x\"]\nsites: {fra: {location: 3}}\n";
+	static struct config_findings findings;
+	struct fabric *fabric = NULL;
+	int result = config_parse(wrong, strlen(wrong), "f", arena, &fabric, &findings);
+	if (result != -FL_EINVALID)
+		return result;
+	struct buffer text;
+	buffer_init(&text, 0);
+	config_findings_render(&findings, &text);
+	json_t *json = config_findings_json(&findings);
+	result = text.status < 0 ? text.status : json ? 0 : -ENOMEM;
+	json_decref(json);
+	buffer_done(&text);
+	return result;
+}
+
+static int step_findings(void *context)
+{
+	(void)context;
+	return in_arena(findings_step);
+}
+
+static int step_emit(void *context)
+{
+	struct buffer text;
+	(void)context;
+	buffer_init(&text, 0);
+	config_emit(sample.fabric, &text);
+	config_capacity_render(sample.fabric, &text);
+	int result = text.status;
+	buffer_done(&text);
+	return result;
+}
+
+static int step_equal(void *context)
+{
+	bool same = true;
+	(void)context;
+	int result = config_equal(sample.fabric, sample.changed, &same);
+	assert_int_equal(same, result < 0);
+	return result;
+}
+
+static int plan_step(struct arena *arena)
+{
+	struct plan *plan = NULL;
+	const struct plan_live_version live = {.number = 1, .state = "serving"};
+	const struct plan_live_service service = {.name = "web",
+						  .current = sample.version,
+						  .next_version = 2,
+						  .versions = &live,
+						  .version_count = 1};
+	return plan_build(sample.fabric, sample.changed, &service, 1, arena, &plan, NULL);
+}
+
+static int step_plan(void *context)
+{
+	(void)context;
+	return in_arena(plan_step);
+}
+
+static int step_plan_shown(void *context)
+{
+	struct buffer text;
+	(void)context;
+	buffer_init(&text, 0);
+	plan_render(sample.plan, &text);
+	json_t *json = plan_json(sample.plan);
+	json_t *capacity = config_capacity_json(sample.fabric);
+	int result = text.status < 0 ? text.status : json && capacity ? 0 : -ENOMEM;
+	json_decref(json);
+	json_decref(capacity);
+	buffer_done(&text);
+	return result;
+}
+
+static void test_config(void **state)
+{
+	(void)state;
+	failing_memory_each("config_parse", step_parse, NULL, 3);
+	failing_memory_each("findings", step_findings, NULL, 5);
+	failing_memory_each("config_emit", step_emit, NULL, 2);
+	failing_memory_each("config_equal", step_equal, NULL, 2);
+	failing_memory_each("plan_build", step_plan, NULL, 1);
+	failing_memory_each("plan shown", step_plan_shown, NULL, 10);
+}
+
+/* --- control --- */
+
+static int step_command(void *context)
+{
+	char *argv[] = {"fairlead", "apply",   "fabric.yaml", "--message", "why not",
+			"--socket", "/x.sock", "-o",          "json",      NULL};
+	struct invocation invocation;
+	struct error err = {0};
+	(void)context;
+	int result = command_parse(9, argv, &invocation, &err);
+	invocation_done(&invocation);
+	return result;
+}
+
+static int step_request(void *context)
+{
+	const json_t *parameters = context;
+	const struct command *command;
+	json_t *parsed = NULL;
+	struct buffer line;
+	struct error err = {0};
+	buffer_init(&line, 0);
+	int result = protocol_put_request(&line, "describe", parameters);
+	if (result == 0)
+		result =
+		    protocol_parse_request(line.data, line.length - 1, &command, &parsed, &err);
+	json_decref(parsed);
+	buffer_done(&line);
+	return result;
+}
+
+static int step_answer(void *context)
+{
+	const json_t *data = context;
+	json_t *parsed = NULL;
+	struct buffer line;
+	struct error err = {0};
+	buffer_init(&line, 0);
+	int result = protocol_put_data(&line, data);
+	if (result == 0)
+		result = protocol_parse_answer(line.data, line.length - 1, &parsed, &err);
+	json_decref(parsed);
+	buffer_done(&line);
+	return result;
+}
+
+static int step_error(void *context)
+{
+	static const struct error told = {.code = -FL_ESTATE, .text = "not now"};
+	json_t *parsed = NULL;
+	struct buffer line;
+	struct error err = {0};
+	(void)context;
+	buffer_init(&line, 0);
+	int result = protocol_put_error(&line, &told);
+	if (result == 0) {
+		result = protocol_parse_answer(line.data, line.length - 1, &parsed, &err);
+		if (result == -FL_ESTATE)
+			result = 0;
+	}
+	json_decref(parsed);
+	buffer_done(&line);
+	return result;
+}
+
+static int step_help(void *context)
+{
+	struct buffer text;
+	(void)context;
+	buffer_init(&text, 0);
+	for (const struct command *command = command_table; command->name; command++)
+		command_help(command, &text);
+	command_help(NULL, &text);
+	int result = text.status;
+	buffer_done(&text);
+	return result;
+}
+
+static int step_render(void *context)
+{
+	static const struct render_style style = {.color = true};
+	const json_t *data = context;
+	int result = 0;
+	for (int output = OUTPUT_TABLE; output <= OUTPUT_YAML; output++) {
+		const struct invocation invocation = {.command = command_find("status"),
+						      .output = (enum command_output)output};
+		struct buffer text;
+		buffer_init(&text, 0);
+		render_answer(&invocation, data, &style, &text);
+		if (text.status < 0)
+			result = text.status;
+		buffer_done(&text);
+	}
+	return result;
+}
+
+static json_t *golden(const char *name)
+{
+	char path[512];
+	snprintf(path, sizeof(path), "%s/tests/golden/answers/%s", SOURCE_ROOT, name);
+	json_t *json = json_load_file(path, 0, NULL);
+	assert_non_null(json);
+	return json;
+}
+
+static void test_control(void **state)
+{
+	(void)state;
+	json_t *parameters = json_pack("{s:s}", "thing", "service/web");
+	json_t *status = golden("status.json");
+	failing_memory_each("command_parse", step_command, NULL, 5);
+	failing_memory_each("request", step_request, parameters, 10);
+	failing_memory_each("answer", step_answer, status, 100);
+	failing_memory_each("error", step_error, NULL, 10);
+	failing_memory_each("command_help", step_help, NULL, 2);
+	failing_memory_each("render_answer", step_render, status, 10);
+	json_decref(status);
+	json_decref(parameters);
+}
+
+/* --- planes --- */
+
+static int step_slots(void *context)
+{
+	struct slots slots;
+	(void)context;
+	int result = slots_init(&slots, 1, 1000);
+	if (result == 0)
+		slots_done(&slots);
+	return result;
+}
+
+static int step_connections(void *context)
+{
+	struct connection_table table = {0};
+	struct landing_connections *connections = NULL;
+	size_t count = 0;
+	int result = 0;
+	(void)context;
+	for (unsigned i = 0; i < 100 && result == 0; i++) {
+		const struct ip_address address = {.family = IP_V4,
+						   .bytes = {10, 0, 0, (uint8_t)i}};
+		result = connection_table_add(&table, &address);
+	}
+	if (result == 0)
+		result = connection_table_take(&table, &connections, &count);
+	free(connections);
+	connection_table_done(&table);
+	return result;
+}
+
+static void test_planes(void **state)
+{
+	(void)state;
+	failing_memory_each("slots", step_slots, NULL, 1);
+	failing_memory_each("connection_table", step_connections, NULL, 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_base),   cmocka_unit_test(test_model),
+	    cmocka_unit_test(test_config), cmocka_unit_test(test_control),
+	    cmocka_unit_test(test_planes),
+	};
+	return cmocka_run_group_tests_name("memory", tests, setup, teardown);
+}

@@ -1,0 +1,871 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every allocation of the store and of the daemon's state fails in turn (failing_memory.h), those
+ * of SQLite and of jansson among them: each call says -ENOMEM, leaks nothing, and changes nothing.
+ */
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "config/config.h"
+#include "daemon/changes.h"
+#include "daemon/image.h"
+#include "daemon/landing_config.h"
+#include "daemon/options.h"
+#include "daemon/origin.h"
+#include "daemon/reports.h"
+#include "failing_memory.h"
+#include "store/ledger.h"
+#include "store/records.h"
+#include "store/snapshot.h"
+#include "store/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WAIT_MS 20000
+
+static const char file_text[] =
+    "fabric: example\n"
+    "zone: svc.example.net\n"
+    "pools: [{prefix: 198.51.100.0/26, site_bits: 1}]\n"
+    "sites: {fra: {}}\n"
+    "services:\n"
+    "  web:\n"
+    "    ports: [tcp/80]\n"
+    "    backends: [{name: web1, site: fra, address: 10.0.1.11, weight: 10}]\n";
+
+/* In memory: thousands of starts are not to wait for a disk. */
+static char folder[] = "/dev/shm/fairlead-memory-XXXXXX";
+
+/* What the steps work with, made while there is memory. */
+static struct {
+	struct arena arena;
+	struct fabric *fabric;
+	struct placement *placement;
+	struct version *version;
+	struct service_state service;
+	struct ledger_signer *signer;
+	struct store *store;
+} sample;
+
+/* --- blocking calls that allocate nothing themselves --- */
+
+struct outcome {
+	bool done;
+	int result;
+	struct store_txn_outcome txn;
+	uint64_t revision;
+	size_t count;
+	uint64_t lease;
+};
+
+static void on_txn(void *context, int result, const struct error *err,
+		   const struct store_txn_outcome *outcome)
+{
+	struct outcome *ours = context;
+	assert_int_equal(result < 0, err != NULL);
+	ours->done = true;
+	ours->result = result;
+	if (outcome)
+		ours->txn = *outcome;
+}
+
+static void on_range(void *context, int result, const struct error *err,
+		     const struct store_page *page)
+{
+	struct outcome *ours = context;
+	assert_int_equal(result < 0, err != NULL);
+	ours->done = true;
+	ours->result = result;
+	if (page) {
+		ours->revision = page->revision;
+		ours->count = page->count;
+	}
+}
+
+static void on_lease(void *context, int result, const struct error *err, uint64_t lease,
+		     uint64_t ttl_ms)
+{
+	struct outcome *ours = context;
+	(void)err, (void)ttl_ms;
+	ours->done = true;
+	ours->result = result;
+	ours->lease = lease;
+}
+
+static int finish(struct store *store, struct outcome *outcome, int queued)
+{
+	if (queued < 0)
+		return queued;
+	while (!outcome->done)
+		store_dispatch(store);
+	return outcome->result;
+}
+
+static int txn(struct store *store, const struct store_txn *txn, struct outcome *outcome)
+{
+	struct error err = {0};
+	*outcome = (struct outcome){0};
+	return finish(store, outcome, store_txn(store, txn, on_txn, outcome, &err));
+}
+
+static int range(struct store *store, const char *prefix, struct outcome *outcome)
+{
+	const struct store_range all = {.key = prefix, .prefix = true};
+	struct error err = {0};
+	*outcome = (struct outcome){0};
+	return finish(store, outcome, store_range(store, &all, on_range, outcome, &err));
+}
+
+static int open_store(struct store **ret_store)
+{
+	const struct store_sqlite_options options = {
+	    .folder = folder, .clock = &clock_system, .history_revisions = 2};
+	struct error err = {0};
+	int result = store_open_sqlite(&options, ret_store, &err);
+	assert_int_equal(err.code, result);
+	return result;
+}
+
+/* --- a store that holds a fabric --- */
+
+static void put(const char *key, int (*write)(const void *record, struct buffer *value),
+		const void *record)
+{
+	struct buffer value;
+	struct outcome outcome;
+	buffer_init(&value, 0);
+	assert_int_equal(write(record, &value), 0);
+	const struct store_op op = {
+	    .kind = STORE_PUT, .key = key, .value = value.data, .value_length = value.length};
+	const struct store_txn one = {.ops = &op, .op_count = 1};
+	assert_int_equal(txn(sample.store, &one, &outcome), 0);
+	buffer_done(&value);
+}
+
+static int write_config(const void *record, struct buffer *value)
+{
+	config_emit(record, value);
+	return value->status;
+}
+
+static int write_placement(const void *record, struct buffer *value)
+{
+	return record_placement_put(record, value);
+}
+
+static int write_version(const void *record, struct buffer *value)
+{
+	return record_version_put(record, value);
+}
+
+static int write_service(const void *record, struct buffer *value)
+{
+	return record_service_put(record, value);
+}
+
+static int write_number(const void *record, struct buffer *value)
+{
+	buffer_puts(value, record);
+	return value->status;
+}
+
+static void introduce(void)
+{
+	const struct ledger_change change = {.time_ms = 1, .who = "fairlead", .why = ""};
+	const struct ledger_head empty = {0};
+	struct ledger_append append;
+	struct outcome outcome;
+	assert_int_equal(ledger_introduce_ops(&empty, sample.signer, &change, "edge1",
+					      ledger_signer_public_key(sample.signer),
+					      &sample.arena, &append, NULL),
+			 0);
+	const struct store_txn one = {.compares = append.compares,
+				      .compare_count = append.compare_count,
+				      .ops = append.ops,
+				      .op_count = append.op_count};
+	assert_int_equal(txn(sample.store, &one, &outcome), 0);
+}
+
+static void fill_store(void)
+{
+	char key[RECORD_KEY_BYTES];
+	introduce();
+	put(RECORD_CONFIG_KEY, write_config, sample.fabric);
+	put(RECORD_PLACEMENT_KEY, write_placement, sample.placement);
+	put(record_version_key("web", 1, key), write_version, sample.version);
+	put(record_service_key("web", key), write_service, &sample.service);
+	put(record_ack_key("edge1", key), write_number, "1");
+	put(record_forgotten_key("gone", key), write_number, "1");
+}
+
+static int setup(void **state)
+{
+	static struct config_findings findings;
+	const struct binding binding = {.slot = 1};
+	const uint8_t salt[16] = {0};
+	struct random random;
+	if (failing_memory_setup(state) < 0 || !mkdtemp(folder))
+		return -1;
+	random_init_seeded(&random, 1);
+	arena_init(&sample.arena, 0);
+	assert_int_equal(config_parse(file_text, strlen(file_text), "f", &sample.arena,
+				      &sample.fabric, &findings),
+			 0);
+	assert_int_equal(
+	    placement_update(NULL, sample.fabric, NULL, 0, &sample.arena, &sample.placement, NULL),
+	    0);
+	assert_int_equal(version_build(sample.fabric, &sample.fabric->services[0], 1, NULL, &random,
+				       &sample.arena, &sample.version, NULL),
+			 0);
+	sample.service = (struct service_state){.name = "web", .next_version = 1};
+	assert_int_equal(lifecycle_publish(&sample.service, sample.version, &binding, 1, salt, 1, 1,
+					   &sample.arena, NULL),
+			 0);
+	assert_int_equal(ledger_signer_open(folder, "edge1", &sample.signer, NULL), 0);
+	assert_int_equal(open_store(&sample.store), 0);
+	fill_store();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	store_close(sample.store);
+	ledger_signer_free(sample.signer);
+	arena_done(&sample.arena);
+	DIR *list = opendir(folder);
+	const struct dirent *file;
+	while (list && (file = readdir(list))) {
+		char path[512];
+		snprintf(path, sizeof(path), "%s/%s", folder, file->d_name);
+		if (file->d_name[0] != '.')
+			(void)unlink(path);
+	}
+	if (list)
+		closedir(list);
+	return rmdir(folder);
+}
+
+/* --- records and ledger --- */
+
+static int step_put_service(void *context)
+{
+	struct buffer value;
+	(void)context;
+	buffer_init(&value, 0);
+	int result = record_service_put(&sample.service, &value);
+	buffer_done(&value);
+	return result;
+}
+
+static int step_put_placement(void *context)
+{
+	struct buffer value;
+	(void)context;
+	buffer_init(&value, 0);
+	int result = record_placement_put(sample.placement, &value);
+	buffer_done(&value);
+	return result;
+}
+
+static int step_put_version(void *context)
+{
+	struct buffer value;
+	(void)context;
+	buffer_init(&value, 0);
+	int result = record_version_put(sample.version, &value);
+	buffer_done(&value);
+	return result;
+}
+
+static int step_parse_service(void *context)
+{
+	const struct buffer *value = context;
+	struct arena arena;
+	struct service_state *service;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	int result = record_service_parse(value->data, value->length, &arena, &service, &err);
+	arena_done(&arena);
+	return result;
+}
+
+static int step_parse_placement(void *context)
+{
+	const struct buffer *value = context;
+	struct arena arena;
+	struct placement *placement;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	int result = record_placement_parse(value->data, value->length, &arena, &placement, &err);
+	arena_done(&arena);
+	return result;
+}
+
+static int step_parse_version(void *context)
+{
+	const struct buffer *value = context;
+	struct arena arena;
+	struct version *version;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	int result = record_version_parse(value->data, value->length, &arena, &version, &err);
+	arena_done(&arena);
+	return result;
+}
+
+static void test_records(void **state)
+{
+	struct buffer service;
+	struct buffer placement;
+	struct buffer version;
+	(void)state;
+	buffer_init(&service, 0);
+	buffer_init(&placement, 0);
+	buffer_init(&version, 0);
+	assert_int_equal(record_service_put(&sample.service, &service), 0);
+	assert_int_equal(record_placement_put(sample.placement, &placement), 0);
+	assert_int_equal(record_version_put(sample.version, &version), 0);
+	failing_memory_each("record_service_put", step_put_service, NULL, 20);
+	failing_memory_each("record_placement_put", step_put_placement, NULL, 10);
+	failing_memory_each("record_version_put", step_put_version, NULL, 2);
+	failing_memory_each("record_service_parse", step_parse_service, &service, 20);
+	failing_memory_each("record_placement_parse", step_parse_placement, &placement, 10);
+	failing_memory_each("record_version_parse", step_parse_version, &version, 1);
+	buffer_done(&service);
+	buffer_done(&placement);
+	buffer_done(&version);
+}
+
+static struct ledger_head head_now(void)
+{
+	struct image image = {0};
+	assert_int_equal(image_load(&image, sample.store, 0, NULL), 0);
+	struct ledger_head head = image.head;
+	image_done(&image);
+	return head;
+}
+
+static int step_append(void *context)
+{
+	const struct ledger_change *change = context;
+	struct ledger_append append;
+	struct ledger_entry entry;
+	struct arena arena;
+	struct error err = {0};
+	failing_memory_pause();
+	const struct ledger_head head = head_now();
+	failing_memory_go_on();
+	arena_init(&arena, 0);
+	int result = ledger_append_ops(&head, sample.signer, change, &arena, &append, &err);
+	if (result == 0) {
+		const struct store_op *op = &append.ops[0];
+		result = ledger_entry_parse(op->value, op->value_length, &entry, &err);
+		if (result == 0)
+			ledger_entry_done(&entry);
+	}
+	arena_done(&arena);
+	return result;
+}
+
+static void on_verified(void *context, int result, const struct error *err,
+			const struct ledger_verdict *verdict)
+{
+	struct outcome *ours = context;
+	(void)err, (void)verdict;
+	ours->done = true;
+	ours->result = result;
+}
+
+static int step_verify(void *context)
+{
+	const struct ledger_verify verify = {.signer = sample.signer};
+	struct outcome outcome = {0};
+	struct error err = {0};
+	(void)context;
+	return finish(sample.store, &outcome,
+		      ledger_verify(sample.store, &verify, on_verified, &outcome, &err));
+}
+
+static void on_entries(void *context, int result, const struct error *err,
+		       const struct ledger_page *page)
+{
+	struct outcome *ours = context;
+	(void)err, (void)page;
+	ours->done = true;
+	ours->result = result;
+}
+
+static int step_entries(void *context)
+{
+	struct outcome outcome = {0};
+	struct error err = {0};
+	(void)context;
+	return finish(sample.store, &outcome,
+		      ledger_range(sample.store, 0, 10, on_entries, &outcome, &err));
+}
+
+static void test_ledger(void **state)
+{
+	(void)state;
+	json_t *what = json_pack("{s:{s:[i,i]}}", "a", "b", 1, 2);
+	const struct ledger_change change = {
+	    .time_ms = 1, .who = "w", .why = "y", .kind = "k", .what = what};
+	failing_memory_each("ledger_append_ops", step_append, (void *)(uintptr_t)&change, 20);
+	failing_memory_each_or_less("ledger_verify", step_verify, NULL, 20);
+	failing_memory_each_or_less("ledger_range", step_entries, NULL, 20);
+	json_decref(what);
+}
+
+/* --- the embedded engine --- */
+
+static int step_open(void *context)
+{
+	struct store *store = NULL;
+	(void)context;
+	int result = open_store(&store);
+	assert_int_equal(result < 0, !store);
+	store_close(store);
+	return result;
+}
+
+static uint64_t revision_now(void)
+{
+	struct outcome outcome;
+	failing_memory_pause();
+	assert_int_equal(range(sample.store, "none", &outcome), 0);
+	failing_memory_go_on();
+	return outcome.revision;
+}
+
+static int step_txn(void *context)
+{
+	struct outcome outcome;
+	uint64_t before = revision_now();
+	const struct store_op ops[] = {
+	    {.kind = STORE_PUT, .key = "scratch/a", .value = "one", .value_length = 3},
+	    {.kind = STORE_DELETE, .key = "scratch/b"}};
+	const struct store_txn two = {.ops = ops, .op_count = 2, .id = context};
+	int result = txn(sample.store, &two, &outcome);
+	assert_int_equal(revision_now(), before + (result == 0 && !outcome.txn.repeated));
+	return result;
+}
+
+static int step_range(void *context)
+{
+	struct outcome outcome;
+	(void)context;
+	int result = range(sample.store, "", &outcome);
+	if (result == 0)
+		assert_true(outcome.count > 5);
+	return result;
+}
+
+static void count_events(void *context, int result, const struct error *err, uint64_t revision,
+			 const struct store_event *events, size_t count)
+{
+	struct outcome *ours = context;
+	(void)err, (void)revision, (void)events;
+	ours->result = result;
+	ours->count += count;
+}
+
+/* A watch that cannot be told for want of memory is told later, or told so. */
+static int step_watch(void *context)
+{
+	struct outcome told = {0};
+	struct outcome outcome;
+	struct store_watch *watch = NULL;
+	struct error err = {0};
+	const struct store_op op = {
+	    .kind = STORE_PUT, .key = "scratch/a", .value = "one", .value_length = 3};
+	const struct store_txn one = {.ops = &op, .op_count = 1};
+	(void)context;
+	failing_memory_pause();
+	assert_int_equal(txn(sample.store, &one, &outcome), 0);
+	failing_memory_go_on();
+	int result = store_watch(sample.store, "scratch/", outcome.txn.revision, count_events,
+				 &told, &watch, &err);
+	if (result < 0)
+		return result;
+	store_dispatch(sample.store);
+	failing_memory_pause();
+	store_dispatch(sample.store);
+	failing_memory_go_on();
+	store_watch_cancel(watch);
+	assert_true(told.result < 0 || told.count > 0);
+	return told.result;
+}
+
+static int step_lease(void *context)
+{
+	struct outcome outcome = {0};
+	struct error err = {0};
+	(void)context;
+	int result = finish(sample.store, &outcome,
+			    store_lease_grant(sample.store, 1000, on_lease, &outcome, &err));
+	if (result < 0)
+		return result;
+	uint64_t lease = outcome.lease;
+	outcome = (struct outcome){0};
+	result = finish(sample.store, &outcome,
+			store_lease_revoke(sample.store, lease, on_lease, &outcome, &err));
+	if (result == -ENOMEM) {
+		failing_memory_pause();
+		outcome = (struct outcome){0};
+		assert_int_equal(
+		    finish(sample.store, &outcome,
+			   store_lease_revoke(sample.store, lease, on_lease, &outcome, NULL)),
+		    0);
+		failing_memory_go_on();
+	}
+	return result;
+}
+
+static void test_engine(void **state)
+{
+	static char id[] = "an-id";
+	(void)state;
+	/* SQLite can do without some of what it asks for. */
+	failing_memory_each_or_less("store_txn", step_txn, NULL, 10);
+	failing_memory_each_or_less("store_txn with an id", step_txn, id, 10);
+	failing_memory_each_or_less("store_range", step_range, NULL, 10);
+	failing_memory_each_or_less("store_watch", step_watch, NULL, 5);
+	failing_memory_each_or_less("store_lease", step_lease, NULL, 5);
+	store_close(sample.store);
+	sample.store = NULL;
+	failing_memory_each_or_less("store_open_sqlite", step_open, NULL, 100);
+	assert_int_equal(open_store(&sample.store), 0);
+}
+
+/* --- snapshots --- */
+
+static struct buffer snapshot_bytes(void)
+{
+	static const char head_text[] =
+	    "{\"hash\":\"1111111111111111111111111111111111111111111111111111111111111111\","
+	    "\"sequence\":7}";
+	const struct snapshot_head head = {.node = "edge1", .revision = 9, .sequence = 7};
+	const struct store_record records[] = {
+	    {.key = "ledger/head", .value = head_text, .value_length = sizeof(head_text) - 1},
+	    {.key = "service/a", .value = "x", .value_length = 1}};
+	struct snapshot_writer writer;
+	struct buffer bytes;
+	char path[128];
+	snprintf(path, sizeof(path), "%s/sample", folder);
+	buffer_init(&bytes, 0);
+	for (size_t i = 0; i < 2; i++)
+		snapshot_put_record(&records[i], &bytes);
+	assert_int_equal(snapshot_writer_begin(&writer, &disk_system, path, &head, NULL), 0);
+	assert_int_equal(snapshot_writer_add(&writer, bytes.data, bytes.length, NULL), 0);
+	assert_int_equal(snapshot_writer_commit(&writer, NULL), 0);
+	buffer_clear(&bytes);
+	assert_int_equal(disk_system.read(NULL, path, &bytes), 0);
+	return bytes;
+}
+
+static int step_write_snapshot(void *context)
+{
+	const struct snapshot_head head = {.node = "edge1"};
+	const struct store_record record = {.key = "service/a", .value = "x", .value_length = 1};
+	struct snapshot_writer writer;
+	struct buffer bytes;
+	struct error err = {0};
+	char path[128];
+	(void)context;
+	snprintf(path, sizeof(path), "%s/other", folder);
+	int result = snapshot_writer_begin(&writer, &disk_system, path, &head, &err);
+	if (result < 0) {
+		assert_int_equal(access(path, F_OK), -1);
+		return result;
+	}
+	buffer_init(&bytes, 0);
+	snapshot_put_record(&record, &bytes);
+	result = bytes.status;
+	buffer_done(&bytes);
+	snapshot_writer_abandon(&writer);
+	return result;
+}
+
+/* From its bytes to a store, and one call of each kind. */
+static int step_frozen(void *context)
+{
+	const struct buffer *whole = context;
+	struct snapshot snapshot = {0};
+	struct store *store = NULL;
+	struct store_watch *watch = NULL;
+	struct outcome told = {0};
+	struct outcome outcome;
+	struct buffer bytes;
+	struct error err = {0};
+	buffer_init(&bytes, 0);
+	buffer_append(&bytes, whole->data, whole->length);
+	int result = bytes.status;
+	if (result == 0)
+		result = snapshot_parse("sample", &bytes, &snapshot, &err);
+	if (result == 0)
+		result = store_open_frozen(&snapshot, "it is lost", &store, &err);
+	buffer_done(&bytes);
+	if (result < 0)
+		return result;
+	result = store_watch(store, "", 10, count_events, &told, &watch, &err);
+	if (result == 0)
+		result = range(store, "service/", &outcome);
+	if (result == 0)
+		assert_int_equal(outcome.count, 1);
+	const struct store_op op = {
+	    .kind = STORE_PUT, .key = "ack/edge1", .value = "7", .value_length = 1};
+	const struct store_txn ack = {.ops = &op, .op_count = 1};
+	if (result == 0)
+		result = txn(store, &ack, &outcome);
+	if (result == 0)
+		assert_int_equal(told.count, 1);
+	store_close(store);
+	return result;
+}
+
+static void test_snapshots(void **state)
+{
+	(void)state;
+	struct buffer bytes = snapshot_bytes();
+	failing_memory_each("snapshot_writer", step_write_snapshot, NULL, 2);
+	failing_memory_each("frozen store", step_frozen, &bytes, 15);
+	buffer_done(&bytes);
+}
+
+/* --- the daemon's state --- */
+
+static int step_load(void *context)
+{
+	struct image image = {0};
+	struct error err = {0};
+	(void)context;
+	int result = image_load(&image, sample.store, 0, &err);
+	if (result == 0)
+		assert_int_equal(image.state_count, 1);
+	image_done(&image);
+	return result;
+}
+
+/* The daemon ends after a failure: what is asked of the image is that it can be freed. */
+static int step_update(void *context)
+{
+	const struct store_event *event = context;
+	struct image image = {0};
+	struct error err = {0};
+	failing_memory_pause();
+	assert_int_equal(image_load(&image, sample.store, 0, NULL), 0);
+	failing_memory_go_on();
+	int result = image_update(&image, image.revision + 1, event, 1, 0, &err);
+	image_done(&image);
+	return result;
+}
+
+static void test_image(void **state)
+{
+	struct buffer service;
+	(void)state;
+	buffer_init(&service, 0);
+	assert_int_equal(record_service_put(&sample.service, &service), 0);
+	const struct store_event changed = {.kind = STORE_PUT,
+					    .record = {.key = "service/web",
+						       .value = service.data,
+						       .value_length = service.length}};
+	const struct store_event acked = {
+	    .kind = STORE_PUT, .record = {.key = "ack/new", .value = "5", .value_length = 1}};
+	failing_memory_each_or_less("image_load", step_load, NULL, 50);
+	failing_memory_each("image_update, service", step_update, (void *)(uintptr_t)&changed, 10);
+	failing_memory_each("image_update, ack", step_update, (void *)(uintptr_t)&acked, 2);
+	buffer_done(&service);
+}
+
+struct deed {
+	struct change change;
+	bool done;
+	int result;
+};
+
+static int build_deed(struct change *change, struct change_draft *draft, struct error *err)
+{
+	struct buffer value;
+	(void)change, (void)err;
+	buffer_init(&value, 0);
+	buffer_puts(&value, "1");
+	int result = value.status;
+	if (result == 0)
+		result = draft_put_new(draft, "forgotten/other", &value);
+	buffer_done(&value);
+	draft->what = json_pack("{s:s}", "backend", "other");
+	return result < 0 ? result : draft->what ? CHANGE_COMMIT : -ENOMEM;
+}
+
+static void deed_done(struct change *change, int result, const struct error *err, uint64_t sequence)
+{
+	struct deed *deed = (struct deed *)change;
+	(void)sequence;
+	assert_int_equal(result < 0, err != NULL);
+	deed->done = true;
+	deed->result = result;
+}
+
+static int step_change(void *context)
+{
+	const struct clock *clock = context;
+	struct changes *changes = NULL;
+	struct image image = {0};
+	struct deed deed = {
+	    .change = {.kind = "deed", .who = "walker", .build = build_deed, .done = deed_done}};
+	failing_memory_pause();
+	assert_int_equal(image_load(&image, sample.store, 0, NULL), 0);
+	failing_memory_go_on();
+	uint64_t before = image.revision;
+	const struct changes_options options = {.store = sample.store,
+						.image = &image,
+						.signer = sample.signer,
+						.clock = clock,
+						.steady = clock};
+	int result = changes_new(&options, &changes);
+	if (result == 0) {
+		changes_submit(changes, &deed.change);
+		for (int i = 0; i < 3 && !deed.done; i++)
+			store_dispatch(sample.store);
+		/* No watch tells of the commit here: it is over when the image has it. */
+		if (!deed.done) {
+			image.revision++;
+			changes_image_moved(changes);
+		}
+		assert_true(deed.done);
+		result = deed.result;
+	}
+	changes_stop(changes);
+	changes_free(changes);
+	if (result < 0)
+		assert_int_equal(revision_now(), before);
+	image_done(&image);
+	return result;
+}
+
+static void test_changes(void **state)
+{
+	(void)state;
+	failing_memory_each_or_less("a change", step_change, (void *)(uintptr_t)&clock_system, 30);
+}
+
+static int step_report(void *context)
+{
+	const json_t *report = context;
+	const struct report_moment moment = {.now_ms = 5, .interval_ms = 1000, .sequence = 9};
+	struct reports *reports = NULL;
+	struct error err = {0};
+	int result = reports_new(&reports);
+	if (result == 0)
+		result = reports_take(reports, report, &moment, &err);
+	if (reports && result < 0)
+		assert_null(reports_at(reports, 0));
+	reports_free(reports);
+	return result;
+}
+
+static int step_options(void *context)
+{
+	struct daemon_options options;
+	struct arena arena;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	int result = daemon_options_parse(context, &arena, &options, &err);
+	arena_done(&arena);
+	return result;
+}
+
+static int step_landing(void *context)
+{
+	struct landing_desired desired;
+	struct arena arena;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	int result = landing_config_parse(context, &arena, &desired, &err);
+	arena_done(&arena);
+	return result;
+}
+
+static json_t *json_of(const char *text)
+{
+	json_t *json = json_loads(text, 0, NULL);
+	assert_non_null(json);
+	return json;
+}
+
+static void test_what_the_daemon_is_told(void **state)
+{
+	(void)state;
+	json_t *report = json_of("{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\","
+				 "\"settled\": 3, \"connections\": {\"198.51.100.1\": 3},"
+				 "\"landing\": {\"alarms\": [\"x\"]}}");
+	json_t *options = json_of("{\"node\": \"edge1\", \"site\": \"fra\","
+				  "\"interface\": [\"eth0\"], \"source\": [\"10.0.0.2\"],"
+				  "\"dns\": [\"10.0.0.2\"]}");
+	json_t *landing = json_of("{\"pools\": [\"198.51.100.0/26\"], \"edges\": [\"10.0.0.2\"],"
+				  "\"addresses\": [\"10.0.1.11\"], \"handings\": []}");
+	failing_memory_each("reports_take", step_report, report, 3);
+	failing_memory_each("daemon_options_parse", step_options, options, 1);
+	failing_memory_each("landing_config_parse", step_landing, landing, 1);
+	json_decref(report);
+	json_decref(options);
+	json_decref(landing);
+}
+
+static int step_origin(void *context)
+{
+	const struct origin_options *options = context;
+	struct origin origin = {0};
+	struct image image = {0};
+	struct error err = {0};
+	int result = origin_open(options, &origin, &image, &err);
+	if (result < 0) {
+		assert_null(origin.store);
+		assert_null(origin.signer);
+		assert_int_equal(image.service_count, 0);
+		return result;
+	}
+	assert_int_equal(image.state_count, 1);
+	image_done(&image);
+	store_close(origin.store);
+	ledger_signer_free(origin.signer);
+	return 0;
+}
+
+static void test_origin(void **state)
+{
+	(void)state;
+	const struct origin_options options = {
+	    .folder = folder, .node = "edge1", .clock = &clock_system, .disk = &disk_system};
+	store_close(sample.store);
+	sample.store = NULL;
+	failing_memory_each_or_less("origin_open", step_origin, (void *)(uintptr_t)&options, 100);
+	assert_int_equal(open_store(&sample.store), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_records),
+	    cmocka_unit_test(test_ledger),
+	    cmocka_unit_test(test_engine),
+	    cmocka_unit_test(test_snapshots),
+	    cmocka_unit_test(test_image),
+	    cmocka_unit_test(test_changes),
+	    cmocka_unit_test(test_what_the_daemon_is_told),
+	    cmocka_unit_test(test_origin),
+	};
+	return cmocka_run_group_tests_name("memory_state", tests, setup, teardown);
+}

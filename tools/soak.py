@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`./dev soak`: what a test does for seconds, for as long as somebody wants to wait.
+
+Each soak is a function that runs for about so many seconds and returns whether it found nothing.
+What one prints says how to play again what it found.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+
+import tree
+
+
+def built(target):
+    """Build one target of build/dev; its path."""
+    subprocess.run([tree.ROOT / "dev", "build", target], check=True, stdout=subprocess.DEVNULL)
+    return tree.ROOT / "build/dev" / target
+
+
+def power(seconds):
+    """Power loss at every write of the store and of snapshots, with seeds that no test has."""
+    # Two tests share the time.
+    environment = os.environ | {"FAIRLEAD_SOAK_S": str(max(1, seconds // 2))}
+    return subprocess.run([built("tests/sim/sim_power")], env=environment).returncode == 0
+
+
+# name → what runs; its docstring is what `--list` says
+SOAKS = {
+    "power": power,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev soak")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--list", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.list:
+        for name, soak in SOAKS.items():
+            print(f"{name:10} {soak.__doc__}")
+        return 0
+    unknown = [name for name in arguments.names if name not in SOAKS]
+    if unknown:
+        parser.error(f"there is no soak '{unknown[0]}'; --list names them")
+    failed = []
+    for name in arguments.names or SOAKS:
+        print(f"soak {name}: {arguments.minutes:g} min", flush=True)
+        if not SOAKS[name](int(arguments.minutes * 60)):
+            failed.append(name)
+    print(f"soak: {', '.join(failed)} failed" if failed else "soak: nothing was found")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
