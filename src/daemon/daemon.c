@@ -17,7 +17,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-#define TICK_MS 250u
+#define TICK_MS EDGE_CHECK_MS
 #define STORE_TIMEOUT_MS 30000
 
 void daemon_notify(const char *state)
@@ -136,7 +136,7 @@ static void set_alarm(struct daemon *daemon, const char *what, const struct erro
 static int forward(struct daemon *daemon, struct error *err)
 {
 	uint64_t sequence = daemon->image.head.sequence;
-	if (daemon->forwarded_sequence != sequence) {
+	if (daemon->forwarded_sequence != sequence || edge_plane_is_damaged(daemon->edge)) {
 		int result = edge_plane_publish(daemon->edge, &daemon->image, err);
 		if (result < 0)
 			return result;
@@ -305,6 +305,8 @@ static void check_edge(struct daemon *daemon, uint64_t now_ms)
 	char text[EDGE_PLANE_TEXT];
 	if (edge_plane_check(daemon->edge, now_ms, text))
 		daemon_event(daemon, "edge.interference", json_pack("{s:s}", "warning", text));
+	if (edge_plane_is_damaged(daemon->edge))
+		carry_out(daemon);
 }
 
 static void on_tick(uv_timer_t *timer)

@@ -98,6 +98,11 @@ struct interface {
 	char problem[160]; /* why it is not attached; "" if it is or if it is absent */
 };
 
+/* Where edge_check() goes on: it looks at the large tables a part at a time. */
+struct check_cursors {
+	size_t bound, backend, page;
+};
+
 struct edge {
 	char pin_root[EDGE_PATH / 2];
 	char layout[EDGE_LAYOUT_HEX];
@@ -120,8 +125,13 @@ struct edge {
 	struct bound *bound; /* sorted by address; owned */
 	size_t bound_count;
 	uint64_t publishes;
-	struct edge_map_settings published; /* as the last publish left them */
+	/* What this process wrote or adopted, so that what somebody else writes shows. */
+	struct edge_map_settings published; /* but for the heartbeat */
 	bool has_published;
+	struct edge_map_backend *kept; /* by number of the backend; owned */
+	uint64_t *page_sums; /* record_sum() of each ring page in use; owned */
+	uint64_t *descriptor_sums; /* likewise; owned */
+	struct check_cursors cursors;
 	struct ring **rings; /* owned */
 	size_t ring_count;
 
@@ -174,6 +184,11 @@ must_check int maps_sweep(const char *pin_root, const char *keep, struct error *
 must_check int maps_check_privileges(struct error *err);
 /* That `path` lies on a BPF file system. */
 must_check int maps_check_filesystem(const char *path, struct error *err);
+/*
+ * Pin again what somebody unpinned: maps, and the links of the interfaces. `ret_name` is the first
+ * such pin, "" if all are there.
+ */
+must_check int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err);
 
 /* layout.c */
 struct bpf_object;
@@ -192,6 +207,8 @@ const struct pool *plan_locate(const struct pool *pools, size_t count,
 			       uint64_t *ret_slot);
 
 /* rings.c */
+/* By which a record that somebody else changed is known again. */
+uint64_t record_sum(const void *record, size_t bytes);
 /* Write a record that nothing refers to yet, and read it back through the kernel. */
 must_check int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 			    struct error *err);
@@ -207,9 +224,13 @@ struct ring *rings_find(const struct edge *edge, const struct digest *digest);
 /* Retire the rings that no address of `edge->bound` refers to, then the backends without a ring. */
 void rings_sweep(struct edge *edge);
 void rings_close(struct edge *edge);
-/* Put a backend that the maps hold into the order by address. */
+/* Put a backend that the maps hold into the order by address, and keep what they say of it. */
 must_check int backends_insert(struct edge *edge, uint16_t number);
 struct ip_address backend_address(const struct edge *edge, uint32_t number);
+/* Whether the pages hold what this process wrote there, or adopted. */
+bool page_is_whole(const struct edge *edge, uint32_t page);
+/* Note that they do. */
+void page_keep(struct edge *edge, uint32_t page);
 
 /* publish.c */
 const struct bound *bound_find(const struct edge *edge, const struct ip_address *address);
@@ -218,6 +239,9 @@ int bound_compare(const void *a, const void *b);
 void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t mask);
 /* Where the address's word lies. */
 uint32_t bound_index(const struct edge *edge, const struct bound *bound);
+/* As for pages. */
+bool descriptor_is_whole(const struct edge *edge, uint32_t descriptor);
+void descriptor_keep(struct edge *edge, uint32_t descriptor);
 
 /* check.c */
 /* Remember the settings as they are now, for edge_check(). */
