@@ -152,6 +152,9 @@ static void tell_status(struct daemon *daemon)
 	char line[sizeof(daemon->status_line)];
 	if (*daemon->alarm)
 		snprintf(line, sizeof(line), "STATUS=alarm: %.400s", daemon->alarm);
+	else if (daemon->names && *names_plane_alarm(daemon->names))
+		snprintf(line, sizeof(line), "STATUS=alarm: %.400s",
+			 names_plane_alarm(daemon->names));
 	else if (!daemon->image.fabric)
 		snprintf(line, sizeof(line), "STATUS=nothing was applied yet");
 	else
@@ -309,16 +312,44 @@ static void check_edge(struct daemon *daemon, uint64_t now_ms)
 		carry_out(daemon);
 }
 
+static void tick_names(struct daemon *daemon, uint64_t now_ms)
+{
+	names_plane_sample(daemon->names, now_ms);
+	if (names_plane_open_again(daemon->names, now_ms)) {
+		daemon_event(daemon, "dns.opened", json_object());
+		carry_out(daemon);
+	}
+}
+
+/* The machine's clock was set, or this process did not run for a while: told as events, so that
+ * the log explains what people see around that time. */
+static void tick_time(struct daemon *daemon, uint64_t now_ms)
+{
+	uint64_t still_ms = now_ms - daemon->ticked_ms;
+	if (daemon->ticked_ms && still_ms >= EDGE_STALE_MS)
+		daemon_event(daemon, "daemon.stood_still",
+			     json_pack("{s:s, s:I}", "warning",
+				       "this process was stopped, or the machine overloaded; "
+				       "packets were forwarded by the kernel's routes",
+				       "ms", (json_int_t)still_ms));
+	daemon->ticked_ms = now_ms;
+	if (wall_watch_look(&daemon->wall, now_ms, clock_wall_ms(daemon->clock)))
+		daemon_event(daemon, "clock.jumped",
+			     json_pack("{s:s, s:I}", "warning", "the machine's clock was set", "ms",
+				       (json_int_t)daemon->wall.jump_ms));
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
 	uint64_t now_ms = clock_now_ms(daemon->clock);
+	tick_time(daemon, now_ms);
 	if (daemon->edge) {
 		edge_plane_sample(daemon->edge, &daemon->image, now_ms);
 		check_edge(daemon, now_ms);
 	}
 	if (daemon->names)
-		names_plane_sample(daemon->names, now_ms);
+		tick_names(daemon, now_ms);
 	if (*daemon->alarm || daemon->acked_sequence != daemon->image.head.sequence)
 		carry_out(daemon);
 	driver_run(daemon->driver, now_ms);
@@ -474,13 +505,26 @@ static int open_store(struct daemon *daemon, struct error *err)
 	return result;
 }
 
+/* A node that forwards does so rather without its names than not at all, and takes the port when it
+ * comes free. One that has nothing to forward yet, or no such role, is left to its supervisor. */
+static int open_names(struct daemon *daemon, struct error *err)
+{
+	uint64_t now_ms = clock_now_ms(daemon->clock);
+	int result = names_plane_new(daemon->options, daemon->files.tcp_connections, now_ms,
+				     &daemon->names, err);
+	if (result < 0)
+		return result;
+	result = names_plane_open(daemon->names, now_ms, err);
+	if (result == 0 || !daemon->options->edge || !daemon->image.fabric)
+		return result;
+	daemon_event(daemon, "dns.failed", json_pack("{s:s}", "error", err->text));
+	return 0;
+}
+
 static int open_parts(struct daemon *daemon, struct error *err)
 {
 	const struct daemon_options *options = daemon->options;
-	uint64_t now_ms = clock_now_ms(daemon->clock);
-	int result = 0;
-	if (options->names)
-		result = names_plane_new(options, now_ms, &daemon->names, err);
+	int result = options->names ? open_names(daemon, err) : 0;
 	if (result == 0 && options->edge)
 		result = edge_plane_new(options, &daemon->loop, daemon->clock, &daemon->edge, err);
 	if (result == 0)
@@ -495,8 +539,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result = changes_new(&changes, &daemon->changes);
 	if (result == 0)
-		result = api_open(daemon, &daemon->loop, options->socket_path, verb_route,
-				  &daemon->api, err);
+		result = api_open(daemon, &daemon->loop, options->socket_path,
+				  daemon->files.api_clients, verb_route, &daemon->api, err);
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);
@@ -589,8 +633,11 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 	struct daemon daemon = {.options = options, .clock = &clock_system};
 	daemon.start_ms = clock_now_ms(daemon.clock);
 	daemon.start_wall_ms = clock_wall_ms(daemon.clock);
+	wall_watch_init(&daemon.wall, daemon.start_ms, daemon.start_wall_ms);
 	daemon.steady =
 	    (struct clock){.now_ms = steady_now_ms, .wall_ms = steady_wall_ms, .context = &daemon};
+	size_t threads = options->names ? naming_server_threads(options->dns_threads) : 0;
+	daemon.files = open_files_share(open_files_raise(), threads, options->dns_count);
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	int result = uv_loop_init(&daemon.loop);

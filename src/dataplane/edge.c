@@ -305,6 +305,7 @@ static void fill_backend(const struct edge *edge, uint32_t number,
 	*status = (struct edge_backend_status){
 	    .address = backend_address(edge, number),
 	    .dead = entry->flags & EDGE_BACKEND_DEAD,
+	    .no_route = edge->reaches[number].no_route,
 	    .resolved = hop.to.link != 0 && hop.to.link < EDGE_MAP_LINKS,
 	    .mtu = entry->mtu,
 	};

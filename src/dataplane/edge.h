@@ -223,6 +223,7 @@ struct edge_interface_status {
 struct edge_backend_status {
 	struct ip_address address;
 	bool dead;
+	bool no_route; /* packets to it go nowhere */
 	bool resolved; /* the next hop is known; else the kernel is asked per packet */
 	uint64_t unresolved_ms; /* for so long now; finding a neighbour takes a moment */
 	char interface[16];

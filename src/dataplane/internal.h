@@ -84,6 +84,7 @@ struct bound {
 /* How a backend is reached now. */
 struct reach {
 	uint64_t unresolved_since_ms; /* 0: the next hop is known */
+	bool no_route; /* the kernel has none, or one that refuses */
 	uint32_t ifindex; /* 0: no route, or none that a packet can be redirected to */
 	struct ip_address next_hop;
 	uint64_t asked_ms; /* when the kernel was last told to find it; 0: never */

@@ -407,7 +407,8 @@ void nexthop_resolve(struct edge *edge, uint32_t backend)
 
 	*reach = (struct reach){.unresolved_since_ms = reach->unresolved_since_ms,
 				.asked_ms = reach->asked_ms};
-	if (get_route(edge, &address, &route) < 0 || route.type != RTN_UNICAST ||
+	reach->no_route = get_route(edge, &address, &route) < 0;
+	if (reach->no_route || route.type != RTN_UNICAST ||
 	    get_link(edge, route.ifindex, &link) < 0) {
 		store_hop(edge, backend, 0, NULL, 0);
 		return;

@@ -15,7 +15,6 @@
 #include <urcu/urcu-memb.h>
 
 enum {
-	TCP_CONNECTIONS_DEFAULT = 1024,
 	TCP_IDLE_MS_DEFAULT = 10000, /* RFC 7766 §6.2.3: on the order of seconds */
 	PORT_ATTEMPTS = 32,
 };
@@ -67,6 +66,11 @@ static unsigned usable_cores(void)
 	return cores < (int)NAMING_SERVER_THREADS_MAX ? (unsigned)cores : NAMING_SERVER_THREADS_MAX;
 }
 
+unsigned naming_server_threads(unsigned asked)
+{
+	return asked ? asked : usable_cores();
+}
+
 static int choose_port(const struct naming_server_options *options, uint16_t *ret_port,
 		       struct error *err)
 {
@@ -112,7 +116,7 @@ static int worker_init(struct worker *worker, struct naming_server *server,
 	TAILQ_INIT(&worker->open);
 	TAILQ_INIT(&worker->closed);
 	worker->tcp_limit =
-	    options->tcp_connections ? options->tcp_connections : TCP_CONNECTIONS_DEFAULT;
+	    options->tcp_connections ? options->tcp_connections : NAMING_TCP_CONNECTIONS;
 	worker->tcp_idle_ms = options->tcp_idle_ms ? options->tcp_idle_ms : TCP_IDLE_MS_DEFAULT;
 	worker->endpoints =
 	    calloc(NAMING_TRANSPORTS * options->address_count, sizeof(*worker->endpoints));
@@ -178,7 +182,7 @@ int naming_server_open(const struct naming_server_options *options,
 	int result = check_options(options, err);
 	if (result != 0)
 		return result;
-	unsigned threads = options->threads ? options->threads : usable_cores();
+	unsigned threads = naming_server_threads(options->threads);
 	struct naming_server *server =
 	    calloc(1, sizeof(*server) + threads * sizeof(*server->workers));
 	if (!server)
