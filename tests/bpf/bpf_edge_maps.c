@@ -1414,6 +1414,16 @@ static void test_check_repairs_pins(void **state)
 	assert_true(get_status().adopted);
 }
 
+static uint32_t map_id(const char *name)
+{
+	struct bpf_map_info info = {0};
+	uint32_t size = sizeof(info);
+	int map_fd = fixture_map(&fixture, name);
+	assert_int_equal(bpf_obj_get_info_by_fd(map_fd, &info, &size), 0);
+	close(map_fd);
+	return info.id;
+}
+
 /* A process that finds some maps and not the others fills a set of its own, and packets see only
  * the one or the other. */
 static void test_some_pins_are_gone(void **state)
@@ -1421,12 +1431,14 @@ static void test_some_pins_are_gone(void **state)
 	(void)state;
 	char layout[17];
 	memcpy(layout, get_status().layout, sizeof(layout));
+	uint32_t descriptors = map_id("descriptors");
 	assert_wire_serves(true);
 	fixture_close(&fixture);
 	fixture_command("rm %s/%s/addresses", fixture.pins, layout);
 	fixture_open(&fixture);
 	assert_false(get_status().adopted);
 	assert_int_equal(get_status().addresses, 0);
+	assert_int_not_equal(map_id("descriptors"), descriptors);
 	assert_wire_serves(true);
 	fixture_publish(&fixture);
 	assert_wire_serves(true);
