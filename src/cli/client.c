@@ -113,7 +113,16 @@ int client_ask(struct client *client, const struct command *command, const json_
 	return result;
 }
 
-/* Wait until the daemon says something. */
+static int explain_silence(const struct client *client, struct error *err)
+{
+	return error_set(err, -ETIMEDOUT,
+			 "%s: the daemon is there, but has said nothing for %d s: is it stopped "
+			 "('ps' shows T), or the machine overloaded? Packets are forwarded without "
+			 "it",
+			 client->path, CLIENT_PATIENCE_MS / 1000);
+}
+
+/* Wait until the daemon says something; for what only shows, with limited patience. */
 static int wait_for_bytes(const struct client *client, struct error *err)
 {
 	/* Nobody reads from standard output, so it is asked for nothing but its errors: a pipe
@@ -123,8 +132,11 @@ static int wait_for_bytes(const struct client *client, struct error *err)
 	    {.fd = client->interrupt_fd, .events = POLLIN},
 	    {.fd = only_shows(client) ? STDOUT_FILENO : -1},
 	};
+	int patience_ms = client->command->repeatable ? CLIENT_PATIENCE_MS : -1;
 	for (;;) {
-		int ready = poll(fds, sizeof(fds) / sizeof(fds[0]), -1);
+		int ready = poll(fds, sizeof(fds) / sizeof(fds[0]), patience_ms);
+		if (ready == 0)
+			return explain_silence(client, err);
 		if (ready < 0 && errno != EINTR)
 			return error_set(err, -errno, "cannot wait for the daemon: %s",
 					 error_text(-errno));

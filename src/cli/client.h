@@ -14,6 +14,8 @@
 
 #define CLIENT_MAX_ANSWER (256u << 20) /* bytes of one line */
 
+#define CLIENT_PATIENCE_MS 10000 /* with a daemon that is asked to show something */
+
 struct client {
 	const char *path; /* borrowed */
 	const struct command *command; /* asked last */
@@ -33,7 +35,8 @@ must_check int client_ask(struct client *client, const struct command *command,
 
 /*
  * Wait for the next answer: 0 with `*ret_data` (owned), the daemon's error, or -ECONNRESET when
- * the daemon went away, -EINTR when interrupted, -EPIPE when nobody reads standard output.
+ * the daemon went away, -ETIMEDOUT when it was to show something and is silent, -EINTR when
+ * interrupted, -EPIPE when nobody reads standard output.
  */
 must_check int client_answer(struct client *client, json_t **ret_data, struct error *err);
 

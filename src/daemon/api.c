@@ -49,6 +49,7 @@ struct api {
 	api_route_fn *route;
 	struct client *clients;
 	size_t client_count;
+	unsigned max_clients;
 	int open_handles;
 	char path[108]; /* "" until it is ours */
 };
@@ -373,12 +374,27 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_par
 	ret_part->len = ret_part->base ? suggested : 0;
 }
 
+/* What is left of its request means nothing without the rest. */
+static void client_without_memory(struct client *client)
+{
+	struct error err;
+	error_set(&err, client->input.status,
+		  "the daemon has no memory for the request, which changed nothing; look at what "
+		  "limits its memory, and try again");
+	buffer_done(&client->input);
+	client_refuse(client, &err);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
 {
 	struct client *client = stream->data;
 	if (length > 0)
 		buffer_append(&client->input, part->base, (size_t)length);
 	free(part->base);
+	if (client->input.status) {
+		client_without_memory(client);
+		return;
+	}
 	if (length < 0 && length != UV_EOF) {
 		client_close(client);
 		return;
@@ -406,9 +422,9 @@ static int check_client(const struct client *client, struct error *err)
 {
 	if (!is_trusted(client))
 		return error_set(err, -FL_EPRIVILEGE, "only root may use this socket");
-	if (client->api->client_count > API_MAX_CLIENTS)
+	if (client->api->client_count > client->api->max_clients)
 		return error_set(err, -FL_ELIMIT, "%u clients are connected already",
-				 API_MAX_CLIENTS);
+				 client->api->max_clients);
 	return 0;
 }
 
@@ -485,8 +501,8 @@ static int claim_path(const char *path, struct error *err)
 	return 0;
 }
 
-int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, api_route_fn *route,
-	     struct api **ret_api, struct error *err)
+int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, unsigned max_clients,
+	     api_route_fn *route, struct api **ret_api, struct error *err)
 {
 	int result = claim_path(path, err);
 	if (result < 0)
@@ -496,6 +512,7 @@ int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, api_route
 		return error_set(err, -ENOMEM, "out of memory");
 	api->daemon = daemon;
 	api->route = route;
+	api->max_clients = max_clients;
 	api->listener.data = api;
 	api->turns.data = api;
 	uv_pipe_init(loop, &api->listener, 0);

@@ -32,7 +32,8 @@ typedef api_handler_fn *api_route_fn(const struct command *command);
 /* -EADDRINUSE when another daemon listens on `path`, -EEXIST when something else than a socket is
  * there; a dead daemon's socket is replaced. */
 must_check int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path,
-			api_route_fn *route, struct api **ret_api, struct error *err);
+			unsigned max_clients, api_route_fn *route, struct api **ret_api,
+			struct error *err);
 /* From now on no request begins; calls under way may still be ended. NULL is fine. */
 void api_stop(struct api *api);
 /* Stops listening and drops all clients. Runs the loop until its handles are closed. */

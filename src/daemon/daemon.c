@@ -18,7 +18,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-#define TICK_MS 250u
+#define TICK_MS EDGE_CHECK_MS
 #define STORE_RETRY_MS 1000u /* after the store failed to take a change */
 #define RETURN_MS 2000u /* how often it is asked whether a lost store is back */
 
@@ -196,7 +196,7 @@ static void set_alarm(struct daemon *daemon, const char *what, const struct erro
 static int forward(struct daemon *daemon, struct error *err)
 {
 	uint64_t sequence = daemon->image.head.sequence;
-	if (daemon->forwarded_sequence != sequence) {
+	if (daemon->forwarded_sequence != sequence || edge_plane_is_damaged(daemon->edge)) {
 		int result = daemon_is_frozen(daemon)
 				 ? edge_plane_keep(daemon->edge, &daemon->image, err)
 				 : edge_plane_publish(daemon->edge, &daemon->image, err);
@@ -212,9 +212,11 @@ static int forward(struct daemon *daemon, struct error *err)
 static void tell_status(struct daemon *daemon)
 {
 	char line[sizeof(daemon->status_line)];
-	const char *alarm = *daemon->alarm        ? daemon->alarm
-			    : *daemon->origin.why ? daemon->origin.why
-						  : daemon->store_alarm;
+	const char *alarm = *daemon->alarm         ? daemon->alarm
+			    : *daemon->origin.why  ? daemon->origin.why
+			    : *daemon->store_alarm ? daemon->store_alarm
+			    : daemon->names        ? names_plane_alarm(daemon->names)
+						   : "";
 	if (*alarm)
 		snprintf(line, sizeof(line), "STATUS=alarm: %.400s", alarm);
 	else if (!daemon->image.fabric)
@@ -380,6 +382,35 @@ static void check_edge(struct daemon *daemon, uint64_t now_ms)
 	char text[EDGE_PLANE_TEXT];
 	if (edge_plane_check(daemon->edge, now_ms, text))
 		daemon_event(daemon, "edge.interference", json_pack("{s:s}", "warning", text));
+	if (edge_plane_is_damaged(daemon->edge))
+		carry_out(daemon);
+}
+
+static void tick_names(struct daemon *daemon, uint64_t now_ms)
+{
+	names_plane_sample(daemon->names, now_ms);
+	if (names_plane_open_again(daemon->names, now_ms)) {
+		daemon_event(daemon, "dns.opened", json_object());
+		carry_out(daemon);
+	}
+}
+
+/* The machine's clock was set, or this process did not run for a while: told as events, so that
+ * the log explains what people see around that time. */
+static void tick_time(struct daemon *daemon, uint64_t now_ms)
+{
+	uint64_t still_ms = now_ms - daemon->ticked_ms;
+	if (daemon->ticked_ms && still_ms >= EDGE_STALE_MS)
+		daemon_event(daemon, "daemon.stood_still",
+			     json_pack("{s:s, s:I}", "warning",
+				       "this process was stopped, or the machine overloaded; "
+				       "packets were forwarded by the kernel's routes",
+				       "ms", (json_int_t)still_ms));
+	daemon->ticked_ms = now_ms;
+	if (wall_watch_look(&daemon->wall, now_ms, clock_wall_ms(daemon->clock)))
+		daemon_event(daemon, "clock.jumped",
+			     json_pack("{s:s, s:I}", "warning", "the machine's clock was set", "ms",
+				       (json_int_t)daemon->wall.jump_ms));
 }
 
 /* Nothing is asked of a store that failed but a write that does no harm: once it succeeds, the
@@ -422,12 +453,13 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
 	uint64_t now_ms = clock_now_ms(daemon->clock);
+	tick_time(daemon, now_ms);
 	if (daemon->edge) {
 		edge_plane_sample(daemon->edge, &daemon->image, now_ms);
 		check_edge(daemon, now_ms);
 	}
 	if (daemon->names)
-		names_plane_sample(daemon->names, now_ms);
+		tick_names(daemon, now_ms);
 	probe_store(daemon);
 	if (*daemon->alarm || daemon->acked_sequence != daemon->image.head.sequence)
 		carry_out(daemon);
@@ -470,13 +502,26 @@ static void on_change(void *context, int result, const struct error *err)
 	daemon_store_result(context, result, err);
 }
 
+/* A node that forwards does so rather without its names than not at all, and takes the port when it
+ * comes free. One that has nothing to forward yet, or no such role, is left to its supervisor. */
+static int open_names(struct daemon *daemon, struct error *err)
+{
+	uint64_t now_ms = clock_now_ms(daemon->clock);
+	int result = names_plane_new(daemon->options, daemon->files.tcp_connections, now_ms,
+				     &daemon->names, err);
+	if (result < 0)
+		return result;
+	result = names_plane_open(daemon->names, now_ms, err);
+	if (result == 0 || !daemon->options->edge || !daemon->image.fabric)
+		return result;
+	daemon_event(daemon, "dns.failed", json_pack("{s:s}", "error", err->text));
+	return 0;
+}
+
 static int open_parts(struct daemon *daemon, struct error *err)
 {
 	const struct daemon_options *options = daemon->options;
-	uint64_t now_ms = clock_now_ms(daemon->clock);
-	int result = 0;
-	if (options->names)
-		result = names_plane_new(options, now_ms, &daemon->names, err);
+	int result = options->names ? open_names(daemon, err) : 0;
 	if (result == 0 && options->edge)
 		result = edge_plane_new(options, &daemon->loop, daemon->clock, &daemon->edge, err);
 	if (result == 0)
@@ -496,8 +541,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result = changes_new(&changes, &daemon->changes);
 	if (result == 0)
-		result = api_open(daemon, &daemon->loop, options->socket_path, verb_route,
-				  &daemon->api, err);
+		result = api_open(daemon, &daemon->loop, options->socket_path,
+				  daemon->files.api_clients, verb_route, &daemon->api, err);
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);
@@ -627,6 +672,8 @@ static int run_once(struct daemon *daemon, struct error *err)
 
 int daemon_run(const struct daemon_options *options, struct error *err)
 {
+	size_t threads = options->names ? naming_server_threads(options->dns_threads) : 0;
+	struct open_files files = open_files_share(open_files_raise(), threads, options->dns_count);
 	int result;
 	bool again;
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
@@ -635,8 +682,10 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 		struct daemon daemon = {.options = options, .clock = &clock_system};
 		daemon.start_ms = clock_now_ms(daemon.clock);
 		daemon.start_wall_ms = clock_wall_ms(daemon.clock);
+		wall_watch_init(&daemon.wall, daemon.start_ms, daemon.start_wall_ms);
 		daemon.steady = (struct clock){
 		    .now_ms = steady_now_ms, .wall_ms = steady_wall_ms, .context = &daemon};
+		daemon.files = files;
 		result = run_once(&daemon, err);
 		again = daemon.again;
 	} while (again && result == 0);

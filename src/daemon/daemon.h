@@ -16,8 +16,10 @@
 #include "base/clock.h"
 #include "daemon/changes.h"
 #include "daemon/image.h"
+#include "daemon/open_files.h"
 #include "daemon/options.h"
 #include "daemon/origin.h"
+#include "daemon/wall_watch.h"
 
 #include <jansson.h>
 #include <uv.h>
@@ -55,6 +57,9 @@ struct daemon {
 	uv_timer_t tick;
 	uv_signal_t signals[2];
 	uint64_t start_ms;
+	uint64_t ticked_ms;
+	struct wall_watch wall;
+	struct open_files files;
 	uint64_t forwarded_sequence; /* up to here the edge does what the ledger says */
 	uint64_t acked_sequence; /* what this process last wrote as its ack */
 	bool ack_in_flight;

@@ -34,8 +34,8 @@ struct edge_plane {
 	size_t watched_count;
 	struct digest published; /* of what the maps say */
 	bool has_published;
+	bool damaged; /* since then, by somebody else */
 	char alarm[EDGE_PLANE_TEXT];
-	uint64_t checked_ms;
 	uint64_t interfered_ms; /* when `interference` was last found */
 	char interference[EDGE_PLANE_TEXT];
 };
@@ -269,7 +269,7 @@ static int publish(struct edge_plane *plane, const struct edge_desired *desired,
 	int result = desired_digest(desired, &digest);
 	if (result < 0)
 		return result;
-	if (plane->attached && plane->has_published &&
+	if (plane->attached && plane->has_published && !plane->damaged &&
 	    memcmp(digest.bytes, plane->published.bytes, DIGEST_BYTES) == 0)
 		return 0;
 	plane->has_published = false;
@@ -278,6 +278,7 @@ static int publish(struct edge_plane *plane, const struct edge_desired *desired,
 		return result;
 	plane->published = digest;
 	plane->has_published = true;
+	plane->damaged = false;
 	if (!plane->attached) {
 		result = edge_attach(plane->edge, err);
 		plane->attached = result == 0;
@@ -470,7 +471,7 @@ const char *edge_plane_alarm(const struct edge_plane *plane)
 
 static void describe(const struct edge_check *check, char text[EDGE_PLANE_TEXT])
 {
-	unsigned more = check->repaired + check->standing - 1;
+	unsigned more = check->repaired + check->damaged + check->standing - 1;
 	char rest[48] = "";
 	if (more > 0)
 		snprintf(rest, sizeof(rest), " (and %u more such)", more);
@@ -486,19 +487,22 @@ bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms, char ret_text[E
 {
 	char text[EDGE_PLANE_TEXT];
 	struct edge_check check;
-	if (now_ms - plane->checked_ms < EDGE_CHECK_MS)
+	if (edge_check(plane->edge, &check, NULL) < 0 ||
+	    check.repaired + check.damaged + check.standing == 0)
 		return false;
-	plane->checked_ms = now_ms;
-	/* Next hops are repaired by the next look at the news, which comes within a heartbeat. */
-	if (edge_check(plane->edge, &check, NULL) < 0 || check.repaired + check.standing == 0)
-		return false;
+	plane->damaged = plane->damaged || check.damaged > 0;
 	describe(&check, text);
-	bool is_new =
-	    check.repaired > 0 || strcmp(text, edge_plane_interference(plane, now_ms)) != 0;
+	bool is_new = check.repaired + check.damaged > 0 ||
+		      strcmp(text, edge_plane_interference(plane, now_ms)) != 0;
 	memcpy(plane->interference, text, sizeof(text));
 	plane->interfered_ms = now_ms;
 	memcpy(ret_text, text, sizeof(text));
 	return is_new;
+}
+
+bool edge_plane_is_damaged(const struct edge_plane *plane)
+{
+	return plane->damaged;
 }
 
 const char *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms)

@@ -58,12 +58,15 @@ must_check int edge_plane_drops(const struct edge_plane *plane, uint64_t ret_dro
 must_check int edge_plane_status(struct edge_plane *plane, struct edge_status *ret_status);
 
 /*
- * Every EDGE_CHECK_MS, compare the maps and the programs with what was published, and set back what
- * somebody else changed; call it every tick. True when it found something that it did not find the
- * time before: `ret_text` says what. edge_plane_interference() keeps that for a minute, or while it
- * stands.
+ * Compare maps, programs and pins with what was published, and set back what somebody else changed;
+ * call it every tick, which is every EDGE_CHECK_MS. True when it found something that it did not
+ * find the time before: `ret_text` says what. edge_plane_interference() keeps that for a minute, or
+ * while it stands.
  */
 bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms, char ret_text[EDGE_PLANE_TEXT]);
+/* Did it find what only edge_plane_publish() sets back? */
+bool edge_plane_is_damaged(const struct edge_plane *plane);
+
 /* "" or what somebody else did to the edge lately. */
 const char *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms);
 

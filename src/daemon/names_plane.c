@@ -23,8 +23,14 @@ struct answered {
 	uint64_t last_ms;
 };
 
+#define OPEN_AGAIN_MS 1000u
+
 struct names_plane {
-	struct naming_server *server;
+	struct naming_server *server; /* owned; NULL until it could be opened */
+	const struct daemon_options *options;
+	unsigned tcp_connections; /* of each thread, at most */
+	uint64_t tried_ms; /* when it was last tried to open it */
+	char alarm[1024]; /* why it could not; "" when it is open */
 	const char *site;
 	const char *node;
 	struct ip_address *addresses; /* owned; where it listens, without wildcards */
@@ -52,7 +58,7 @@ static int find_addresses(struct names_plane *plane, const struct daemon_options
 	return 0;
 }
 
-int names_plane_new(const struct daemon_options *options, uint64_t now_ms,
+int names_plane_new(const struct daemon_options *options, unsigned tcp_connections, uint64_t now_ms,
 		    struct names_plane **ret_plane, struct error *err)
 {
 	struct names_plane *plane = calloc(1, sizeof(*plane));
@@ -60,21 +66,39 @@ int names_plane_new(const struct daemon_options *options, uint64_t now_ms,
 		free(plane);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	const struct naming_server_options server = {.addresses = options->dns_addresses,
-						     .address_count = options->dns_count,
-						     .port = options->dns_port,
-						     .threads = options->dns_threads};
-	int result = naming_server_open(&server, &plane->server, err);
-	if (result < 0) {
-		free(plane->addresses);
-		free(plane);
-		return result;
-	}
+	plane->options = options;
+	plane->tcp_connections = tcp_connections;
 	plane->site = options->site;
 	plane->node = options->node;
 	plane->known_since_ms = now_ms;
 	*ret_plane = plane;
 	return 0;
+}
+
+int names_plane_open(struct names_plane *plane, uint64_t now_ms, struct error *err)
+{
+	const struct daemon_options *options = plane->options;
+	const struct naming_server_options server = {.addresses = options->dns_addresses,
+						     .address_count = options->dns_count,
+						     .port = options->dns_port,
+						     .threads = options->dns_threads,
+						     .tcp_connections = plane->tcp_connections};
+	ASSERT(!plane->server);
+	plane->tried_ms = now_ms;
+	int result = naming_server_open(&server, &plane->server, err);
+	plane->alarm[0] = '\0';
+	if (result < 0)
+		snprintf(plane->alarm, sizeof(plane->alarm),
+			 "no name is answered here: %.800s. It is tried again every second",
+			 err->text);
+	return result;
+}
+
+bool names_plane_open_again(struct names_plane *plane, uint64_t now_ms)
+{
+	struct error err;
+	return !plane->server && now_ms - plane->tried_ms >= OPEN_AGAIN_MS &&
+	       names_plane_open(plane, now_ms, &err) == 0;
 }
 
 void names_plane_free(struct names_plane *plane)
@@ -304,7 +328,8 @@ static int draft_all(struct names_plane *plane, struct draft *draft, const struc
 
 int names_plane_publish(struct names_plane *plane, const struct image *image, struct error *err)
 {
-	if (!image->fabric || (plane->answers && plane->sequence == image->head.sequence))
+	if (!plane->server || !image->fabric ||
+	    (plane->answers && plane->sequence == image->head.sequence))
 		return 0;
 	struct draft draft = {0};
 	arena_init(&draft.arena, 0);
@@ -326,7 +351,7 @@ int names_plane_publish(struct names_plane *plane, const struct image *image, st
 
 void names_plane_sample(struct names_plane *plane, uint64_t now_ms)
 {
-	for (size_t slot = 0; slot < plane->answered_count; slot++) {
+	for (size_t slot = 0; plane->server && slot < plane->answered_count; slot++) {
 		struct answered *answered = &plane->answered[slot];
 		uint64_t count = naming_server_answers(plane->server, (uint32_t)slot);
 		if (count != answered->count)
@@ -346,12 +371,28 @@ uint64_t names_plane_answered_ago_ms(const struct names_plane *plane, const char
 
 void names_plane_counters(const struct names_plane *plane, struct naming_counters *ret_counters)
 {
-	naming_server_counters(plane->server, ret_counters);
+	*ret_counters = (struct naming_counters){0};
+	if (plane->server)
+		naming_server_counters(plane->server, ret_counters);
 }
 
 bool names_plane_has_address(const struct names_plane *plane)
 {
 	return plane->address_count > 0;
+}
+
+const char *names_plane_alarm(const struct names_plane *plane)
+{
+	return plane->alarm;
+}
+
+const struct ip_address *names_plane_missing(const struct names_plane *plane)
+{
+	for (size_t i = 0; plane->server && i < plane->address_count; i++) {
+		if (!naming_address_is_here(&plane->addresses[i]))
+			return &plane->addresses[i];
+	}
+	return NULL;
 }
 
 bool names_plane_answers(const struct names_plane *plane)

@@ -13,8 +13,18 @@
 
 struct names_plane;
 
-must_check int names_plane_new(const struct daemon_options *options, uint64_t now_ms,
-			       struct names_plane **ret_plane, struct error *err);
+/* `tcp_connections`: of each thread, at most. */
+must_check int names_plane_new(const struct daemon_options *options, unsigned tcp_connections,
+			       uint64_t now_ms, struct names_plane **ret_plane, struct error *err);
+/*
+ * Take the addresses and the port. Errors as of naming_server_open(); until it succeeds nothing is
+ * answered, names_plane_alarm() says why, and all else may be called.
+ */
+must_check int names_plane_open(struct names_plane *plane, uint64_t now_ms, struct error *err);
+
+/* The same once a second, unless it is open; call it every tick. True when it is open now. */
+bool names_plane_open_again(struct names_plane *plane, uint64_t now_ms);
+
 void names_plane_free(struct names_plane *plane);
 
 /* Answer what the image says. 1 when a new snapshot is in force, 0 when nothing changed or a
@@ -31,10 +41,16 @@ uint64_t names_plane_answered_ago_ms(const struct names_plane *plane, const char
 
 void names_plane_counters(const struct names_plane *plane, struct naming_counters *ret_counters);
 
-/* Is any snapshot in force? */
+/* "" or why no name is answered. */
+const char *names_plane_alarm(const struct names_plane *plane);
+
+/* One of its addresses that is not on this machine any more; NULL if all are. */
+const struct ip_address *names_plane_missing(const struct names_plane *plane);
+
 /* Could this node's own addresses be published, when the file names no name server? */
 bool names_plane_has_address(const struct names_plane *plane);
 
+/* Is any snapshot in force? */
 bool names_plane_answers(const struct names_plane *plane);
 uint32_t names_plane_serial(const struct names_plane *plane);
 

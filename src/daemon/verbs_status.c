@@ -9,6 +9,7 @@
 #include "daemon/verbs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *mode_name(enum edge_mode mode)
@@ -201,14 +202,23 @@ static void next_hop_alarms(const struct edge_status *edge, json_t *alarms)
 	size_t found = 0;
 	for (size_t i = 0; i < edge->backend_count; i++) {
 		const struct edge_backend_status *backend = &edge->backends[i];
-		if (backend->dead || backend->unresolved_ms < EDGE_UNRESOLVED_MS)
+		if (backend->dead ||
+		    (!backend->no_route && backend->unresolved_ms < EDGE_UNRESOLVED_MS))
 			continue;
-		if (found++ < NEXT_HOP_ALARMS)
+		if (found++ >= NEXT_HOP_ALARMS)
+			continue;
+		ip_address_format(&backend->address, text);
+		if (backend->no_route)
+			add_alarm(alarms,
+				  "there is no route to backend %s, and its packets are lost: see "
+				  "'ip route get %s', and add one",
+				  text, text);
+		else
 			add_alarm(alarms,
 				  "backend %s has no next hop: each packet asks the kernel's "
 				  "routes; is it up, and does the route to it leave by an "
 				  "--interface?",
-				  ip_address_format(&backend->address, text));
+				  text);
 	}
 	if (found > NEXT_HOP_ALARMS)
 		add_alarm(alarms, "%zu more backends have no next hop", found - NEXT_HOP_ALARMS);
@@ -231,6 +241,25 @@ static void edge_alarms(struct edge_plane *plane, json_t *alarms)
 	next_hop_alarms(&edge, alarms);
 }
 
+static void names_alarms(const struct daemon *daemon, json_t *alarms)
+{
+	char text[IP_TEXT_BYTES];
+	if (*names_plane_alarm(daemon->names))
+		add_alarm(alarms, "%s", names_plane_alarm(daemon->names));
+	const struct ip_address *missing = names_plane_missing(daemon->names);
+	if (missing)
+		add_alarm(alarms,
+			  "%s is not on this machine any more, so no name is answered there; add "
+			  "it back, or start with another --dns",
+			  ip_address_format(missing, text));
+	if (!names_plane_has_address(daemon->names) && daemon->image.fabric &&
+	    !daemon->image.fabric->nameserver_count)
+		add_alarm(
+		    alarms,
+		    "the file has no `nameservers`, and --dns is a wildcard: the zone's name "
+		    "server has no address that could be published; name it under `nameservers`");
+}
+
 static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 {
 	json_t *alarms = json_array();
@@ -248,12 +277,22 @@ static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 		add_alarm(alarms, "%s", interference);
 	if (daemon->edge)
 		edge_alarms(daemon->edge, alarms);
-	if (daemon->names && !names_plane_has_address(daemon->names) && daemon->image.fabric &&
-	    !daemon->image.fabric->nameserver_count)
-		add_alarm(
-		    alarms,
-		    "the file has no `nameservers`, and --dns is a wildcard: the zone's name "
-		    "server has no address that could be published; name it under `nameservers`");
+	if (daemon->names)
+		names_alarms(daemon, alarms);
+	if (daemon->wall.jump_ms)
+		add_alarm(alarms,
+			  "this machine's clock was set %s by %lld s: states and pauses are paced "
+			  "without it, but ledger and log are stamped with it; see 'timedatectl' "
+			  "whether it is right now",
+			  daemon->wall.jump_ms < 0 ? "back" : "forward",
+			  llabs((long long)daemon->wall.jump_ms) / 1000);
+	if (daemon->files.limit < daemon->files.wanted)
+		add_alarm(alarms,
+			  "this process may have only %zu files open: the local API takes %u "
+			  "clients, and DNS %u connections over TCP per thread; raise LimitNOFILE "
+			  "(ulimit -n) to %zu",
+			  daemon->files.limit, daemon->files.api_clients,
+			  daemon->files.tcp_connections, daemon->files.wanted);
 	backend_alarms(daemon, backends, alarms);
 	return alarms;
 }

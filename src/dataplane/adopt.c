@@ -101,6 +101,16 @@ static int adopt_pools(struct edge *edge, struct error *err)
 	return result;
 }
 
+/* The links that next hops lead out of are not given to others before those are found anew. */
+static void adopt_link(struct edge *edge, uint16_t number)
+{
+	union edge_map_hop hop = {.word = edge->view.backends[number].hop};
+	if (hop.to.link == 0 || hop.to.link >= EDGE_MAP_LINKS ||
+	    !slots_mark(&edge->links, hop.to.link, 1))
+		return;
+	edge->published.links[hop.to.link] = edge->view.settings->links[hop.to.link];
+}
+
 static int adopt_backend(struct edge *edge, uint16_t number, struct error *err)
 {
 	uint8_t family = edge->view.backends[number].family;
@@ -110,6 +120,7 @@ static int adopt_backend(struct edge *edge, uint16_t number, struct error *err)
 		return corrupt(err, "a ring names backend %u, which is none", number);
 	if (backends_insert(edge, number) < 0)
 		return corrupt(err, "backend %u is there twice", number);
+	adopt_link(edge, number);
 	return 0;
 }
 
@@ -142,11 +153,16 @@ static int adopt_ring_backends(struct edge *edge, struct ring *ring, struct erro
 			numbers[ring->backend_count++] = (uint16_t)number;
 	}
 	free(named);
-	if (result < 0)
+	if (result < 0) {
 		free(numbers);
-	else
-		ring->backends = numbers;
-	return result;
+		return result;
+	}
+	ring->backends = numbers;
+	for (uint32_t i = 0; i < ring->pages; i++) {
+		page_keep(edge, ring->first_page + i);
+		page_keep(edge, ring->second_page + i);
+	}
+	return 0;
 }
 
 static int adopt_ring(struct edge *edge, const struct edge_map_descriptor *descriptor,
@@ -220,6 +236,7 @@ static int adopt_word(struct edge *edge, unsigned family, uint32_t span, uint32_
 	    descriptor->service[sizeof(descriptor->service) - 1] != '\0')
 		return corrupt(err, "descriptor %u of %s is not where it belongs", number,
 			       ip_address_format(&bound.address, text));
+	descriptor_keep(edge, number);
 	int result = adopt_ring(edge, descriptor, &bound.ring, err);
 	if (result == 0)
 		result = add_bound(edge, &bound, err);

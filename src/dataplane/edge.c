@@ -66,7 +66,12 @@ static int create_tables(struct edge *edge)
 	edge->sites = calloc(EDGE_MAP_SPANS, sizeof(*edge->sites));
 	edge->reaches = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->reaches));
 	edge->backend_order = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->backend_order));
-	int result = edge->sites && edge->reaches && edge->backend_order ? 0 : -ENOMEM;
+	edge->kept = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->kept));
+	edge->page_sums = calloc(EDGE_MAP_PAGES, sizeof(*edge->page_sums));
+	edge->descriptor_sums = calloc(EDGE_MAP_DESCRIPTORS, sizeof(*edge->descriptor_sums));
+	bool complete = edge->sites && edge->reaches && edge->backend_order && edge->kept &&
+			edge->page_sums && edge->descriptor_sums;
+	int result = complete ? 0 : -ENOMEM;
 	if (result == 0)
 		result = slots_init(&edge->span_slots, 0, EDGE_MAP_SPANS);
 	if (result == 0)
@@ -161,6 +166,9 @@ void edge_close(struct edge *edge)
 	free(edge->backend_status);
 	free(edge->bound);
 	free(edge->backend_order);
+	free(edge->descriptor_sums);
+	free(edge->page_sums);
+	free(edge->kept);
 	free(edge->reaches);
 	free(edge->sites);
 	if (edge->lock_fd >= 0)
@@ -302,6 +310,7 @@ static void fill_backend(const struct edge *edge, uint32_t number,
 	*status = (struct edge_backend_status){
 	    .address = backend_address(edge, number),
 	    .dead = entry->flags & EDGE_BACKEND_DEAD,
+	    .no_route = edge->reaches[number].no_route,
 	    .resolved = hop.to.link != 0 && hop.to.link < EDGE_MAP_LINKS,
 	    .mtu = entry->mtu,
 	};

@@ -167,18 +167,20 @@ must_check int edge_drain_netlink(struct edge *edge, struct error *err);
 
 /* What edge_check() found. */
 struct edge_check {
-	unsigned repaired; /* differences that were set back … */
+	unsigned repaired; /* differences that were set back, … */
+	unsigned damaged; /* … those that edge_publish() of the same again sets back, … */
 	unsigned standing; /* … and those that cannot be */
 	char text[256]; /* the first of them; "" if there is none */
 };
 
-#define EDGE_CHECK_MS 2000 /* call edge_check() about this often */
+#define EDGE_CHECK_MS 250 /* call edge_check() about this often */
 
 /*
- * Compare what the program reads, and the program on each interface, with what this process has
- * published and attached; set back what somebody else changed. Cheap: it reads shared memory. It
- * sees settings, spans, words, which record is whose, and programs; not the content of rings and of
- * backends' records. Call it after edge_drain_netlink(), which next hops are repaired by.
+ * Compare what the program reads, the program on each interface, and the pins with what this
+ * process has published and attached; set back what somebody else changed. Cheap: it reads shared
+ * memory. Each call sees programs, pins, settings, spans and words, and a part of descriptors,
+ * backends and rings: 64 calls see the fullest edge whole. A program that cannot be put back is in
+ * the interface's `problem`.
  */
 must_check int edge_check(struct edge *edge, struct edge_check *ret_result, struct error *err);
 
@@ -225,6 +227,7 @@ struct edge_interface_status {
 struct edge_backend_status {
 	struct ip_address address;
 	bool dead;
+	bool no_route; /* packets to it go nowhere */
 	bool resolved; /* the next hop is known; else the kernel is asked per packet */
 	uint64_t unresolved_ms; /* for so long now; finding a neighbour takes a moment */
 	char interface[16];

@@ -84,6 +84,7 @@ struct bound {
 /* How a backend is reached now. */
 struct reach {
 	uint64_t unresolved_since_ms; /* 0: the next hop is known */
+	bool no_route; /* the kernel has none, or one that refuses */
 	uint32_t ifindex; /* 0: no route, or none that a packet can be redirected to */
 	struct ip_address next_hop;
 	uint64_t asked_ms; /* when the kernel was last told to find it; 0: never */
@@ -96,6 +97,11 @@ struct interface {
 	enum edge_mode mode;
 	bool direct; /* the program may redirect packets to it */
 	char problem[160]; /* why it is not attached; "" if it is or if it is absent */
+};
+
+/* Where edge_check() goes on: it looks at the large tables a part at a time. */
+struct check_cursors {
+	size_t bound, backend, page;
 };
 
 struct edge {
@@ -120,8 +126,13 @@ struct edge {
 	struct bound *bound; /* sorted by address; owned */
 	size_t bound_count;
 	uint64_t publishes;
-	struct edge_map_settings published; /* as the last publish left them */
+	/* What this process wrote or adopted, so that what somebody else writes shows. */
+	struct edge_map_settings published; /* but for the heartbeat */
 	bool has_published;
+	struct edge_map_backend *kept; /* by number of the backend; owned */
+	uint64_t *page_sums; /* record_sum() of each ring page in use; owned */
+	uint64_t *descriptor_sums; /* likewise; owned */
+	struct check_cursors cursors;
 	struct ring **rings; /* owned */
 	size_t ring_count;
 
@@ -176,6 +187,11 @@ int maps_heartbeat_fd(const struct edge *edge);
 must_check int maps_check_privileges(struct error *err);
 /* That `path` lies on a BPF file system. */
 must_check int maps_check_filesystem(const char *path, struct error *err);
+/*
+ * Pin again what somebody unpinned: maps, and the links of the interfaces. `ret_name` is the first
+ * such pin, "" if all are there.
+ */
+must_check int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err);
 
 /* layout.c */
 struct bpf_object;
@@ -194,6 +210,8 @@ const struct pool *plan_locate(const struct pool *pools, size_t count,
 			       uint64_t *ret_slot);
 
 /* rings.c */
+/* By which a record that somebody else changed is known again. */
+uint64_t record_sum(const void *record, size_t bytes);
 /* Write a record that nothing refers to yet, and read it back through the kernel. */
 must_check int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 			    struct error *err);
@@ -209,9 +227,13 @@ struct ring *rings_find(const struct edge *edge, const struct digest *digest);
 /* Retire the rings that no address of `edge->bound` refers to, then the backends without a ring. */
 void rings_sweep(struct edge *edge);
 void rings_close(struct edge *edge);
-/* Put a backend that the maps hold into the order by address. */
+/* Put a backend that the maps hold into the order by address, and keep what they say of it. */
 must_check int backends_insert(struct edge *edge, uint16_t number);
 struct ip_address backend_address(const struct edge *edge, uint32_t number);
+/* Whether the pages hold what this process wrote there, or adopted. */
+bool page_is_whole(const struct edge *edge, uint32_t page);
+/* Note that they do. */
+void page_keep(struct edge *edge, uint32_t page);
 
 /* publish.c */
 const struct bound *bound_find(const struct edge *edge, const struct ip_address *address);
@@ -220,6 +242,9 @@ int bound_compare(const void *a, const void *b);
 void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t mask);
 /* Where the address's word lies. */
 uint32_t bound_index(const struct edge *edge, const struct bound *bound);
+/* As for pages. */
+bool descriptor_is_whole(const struct edge *edge, uint32_t descriptor);
+void descriptor_keep(struct edge *edge, uint32_t descriptor);
 
 /* check.c */
 /* Remember the settings as they are now, for edge_check(). */

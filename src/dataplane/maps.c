@@ -116,6 +116,25 @@ static const char *pin_name(const struct bpf_map *map)
 	return name[0] == '.' ? strrchr(name, '.') + 1 : name;
 }
 
+/*
+ * Maps of which some are missing are not adopted: others refer to what was in those. The program
+ * that is attached goes on with all of them, pinned or not, until edge_attach() replaces it by one
+ * with a whole new set.
+ */
+static int unpin_rest(const struct edge *edge, struct error *err)
+{
+	char path[EDGE_PATH];
+	struct bpf_map *map;
+	bpf_object__for_each_map(map, edge->skeleton->obj)
+	{
+		maps_path(path, edge->pin_root, edge->layout, pin_name(map));
+		if (unlink(path) < 0 && errno != ENOENT)
+			return error_set(err, -errno, "'%s' cannot be removed: %s", path,
+					 error_text(-errno));
+	}
+	return 0;
+}
+
 static int set_pins(struct edge *edge, struct error *err)
 {
 	char path[EDGE_PATH];
@@ -132,7 +151,67 @@ static int set_pins(struct edge *edge, struct error *err)
 					 bpf_map__name(map), error_text(result));
 	}
 	edge->adopted = found;
+	return found ? 0 : unpin_rest(edge, err);
+}
+
+/* A folder that was made again lies on another file system perhaps, where nobody holds a lock. */
+static int lock_again(struct edge *edge, struct error *err)
+{
+	struct stat held;
+	struct stat now;
+	if (fstat(edge->lock_fd, &held) == 0 && stat(edge->pin_root, &now) == 0 &&
+	    held.st_dev == now.st_dev && held.st_ino == now.st_ino)
+		return 0;
+	int lock_fd = -1;
+	int result = lock_folder(edge->pin_root, EDGE_LOCK_NAME, &lock_fd, err);
+	if (result < 0)
+		return result;
+	close(edge->lock_fd);
+	edge->lock_fd = lock_fd;
 	return 0;
+}
+
+/* Pin `fd` at <pin_root>/<folder>/<leaf> unless something is there. */
+static int repin(struct edge *edge, int fd, const char *folder, const char *leaf,
+		 char ret_name[EDGE_PATH], struct error *err)
+{
+	char path[EDGE_PATH];
+	maps_path(path, edge->pin_root, folder, leaf);
+	if (access(path, F_OK) == 0)
+		return 0;
+	if (!*ret_name)
+		memcpy(ret_name, path, sizeof(path));
+	int result = maps_check_filesystem(edge->pin_root, err);
+	if (result == 0) {
+		char parent[EDGE_PATH];
+		maps_path(parent, edge->pin_root, folder, NULL);
+		result = file_make_folders(parent, 0700, err);
+	}
+	if (result == 0)
+		result = lock_again(edge, err);
+	if (result == 0 && bpf_obj_pin(fd, path) < 0)
+		result = error_set(err, -errno, "%s", error_text(-errno));
+	return result;
+}
+
+int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err)
+{
+	struct bpf_map *map;
+	int result = 0;
+	ret_name[0] = '\0';
+	bpf_object__for_each_map(map, edge->skeleton->obj)
+	{
+		if (result == 0)
+			result = repin(edge, bpf_map__fd(map), edge->layout, pin_name(map),
+				       ret_name, err);
+	}
+	for (size_t i = 0; i < edge->interface_count && result == 0; i++) {
+		const struct interface *interface = &edge->interfaces[i];
+		if (interface->link_fd >= 0)
+			result = repin(edge, interface->link_fd, "links", interface->name, ret_name,
+				       err);
+	}
+	return result;
 }
 
 static int view_one(const struct bpf_map *map, void **ret_memory, int *ret_fd, struct error *err)

@@ -238,6 +238,18 @@ static void fill_descriptor(struct edge_map_descriptor *record, const struct edg
 	memcpy(record->service, version->service, strlen(version->service));
 }
 
+bool descriptor_is_whole(const struct edge *edge, uint32_t descriptor)
+{
+	const struct edge_map_descriptor *record = &edge->view.descriptors[descriptor];
+	return edge->descriptor_sums[descriptor] == record_sum(record, sizeof(*record));
+}
+
+void descriptor_keep(struct edge *edge, uint32_t descriptor)
+{
+	const struct edge_map_descriptor *record = &edge->view.descriptors[descriptor];
+	edge->descriptor_sums[descriptor] = record_sum(record, sizeof(*record));
+}
+
 /* A descriptor that is reused starts its counts from zero. */
 static int clear_counters(struct publish *p, uint32_t descriptor)
 {
@@ -270,13 +282,15 @@ static int create_descriptor(struct publish *p, const struct edge_map_descriptor
 		slots_retire(&edge->descriptors, descriptor, 1, edge_now(edge));
 		return result;
 	}
+	descriptor_keep(edge, descriptor);
 	*ret_descriptor = descriptor;
 	return 0;
 }
 
 /*
  * The descriptor of a binding: the address's own one if that says the same already. Under one
- * digest the rules, which are all that comes before `family`, cannot differ (invariant 2).
+ * digest the rules, which are all that comes before `family`, cannot differ (invariant 2). One that
+ * somebody else changed is replaced.
  */
 static int prepare_descriptor(struct publish *p, const struct edge_binding *binding,
 			      struct bound *bound)
@@ -284,7 +298,7 @@ static int prepare_descriptor(struct publish *p, const struct edge_binding *bind
 	const struct bound *old = bound_find(p->edge, &binding->address);
 	struct edge_map_descriptor record;
 	fill_descriptor(&record, binding, bound->ring);
-	if (old && old->ring == bound->ring) {
+	if (old && old->ring == bound->ring && descriptor_is_whole(p->edge, old->descriptor)) {
 		const struct edge_map_descriptor *held =
 		    &p->edge->view.descriptors[old->descriptor];
 		bool same =

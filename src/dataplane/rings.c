@@ -7,10 +7,17 @@
 #include "dataplane/internal.h"
 
 #include "base/search.h"
+#include "base/siphash.h"
 
 #include <bpf/bpf.h>
 #include <stdlib.h>
 #include <string.h>
+
+uint64_t record_sum(const void *record, size_t bytes)
+{
+	static const uint8_t key[SIPHASH_KEY_BYTES] = "fairlead records";
+	return siphash24(key, record, bytes);
+}
 
 int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 		 struct error *err)
@@ -29,7 +36,7 @@ int record_write(int map_fd, void *view, uint32_t key, const void *record, size_
 
 struct ip_address backend_address(const struct edge *edge, uint32_t number)
 {
-	const struct edge_map_backend *entry = &edge->view.backends[number];
+	const struct edge_map_backend *entry = &edge->kept[number];
 	struct ip_address address = {.family = entry->family};
 	memcpy(address.bytes, entry->address, entry->family == IP_V4 ? 4 : 16);
 	return address;
@@ -51,8 +58,9 @@ static size_t backend_position(const struct edge *edge, const struct ip_address 
 
 int backends_insert(struct edge *edge, uint16_t number)
 {
-	struct ip_address address = backend_address(edge, number);
 	bool found;
+	edge->kept[number] = edge->view.backends[number];
+	struct ip_address address = backend_address(edge, number);
 	size_t position = backend_position(edge, &address, &found);
 	if (found)
 		return -FL_ECORRUPT;
@@ -151,20 +159,48 @@ static int write_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
 		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
 		result = record_write(edge->view.pages_fd, &edge->view.pages[first_page + i],
 				      first_page + i, &page, sizeof(page), err);
+		page_keep(edge, first_page + i);
 	}
 	return result;
 }
 
-static bool same_pages(const struct edge *edge, uint32_t first_page, uint32_t pages,
-		       const uint16_t *candidates, const uint16_t *numbers)
+bool page_is_whole(const struct edge *edge, uint32_t page)
 {
-	struct edge_map_page page;
-	for (uint32_t i = 0; i < pages; i++) {
+	return edge->page_sums[page] ==
+	       record_sum(&edge->view.pages[page], sizeof(edge->view.pages[page]));
+}
+
+void page_keep(struct edge *edge, uint32_t page)
+{
+	edge->page_sums[page] = record_sum(&edge->view.pages[page], sizeof(edge->view.pages[page]));
+}
+
+/*
+ * Whether the pages were written as `candidates` says. One that somebody else changed since is
+ * written again: each of its entries is one store, so a packet finds a backend of the ring in it,
+ * or what it would have found before.
+ */
+static int compare_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
+			 const uint16_t *candidates, const uint16_t *numbers, bool *ret_same,
+			 struct error *err)
+{
+	_Alignas(8) struct edge_map_page page;
+	bool same = true;
+	for (uint32_t i = 0; i < pages && same; i++) {
+		uint32_t number = first_page + i;
+		struct edge_map_page *held = &edge->view.pages[number];
 		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
-		if (memcmp(&page, &edge->view.pages[first_page + i], sizeof(page)) != 0)
-			return false;
+		if (memcmp(&page, held, sizeof(page)) == 0)
+			continue;
+		same = edge->page_sums[number] == record_sum(&page, sizeof(page));
+		int result =
+		    same ? record_write(edge->view.pages_fd, held, number, &page, sizeof(page), err)
+			 : 0;
+		if (result < 0)
+			return result;
 	}
-	return true;
+	*ret_same = same;
+	return 0;
 }
 
 struct ring *rings_find(const struct edge *edge, const struct digest *digest)
@@ -272,10 +308,16 @@ static int ring_compare(struct edge *edge, struct ring *ring, const struct edge_
 	int result = number_backends(edge, version, false, &numbers, err);
 	if (result < 0)
 		return result;
-	bool same = version->ring_length == (size_t)ring->pages * EDGE_MAP_PAGE_ENTRIES &&
-		    same_pages(edge, ring->first_page, ring->pages, version->first, numbers) &&
-		    same_pages(edge, ring->second_page, ring->pages, version->second, numbers);
+	bool same = version->ring_length == (size_t)ring->pages * EDGE_MAP_PAGE_ENTRIES;
+	if (same)
+		result = compare_pages(edge, ring->first_page, ring->pages, version->first, numbers,
+				       &same, err);
+	if (result == 0 && same)
+		result = compare_pages(edge, ring->second_page, ring->pages, version->second,
+				       numbers, &same, err);
 	free(numbers);
+	if (result < 0)
+		return result;
 	ASSERT_INVARIANT(2, same || ring->adopted);
 	if (!same)
 		return error_set(err, -FL_ECORRUPT,

@@ -262,6 +262,12 @@ static int probe(const struct ip_address *address, uint16_t port, enum naming_tr
 	return result;
 }
 
+bool naming_address_is_here(const struct ip_address *address)
+{
+	uint16_t port;
+	return probe(address, 0, NAMING_UDP, &port) != -EADDRNOTAVAIL;
+}
+
 int listen_probe(const struct naming_server_options *options, uint16_t port, struct error *err)
 {
 	for (size_t i = 0; i < options->address_count; i++)

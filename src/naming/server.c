@@ -15,7 +15,6 @@
 #include <urcu/urcu-memb.h>
 
 enum {
-	TCP_CONNECTIONS_DEFAULT = 1024,
 	TCP_IDLE_MS_DEFAULT = 10000, /* RFC 7766 §6.2.3: on the order of seconds */
 	PORT_ATTEMPTS = 32,
 };
@@ -73,6 +72,11 @@ static unsigned usable_cores(void)
 		return 1;
 	int cores = CPU_COUNT(&set);
 	return cores < (int)NAMING_SERVER_THREADS_MAX ? (unsigned)cores : NAMING_SERVER_THREADS_MAX;
+}
+
+unsigned naming_server_threads(unsigned asked)
+{
+	return asked ? asked : usable_cores();
 }
 
 static int choose_port(const struct naming_server_options *options, uint16_t *ret_port,
@@ -147,7 +151,7 @@ static int tcp_init(struct tcp_worker *worker, struct naming_server *server,
 	TAILQ_INIT(&worker->open);
 	TAILQ_INIT(&worker->closed);
 	worker->limit =
-	    options->tcp_connections ? options->tcp_connections : TCP_CONNECTIONS_DEFAULT;
+	    options->tcp_connections ? options->tcp_connections : NAMING_TCP_CONNECTIONS;
 	worker->idle_ms = options->tcp_idle_ms ? options->tcp_idle_ms : TCP_IDLE_MS_DEFAULT;
 	worker->listeners = calloc(options->address_count, sizeof(*worker->listeners));
 	worker->counts = calloc(1, sizeof(*worker->counts));
@@ -255,7 +259,7 @@ int naming_server_open(const struct naming_server_options *options,
 	if (server->stop < 0)
 		result = error_set(err, -errno, "eventfd: %s", error_text(-errno));
 	if (result == 0)
-		result = make_workers(server, options->threads ? options->threads : usable_cores(),
+		result = make_workers(server, naming_server_threads(options->threads),
 				      options->address_count, err);
 	if (result == 0)
 		result = choose_port(options, &server->port, err);

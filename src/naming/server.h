@@ -24,18 +24,20 @@
 #include "base/netaddr.h"
 #include "naming/naming.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define NAMING_SERVER_LISTENS_MAX 64u
 #define NAMING_SERVER_THREADS_MAX 64u
+#define NAMING_TCP_CONNECTIONS 1024u
 
 struct naming_server_options {
 	const struct ip_address *addresses; /* to listen on; 0.0.0.0 and :: are wildcards */
 	size_t address_count;
 	uint16_t port; /* 53; 0 takes a free one, the same for every socket */
 	unsigned threads; /* of TCP, and of UDP for each address; 0: one per usable core */
-	unsigned tcp_connections; /* per TCP thread; 0: 1024 */
+	unsigned tcp_connections; /* per TCP thread; 0: NAMING_TCP_CONNECTIONS */
 	unsigned tcp_idle_ms; /* 0: 10 s */
 };
 
@@ -49,6 +51,16 @@ struct naming_server;
  */
 must_check int naming_server_open(const struct naming_server_options *options,
 				  struct naming_server **ret_server, struct error *err);
+
+/*
+ * Whether the address is one of this machine's now: a socket that was bound to it stays bound when
+ * it goes, and hears again when it comes back. True where the kernel binds to any address
+ * (net.ipv4.ip_nonlocal_bind), and for wildcards. Any thread.
+ */
+bool naming_address_is_here(const struct ip_address *address);
+
+/* How many threads there will be if so many are asked for. */
+unsigned naming_server_threads(unsigned asked);
 
 /* The port it listens on. */
 uint16_t naming_server_port(const struct naming_server *server);

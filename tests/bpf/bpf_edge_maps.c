@@ -1320,17 +1320,134 @@ static void test_check_repairs_maps(void **state)
 	assert_int_equal(check().repaired, 0);
 }
 
-static void test_check_tells_of_descriptors(void **state)
+/* The large records: what they said is known to whoever published it, who does so again. */
+static void test_check_tells_of_damage(void **state)
 {
 	(void)state;
+	struct edge_map_descriptor before;
 	struct ip_address web = fixture_service_address(WEB, IP_V4);
-	empty("descriptors", descriptor_of(&web, NULL), 1, sizeof(struct edge_map_descriptor));
-	for (int i = 0; i < 2; i++) {
-		struct edge_check result = check();
-		assert_int_equal(result.repaired, 0);
-		assert_int_equal(result.standing, 1);
-		assert_non_null(strstr(result.text, "fairlead detach"));
+	uint32_t descriptor = descriptor_of(&web, &before);
+	const struct {
+		const char *map, *text;
+		uint32_t first;
+		size_t bytes;
+	} cases[] = {
+	    {"descriptors", "the descriptor of 198.51.100.", descriptor,
+	     sizeof(struct edge_map_descriptor)},
+	    {"ring_pages", "the ring of ", before.first_page, sizeof(struct edge_map_page)},
+	    {"ring_pages", "the ring of ", before.second_page, sizeof(struct edge_map_page)},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		empty(cases[i].map, cases[i].first, 1, cases[i].bytes);
+		for (int again = 0; again < 2; again++) {
+			struct edge_check result = check();
+			assert_int_equal(result.damaged, 1);
+			assert_int_equal(result.repaired + result.standing, 0);
+			assert_non_null(strstr(result.text, cases[i].text));
+		}
+		fixture_publish(&fixture);
+		assert_int_equal(check().damaged, 0);
+		assert_all_served();
 	}
+}
+
+/* Where a backend is and how it is reached, in each byte of its record. */
+static void test_check_repairs_backends(void **state)
+{
+	(void)state;
+	for (size_t offset = 0; offset < sizeof(struct edge_map_backend); offset++) {
+		tamper("backends", 1, offset, 0xa5);
+		struct edge_check result = check();
+		assert_int_equal(result.repaired, 1);
+		assert_non_null(strstr(result.text, "how backend "));
+		assert_int_equal(check().repaired, 0);
+	}
+	assert_all_served();
+	empty("backends", 0, FIXTURE_BACKENDS + 1, sizeof(struct edge_map_backend));
+	assert_int_equal(check().repaired, FIXTURE_BACKENDS);
+	assert_all_served();
+}
+
+/* A ring that somebody damaged may not become the cover of one that is another (invariant 2). */
+static void publish_changed_damaged_ring(void)
+{
+	struct edge_map_descriptor descriptor;
+	struct ip_address web = fixture_service_address(WEB, IP_V4);
+	(void)descriptor_of(&web, &descriptor);
+	empty("ring_pages", descriptor.first_page, 1, sizeof(struct edge_map_page));
+	publish_changed_ring();
+}
+
+static void test_damage_is_no_excuse(void **state)
+{
+	(void)state;
+	assert_child_aborts(publish_changed_damaged_ring);
+	fixture_publish(&fixture);
+	assert_all_served();
+}
+
+static bool is_pinned(const char *name)
+{
+	char path[256];
+	snprintf(path, sizeof(path), "%s/%s", fixture.pins, name);
+	return access(path, F_OK) == 0;
+}
+
+/* Pins are for the next process; without them, forwarding ends with this one. */
+static void test_check_repairs_pins(void **state)
+{
+	(void)state;
+	char map[64];
+	snprintf(map, sizeof(map), "%s/backends", get_status().layout);
+	const char *const pins[] = {map, "links/edge0"};
+	for (size_t i = 0; i < 2; i++) {
+		fixture_command("rm %s/%s", fixture.pins, pins[i]);
+		struct edge_check result = check();
+		assert_int_equal(result.repaired, 1);
+		assert_non_null(strstr(result.text, pins[i]));
+		assert_true(is_pinned(pins[i]));
+	}
+	fixture_command("rm -r %s", fixture.pins);
+	assert_int_equal(check().repaired, 1);
+	assert_true(is_pinned(map) && is_pinned("links/edge0"));
+	test_second_edge_is_refused(state);
+	assert_true(get_status().adopted);
+}
+
+static uint32_t map_id(const char *name)
+{
+	struct bpf_map_info info = {0};
+	uint32_t size = sizeof(info);
+	int map_fd = fixture_map(&fixture, name);
+	assert_int_equal(bpf_obj_get_info_by_fd(map_fd, &info, &size), 0);
+	close(map_fd);
+	return info.id;
+}
+
+/* A process that finds some maps and not the others fills a set of its own, and packets see only
+ * the one or the other. */
+static void test_some_pins_are_gone(void **state)
+{
+	(void)state;
+	char layout[17];
+	memcpy(layout, get_status().layout, sizeof(layout));
+	uint32_t descriptors = map_id("descriptors");
+	assert_wire_serves(true);
+	fixture_close(&fixture);
+	fixture_command("rm %s/%s/addresses", fixture.pins, layout);
+	fixture_open(&fixture);
+	assert_false(get_status().adopted);
+	assert_int_equal(get_status().addresses, 0);
+	assert_int_not_equal(map_id("descriptors"), descriptors);
+	assert_wire_serves(true);
+	fixture_publish(&fixture);
+	assert_wire_serves(true);
+	struct error err;
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	fixture_neighbours();
+	fixture_drain(&fixture);
+	assert_wire_serves(true);
+	assert_all_served();
 }
 
 /* Another program in our link's place, and the link cut off its interface. */
@@ -1414,7 +1531,11 @@ int main(void)
 	    EDGE_TEST(test_link_is_down),
 	    EDGE_TEST(test_unresolved_backend),
 	    EDGE_TEST(test_check_repairs_maps),
-	    EDGE_TEST(test_check_tells_of_descriptors),
+	    EDGE_TEST(test_check_tells_of_damage),
+	    EDGE_TEST(test_check_repairs_backends),
+	    EDGE_TEST(test_damage_is_no_excuse),
+	    EDGE_TEST(test_check_repairs_pins),
+	    EDGE_TEST(test_some_pins_are_gone),
 	    EDGE_TEST(test_check_repairs_programs),
 	};
 	return cmocka_run_group_tests(tests, enter, leave);

@@ -18,6 +18,18 @@ from lab.parts import REPOSITORY, Lab  # noqa: E402  (the path comes first)
 BUILD = Path(os.environ.get("FAIRLEAD_BUILD", REPOSITORY / "build/dev"))
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: takes minutes; runs only with -m soak")
+
+
+def pytest_collection_modifyitems(config, items):
+    if "soak" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     """The logs vanish with the lab, so a failure shows their ends."""

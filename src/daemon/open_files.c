@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/open_files.h"
+
+#include "daemon/api.h"
+#include "naming/server.h"
+
+#include <sys/resource.h>
+
+#define OWN_FILES 64u /* store, maps, links, netlink, loop; and what is open for a moment */
+#define FEWEST_CLIENTS 4u /* an operator, a follower, two landings: below this it is no daemon */
+
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+struct open_files open_files_share(size_t limit, size_t threads, size_t addresses)
+{
+	/* A thread has its epoll set, and a UDP and a TCP socket for each address. */
+	size_t own = OWN_FILES + threads * (1 + 2 * addresses);
+	size_t wanted = own + API_MAX_CLIENTS + threads * NAMING_TCP_CONNECTIONS;
+	struct open_files files = {.limit = limit,
+				   .wanted = wanted,
+				   .api_clients = API_MAX_CLIENTS,
+				   .tcp_connections = NAMING_TCP_CONNECTIONS};
+	if (limit >= wanted)
+		return files;
+	size_t rest = limit > own ? limit - own : 0;
+	size_t clients = larger(FEWEST_CLIENTS, threads ? rest / 4 : rest);
+	if (clients < API_MAX_CLIENTS)
+		files.api_clients = (unsigned)clients;
+	size_t left = rest > files.api_clients ? rest - files.api_clients : 0;
+	size_t connections = threads ? larger(1, left / threads) : 0;
+	if (connections < NAMING_TCP_CONNECTIONS)
+		files.tcp_connections = (unsigned)connections;
+	return files;
+}
+
+size_t open_files_raise(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	const struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		limit = raised;
+	return limit.rlim_cur;
+}

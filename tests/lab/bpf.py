@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""As much of bpf(2) as the tests need: pinned maps as memory, and a program of somebody else."""
+import ctypes
+import mmap
+import os
+
+SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+PROG_LOAD, OBJ_PIN, OBJ_GET = 5, 6, 7
+PROG_TYPE_XDP = 6
+# r0 = XDP_PASS; exit
+PASS = bytes([0xb7, 0, 0, 0, 2, 0, 0, 0]) + bytes([0x95, 0, 0, 0, 0, 0, 0, 0])
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Load(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_uint32), ("count", ctypes.c_uint32),
+                ("instructions", ctypes.c_uint64), ("license", ctypes.c_uint64),
+                ("rest", ctypes.c_uint64 * 12)]
+
+
+class _Object(ctypes.Structure):
+    _fields_ = [("path", ctypes.c_uint64), ("fd", ctypes.c_uint32), ("flags", ctypes.c_uint32)]
+
+
+def _bpf(command, attributes):
+    result = _libc.syscall(SYS_BPF, command, ctypes.byref(attributes), ctypes.sizeof(attributes))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"bpf command {command}")
+    return result
+
+
+def _pointer(text):
+    buffer = ctypes.create_string_buffer(text, len(text))
+    return buffer, ctypes.cast(buffer, ctypes.c_void_p).value
+
+
+def pin_pass_program(path):
+    """Pin an XDP program that lets every packet pass."""
+    code, code_at = _pointer(PASS)
+    name, name_at = _pointer(b"GPL\0")
+    fd = _bpf(PROG_LOAD, _Load(PROG_TYPE_XDP, len(PASS) // 8, code_at, name_at))
+    target, target_at = _pointer(os.fsencode(path) + b"\0")
+    try:
+        _bpf(OBJ_PIN, _Object(target_at, fd))
+    finally:
+        os.close(fd)
+    del code, name, target  # they had to live until here
+
+
+def map_memory(path, size):
+    """A pinned array that can be mapped, as read-only memory."""
+    target, target_at = _pointer(os.fsencode(path) + b"\0")
+    fd = _bpf(OBJ_GET, _Object(target_at))
+    try:
+        return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
+    finally:
+        os.close(fd)
+        del target
