@@ -49,6 +49,17 @@ def _system(name, *arguments):
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
+@contextlib.contextmanager
+def _undisturbed():
+    """Without the signals that end a lab by an exception; yields the mask to give back."""
+    ending = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    try:
+        yield before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _die_with_parent(number=signal.SIGKILL):
     _system("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(number))
 
@@ -161,6 +172,7 @@ class Capsule:
         target = f"/run/netns/{namespace}" if namespace else None
 
         def enter():
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             _die_with_parent(death_signal)
             if target:
                 descriptor = os.open(target, os.O_RDONLY)
@@ -169,9 +181,11 @@ class Capsule:
 
         environment = {**os.environ, "PATH": TOOLS_PATH, "LC_ALL": "C.UTF-8",
                        **options.pop("env", {})}
-        process = subprocess.Popen([str(word) for word in argv], preexec_fn=enter,
-                                   start_new_session=True, env=environment, **options)
-        self._started = [one for one in self._started if one.returncode is None] + [process]
+        # A child that was started and not noted would never be reaped, and the lab never end.
+        with _undisturbed() as mask:
+            process = subprocess.Popen([str(word) for word in argv], preexec_fn=enter,
+                                       start_new_session=True, env=environment, **options)
+            self._started = [one for one in self._started if one.returncode is None] + [process]
         return process
 
     def run(self, argv, namespace=None, check=True, **options):

@@ -52,6 +52,13 @@ void render_lab_up(const struct render *render, const json_t *lab)
 
 /* --- status --- */
 
+static void put_machine_alone(struct table *table, const json_t *machine)
+{
+	table_cell(table, part_text(machine, "name", "?"));
+	for (unsigned i = 0; i < 3; i++)
+		table_cell(table, "-");
+}
+
 static void put_machines(const struct render *render, const json_t *machines)
 {
 	struct table table;
@@ -60,6 +67,8 @@ static void put_machines(const struct render *render, const json_t *machines)
 	for (size_t m = 0; m < json_array_size(machines); m++) {
 		const json_t *machine = json_array_get(machines, m);
 		const json_t *interfaces = json_object_get(machine, "interfaces");
+		if (!json_array_size(interfaces))
+			put_machine_alone(&table, machine);
 		for (size_t i = 0; i < json_array_size(interfaces); i++) {
 			const json_t *interface = json_array_get(interfaces, i);
 			table_cell(&table, i ? "" : part_text(machine, "name", "?"));
@@ -68,7 +77,7 @@ static void put_machines(const struct render *render, const json_t *machines)
 			part_join_cell(&table, json_object_get(interface, "addresses"));
 		}
 	}
-	part_table_end(&table, render, 2, "none with an interface");
+	part_table_end(&table, render, 2, "none");
 }
 
 /* As a topology writes it. */

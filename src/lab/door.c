@@ -137,44 +137,52 @@ void door_answer(int fd, int result, const json_t *data, const struct error *err
 
 /* --- from outside --- */
 
-static int open_door(const char *name, int *ret_fd, struct error *err)
+/* Who listens there; nobody but root is asked or told anything. */
+static int check_holder(int fd, const char *name, pid_t *ret_pid, struct error *err)
+{
+	struct ucred holder;
+	socklen_t length = sizeof(holder);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &holder, &length) < 0)
+		return error_set(err, -errno, "the lab %s: %s", name, error_text(-errno));
+	if (holder.uid != 0)
+		return error_set(err, -FL_EPRIVILEGE,
+				 "the name %s is held by process %d of user %u, which is no lab",
+				 name, (int)holder.pid, holder.uid);
+	*ret_pid = holder.pid;
+	return 0;
+}
+
+/* A connection, or a negative code. */
+static int open_door(const char *name, pid_t *ret_pid, struct error *err)
 {
 	struct sockaddr_un address;
 	socklen_t length = address_of(name, &address);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, length) == 0) {
-		*ret_fd = fd;
-		return 0;
-	}
-	int result = errno == ECONNREFUSED ? -ENOENT : -errno;
-	if (fd >= 0)
-		close(fd);
-	if (result == -ENOENT)
-		return error_set(err, result,
-				 "the lab %s is not up; `fairlead lab status` lists those that "
-				 "are",
-				 name);
-	return error_set(err, result, "the lab %s: %s", name, error_text(result));
+	if (fd < 0)
+		return error_set(err, -errno, "the lab %s: %s", name, error_text(-errno));
+	int result = connect(fd, (struct sockaddr *)&address, length) < 0 ? -errno : 0;
+	if (result == -ECONNREFUSED)
+		result = error_set(err, -ENOENT,
+				   "the lab %s is not up; `fairlead lab status` lists those that "
+				   "are",
+				   name);
+	else if (result < 0)
+		error_set(err, result, "the lab %s: %s", name, error_text(result));
+	else
+		result = check_holder(fd, name, ret_pid, err);
+	if (result == 0)
+		return fd;
+	close(fd);
+	return result;
 }
 
 int door_find(const char *name, pid_t *ret_pid, struct error *err)
 {
-	struct ucred holder;
-	socklen_t length = sizeof(holder);
-	int fd;
-	int result = open_door(name, &fd, err);
-	if (result < 0)
-		return result;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &holder, &length) < 0)
-		result = error_set(err, -errno, "the lab %s: %s", name, error_text(-errno));
-	else if (holder.uid != 0)
-		result = error_set(err, -FL_EPRIVILEGE,
-				   "the name %s is held by process %d of another user", name,
-				   (int)holder.pid);
+	int fd = open_door(name, ret_pid, err);
+	if (fd < 0)
+		return fd;
 	close(fd);
-	if (result == 0)
-		*ret_pid = holder.pid;
-	return result;
+	return 0;
 }
 
 static int read_answer(int fd, json_t **ret_data, struct error *err)
@@ -196,12 +204,12 @@ int door_ask(const char *name, const char *verb, const json_t *parameters, json_
 	     struct error *err)
 {
 	struct buffer bytes;
-	int fd;
-	int result = open_door(name, &fd, err);
-	if (result < 0)
-		return result;
+	pid_t holder;
+	int fd = open_door(name, &holder, err);
+	if (fd < 0)
+		return fd;
 	buffer_init(&bytes, 0);
-	result = protocol_put_request(&bytes, verb, parameters);
+	int result = protocol_put_request(&bytes, verb, parameters);
 	if (result == 0) {
 		send_all(fd, &bytes);
 		result = read_answer(fd, ret_data, err);

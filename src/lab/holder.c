@@ -160,7 +160,7 @@ static int open_signals(void)
 static void leave_terminal(void)
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
+	for (int standard = STDIN_FILENO; fd >= 0 && standard <= STDERR_FILENO; standard++)
 		(void)dup2(fd, standard);
 	setsid();
 }

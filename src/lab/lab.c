@@ -96,8 +96,8 @@ static int choose_name(const struct invocation *invocation, const char *path,
 /* The lab says how it is; which process it is, only outsiders see. */
 static int ask(const char *name, const json_t *parameters, json_t **ret_status, struct error *err)
 {
-	json_t *status;
-	pid_t pid;
+	json_t *status = NULL;
+	pid_t pid = 0;
 	int result = door_find(name, &pid, err);
 	if (result == 0)
 		result = door_ask(name, "lab status", parameters, &status, err);
@@ -139,8 +139,8 @@ static int up(const struct invocation *invocation, struct error *err)
 				     .bare = flag_of(invocation, "bare"),
 				     .held = flag_of(invocation, "hold")};
 	struct arena arena;
-	struct topology *topology;
-	pid_t holder;
+	struct topology *topology = NULL;
+	pid_t holder = 0;
 	int result = choose_name(invocation, path, name, err);
 	if (result < 0)
 		return result;

@@ -126,11 +126,14 @@ static int ip_batch_in(const char *machine, const struct buffer *commands, struc
 
 /* --- interfaces --- */
 
+/* An offload that cannot be turned off is off: so it is when a program was attached to the other
+ * end already, by somebody who waited for the interface. */
 static int set_offload(int fd, struct ifreq *request, uint32_t command, uint32_t value)
 {
 	struct ethtool_value setting = {.cmd = command, .data = value};
 	request->ifr_data = (void *)&setting;
-	return ioctl(fd, SIOCETHTOOL, request) < 0 ? -errno : 0;
+	int result = ioctl(fd, SIOCETHTOOL, request) < 0 ? -errno : 0;
+	return result == -EOPNOTSUPP && !value ? 0 : result;
 }
 
 /* What XDP needs of a veth end (network.h), which is up: turned on earlier, GRO brings no NAPI. */

@@ -117,7 +117,7 @@ __attribute__((noreturn)) static void relay_run(const struct topology_link *link
 	prctl(PR_SET_NAME, "lab-link");
 	prctl(PR_SET_TIMERSLACK, 1ul);
 	for (enum topology_side side = LINK_FROM; side < LINK_SIDES; side++)
-		high[side] = fcntl(fds[side], F_DUPFD, FIRST_FD + (int)LINK_SIDES);
+		high[side] = fcntl(fds[side], F_DUPFD, FIRST_FD + LINK_SIDES);
 	for (enum topology_side side = LINK_FROM; side < LINK_SIDES; side++) {
 		relay.fds[side] = dup2(high[side], FIRST_FD + (int)side);
 		if (relay.fds[side] < 0)
