@@ -30,6 +30,14 @@ from lab.product import Cli
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROGRAM = REPOSITORY / "build/dev/src/fairlead"
 MACHINE, ADDRESS = "names", "10.0.0.2"
+# The queries go over the loopback; the edge must have an interface, too.
+TOPOLOGY = f"""
+machines: {{{MACHINE}: {{}}, net: {{}}}}
+links:
+  up:
+    from: {{machine: {MACHINE}, interface: up0, addresses: [{ADDRESS}/24]}}
+    to: {{machine: net, interface: {MACHINE}-up0, addresses: [10.0.0.1/24]}}
+"""
 ZONE = "svc.example.net"
 TTL_SECONDS = 30
 SERVICES = tuple(f"service{number:02}" for number in range(1, 17))
@@ -261,12 +269,7 @@ class Knot(Peer):
 
 
 def start_all(capsule):
-    """All of them, in a namespace of their own; returns ({name: Server}, the clients)."""
-    capsule.run(["ip", "netns", "add", MACHINE])
-    # The queries go over the loopback; the edge must have an interface, too.
-    for line in ("link set lo up", "link add up0 type veth peer name peer0",
-                 f"address add {ADDRESS}/24 dev up0", "link set up0 up", "link set peer0 up"):
-        capsule.run(["ip", "-n", MACHINE, *line.split()])
+    """All of them, on one machine of TOPOLOGY; returns ({name: Server}, the clients)."""
     clients = client_prefixes()
     fairlead = Fairlead(capsule, 5301)
     servers = [fairlead, *(kind(capsule, port, fairlead, clients, steered)

@@ -21,7 +21,8 @@ import socket
 import struct
 
 from bench.measure import REPOSITORY, interleave, print_table
-from bench.nameservers import ADDRESS, MACHINE, SEED, SERVICES, query, read_answer, start_all
+from bench.nameservers import (ADDRESS, MACHINE, SEED, SERVICES, TOPOLOGY, query, read_answer,
+                               start_all)
 from lab.host import Capsule, LabError, wait_for
 
 LOAD = REPOSITORY / "build/dev/bench/bench-naming-load"
@@ -131,7 +132,7 @@ def summarize(found):
 
 
 def measure(options):
-    with Capsule() as capsule:
+    with Capsule(TOPOLOGY) as capsule:
         return summarize(measure_all(capsule, options.rounds or ROUNDS))
 
 

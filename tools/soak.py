@@ -10,6 +10,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 
 import tree
 
@@ -27,8 +28,21 @@ def power(seconds):
     return subprocess.run([built("tests/sim/sim_power")], env=environment).returncode == 0
 
 
+def faults(seconds):
+    """Faults of a node in the lab that take minutes: a stopped daemon, hundreds of kills."""
+    command = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-m", "soak",
+               "tests/lab"]
+    deadline = time.monotonic() + seconds
+    while True:
+        if subprocess.run(command, cwd=tree.ROOT, check=False).returncode != 0:
+            return False
+        if time.monotonic() >= deadline:
+            return True
+
+
 # name → what runs; its docstring is what `--list` says
 SOAKS = {
+    "faults": faults,
     "power": power,
 }
 
