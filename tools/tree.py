@@ -17,6 +17,7 @@ LOGS = ROOT / "build" / "test"
 # an interrupted caller has to pass the interruption on itself.
 _running = set()
 _running_lock = threading.Lock()
+_ending = threading.Event()
 
 
 def jobs():
@@ -68,7 +69,9 @@ def _end(process, patience_s=30):
 
 
 def end_all():
+    """End what runs, and let nothing begin any more, in whatever thread."""
     with _running_lock:
+        _ending.set()
         processes = list(_running)
     for process in processes:
         _end(process)
@@ -89,11 +92,12 @@ def run(command, log, timeout_s, env=None, cwd=ROOT, on_line=None):
     LOGS.mkdir(parents=True, exist_ok=True)
     path = LOGS / log
     started = time.monotonic()
-    with open(path, "wb") as output:
+    with open(path, "wb") as output, _running_lock:
+        if _ending.is_set():
+            raise InterruptedError(f"{command[0]} was not begun: everything is being ended")
         process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **(env or {})},
                                    stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=subprocess.STDOUT, start_new_session=True)
-    with _running_lock:
         _running.add(process)
     try:
         late = _wait(process, path, started + timeout_s, on_line)
