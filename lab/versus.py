@@ -180,7 +180,8 @@ class Haproxy(Side):
         pids = self.pids()
         self.child.stop(signal.SIGKILL)
         for pid in pids[1:]:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may have followed its master
+                os.kill(pid, signal.SIGKILL)
 
     def restart(self):
         self.child.start()
