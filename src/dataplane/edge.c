@@ -51,6 +51,9 @@ static struct edge *create(const struct edge_options *options)
 	edge->source_v6 = options->source_v6;
 	edge->clock = options->clock ? options->clock : &clock_system;
 	edge->lock_fd = -1;
+	edge->most_pages = options->most_pages ? options->most_pages : EDGE_MOST_PAGES;
+	edge->most_descriptors =
+	    (options->most_addresses ? options->most_addresses : EDGE_MOST_ADDRESSES) + 1;
 	edge->interface_count = options->interface_count;
 	for (size_t i = 0; i < options->interface_count; i++) {
 		struct interface *interface = &edge->interfaces[i];
@@ -72,10 +75,6 @@ static int create_tables(struct edge *edge)
 		result = slots_init(&edge->span_slots, 0, EDGE_MAP_SPANS);
 	if (result == 0)
 		result = slots_init(&edge->blocks, 0, EDGE_BLOCKS);
-	if (result == 0)
-		result = slots_init(&edge->descriptors, 1, EDGE_MAP_DESCRIPTORS);
-	if (result == 0)
-		result = slots_init(&edge->pages, 0, EDGE_MAP_PAGES);
 	if (result == 0)
 		result = slots_init(&edge->backends, 1, EDGE_MAP_BACKENDS);
 	if (result == 0)
@@ -128,6 +127,8 @@ int edge_open(const struct edge_options *options, struct edge **ret_edge, struct
 		error_set(err, result, "out of memory");
 	if (result == 0)
 		result = maps_open(edge, err);
+	if (result == 0)
+		result = grow_init_slots(edge, err);
 	if (result == 0)
 		result = nexthop_open(edge, err);
 	if (result == 0)

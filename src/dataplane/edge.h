@@ -40,6 +40,8 @@
 #define EDGE_INTERFACES 16
 #define EDGE_RING_PAGE 4096 /* a ring's length is a multiple of this … */
 #define EDGE_RING_PAGES 16 /* … of at most so many pages */
+#define EDGE_MOST_PAGES (1u << 17) /* ring pages of all versions: 1 GiB */
+#define EDGE_MOST_ADDRESSES ((1u << 18) - 1) /* bound */
 #define EDGE_SERVICE_NAME 63 /* longest service name, in bytes */
 
 #define EDGE_HEARTBEAT_MS 500 /* call edge_heartbeat() this often … */
@@ -60,6 +62,8 @@ struct edge_options {
 	    source_v4; /* of this machine; outer source of tunnels to IPv4 backends; */
 	struct ip_address source_v6; /* … to IPv6 ones; IP_NONE if there are none */
 	const struct clock *clock; /* NULL: clock_system */
+	uint32_t most_pages; /* of all rings together; 0: EDGE_MOST_PAGES */
+	uint32_t most_addresses; /* bound; 0: EDGE_MOST_ADDRESSES */
 };
 
 struct edge_port {
@@ -72,7 +76,8 @@ struct edge_backend {
 	struct ip_address address; /* outer destination */
 };
 
-/* A version as the edge needs it. What `digest` covers never changes (invariant 2). */
+/* A version as the edge needs it. What `digest` covers never changes (invariant 2): arrays that
+ * were published once are not looked into when they come again under the same digest. */
 struct edge_version {
 	struct digest digest;
 	const char *service;

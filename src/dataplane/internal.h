@@ -6,7 +6,7 @@
  *   maps.c      object, pins, views           attach.c   links, interfaces
  *   layout.c    digest of the maps' layout    sysctl.c   kernel settings, and their undoing
  *   publish.c   desired → maps                nexthop.c  routes and neighbours → backends
- *   rings.c     its rings and backends
+ *   rings.c     its rings and backends      grow.c      larger maps in the place of full ones
  *   adopt.c     maps → memory                 remove.c   undo everything
  *   plan.c      checks of `desired`           check.c    maps against memory, later on
  *   edge.c      the public calls
@@ -20,6 +20,7 @@
 
 #include <stdio.h>
 
+struct bpf_map;
 struct edge_bpf;
 struct mnl_socket;
 
@@ -63,9 +64,7 @@ struct ring {
 	uint32_t first_page, second_page, pages;
 	uint32_t references; /* addresses; 0 removes it */
 	bool adopted; /* not published, nor compared, by this process */
-	const struct edge_version
-	    *compared; /* only a mark: the version it was last compared with */
-	uint64_t compared_in; /* … in this publish */
+	const uint16_t *first, *second; /* marks only: what it was last compared with */
 	uint16_t *backends; /* owned; distinct, ascending */
 	size_t backend_count;
 };
@@ -113,16 +112,16 @@ struct edge {
 	struct edge_bpf *skeleton; /* owned */
 	struct edge_view view;
 
+	uint32_t most_pages, most_descriptors; /* the limits of growth; entries */
 	struct slots span_slots, blocks, descriptors, pages, backends, links;
 	struct slots pool_slots[2]; /* v4, v6 */
 	struct pool pools[2][EDGE_MAP_POOLS];
 	struct site *sites; /* EDGE_MAP_SPANS of them; owned */
 	struct bound *bound; /* sorted by address; owned */
 	size_t bound_count;
-	uint64_t publishes;
 	struct edge_map_settings published; /* as the last publish left them */
 	bool has_published;
-	struct ring **rings; /* owned */
+	struct ring **rings; /* sorted by digest; owned */
 	size_t ring_count;
 
 	uint16_t *backend_order; /* numbers of the backends in use, by address; owned */
@@ -170,10 +169,33 @@ void maps_close(struct edge *edge);
 void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, const char *leaf);
 /* Remove the map folders under `pin_root` but `keep` (NULL: none). */
 must_check int maps_sweep(const char *pin_root, const char *keep, struct error *err);
+/* Name the map's pin, by which loading finds it again; `ret_found`: it is there. */
+must_check int maps_set_pin(const struct edge *edge, struct bpf_map *map, bool *ret_found,
+			    struct error *err);
+must_check int maps_load(const struct edge_bpf *skeleton, struct error *err);
+/* Map what was loaded into memory; what a failure leaves is for maps_unview(), as is the rest. */
+must_check int maps_view(const struct edge_bpf *skeleton, struct edge_view *view,
+			 struct error *err);
+void maps_unview(const struct edge_bpf *skeleton, struct edge_view *view);
 /* Which capability is missing, if one is. */
 must_check int maps_check_privileges(struct error *err);
 /* That `path` lies on a BPF file system. */
 must_check int maps_check_filesystem(const char *path, struct error *err);
+
+/* grow.c */
+/* Whether the map of this name grows. */
+bool grow_is_for(const char *map);
+/* Before loading: take pinned maps that grow at the size they have. */
+must_check int grow_take_over(const struct edge *edge, const struct edge_bpf *skeleton,
+			      struct error *err);
+/* After loading: the slots of the maps that grow. */
+must_check int grow_init_slots(struct edge *edge, struct error *err);
+/*
+ * Put larger maps in the place of the present ones, by at least so many pages and descriptors (0:
+ * that one stays), as far as the limits allow: whoever needs the room finds out by taking it. After
+ * a failure all is as it was.
+ */
+must_check int grow_by(struct edge *edge, uint32_t pages, uint32_t descriptors, struct error *err);
 
 /* layout.c */
 struct bpf_object;
@@ -204,6 +226,8 @@ must_check int rings_take(struct edge *edge, const struct edge_version *version,
 /* Add a ring that the maps hold; `backends` is moved. */
 must_check int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring);
 struct ring *rings_find(const struct edge *edge, const struct digest *digest);
+/* Whether this very ring, by the place of its arrays, was compared or written under this digest. */
+bool rings_is_known(const struct edge *edge, const struct edge_version *version);
 /* Retire the rings that no address of `edge->bound` refers to, then the backends without a ring. */
 void rings_sweep(struct edge *edge);
 void rings_close(struct edge *edge);
@@ -250,6 +274,11 @@ bool attach_is_pinned(const struct edge *edge);
 /* Attach what is there and is not attached; detach nothing. Failures stay in `problem`. */
 void attach_reconcile(struct edge *edge);
 must_check int attach_remove(const char *pin_root, struct error *err);
+/*
+ * Put `program_fd` on every interface that this edge's maps serve now, be it by this process's
+ * program or by an earlier one's; on all of them, or none.
+ */
+must_check int attach_switch(struct edge *edge, int program_fd, struct error *err);
 
 /* sysctl.c */
 must_check int sysctl_apply(const char *pin_root, const char *interface, struct error *err);

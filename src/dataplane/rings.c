@@ -167,17 +167,30 @@ static bool same_pages(const struct edge *edge, uint32_t first_page, uint32_t pa
 	return true;
 }
 
+static int compare_ring(const void *rings, size_t place, const void *digest)
+{
+	struct ring *const *list = rings;
+	return memcmp(&list[place]->digest, digest, sizeof(struct digest));
+}
+
+/* Where the ring of the digest is among all, or where it belongs. */
+static size_t ring_position(const struct edge *edge, const struct digest *digest, bool *ret_found)
+{
+	return search_place(edge->rings, edge->ring_count, digest, compare_ring, ret_found);
+}
+
 struct ring *rings_find(const struct edge *edge, const struct digest *digest)
 {
-	for (size_t i = 0; i < edge->ring_count; i++) {
-		if (memcmp(&edge->rings[i]->digest, digest, sizeof(*digest)) == 0)
-			return edge->rings[i];
-	}
-	return NULL;
+	bool found;
+	size_t position = ring_position(edge, digest, &found);
+	return found ? edge->rings[position] : NULL;
 }
 
 int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring)
 {
+	bool found;
+	size_t position = ring_position(edge, &ring->digest, &found);
+	ASSERT(!found);
 	struct ring **rings = realloc(edge->rings, (edge->ring_count + 1) * sizeof(struct ring *));
 	if (!rings)
 		return -ENOMEM;
@@ -186,7 +199,10 @@ int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring
 	if (!added)
 		return -ENOMEM;
 	*added = *ring;
-	edge->rings[edge->ring_count++] = added;
+	memmove(rings + position + 1, rings + position,
+		(edge->ring_count - position) * sizeof(struct ring *));
+	rings[position] = added;
+	edge->ring_count++;
 	*ret_ring = added;
 	return 0;
 }
@@ -219,9 +235,15 @@ static int take_pages(struct edge *edge, uint32_t pages, uint32_t *ret_first, st
 {
 	bool resting = false;
 	int result = slots_take(&edge->pages, pages, edge_now(edge), ret_first, &resting);
+	if (result == 0)
+		return 0;
+	result = grow_by(edge, pages, 0, err);
+	if (result < 0)
+		return result;
+	result = slots_take(&edge->pages, pages, edge_now(edge), ret_first, &resting);
 	if (result < 0)
 		return error_set(err, result, "the edge's %u ring pages are all in use%s",
-				 EDGE_MAP_PAGES,
+				 edge->most_pages,
 				 resting ? "; some come free within a second"
 					 : "; retire versions or use smaller rings");
 	return 0;
@@ -232,6 +254,8 @@ static int ring_create(struct edge *edge, const struct edge_version *version,
 {
 	struct ring ring = {
 	    .digest = version->digest,
+	    .first = version->first,
+	    .second = version->second,
 	    .pages = (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES),
 	};
 	uint16_t *numbers;
@@ -283,9 +307,15 @@ static int ring_compare(struct edge *edge, struct ring *ring, const struct edge_
 				 "the one it was committed with; 'fairlead detach' and start again",
 				 (unsigned long long)version->number, version->service);
 	ring->adopted = false;
-	ring->compared = version;
-	ring->compared_in = edge->publishes;
+	ring->first = version->first;
+	ring->second = version->second;
 	return 0;
+}
+
+bool rings_is_known(const struct edge *edge, const struct edge_version *version)
+{
+	const struct ring *ring = rings_find(edge, &version->digest);
+	return ring && ring->first == version->first && ring->second == version->second;
 }
 
 int rings_take(struct edge *edge, const struct edge_version *version, struct ring **ret_ring,
@@ -294,8 +324,7 @@ int rings_take(struct edge *edge, const struct edge_version *version, struct rin
 	struct ring *ring = rings_find(edge, &version->digest);
 	if (!ring)
 		return ring_create(edge, version, ret_ring, err);
-	bool compared = ring->compared == version && ring->compared_in == edge->publishes;
-	int result = compared ? 0 : ring_compare(edge, ring, version, err);
+	int result = rings_is_known(edge, version) ? 0 : ring_compare(edge, ring, version, err);
 	if (result == 0)
 		*ret_ring = ring;
 	return result;
