@@ -229,10 +229,58 @@ static void full_pools_say_who_holds_them(void **state)
 	struct error err = {0};
 	assert_int_equal(choose(placement, 1, states, 1, &err, chosen), -FL_EEXHAUSTED);
 	assert_string_equal(err.text,
-			    "pool 198.51.100.0/30 has no free slot for service api: slot 0 is held "
+			    "pool 198.51.100.0/30 has no free slot for service api: slot 1 is held "
 			    "by version 3 of web (draining), because that version waits for its "
 			    "connections to end; `fairlead rollout cut` ends them");
 	assert_int_equal(placement_exhausted(placement, 1, states, 1, &NOW), 1 << 1);
+}
+
+/* Its address at the first site is the pool's own: nobody gets it, not even from a block or after
+ * it was held; who holds it already keeps it. */
+static void slot_0_is_not_given_out(void **state)
+{
+	(void)state;
+	struct binding chosen[PLACEMENT_FAMILIES];
+	struct placement *placement = update(NULL, NULL, 0);
+	assert_int_equal(choose(placement, 0, NULL, 0, NULL, chosen), 0);
+	assert_int_equal(chosen[0].slot, 1);
+	assert_int_equal(chosen[1].slot, 1);
+
+	struct version_status version;
+	struct binding held[] = {{.pool = 1, .slot = 0, .version = 3}};
+	struct service_state web = holder("web", 0, &version, held, 1);
+	const struct service_state *states[] = {&web};
+	assert_int_equal(choose(placement, 0, states, 1, NULL, chosen), 0);
+	assert_int_equal(chosen[0].slot, 1);
+	assert_int_equal(placement_free(placement, &held[0], 0, 1, 1, &arena), 0);
+	struct binding other[] = {{.pool = 1, .slot = 1, .version = 3}};
+	web = holder("web", 0, &version, other, 1);
+	assert_int_equal(choose(placement, 0, states, 1, NULL, chosen), -FL_EEXHAUSTED);
+
+	pools[0].slots_per_service = 4;
+	placement = update(NULL, NULL, 0);
+	assert_int_equal(choose(placement, 0, NULL, 0, NULL, chosen), 0);
+	assert_int_equal(chosen[1].slot, 1);
+	assert_int_equal(choose(placement, 1, NULL, 0, NULL, chosen), 0);
+	assert_int_equal(chosen[1].slot, 4);
+}
+
+/* All services share both pools: a slot to spare in each is one for anybody. */
+static void spacious_pools_are_exhausted_for_nobody(void **state)
+{
+	(void)state;
+	struct placement *placement = update(NULL, NULL, 0);
+	struct version_status version;
+	struct binding held[] = {{.pool = 1, .slot = 1, .version = 3}};
+	struct service_state web = holder("web", 0, &version, held, 1);
+	const struct service_state *states[] = {&web};
+	assert_true(placement_is_spacious(placement, NULL, 0));
+	assert_int_equal(placement_exhausted(placement, 1, NULL, 0, &NOW), 0);
+	assert_false(placement_is_spacious(placement, states, 1));
+	assert_int_equal(placement_exhausted(placement, 1, states, 1, &NOW), 1 << 1);
+	/* Whether each block has one, this look does not tell. */
+	pools[0].slots_per_service = 4;
+	assert_false(placement_is_spacious(update(NULL, NULL, 0), NULL, 0));
 }
 
 /* Slot 1 of the IPv4 pool is the only one that is not held; who may have it, and when? */
@@ -349,8 +397,8 @@ static void rollouts_a_day_follow_from_slots(void **state)
 	(void)state;
 	const uint64_t day_ms = 86400000, hour_ms = 3600000;
 	struct pool shared = {.prefix = prefix("198.51.100.0/26"), .site_bits = 1};
-	assert_int_equal(pool_rollouts_per_day(&shared, 1, day_ms - hour_ms, hour_ms), 31);
-	assert_int_equal(pool_rollouts_per_day(&shared, 4, day_ms - hour_ms, hour_ms), 7);
+	assert_int_equal(pool_rollouts_per_day(&shared, 1, day_ms - hour_ms, hour_ms), 30);
+	assert_int_equal(pool_rollouts_per_day(&shared, 4, day_ms - hour_ms, hour_ms), 6);
 	assert_int_equal(pool_rollouts_per_day(&shared, 17, day_ms, 0), 0);
 	assert_int_equal(pool_rollouts_per_day(&shared, 1, 0, 0), UINT32_MAX);
 	shared.slots_per_service = 3;
@@ -369,6 +417,8 @@ int main(void)
 	    TEST(pools_beyond_the_limit_take_removed_places),
 	    TEST(each_family_gets_the_lowest_free_slot),
 	    TEST(full_pools_say_who_holds_them),
+	    TEST(slot_0_is_not_given_out),
+	    TEST(spacious_pools_are_exhausted_for_nobody),
 	    TEST(used_slots_wait),
 	    TEST(used_slots_are_taken_in_order),
 	    TEST(blocks_keep_services_apart),
