@@ -11,6 +11,7 @@
 #include "daemon/verbs.h"
 #include "store/records.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +187,19 @@ static void carry_out(struct daemon *daemon)
 	tell_status(daemon);
 }
 
+/* From here on this process answers for what is forwarded; packets of pinned maps went on before.
+ */
+static void tell_forwarding(const struct daemon *daemon)
+{
+	struct edge_status status;
+	char addresses[24];
+	if (edge_plane_status(daemon->edge, &status) < 0)
+		return;
+	snprintf(addresses, sizeof(addresses), "%zu", status.addresses);
+	log_event(LOG_LEVEL_INFO, "edge.forwarding", "addresses", addresses, "maps",
+		  status.adopted ? "taken over" : "new", NULL);
+}
+
 /* At the start a fault of the options or of the machine ends the daemon: its supervisor shows it
  * and tries again, and what is pinned goes on forwarding. Later the same would be an alarm, as is a
  * store that lost its configuration: it needs a daemon that takes a new one. */
@@ -197,6 +211,8 @@ static int carry_out_first(struct daemon *daemon, struct error *err)
 		return 0;
 	}
 	int result = daemon->edge ? forward(daemon, err) : 0;
+	if (result == 0 && daemon->edge)
+		tell_forwarding(daemon);
 	if (result == 0 && daemon->names)
 		swapped = names_plane_publish(daemon->names, &daemon->image, err);
 	tell_status(daemon);
@@ -307,6 +323,18 @@ static void check_edge(struct daemon *daemon, uint64_t now_ms)
 		daemon_event(daemon, "edge.interference", json_pack("{s:s}", "warning", text));
 }
 
+/* Reading the store or a file takes many times what is kept of it, and what is freed lies between
+ * what is kept. It goes back to the system when the image rests. */
+static void trim_memory(struct daemon *daemon)
+{
+	if (daemon->trimmed_revision != daemon->image.revision &&
+	    daemon->ticked_revision == daemon->image.revision) {
+		malloc_trim(0);
+		daemon->trimmed_revision = daemon->image.revision;
+	}
+	daemon->ticked_revision = daemon->image.revision;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
@@ -320,6 +348,7 @@ static void on_tick(uv_timer_t *timer)
 	if (*daemon->alarm || daemon->acked_sequence != daemon->image.head.sequence)
 		carry_out(daemon);
 	driver_run(daemon->driver, now_ms);
+	trim_memory(daemon);
 	arm_store_timer(daemon);
 }
 
@@ -452,6 +481,9 @@ static int open_store(struct daemon *daemon, struct error *err)
 	const struct store_sqlite_options sqlite = {.folder = options->state_folder,
 						    .clock = daemon->clock};
 	int result = store_open_sqlite(&sqlite, &daemon->store, err);
+	/* The state is ours; so are the pins. They are opened while the store is read. */
+	if (result == 0 && options->edge)
+		result = edge_plane_new(options, daemon->clock, &daemon->edge, err);
 	if (result == 0)
 		result =
 		    ledger_signer_open(options->state_folder, options->node, &daemon->signer, err);
@@ -480,7 +512,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (options->names)
 		result = names_plane_new(options, now_ms, &daemon->names, err);
 	if (result == 0 && options->edge)
-		result = edge_plane_new(options, &daemon->loop, daemon->clock, &daemon->edge, err);
+		result = edge_plane_start(daemon->edge, &daemon->loop, err);
 	if (result == 0)
 		result = reports_new(&daemon->reports);
 	if (result == 0)
@@ -589,6 +621,8 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 	daemon.start_wall_ms = clock_wall_ms(daemon.clock);
 	daemon.steady =
 	    (struct clock){.now_ms = steady_now_ms, .wall_ms = steady_wall_ms, .context = &daemon};
+	/* Large blocks get a mapping of their own, whatever came before: freed, they are gone. */
+	(void)mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	int result = uv_loop_init(&daemon.loop);

@@ -172,9 +172,10 @@ void edge_close(struct edge *edge)
 
 bool edge_is_forwarding(const struct edge *edge)
 {
-	/* Maps of this edge's own layout are all there is, if it found any. */
+	/* Maps of another layout are there until this edge has attached. Its own say nothing then:
+	 * a process that ended before it published left them empty. */
 	return edge->bound_count > 0 ||
-	       (!edge->adopted && !edge->attached && attach_is_pinned(edge));
+	       (!edge->attached && attach_is_pinned(edge) && maps_has_others(edge));
 }
 
 int edge_fd(const struct edge *edge)

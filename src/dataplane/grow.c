@@ -14,7 +14,8 @@
  * maps, which hold the same, after it the new ones. Only counters are brought over after step 3;
  * what a busy address counts within the microsecond in which its entry is moved is lost.
  *
- * Sizes go up by an eighth, so that no more than that is held in reserve.
+ * Sizes go up by an eighth, but at least by the first size: little is held in reserve, and the
+ * program, which the kernel has to verify again, is seldom loaded.
  */
 #include "dataplane/internal.h"
 #include "dataplane/skeleton.h"
@@ -171,16 +172,35 @@ static int load(struct growth *growth)
 	return result < 0 ? error_prefix(growth->err, "the edge's maps cannot grow") : 0;
 }
 
-/* What refers to an entry is the same in both maps, so every entry goes where it was. */
-static void copy(struct growth *growth)
+static int copy_map(const struct bpf_map *from, const struct bpf_map *to, size_t bytes,
+		    struct error *err)
 {
-	const struct edge *edge = growth->edge;
+	void *source = NULL;
+	void *target = NULL;
+	int result = maps_view_one(from, &source, err);
+	if (result == 0)
+		result = maps_view_one(to, &target, err);
+	if (result == 0)
+		memcpy(target, source, bytes);
+	maps_unview_one(to, target);
+	maps_unview_one(from, source);
+	return result;
+}
+
+/* What refers to an entry is the same in both maps, so every entry goes where it was. */
+static int copy(struct growth *growth)
+{
+	const struct edge_bpf *old = growth->edge->skeleton;
+	const struct edge_bpf *new = growth->skeleton;
+	int result = 0;
 	if (grows_pages(growth))
-		memcpy(growth->view.pages, edge->view.pages,
-		       growth->old_pages * sizeof(*edge->view.pages));
-	if (grows_descriptors(growth))
-		memcpy(growth->view.descriptors, edge->view.descriptors,
-		       growth->old_descriptors * sizeof(*edge->view.descriptors));
+		result = copy_map(old->maps.ring_pages, new->maps.ring_pages,
+				  growth->old_pages * sizeof(struct edge_map_page), growth->err);
+	if (result == 0 && grows_descriptors(growth))
+		result = copy_map(old->maps.descriptors, new->maps.descriptors,
+				  growth->old_descriptors * sizeof(struct edge_map_descriptor),
+				  growth->err);
+	return result;
 }
 
 static int pin(struct growth *growth)
@@ -303,10 +323,10 @@ static int make(struct growth *growth)
 {
 	struct edge *edge = growth->edge;
 	int result = load(growth);
-	if (result == 0) {
-		copy(growth);
+	if (result == 0)
+		result = copy(growth);
+	if (result == 0)
 		result = pin(growth);
-	}
 	if (result == 0 && (slots_grow(&edge->pages, growth->pages) < 0 ||
 			    slots_grow(&edge->descriptors, growth->descriptors) < 0))
 		result = out_of_memory(growth->err);

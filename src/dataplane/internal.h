@@ -30,13 +30,13 @@ struct mnl_socket;
 #define EDGE_LAYOUT_HEX 17
 #define EDGE_LOCK_NAME "this pin folder of an edge"
 
-/* The maps in this process's memory; the program reads the same pages. */
+/* The maps in this process's memory; the program reads the same pages. All but the ring pages,
+ * which are nearly all there is and are seldom looked at. */
 struct edge_view {
 	struct edge_map_settings *settings;
 	uint64_t *spans;
 	uint64_t *addresses;
 	struct edge_map_descriptor *descriptors;
-	struct edge_map_page *pages;
 	struct edge_map_backend *backends;
 	int settings_fd, spans_fd, addresses_fd, descriptors_fd, pages_fd, backends_fd;
 	int counters_fd, drops_fd;
@@ -167,6 +167,8 @@ must_check int maps_open(struct edge *edge, struct error *err);
 void maps_close(struct edge *edge);
 /* "<pin_root>/<name>[/<leaf>]"; the lengths were checked when the edge was opened. */
 void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, const char *leaf);
+/* Whether there are maps of another layout. */
+bool maps_has_others(const struct edge *edge);
 /* Remove the map folders under `pin_root` but `keep` (NULL: none). */
 must_check int maps_sweep(const char *pin_root, const char *keep, struct error *err);
 /* Name the map's pin, by which loading finds it again; `ret_found`: it is there. */
@@ -177,6 +179,9 @@ must_check int maps_load(const struct edge_bpf *skeleton, struct error *err);
 must_check int maps_view(const struct edge_bpf *skeleton, struct edge_view *view,
 			 struct error *err);
 void maps_unview(const struct edge_bpf *skeleton, struct edge_view *view);
+/* One map alone. */
+must_check int maps_view_one(const struct bpf_map *map, void **ret_memory, struct error *err);
+void maps_unview_one(const struct bpf_map *map, void *memory);
 /* Which capability is missing, if one is. */
 must_check int maps_check_privileges(struct error *err);
 /* That `path` lies on a BPF file system. */
@@ -217,6 +222,8 @@ const struct pool *plan_locate(const struct pool *pools, size_t count,
 /* Write a record that nothing refers to yet, and read it back through the kernel. */
 must_check int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 			    struct error *err);
+must_check int page_read(const struct edge *edge, uint32_t number, struct edge_map_page *ret_page,
+			 struct error *err);
 /*
  * The ring of `version`: found, and compared with what is asked for, or built. A built one is
  * removed by rings_sweep() unless an address refers to it by then.

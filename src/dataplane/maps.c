@@ -134,7 +134,7 @@ static int set_pins(struct edge *edge, struct error *err)
 	return 0;
 }
 
-static int view_one(const struct bpf_map *map, void **ret_memory, int *ret_fd, struct error *err)
+int maps_view_one(const struct bpf_map *map, void **ret_memory, struct error *err)
 {
 	size_t bytes =
 	    (((size_t)bpf_map__value_size(map) + 7) & ~(size_t)7) * bpf_map__max_entries(map);
@@ -143,11 +143,10 @@ static int view_one(const struct bpf_map *map, void **ret_memory, int *ret_fd, s
 		return error_set(err, -errno, "map '%s' cannot be mapped into memory: %s",
 				 bpf_map__name(map), error_text(-errno));
 	*ret_memory = memory;
-	*ret_fd = bpf_map__fd(map);
 	return 0;
 }
 
-static void unview_one(const struct bpf_map *map, void *memory)
+void maps_unview_one(const struct bpf_map *map, void *memory)
 {
 	size_t bytes =
 	    (((size_t)bpf_map__value_size(map) + 7) & ~(size_t)7) * bpf_map__max_entries(map);
@@ -161,7 +160,7 @@ struct viewed {
 	int *fd;
 };
 
-#define VIEWED 6
+#define VIEWED 5
 
 static void list_viewed(const struct edge_bpf *skeleton, struct edge_view *view,
 			struct viewed viewed[VIEWED])
@@ -171,7 +170,6 @@ static void list_viewed(const struct edge_bpf *skeleton, struct edge_view *view,
 	    {skeleton->maps.spans, (void **)&view->spans, &view->spans_fd},
 	    {skeleton->maps.addresses, (void **)&view->addresses, &view->addresses_fd},
 	    {skeleton->maps.descriptors, (void **)&view->descriptors, &view->descriptors_fd},
-	    {skeleton->maps.ring_pages, (void **)&view->pages, &view->pages_fd},
 	    {skeleton->maps.backends, (void **)&view->backends, &view->backends_fd},
 	};
 	memcpy(viewed, all, sizeof(all));
@@ -182,10 +180,12 @@ int maps_view(const struct edge_bpf *skeleton, struct edge_view *view, struct er
 	struct viewed viewed[VIEWED];
 	list_viewed(skeleton, view, viewed);
 	for (size_t i = 0; i < VIEWED; i++) {
-		int result = view_one(viewed[i].map, viewed[i].memory, viewed[i].fd, err);
+		int result = maps_view_one(viewed[i].map, viewed[i].memory, err);
 		if (result < 0)
 			return result;
+		*viewed[i].fd = bpf_map__fd(viewed[i].map);
 	}
+	view->pages_fd = bpf_map__fd(skeleton->maps.ring_pages);
 	view->counters_fd = bpf_map__fd(skeleton->maps.counters);
 	view->drops_fd = bpf_map__fd(skeleton->maps.drops);
 	return 0;
@@ -196,7 +196,7 @@ void maps_unview(const struct edge_bpf *skeleton, struct edge_view *view)
 	struct viewed viewed[VIEWED];
 	list_viewed(skeleton, view, viewed);
 	for (size_t i = 0; i < VIEWED; i++)
-		unview_one(viewed[i].map, *viewed[i].memory);
+		maps_unview_one(viewed[i].map, *viewed[i].memory);
 	*view = (struct edge_view){0};
 }
 
@@ -314,6 +314,21 @@ static int remove_folder(const char *pin_root, const char *name, struct error *e
 		return error_set(err, -errno, "the old maps in '%s' cannot be removed: %s", folder,
 				 error_text(-errno));
 	return 0;
+}
+
+bool maps_has_others(const struct edge *edge)
+{
+	bool others = false;
+	DIR *root = opendir(edge->pin_root);
+	if (!root)
+		return false;
+	for (struct dirent *entry = readdir(root); entry; entry = readdir(root)) {
+		others = others ||
+			 (is_digest(entry->d_name) && strcmp(entry->d_name, edge->layout) != 0 &&
+			  holds_our_maps(edge->pin_root, entry->d_name));
+	}
+	closedir(root);
+	return others;
 }
 
 int maps_sweep(const char *pin_root, const char *keep, struct error *err)

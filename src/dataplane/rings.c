@@ -15,7 +15,7 @@
 int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 		 struct error *err)
 {
-	_Alignas(8) uint8_t back[sizeof(struct edge_map_page)];
+	_Alignas(8) uint8_t back[sizeof(struct edge_map_descriptor)];
 	ASSERT(bytes <= sizeof(back) && bytes % 8 == 0);
 	memcpy(view, record, bytes);
 	if (bpf_map_lookup_elem(map_fd, &key, back) < 0)
@@ -25,6 +25,30 @@ int record_write(int map_fd, void *view, uint32_t key, const void *record, size_
 		return error_set(err, -FL_ECORRUPT,
 				 "map entry %u does not read back as it was written", key);
 	return 0;
+}
+
+int page_read(const struct edge *edge, uint32_t number, struct edge_map_page *ret_page,
+	      struct error *err)
+{
+	if (bpf_map_lookup_elem(edge->view.pages_fd, &number, ret_page) == 0)
+		return 0;
+	return error_set(err, -errno, "ring page %u cannot be read: %s", number,
+			 error_text(-errno));
+}
+
+/* Write a page that nothing refers to yet, and read it back. */
+static int page_write(const struct edge *edge, uint32_t number, const struct edge_map_page *page,
+		      struct error *err)
+{
+	_Alignas(8) struct edge_map_page back;
+	if (bpf_map_update_elem(edge->view.pages_fd, &number, page, BPF_ANY) < 0)
+		return error_set(err, -errno, "ring page %u cannot be written: %s", number,
+				 error_text(-errno));
+	int result = page_read(edge, number, &back, err);
+	if (result == 0 && memcmp(&back, page, sizeof(back)) != 0)
+		return error_set(err, -FL_ECORRUPT,
+				 "ring page %u does not read back as it was written", number);
+	return result;
 }
 
 struct ip_address backend_address(const struct edge *edge, uint32_t number)
@@ -149,22 +173,25 @@ static int write_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
 	int result = 0;
 	for (uint32_t i = 0; i < pages && result == 0; i++) {
 		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
-		result = record_write(edge->view.pages_fd, &edge->view.pages[first_page + i],
-				      first_page + i, &page, sizeof(page), err);
+		result = page_write(edge, first_page + i, &page, err);
 	}
 	return result;
 }
 
-static bool same_pages(const struct edge *edge, uint32_t first_page, uint32_t pages,
-		       const uint16_t *candidates, const uint16_t *numbers)
+static int compare_pages(const struct edge *edge, uint32_t first_page, uint32_t pages,
+			 const uint16_t *candidates, const uint16_t *numbers, bool *same,
+			 struct error *err)
 {
+	_Alignas(8) struct edge_map_page held;
 	struct edge_map_page page;
-	for (uint32_t i = 0; i < pages; i++) {
+	for (uint32_t i = 0; i < pages && *same; i++) {
+		int result = page_read(edge, first_page + i, &held, err);
+		if (result < 0)
+			return result;
 		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
-		if (memcmp(&page, &edge->view.pages[first_page + i], sizeof(page)) != 0)
-			return false;
+		*same = memcmp(&page, &held, sizeof(page)) == 0;
 	}
-	return true;
+	return 0;
 }
 
 static int compare_ring(const void *rings, size_t place, const void *digest)
@@ -296,10 +323,16 @@ static int ring_compare(struct edge *edge, struct ring *ring, const struct edge_
 	int result = number_backends(edge, version, false, &numbers, err);
 	if (result < 0)
 		return result;
-	bool same = version->ring_length == (size_t)ring->pages * EDGE_MAP_PAGE_ENTRIES &&
-		    same_pages(edge, ring->first_page, ring->pages, version->first, numbers) &&
-		    same_pages(edge, ring->second_page, ring->pages, version->second, numbers);
+	bool same = version->ring_length == (size_t)ring->pages * EDGE_MAP_PAGE_ENTRIES;
+	if (same)
+		result = compare_pages(edge, ring->first_page, ring->pages, version->first, numbers,
+				       &same, err);
+	if (same && result == 0)
+		result = compare_pages(edge, ring->second_page, ring->pages, version->second,
+				       numbers, &same, err);
 	free(numbers);
+	if (result < 0)
+		return result;
 	ASSERT_INVARIANT(2, same || ring->adopted);
 	if (!same)
 		return error_set(err, -FL_ECORRUPT,

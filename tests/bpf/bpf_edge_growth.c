@@ -20,7 +20,8 @@
 
 #include <cmocka.h>
 
-#define VERSIONS 220 /* the pages of so many fit below the fixture's limit */
+#define VERSIONS 520 /* the pages of so many fit below the fixture's limit */
+#define STEP 40
 #define FIRST_OWN FIXTURE_ADDRESSES
 
 static struct fixture fixture;
@@ -41,7 +42,8 @@ static void make_versions(void)
 		char text[IP_TEXT_BYTES];
 		versions[i] = fixture.versions[OTHER];
 		versions[i].digest.bytes[0] = (uint8_t)i;
-		versions[i].digest.bytes[1] = 0x55; /* none of the fixture's own */
+		versions[i].digest.bytes[1] = (uint8_t)(i >> 8);
+		versions[i].digest.bytes[2] = 0x55; /* none of the fixture's own */
 		versions[i].first = versions[i].second = rings[i % FIXTURE_BACKENDS];
 		snprintf(text, sizeof(text), "2001:db8:f::5:%x", i);
 		bindings[FIRST_OWN + i] = (struct edge_binding){
@@ -124,7 +126,7 @@ static void test_grows_with_versions(void **state)
 	struct ip_address own = fixture_service_address(OTHER, IP_V4);
 	assert_int_equal(entries_of("ring_pages"), EDGE_MAP_PAGES);
 	assert_int_equal(entries_of("descriptors"), EDGE_MAP_DESCRIPTORS);
-	for (size_t count = 20; count <= VERSIONS; count += 20) {
+	for (size_t count = STEP; count <= VERSIONS; count += STEP) {
 		uint64_t packets = fixture_counters(&fixture, &own).packets;
 		desire(count);
 		fixture_publish(&fixture);
@@ -136,7 +138,7 @@ static void test_grows_with_versions(void **state)
 	for (size_t i = 0; i < VERSIONS; i++)
 		assert_int_equal(
 		    fixture_counters(&fixture, &bindings[FIRST_OWN + i].address).packets,
-		    (VERSIONS - i / 20 * 20) / 20);
+		    (VERSIONS - i / STEP * STEP) / STEP);
 }
 
 /* All at once is one step. */
@@ -159,15 +161,15 @@ static void test_adoption(void **state)
 {
 	(void)state;
 	struct edge_status status;
-	desire(100);
+	desire(200);
 	fixture_publish(&fixture);
 	uint32_t pages = entries_of("ring_pages");
 	fixture_close(&fixture);
 	fixture_open(&fixture);
 	assert_int_equal(edge_status(fixture.edge, &status), 0);
 	assert_true(status.adopted);
-	assert_int_equal(status.addresses, FIRST_OWN + 100);
-	assert_served(100);
+	assert_int_equal(status.addresses, FIRST_OWN + 200);
+	assert_served(200);
 	fixture_publish(&fixture);
 	assert_int_equal(entries_of("ring_pages"), pages);
 	desire(VERSIONS);
@@ -196,7 +198,7 @@ static void test_limit(void **state)
 	desire(VERSIONS);
 	assert_int_equal(edge_publish(fixture.edge, &fixture.desired, &err), -FL_EEXHAUSTED);
 	fixture_aim(&fixture);
-	assert_non_null(strstr(err.text, "512 ring pages"));
+	assert_non_null(strstr(err.text, "1122 ring pages"));
 	assert_served(SMALL);
 	assert_leads(&bindings[FIRST_OWN + VERSIONS - 2].address, 0);
 	free(ring);
@@ -299,7 +301,7 @@ static void test_growth_under_traffic(void **state)
 	int wire = fixture_open_wire(&fixture, true);
 	pid_t child = start_traffic(wire);
 	wait_for_packets(500);
-	for (size_t count = 10; count <= VERSIONS; count += 10) {
+	for (size_t count = STEP; count <= VERSIONS; count += STEP) {
 		desire(count);
 		fixture_publish(&fixture);
 		wait_for_packets(20);

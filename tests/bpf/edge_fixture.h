@@ -15,7 +15,7 @@
 #define FIXTURE_FRAME 2048
 #define FIXTURE_BACKENDS 4
 #define FIXTURE_ADDRESSES 8
-#define FIXTURE_MOST_PAGES 512 /* limits of the edge … */
+#define FIXTURE_MOST_PAGES 1122 /* limits of the edge … */
 #define FIXTURE_MOST_ADDRESSES 1000 /* … that it grows to */
 
 /* Service addresses: v4 and v6 of each of these. */
