@@ -192,23 +192,53 @@ static bool names(const json_t *list, const char *key, const char *name)
 	return false;
 }
 
-/* Of the plan, what this entry carries out: the rest is told by the entries that do it. */
-static void narrow_plan(struct plan *plan, bool is_first, const json_t *published,
-			const json_t *removed, struct plan_service *services)
+/* The services that this entry concerns. The others' next versions, whose rings the plan would have
+ * to build, are told of by the entries that publish them. */
+static int services_of_part(const struct order *order, struct change_draft *draft,
+			    const json_t *published, struct fabric *part)
 {
+	const struct fabric *fabric = order->fabric;
+	*part = *fabric;
+	part->services =
+	    arena_array(&draft->arena, fabric->service_count + 1, sizeof(*part->services));
+	part->service_count = 0;
+	if (!part->services)
+		return -ENOMEM;
+	for (size_t i = 0; i < fabric->service_count; i++) {
+		const struct service *service = &fabric->services[i];
+		bool is_new =
+		    needs_version(image_service(draft->image, service->name), fabric, service);
+		if (is_new ? names(published, "service", service->name) : order->parts == 0)
+			part->services[part->service_count++] = *service;
+	}
+	return fabric_index(part, &draft->arena);
+}
+
+/* Of the plan, what this entry carries out. */
+static int plan_part(const struct order *order, struct change_draft *draft, const json_t *published,
+		     const json_t *removed, json_t **ret_plan, struct error *err)
+{
+	struct fabric part;
+	struct plan *plan;
+	int result = services_of_part(order, draft, published, &part);
+	if (result == 0)
+		result = make_plan(order->daemon, &part, &draft->arena, &plan, err);
+	if (result < 0)
+		return result;
+	struct plan_service *services =
+	    arena_array(&draft->arena, plan->service_count + 1, sizeof(*services));
+	if (!services)
+		return -ENOMEM;
 	size_t kept = 0;
 	for (size_t i = 0; i < plan->service_count; i++) {
 		const struct plan_service *service = &plan->services[i];
-		bool here = service->new_version ? names(published, "service", service->name)
-			    : service->sign == PLAN_REMOVE ? names(removed, NULL, service->name)
-							   : is_first;
-		if (here)
+		if (service->sign != PLAN_REMOVE || names(removed, NULL, service->name))
 			services[kept++] = *service;
 	}
 	plan->services = services;
 	plan->service_count = kept;
-	if (!is_first)
-		plan->detail_count = 0;
+	*ret_plan = plan_json(plan);
+	return *ret_plan ? 0 : -ENOMEM;
 }
 
 /* The new configuration and its numbers, unless the stored one says the same. */
@@ -223,7 +253,7 @@ static int put_fabric(struct order *order, struct change_draft *draft,
 	return result;
 }
 
-static int build_changes(struct order *order, struct change_draft *draft, struct plan *plan,
+static int build_changes(struct order *order, struct change_draft *draft,
 			 const struct placement *placement, struct error *err)
 {
 	const struct fabric *fabric = order->fabric;
@@ -232,9 +262,8 @@ static int build_changes(struct order *order, struct change_draft *draft, struct
 	json_t *removed = json_array();
 	draft->what = json_pack("{s:o, s:o, s:i, s:s}", "published", published, "removed", removed,
 				"part", (int)order->parts + 1, "file", order->file);
-	struct plan_service *services =
-	    arena_array(&draft->arena, plan->service_count + 1, sizeof(*services));
-	if (!draft->what || !services)
+	json_t *plan = NULL;
+	if (!draft->what)
 		return -ENOMEM;
 	int result =
 	    future_states_init(&future, draft->image, fabric->service_count, &draft->arena);
@@ -242,10 +271,11 @@ static int build_changes(struct order *order, struct change_draft *draft, struct
 		result = apply_services(order, draft, fabric, placement, &future, published, err);
 	if (result == 0 && !order->more)
 		result = remove_services(order, draft, fabric, removed);
+	if (result == 0)
+		result = plan_part(order, draft, published, removed, &plan, err);
 	if (result < 0)
 		return result;
-	narrow_plan(plan, order->parts == 0, published, removed, services);
-	if (json_object_set_new(draft->what, "plan", plan_json(plan)) < 0)
+	if (json_object_set_new(draft->what, "plan", plan) < 0)
 		return -ENOMEM;
 	return draft->op_count ? CHANGE_COMMIT : CHANGE_NOTHING;
 }
@@ -255,11 +285,8 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 	struct order *order = (struct order *)change;
 	const struct fabric *fabric = order->fabric;
 	struct placement *placement = NULL;
-	struct plan *plan = NULL;
 	order->more = false;
 	int result = check_meant_for_us(order->daemon, fabric, err);
-	if (result == 0)
-		result = make_plan(order->daemon, fabric, &draft->arena, &plan, err);
 	if (result == 0)
 		result =
 		    placement_update(draft->image->placement, fabric, draft->image->states,
@@ -268,7 +295,7 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 		result = check_slots(draft, fabric, placement, err);
 	if (result == 0)
 		result = put_fabric(order, draft, placement, err);
-	return result == 0 ? build_changes(order, draft, plan, placement, err) : result;
+	return result == 0 ? build_changes(order, draft, placement, err) : result;
 }
 
 /* A file that publishes more services than one txn holds takes several entries. */

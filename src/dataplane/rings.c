@@ -131,8 +131,8 @@ static int backend_number(struct edge *edge, const struct ip_address *address, b
 }
 
 /*
- * Numbers of the version's backends by ordinal; 0 for those that its ring never names, which need
- * no entry, and, without `create`, for those that have none.
+ * Numbers of the version's backends by ordinal; with `create`, 0 for those that its ring never
+ * names, which need no entry; without, for those that have none.
  */
 static int number_backends(struct edge *edge, const struct edge_version *version, bool create,
 			   uint16_t **ret_numbers, struct error *err)
@@ -140,12 +140,12 @@ static int number_backends(struct edge *edge, const struct edge_version *version
 	bool *named = calloc(version->backend_count, sizeof(*named));
 	uint16_t *numbers = calloc(version->backend_count, sizeof(*numbers));
 	int result = named && numbers ? 0 : out_of_memory(err);
-	for (size_t i = 0; i < version->ring_length && result == 0; i++) {
+	for (size_t i = 0; create && i < version->ring_length && result == 0; i++) {
 		named[version->first[i]] = true;
 		named[version->second[i]] = true;
 	}
 	for (size_t i = 0; i < version->backend_count && result == 0; i++) {
-		if (named[i])
+		if (!create || named[i])
 			result = backend_number(edge, &version->backends[i].address, create,
 						&numbers[i], err);
 	}

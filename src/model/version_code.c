@@ -230,16 +230,17 @@ static uint16_t *get_candidates(struct reader *reader, uint32_t count, size_t ba
 	if (!candidates)
 		return NULL;
 	/* Nearly all of a version's bytes are here, so they are not read one by one. */
-	bool valid = true;
+	unsigned strange = 0;
+	const unsigned missing = may_miss ? RING_NONE : UINT32_MAX;
 	const uint8_t *in = reader->at;
 	for (uint32_t i = 0; i < count; i++) {
-		uint16_t candidate = (uint16_t)(in[2 * i] << 8 | in[2 * i + 1]);
-		candidates[i] = candidate;
-		valid &= (candidate < backends) | (may_miss & (candidate == RING_NONE));
+		unsigned candidate = (unsigned)in[2 * i] << 8 | in[2 * i + 1];
+		candidates[i] = (uint16_t)candidate;
+		strange |= (candidate >= backends) & (candidate != missing);
 	}
 	reader->at += (size_t)2 * count;
 	reader->left -= (size_t)2 * count;
-	if (!valid)
+	if (strange)
 		fail(reader, -FL_ECORRUPT);
 	return candidates;
 }
