@@ -110,6 +110,13 @@ static int adopt_backend(struct edge *edge, uint16_t number, struct error *err)
 		return corrupt(err, "a ring names backend %u, which is none", number);
 	if (backends_insert(edge, number) < 0)
 		return corrupt(err, "backend %u is there twice", number);
+	/* Packets leave by this link now: it must not be given out anew under them. */
+	union edge_map_hop hop = {.word = edge->view.backends[number].hop};
+	bool marked =
+	    slots_used(&edge->links, hop.to.link) || slots_mark(&edge->links, hop.to.link, 1);
+	if (!marked && hop.to.link != 0)
+		return corrupt(err, "backend %u leaves by link %u, which is none", number,
+			       hop.to.link);
 	return 0;
 }
 
