@@ -461,8 +461,8 @@ static int add_service(struct batch *batch, const struct image_service *service)
 	struct change_draft *draft = batch->draft;
 	uint64_t now_ms = clock_now_ms(driver->daemon->clock);
 	struct arena arena;
-	struct observations observations;
-	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
+	struct observations observations = {0};
+	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS] = {0};
 	arena_init(&arena, 0);
 	int count = observe(driver, service->state, now_ms, &arena, &observations);
 	if (count == 0)

@@ -219,12 +219,13 @@ static int plan_part(const struct order *order, struct change_draft *draft, cons
 		     const json_t *removed, json_t **ret_plan, struct error *err)
 {
 	struct fabric part;
-	struct plan *plan;
+	struct plan *plan = NULL;
 	int result = services_of_part(order, draft, published, &part);
 	if (result == 0)
 		result = make_plan(order->daemon, &part, &draft->arena, &plan, err);
 	if (result < 0)
 		return result;
+	ASSERT(plan);
 	struct plan_service *services =
 	    arena_array(&draft->arena, plan->service_count + 1, sizeof(*services));
 	if (!services)

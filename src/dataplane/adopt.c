@@ -179,13 +179,12 @@ static int adopt_ring_backends(struct edge *edge, struct ring *ring, struct erro
 		if (result == 0)
 			result = adopt_number(edge, naming.numbers[i], err);
 	}
+	ASSERT(result < 0 || naming.count > 0); /* a ring has a page */
 	uint16_t *kept =
 	    result == 0 ? realloc(naming.numbers, naming.count * sizeof(uint16_t)) : NULL;
-	if (result == 0 && !kept)
-		result = out_of_memory(err);
-	if (result < 0) {
+	if (!kept) {
 		free(naming.numbers);
-		return result;
+		return result < 0 ? result : out_of_memory(err);
 	}
 	qsort(kept, naming.count, sizeof(*kept), compare_numbers);
 	ring->backends = kept;
