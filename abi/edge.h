@@ -27,8 +27,8 @@
 #define EDGE_MAP_LINKS 64 /* 0 means none */
 #define EDGE_MAP_SPANS 4096
 #define EDGE_MAP_ADDRESSES (1u << 18)
-#define EDGE_MAP_DESCRIPTORS (1u << 14) /* 0 means none */
-#define EDGE_MAP_PAGES 2048
+#define EDGE_MAP_DESCRIPTORS 512 /* 0 means none; at first: the table grows with what it holds */
+#define EDGE_MAP_PAGES 256 /* at first, likewise */
 #define EDGE_MAP_PAGE_ENTRIES 4096u
 #define EDGE_MAP_BACKENDS (1u << 14) /* 0 means none, as PICK_NONE says */
 #define EDGE_MAP_DROPS 64

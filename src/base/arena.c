@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Blocks grow with the arena: many hold next to nothing, and a few hold much. */
+#define LEAST_BLOCK_BYTES 512u
 #define BLOCK_BYTES 16384u
 
 struct arena_block {
@@ -44,6 +46,13 @@ static struct arena_block *block_new(size_t size)
 	return block;
 }
 
+static size_t block_size(const struct arena *arena, size_t size)
+{
+	size_t wish = arena->used < LEAST_BLOCK_BYTES ? LEAST_BLOCK_BYTES : arena->used;
+	wish = wish < BLOCK_BYTES ? wish : BLOCK_BYTES;
+	return size > wish ? size : wish;
+}
+
 void *arena_alloc(struct arena *arena, size_t size)
 {
 	const size_t align = alignof(max_align_t);
@@ -55,7 +64,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 
 	struct arena_block *block = arena->blocks;
 	if (!block || size > block->size - block->used) {
-		block = block_new(size > BLOCK_BYTES ? size : BLOCK_BYTES);
+		block = block_new(block_size(arena, size));
 		if (!block)
 			return NULL;
 		block->next = arena->blocks;

@@ -16,7 +16,7 @@ static void render_pool(const struct fabric *fabric, const struct pool *pool,
 			struct buffer *ret_text)
 {
 	char prefix[IP_TEXT_BYTES];
-	uint32_t slots = pool_slot_count(pool);
+	uint32_t slots = pool_usable_slots(pool);
 	uint32_t rollouts = rollouts_per_day(fabric, pool);
 	buffer_printf(ret_text, "pool %s: %u slots at each site, %zu service%s: ",
 		      ip_prefix_format(&pool->prefix, prefix), slots, fabric->service_count,
@@ -40,7 +40,7 @@ static json_t *pool_json(const struct fabric *fabric, const struct pool *pool)
 	uint32_t rollouts = rollouts_per_day(fabric, pool);
 	json_t *bound = rollouts == UINT32_MAX ? json_null() : json_integer((json_int_t)rollouts);
 	return json_pack("{s:s, s:I, s:I, s:o}", "prefix", ip_prefix_format(&pool->prefix, prefix),
-			 "slots_per_site", (json_int_t)pool_slot_count(pool), "services",
+			 "slots_per_site", (json_int_t)pool_usable_slots(pool), "services",
 			 (json_int_t)fabric->service_count, "rollouts_per_day", bound);
 }
 

@@ -21,7 +21,7 @@ static int run_phases(struct report *report, struct arena *scratch, struct fabri
 		check_fabric(report, root, fabric, scratch);
 	if (report->status < 0)
 		return report->status;
-	return report->findings->errors ? -FL_EINVALID : 0;
+	return report->findings->errors ? -FL_EINVALID : fabric_index(fabric, report->arena);
 }
 
 int config_parse(const char *text, size_t length, const char *file, struct arena *arena,

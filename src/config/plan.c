@@ -5,6 +5,7 @@
  */
 #include "config/plan.h"
 
+#include "base/search.h"
 #include "config/plan_details.h"
 #include "model/fabric.h"
 #include "model/version.h"
@@ -20,12 +21,17 @@ struct planner {
 	struct error *err;
 };
 
+static int compare_live(const void *live, size_t place, const void *name)
+{
+	const struct plan_live_service *list = live;
+	return strcmp(list[place].name, name);
+}
+
 static const struct plan_live_service *find_live(const struct planner *planner, const char *name)
 {
-	for (size_t i = 0; i < planner->live_count; i++)
-		if (strcmp(planner->live[i].name, name) == 0)
-			return &planner->live[i];
-	return NULL;
+	bool found;
+	size_t place = search_place(planner->live, planner->live_count, name, compare_live, &found);
+	return found ? &planner->live[place] : NULL;
 }
 
 /* Which sites' rings move, and how far, when `next` follows `current`. */

@@ -84,9 +84,9 @@ struct plan {
 };
 
 /*
- * Compare `previous` (NULL: nothing was ever applied) with `fabric`. `live` may leave services
- * out. Strings and arrays live in `arena` or are borrowed from the arguments. -ENOMEM, or what
- * version_build() refuses.
+ * Compare `previous` (NULL: nothing was ever applied) with `fabric`. `live` is sorted by name and
+ * may leave services out. Strings and arrays live in `arena` or are borrowed from the arguments.
+ * -ENOMEM, or what version_build() refuses.
  */
 must_check int plan_build(const struct fabric *previous, const struct fabric *fabric,
 			  const struct plan_live_service *live, size_t live_count,

@@ -151,7 +151,7 @@ static void tell_transition(const json_t *transition, struct buffer *words)
 			      (long long)part_number(transition, "pool"));
 }
 
-static void tell_transitions(const json_t *what, struct buffer *words)
+static void tell_service_transitions(const json_t *what, struct buffer *words)
 {
 	const json_t *transitions = json_object_get(what, "transitions");
 	buffer_printf(words, "%s: ", part_text(what, "service", "?"));
@@ -159,6 +159,23 @@ static void tell_transitions(const json_t *what, struct buffer *words)
 		buffer_puts(words, i ? ", " : "");
 		tell_transition(json_array_get(transitions, i), words);
 	}
+}
+
+#define TOLD_SERVICES 4u /* of an entry; the others are a number */
+
+/* One entry may move many services on. Those before it could name one only. */
+static void tell_transitions(const json_t *what, struct buffer *words)
+{
+	const json_t *services = json_object_get(what, "services");
+	size_t count = json_array_size(services);
+	if (!services)
+		tell_service_transitions(what, words);
+	for (size_t i = 0; i < count && i < TOLD_SERVICES; i++) {
+		buffer_puts(words, i ? "; " : "");
+		tell_service_transitions(json_array_get(services, i), words);
+	}
+	if (count > TOLD_SERVICES)
+		buffer_printf(words, "; and %zu more services", count - TOLD_SERVICES);
 }
 
 static void tell_service(const json_t *what, struct buffer *words)

@@ -12,6 +12,7 @@
 #include "daemon/verbs.h"
 #include "store/records.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,6 +254,19 @@ static void carry_out(struct daemon *daemon)
 	tell_status(daemon);
 }
 
+/* From here on this process answers for what is forwarded; packets of pinned maps went on before.
+ */
+static void tell_forwarding(const struct daemon *daemon)
+{
+	struct edge_status status;
+	char addresses[24];
+	if (edge_plane_status(daemon->edge, &status) < 0)
+		return;
+	snprintf(addresses, sizeof(addresses), "%zu", status.addresses);
+	log_event(LOG_LEVEL_INFO, "edge.forwarding", "addresses", addresses, "maps",
+		  status.adopted ? "taken over" : "new", NULL);
+}
+
 /* At the start a fault of the options or of the machine ends the daemon: its supervisor shows it
  * and tries again, and what is pinned goes on forwarding. Later the same would be an alarm, as is a
  * store that lost its configuration (it needs a daemon that takes a new one) or is lost itself. */
@@ -265,6 +279,8 @@ static int carry_out_first(struct daemon *daemon, struct error *err)
 		return 0;
 	}
 	int result = daemon->edge ? forward(daemon, err) : 0;
+	if (result == 0 && daemon->edge)
+		tell_forwarding(daemon);
 	if (result == 0 && daemon->names)
 		swapped = names_plane_publish(daemon->names, &daemon->image, err);
 	tell_status(daemon);
@@ -449,6 +465,18 @@ static void look_for_store(struct daemon *daemon, uint64_t now_ms)
 	uv_stop(&daemon->loop);
 }
 
+/* Reading the store or a file takes many times what is kept of it, and what is freed lies between
+ * what is kept. It goes back to the system when the image rests. */
+static void trim_memory(struct daemon *daemon)
+{
+	if (daemon->trimmed_revision != daemon->image.revision &&
+	    daemon->ticked_revision == daemon->image.revision) {
+		malloc_trim(0);
+		daemon->trimmed_revision = daemon->image.revision;
+	}
+	daemon->ticked_revision = daemon->image.revision;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
@@ -464,6 +492,7 @@ static void on_tick(uv_timer_t *timer)
 	if (*daemon->alarm || daemon->acked_sequence != daemon->image.head.sequence)
 		carry_out(daemon);
 	driver_run(daemon->driver, now_ms);
+	trim_memory(daemon);
 	bool well = !*daemon->alarm && daemon->image.fabric;
 	prove(daemon, well, now_ms);
 	if (daemon->snapshots)
@@ -482,9 +511,25 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* --- starting --- */
 
+static int begin_edge(struct daemon *daemon, struct error *err)
+{
+	if (daemon->edge || !daemon->options->edge)
+		return 0;
+	return edge_plane_new(daemon->options, daemon->clock, &daemon->edge, err);
+}
+
+/* The state is ours; so are the pins. They are opened while the store is read. */
+static void on_owned(void *context)
+{
+	struct error err;
+	(void)begin_edge(context, &err); /* tried again, and told of, when the state is there */
+}
+
 static int open_state(struct daemon *daemon, struct error *err)
 {
-	const struct origin_options options = origin_options(daemon);
+	struct origin_options options = origin_options(daemon);
+	options.owned = on_owned;
+	options.context = daemon;
 	int result = origin_open(&options, &daemon->origin, &daemon->image, err);
 	if (result < 0)
 		return result;
@@ -494,7 +539,7 @@ static int open_state(struct daemon *daemon, struct error *err)
 		daemon_event(daemon, "state.frozen",
 			     json_pack("{s:s, s:s}", "origin", origin_name(daemon->origin.kind),
 				       "error", daemon->origin.why));
-	return 0;
+	return begin_edge(daemon, err);
 }
 
 static void on_change(void *context, int result, const struct error *err)
@@ -523,7 +568,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	const struct daemon_options *options = daemon->options;
 	int result = options->names ? open_names(daemon, err) : 0;
 	if (result == 0 && options->edge)
-		result = edge_plane_new(options, &daemon->loop, daemon->clock, &daemon->edge, err);
+		result = edge_plane_start(daemon->edge, &daemon->loop, err);
 	if (result == 0)
 		result = reports_new(&daemon->reports);
 	if (result == 0 && !daemon_is_frozen(daemon))
@@ -676,6 +721,8 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 	struct open_files files = open_files_share(open_files_raise(), threads, options->dns_count);
 	int result;
 	bool again;
+	/* Large blocks get a mapping of their own, whatever came before: freed, they are gone. */
+	(void)mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	do {

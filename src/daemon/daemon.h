@@ -44,6 +44,8 @@ struct daemon {
 	struct store *store;
 	struct store_watch *watch;
 	struct ledger_signer *signer;
+	uint64_t ticked_revision; /* the image's, at the last tick … */
+	uint64_t trimmed_revision; /* … and when memory was last given back */
 	struct image image;
 	struct changes *changes;
 	struct edge_plane *edge; /* NULL without the role */

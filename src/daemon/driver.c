@@ -19,14 +19,15 @@ struct driver {
 	struct daemon *daemon;
 	uint64_t settled;
 	struct landing_memory landings;
+	uint64_t spacious_revision; /* of the image, that `spacious` is of */
+	bool spacious; /* no service finds its pools full */
 	bool unsafe;
 };
 
-/* One service's due transitions, on their way into the ledger. */
+/* What is due of all services, as far as one ledger entry holds it, on its way there. */
 struct step {
 	struct change change;
 	struct driver *driver;
-	char service[MODEL_NAME_BYTES];
 };
 
 int driver_new(struct daemon *daemon, struct driver **ret_driver)
@@ -168,6 +169,39 @@ static bool observe_held(struct driver *driver, const struct version_status *sta
 	       landings_ready(daemon, &driver->landings, version, age_ms);
 }
 
+/* Only what is to go asks whether its slot is needed. */
+static bool holds_slots_to_give(const struct service_state *state)
+{
+	for (size_t i = 0; i < state->version_count; i++) {
+		enum version_state is = state->versions[i].state;
+		if (is == VERSION_DRAINING || is == VERSION_CLOSING)
+			return true;
+	}
+	for (size_t i = 0; i < state->binding_count; i++) {
+		if (state->bindings[i].is_late)
+			return true;
+	}
+	return false;
+}
+
+/* The pools in which the service finds no slot. That most have slots to spare for anybody is found
+ * out once per revision, since it takes a look at every binding. */
+static uint8_t exhausted_pools(struct driver *driver, const struct service_state *state,
+			       const struct placement_moment *moment)
+{
+	const struct image *image = &driver->daemon->image;
+	if (!holds_slots_to_give(state))
+		return 0;
+	if (driver->spacious_revision != image->revision) {
+		driver->spacious =
+		    placement_is_spacious(image->placement, image->states, image->state_count);
+		driver->spacious_revision = image->revision;
+	}
+	return driver->spacious ? 0
+				: placement_exhausted(image->placement, state->index, image->states,
+						      image->state_count, moment);
+}
+
 static int observe(struct driver *driver, const struct service_state *state, uint64_t now_ms,
 		   struct arena *arena, struct observations *ret_observations)
 {
@@ -202,18 +236,17 @@ static int observe(struct driver *driver, const struct service_state *state, uin
 	const struct placement_moment moment = {.wall_ms = wall_ms,
 						.quarantine_ms = settings->quarantine_ms,
 						.applied_sequence = image_acked(image)};
-	*ret_observations = (struct observations){
-	    .wall_ms = wall_ms,
-	    .quiet_ms = settings->quiet_ms,
-	    .stale_ms = settings->stale_ms,
-	    .report_interval_ms = settings->report_interval_ms,
-	    .drain_limit_ms = service ? service->drain_limit_ms : 0,
-	    .exhausted_pools = placement_exhausted(image->placement, state->index, image->states,
-						   image->state_count, &moment),
-	    .policy = service ? &service->rollout : &whole_at_once,
-	    .has_udp = udp,
-	    .versions = versions,
-	    .bindings = bindings};
+	*ret_observations =
+	    (struct observations){.wall_ms = wall_ms,
+				  .quiet_ms = settings->quiet_ms,
+				  .stale_ms = settings->stale_ms,
+				  .report_interval_ms = settings->report_interval_ms,
+				  .drain_limit_ms = service ? service->drain_limit_ms : 0,
+				  .exhausted_pools = exhausted_pools(driver, state, &moment),
+				  .policy = service ? &service->rollout : &whole_at_once,
+				  .has_udp = udp,
+				  .versions = versions,
+				  .bindings = bindings};
 	return 0;
 }
 
@@ -308,85 +341,177 @@ static json_t *transition_json(const struct service_state *state,
 	return json;
 }
 
-/* FREE also changes the placement, which remembers who held the slot. */
-static int free_slot(struct change_draft *draft, const struct service_state *state, size_t binding,
-		     struct placement **placement)
+/* One step's draft, service by service. */
+struct batch {
+	struct step *step;
+	struct change_draft *draft;
+	struct placement *placement; /* changed by FREE; NULL while it is not */
+	json_t *services; /* borrowed from the draft */
+	size_t count;
+	bool full;
+};
+
+/* How far a draft had come, to go back there. */
+struct batch_mark {
+	size_t op_count, compare_count, bytes;
+	struct placement *placement;
+};
+
+static struct batch_mark batch_mark(const struct batch *batch)
 {
-	if (!*placement) {
-		*placement = arena_alloc(&draft->arena, sizeof(**placement));
-		if (!*placement)
-			return -ENOMEM;
-		**placement = *draft->image->placement;
-	}
-	return placement_free(*placement, &state->bindings[binding], state->index, draft->sequence,
-			      draft->wall_ms, &draft->arena);
+	const struct change_draft *draft = batch->draft;
+	return (struct batch_mark){draft->op_count, draft->compare_count, draft->bytes,
+				   batch->placement};
 }
 
-static int apply_transitions(struct change_draft *draft, const struct image_service *service,
+static void batch_return(struct batch *batch, const struct batch_mark *mark)
+{
+	struct change_draft *draft = batch->draft;
+	draft->op_count = mark->op_count;
+	draft->compare_count = mark->compare_count;
+	draft->bytes = mark->bytes;
+	batch->placement = mark->placement;
+}
+
+/* FREE also changes the placement, which remembers who held the slot. Every change makes a copy, so
+ * that a service whose transitions fail can be left out of the step. */
+static int free_slot(struct batch *batch, const struct service_state *state, size_t binding)
+{
+	struct change_draft *draft = batch->draft;
+	struct placement *placement = arena_alloc(&draft->arena, sizeof(*placement));
+	if (!placement)
+		return -ENOMEM;
+	*placement = batch->placement ? *batch->placement : *draft->image->placement;
+	int result = placement_free(placement, &state->bindings[binding], state->index,
+				    draft->sequence, draft->wall_ms, &draft->arena);
+	if (result == 0)
+		batch->placement = placement;
+	return result;
+}
+
+static int apply_transitions(struct batch *batch, const struct image_service *service,
 			     struct service_state *state, const struct transition *transitions,
 			     int count, json_t *list, struct error *err)
 {
-	struct placement *placement = NULL;
+	struct change_draft *draft = batch->draft;
 	for (int i = 0; i < count; i++) {
 		const struct transition *transition = &transitions[i];
 		json_array_append_new(list, transition_json(state, transition));
 		int result = 0;
 		if (transition->kind == TRANSITION_FREE)
-			result = free_slot(draft, state, transition->binding, &placement);
+			result = free_slot(batch, state, transition->binding);
 		if (result == 0)
 			result =
 			    lifecycle_apply(state, transition, draft->sequence, draft->wall_ms);
 		if (result < 0)
 			return error_set(err, result, "%s: %s", service->name, transition->why);
 	}
-	int result =
-	    is_over(state) ? drop_service(draft, service) : forget_retired(draft, service, state);
-	return result == 0 && placement ? publication_put_placement(draft, placement) : result;
+	if (is_over(state))
+		return drop_service(draft, service);
+	int result = forget_retired(draft, service, state);
+	return result == 0 ? publication_put_state(draft, state) : result;
+}
+
+static void tell_failure(const struct step *step, const char *service, int result,
+			 const struct error *err)
+{
+	daemon_event(step->driver->daemon, "transition.failed",
+		     json_pack("{s:s, s:s}", "service", service, "error",
+			       err && err->code ? err->text : error_text(result)));
+}
+
+/* Room for the ops that one service may need, and for the placement's. */
+static bool has_room(const struct batch *batch, size_t ops)
+{
+	const struct change_draft *draft = batch->draft;
+	return draft->op_count + ops + 1 <= CHANGE_MAX_OPS && draft->bytes <= CHANGE_MAX_BYTES;
+}
+
+/* What is due of one service joins the step. A service that fails is told of, and left out: it
+ * keeps no other from moving on. */
+static int add_due(struct batch *batch, const struct image_service *service,
+		   struct service_state *state, const struct transition *transitions, int count)
+{
+	struct error err = {0};
+	struct batch_mark mark = batch_mark(batch);
+	json_t *list = json_array();
+	int result = apply_transitions(batch, service, state, transitions, count, list, &err);
+	if (result == 0 && has_room(batch, 0)) {
+		if (!batch->count)
+			snprintf(batch->step->change.why, sizeof(batch->step->change.why), "%s",
+				 transitions[0].why);
+		batch->count++;
+		return json_array_append_new(batch->services,
+					     json_pack("{s:s, s:o}", "service", service->name,
+						       "transitions", list)) < 0
+			   ? -ENOMEM
+			   : 0;
+	}
+	json_decref(list);
+	batch_return(batch, &mark);
+	batch->full = result == 0 || (result == -FL_ELIMIT && batch->count);
+	if (result < 0 && result != -ENOMEM && !batch->full)
+		tell_failure(batch->step, service->name, result, &err);
+	return result == -ENOMEM ? result : 0;
+}
+
+static int add_service(struct batch *batch, const struct image_service *service)
+{
+	struct driver *driver = batch->step->driver;
+	struct change_draft *draft = batch->draft;
+	uint64_t now_ms = clock_now_ms(driver->daemon->clock);
+	struct arena arena;
+	struct observations observations = {0};
+	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS] = {0};
+	arena_init(&arena, 0);
+	int count = observe(driver, service->state, now_ms, &arena, &observations);
+	if (count == 0)
+		count = lifecycle_next(service->state, &observations, &arena, transitions);
+	int result = count < 0 ? count : 0;
+	if (count > 0) {
+		struct service_state *state = service_state_copy(service->state, &draft->arena);
+		result = state ? add_due(batch, service, state, transitions, count) : -ENOMEM;
+	}
+	arena_done(&arena);
+	return result;
 }
 
 /* Asks the model again: the image may have moved since the step was submitted. */
 static int build_step(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct step *step = (struct step *)change;
-	const struct daemon *daemon = step->driver->daemon;
-	const struct image_service *service = image_service(draft->image, step->service);
-	if (!service || !service->state)
-		return CHANGE_NOTHING;
-	struct observations observations;
-	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
-	struct service_state *state = service_state_copy(service->state, &draft->arena);
-	if (!state || observe(step->driver, state, clock_now_ms(daemon->clock), &draft->arena,
-			      &observations) < 0)
-		return -ENOMEM;
-	int count = lifecycle_next(state, &observations, &draft->arena, transitions);
-	if (count <= 0)
-		return count;
-
-	snprintf(change->why, sizeof(change->why), "%s", transitions[0].why);
-	json_t *list = json_array();
-	draft->what = json_pack("{s:s, s:o}", "service", step->service, "transitions", list);
+	const struct image *image = draft->image;
+	struct batch batch = {.step = step, .draft = draft, .services = json_array()};
+	int result = 0;
+	(void)err;
+	draft->what = json_pack("{s:o}", "services", batch.services);
 	if (!draft->what)
 		return -ENOMEM;
-	int result = apply_transitions(draft, service, state, transitions, count, list, err);
-	if (result == 0 && !is_over(state))
-		result = publication_put_state(draft, state);
-	return result < 0 ? result : CHANGE_COMMIT;
+	for (size_t i = 0; i < image->service_count && result == 0 && !batch.full; i++) {
+		if (image->services[i]->state)
+			result = add_service(&batch, image->services[i]);
+	}
+	if (result == 0 && batch.placement)
+		result = publication_put_placement(draft, batch.placement);
+	if (result == 0 && batch.count > 1)
+		snprintf(change->why, sizeof(change->why),
+			 "due of %zu services, each for its own reason", batch.count);
+	return result < 0 ? result : batch.count ? CHANGE_COMMIT : CHANGE_NOTHING;
 }
 
 static void step_done(struct change *change, int result, const struct error *err, uint64_t sequence)
 {
 	struct step *step = (struct step *)change;
-	struct daemon *daemon = step->driver->daemon;
-	/* The store's own failure is told once, and not for each service every second. */
+	const struct daemon *daemon = step->driver->daemon;
+	/* The store's own failure is told once, and not for each step every second. */
 	if (result < 0 && result != -ECANCELED && !*daemon->store_alarm)
-		daemon_event(daemon, "transition.failed",
-			     json_pack("{s:s, s:s}", "service", step->service, "error",
-				       err ? err->text : error_text(result)));
+		daemon_event(step->driver->daemon, "transition.failed",
+			     json_pack("{s:s}", "error", err ? err->text : error_text(result)));
 	(void)sequence;
 	free(step);
 }
 
-static void submit_step(struct driver *driver, const char *service)
+static void submit_step(struct driver *driver)
 {
 	struct step *step = calloc(1, sizeof(*step));
 	if (!step)
@@ -396,7 +521,6 @@ static void submit_step(struct driver *driver, const char *service)
 	step->change.build = build_step;
 	step->change.done = step_done;
 	snprintf(step->change.who, sizeof(step->change.who), "fairlead");
-	snprintf(step->service, sizeof(step->service), "%s", service);
 	changes_submit(driver->daemon->changes, &step->change);
 }
 
@@ -417,6 +541,23 @@ static uint64_t settled_by(const struct driver *driver, const struct service_sta
 	return settled;
 }
 
+static bool is_anything_due(struct driver *driver, uint64_t now_ms)
+{
+	const struct image *image = &driver->daemon->image;
+	int due = 0;
+	for (size_t i = 0; i < image->state_count && due <= 0; i++) {
+		struct arena arena;
+		struct observations observations;
+		struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
+		arena_init(&arena, 0);
+		due = observe(driver, image->states[i], now_ms, &arena, &observations);
+		if (due == 0)
+			due = lifecycle_next(image->states[i], &observations, &arena, transitions);
+		arena_done(&arena);
+	}
+	return due > 0;
+}
+
 void driver_run(struct driver *driver, uint64_t now_ms)
 {
 	const struct daemon *daemon = driver->daemon;
@@ -430,18 +571,7 @@ void driver_run(struct driver *driver, uint64_t now_ms)
 	}
 	driver->settled = settled;
 	/* One step at a time keeps the queue short; what else is due comes with the next call. */
-	if (changes_pending(daemon->changes, TRANSITION_KIND) || daemon_store_rests(daemon))
-		return;
-	for (size_t i = 0; i < image->state_count; i++) {
-		struct arena arena;
-		struct observations observations;
-		struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
-		arena_init(&arena, 0);
-		int due = observe(driver, image->states[i], now_ms, &arena, &observations);
-		if (due == 0)
-			due = lifecycle_next(image->states[i], &observations, &arena, transitions);
-		arena_done(&arena);
-		if (due > 0)
-			submit_step(driver, image->states[i]->name);
-	}
+	if (!changes_pending(daemon->changes, TRANSITION_KIND) && !daemon_store_rests(daemon) &&
+	    is_anything_due(driver, now_ms))
+		submit_step(driver);
 }

@@ -23,7 +23,13 @@ struct watched {
 #define INTERFERENCE_TOLD_MS 60000u
 
 struct edge_plane {
+	uv_thread_t
+	    opener; /* opens `edge`, and ends with it; joined before anything else is done */
+	bool is_opening;
+	int opened; /* what came of it */
+	struct error open_error;
 	struct edge *edge;
+	const struct daemon_options *options;
 	const struct clock *clock;
 	const char *site;
 	bool attached;
@@ -66,26 +72,53 @@ static void on_heartbeat(uv_timer_t *timer)
 	follow(timer->data);
 }
 
-int edge_plane_new(const struct daemon_options *options, uv_loop_t *loop, const struct clock *clock,
-		   struct edge_plane **ret_plane, struct error *err)
+static void open_edge(void *context)
 {
-	struct edge_plane *plane = calloc(1, sizeof(*plane));
-	if (!plane)
-		return error_set(err, -ENOMEM, "out of memory");
+	struct edge_plane *plane = context;
+	const struct daemon_options *options = plane->options;
 	const struct edge_options edge_options = {.pin_root = options->edge_pins,
 						  .interfaces = options->interfaces,
 						  .interface_count = options->interface_count,
 						  .force_generic = options->generic,
 						  .source_v4 = options->source_v4,
 						  .source_v6 = options->source_v6,
-						  .clock = clock};
-	int result = edge_open(&edge_options, &plane->edge, err);
-	if (result < 0) {
-		free(plane);
-		return result;
-	}
+						  .clock = plane->clock};
+	plane->opened = edge_open(&edge_options, &plane->edge, &plane->open_error);
+}
+
+int edge_plane_new(const struct daemon_options *options, const struct clock *clock,
+		   struct edge_plane **ret_plane, struct error *err)
+{
+	struct edge_plane *plane = calloc(1, sizeof(*plane));
+	if (!plane)
+		return error_set(err, -ENOMEM, "out of memory");
+	plane->options = options;
 	plane->clock = clock;
 	plane->site = options->site;
+	int result = uv_thread_create(&plane->opener, open_edge, plane);
+	if (result < 0) {
+		free(plane);
+		return error_set(err, result, "cannot start a thread: %s", uv_strerror(result));
+	}
+	plane->is_opening = true;
+	*ret_plane = plane;
+	return 0;
+}
+
+static void wait_for_edge(struct edge_plane *plane)
+{
+	if (plane->is_opening)
+		uv_thread_join(&plane->opener);
+	plane->is_opening = false;
+}
+
+int edge_plane_start(struct edge_plane *plane, uv_loop_t *loop, struct error *err)
+{
+	wait_for_edge(plane);
+	if (plane->opened < 0) {
+		*err = plane->open_error;
+		return plane->opened;
+	}
 	plane->poll.data = plane;
 	plane->heartbeat.data = plane;
 	uv_poll_init(loop, &plane->poll, edge_fd(plane->edge));
@@ -93,7 +126,6 @@ int edge_plane_new(const struct daemon_options *options, uv_loop_t *loop, const 
 	uv_timer_init(loop, &plane->heartbeat);
 	uv_timer_start(&plane->heartbeat, on_heartbeat, 0, EDGE_HEARTBEAT_MS);
 	plane->open_handles = 2;
-	*ret_plane = plane;
 	return 0;
 }
 
@@ -107,11 +139,13 @@ void edge_plane_free(struct edge_plane *plane)
 {
 	if (!plane)
 		return;
-	uv_loop_t *loop = plane->poll.loop;
-	uv_close((uv_handle_t *)&plane->poll, on_closed);
-	uv_close((uv_handle_t *)&plane->heartbeat, on_closed);
+	wait_for_edge(plane);
+	if (plane->open_handles) {
+		uv_close((uv_handle_t *)&plane->poll, on_closed);
+		uv_close((uv_handle_t *)&plane->heartbeat, on_closed);
+	}
 	while (plane->open_handles)
-		uv_run(loop, UV_RUN_NOWAIT);
+		uv_run(plane->poll.loop, UV_RUN_NOWAIT);
 	edge_close(plane->edge);
 	free(plane->watched);
 	free(plane);

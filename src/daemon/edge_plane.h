@@ -16,10 +16,14 @@
 
 struct edge_plane;
 
-/* Load or adopt; nothing is attached before the first edge_plane_publish(). */
-must_check int edge_plane_new(const struct daemon_options *options, uv_loop_t *loop,
-			      const struct clock *clock, struct edge_plane **ret_plane,
-			      struct error *err);
+/*
+ * Begin to load or adopt, which takes the kernel's verifier a while: a thread does it, while the
+ * caller reads the store. Nothing is attached before the first edge_plane_publish().
+ */
+must_check int edge_plane_new(const struct daemon_options *options, const struct clock *clock,
+			      struct edge_plane **ret_plane, struct error *err);
+/* Wait for that to end, and follow the kernel's news; before everything below but the free. */
+must_check int edge_plane_start(struct edge_plane *plane, uv_loop_t *loop, struct error *err);
 /* Stops following; what is pinned goes on forwarding. Runs the loop until its handles are closed.
  */
 void edge_plane_free(struct edge_plane *plane);

@@ -146,6 +146,19 @@ static void drop_version(struct image *image, const char *rest)
 	}
 }
 
+/* What reads well may still be another's work: no process of ours writes such a state. */
+static int check_state(const struct service_state *state, const char *name, struct error *err)
+{
+	struct service_fault fault = service_state_judge(state);
+	if (strcmp(state->name, name) != 0)
+		return error_set(err, -FL_ECORRUPT, "it is the state of another service");
+	return fault.rule ? error_set(err, -FL_ECORRUPT,
+				      "the stored service state breaks a rule (%s): it was changed "
+				      "by another hand; put a backup of the store in its place",
+				      fault.rule)
+			  : 0;
+}
+
 static int take_service(struct image *image, const struct store_record *record, struct error *err)
 {
 	const char *name = record->key + strlen(RECORD_SERVICE_PREFIX);
@@ -156,11 +169,12 @@ static int take_service(struct image *image, const struct store_record *record, 
 	struct service_state *state;
 	arena_init(&arena, 0);
 	int result = record_service_parse(record->value, record->value_length, &arena, &state, err);
+	if (result == 0)
+		result = check_state(state, name, err);
 	if (result < 0) {
 		arena_done(&arena);
 		return error_prefix(err, "%s", record->key);
 	}
-	service_state_check(state);
 	arena_done(&service->arena);
 	service->arena = arena;
 	service->state = state;

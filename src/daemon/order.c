@@ -12,6 +12,7 @@
 void order_free(struct order *order)
 {
 	json_decref(order->answer);
+	arena_done(&order->arena);
 	free(order);
 }
 
@@ -41,6 +42,7 @@ struct order *order_new(struct daemon *daemon, struct api_call *call, const char
 		api_fail(call, &err);
 		return NULL;
 	}
+	arena_init(&order->arena, 0);
 	order->daemon = daemon;
 	order->call = call;
 	order->change.kind = kind;

@@ -23,6 +23,8 @@ struct order {
 	const char *file;
 	const char *text;
 	size_t text_length;
+	struct arena arena; /* of the fabric */
+	struct fabric *fabric; /* that the file means */
 	bool more; /* the rest of the services comes in a further entry */
 	unsigned parts; /* entries that are committed */
 	uint64_t sequence; /* of the last of them */

@@ -223,6 +223,8 @@ static int open_store(const struct origin_options *options, struct origin *origi
 	int result = check_present(options, err);
 	if (result == 0)
 		result = store_open_sqlite(&sqlite, &origin->store, err);
+	if (result == 0 && options->owned)
+		options->owned(options->context);
 	if (result == 0)
 		result = ledger_signer_open(options->folder, options->node, &origin->signer, err);
 	if (result == 0)

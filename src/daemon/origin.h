@@ -42,6 +42,9 @@ struct origin_options {
 	const char *node;
 	const struct clock *clock;
 	const struct disk *disk;
+	/* May be NULL; called as soon as the store is held, before it is read. */
+	void (*owned)(void *context);
+	void *context;
 };
 
 struct origin {

@@ -44,6 +44,7 @@ static int carried_out(const struct image *image, const struct fabric *fabric, s
 	if (!previous || !services)
 		return -ENOMEM;
 	*previous = *image->fabric;
+	previous->by_name = NULL;
 	previous->services = services;
 	previous->service_count = 0;
 	for (size_t i = 0; i < image->fabric->service_count; i++) {
@@ -60,7 +61,7 @@ static int carried_out(const struct image *image, const struct fabric *fabric, s
 			    (struct service){.name = service->name};
 	}
 	*ret_previous = previous;
-	return 0;
+	return fabric_index(previous, arena);
 }
 
 static int make_plan(const struct daemon *daemon, const struct fabric *fabric, struct arena *arena,
@@ -180,20 +181,113 @@ static int remove_services(struct order *order, struct change_draft *draft,
 	return 0;
 }
 
+static bool names(const json_t *list, const char *key, const char *name)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *item = json_array_get(list, i);
+		const char *text = json_string_value(key ? json_object_get(item, key) : item);
+		if (text && strcmp(text, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The services that this entry concerns. The others' next versions, whose rings the plan would have
+ * to build, are told of by the entries that publish them. */
+static int services_of_part(const struct order *order, struct change_draft *draft,
+			    const json_t *published, struct fabric *part)
+{
+	const struct fabric *fabric = order->fabric;
+	*part = *fabric;
+	part->services =
+	    arena_array(&draft->arena, fabric->service_count + 1, sizeof(*part->services));
+	part->service_count = 0;
+	if (!part->services)
+		return -ENOMEM;
+	for (size_t i = 0; i < fabric->service_count; i++) {
+		const struct service *service = &fabric->services[i];
+		bool is_new =
+		    needs_version(image_service(draft->image, service->name), fabric, service);
+		if (is_new ? names(published, "service", service->name) : order->parts == 0)
+			part->services[part->service_count++] = *service;
+	}
+	return fabric_index(part, &draft->arena);
+}
+
+/* Of the plan, what this entry carries out. */
+static int plan_part(const struct order *order, struct change_draft *draft, const json_t *published,
+		     const json_t *removed, json_t **ret_plan, struct error *err)
+{
+	struct fabric part;
+	struct plan *plan = NULL;
+	int result = services_of_part(order, draft, published, &part);
+	if (result == 0)
+		result = make_plan(order->daemon, &part, &draft->arena, &plan, err);
+	if (result < 0)
+		return result;
+	ASSERT(plan);
+	struct plan_service *services =
+	    arena_array(&draft->arena, plan->service_count + 1, sizeof(*services));
+	if (!services)
+		return -ENOMEM;
+	size_t kept = 0;
+	for (size_t i = 0; i < plan->service_count; i++) {
+		const struct plan_service *service = &plan->services[i];
+		if (service->sign != PLAN_REMOVE || names(removed, NULL, service->name))
+			services[kept++] = *service;
+	}
+	plan->services = services;
+	plan->service_count = kept;
+	*ret_plan = plan_json(plan);
+	return *ret_plan ? 0 : -ENOMEM;
+}
+
+/* The new configuration and its numbers, unless the stored one says the same. */
+static int put_fabric(struct order *order, struct change_draft *draft,
+		      const struct placement *placement, struct error *err)
+{
+	bool same = false;
+	int result =
+	    draft->image->fabric ? config_equal(draft->image->fabric, order->fabric, &same) : 0;
+	if (result == 0 && !same)
+		result = publication_put_fabric(draft, order->fabric, placement, err);
+	return result;
+}
+
+static int build_changes(struct order *order, struct change_draft *draft,
+			 const struct placement *placement, struct error *err)
+{
+	const struct fabric *fabric = order->fabric;
+	struct future_states future = {0};
+	json_t *published = json_array();
+	json_t *removed = json_array();
+	draft->what = json_pack("{s:o, s:o, s:i, s:s}", "published", published, "removed", removed,
+				"part", (int)order->parts + 1, "file", order->file);
+	json_t *plan = NULL;
+	if (!draft->what)
+		return -ENOMEM;
+	int result =
+	    future_states_init(&future, draft->image, fabric->service_count, &draft->arena);
+	if (result == 0)
+		result = apply_services(order, draft, fabric, placement, &future, published, err);
+	if (result == 0 && !order->more)
+		result = remove_services(order, draft, fabric, removed);
+	if (result == 0)
+		result = plan_part(order, draft, published, removed, &plan, err);
+	if (result < 0)
+		return result;
+	if (json_object_set_new(draft->what, "plan", plan) < 0)
+		return -ENOMEM;
+	return draft->op_count ? CHANGE_COMMIT : CHANGE_NOTHING;
+}
+
 static int build_apply(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct order *order = (struct order *)change;
-	struct fabric *fabric = NULL;
+	const struct fabric *fabric = order->fabric;
 	struct placement *placement = NULL;
-	struct future_states future = {0};
-	struct plan *plan = NULL;
-	bool same = false;
 	order->more = false;
-	int result = order_parse_file(order, &draft->arena, &fabric, NULL, err);
-	if (result == 0)
-		result = check_meant_for_us(order->daemon, fabric, err);
-	if (result == 0)
-		result = make_plan(order->daemon, fabric, &draft->arena, &plan, err);
+	int result = check_meant_for_us(order->daemon, fabric, err);
 	if (result == 0)
 		result =
 		    placement_update(draft->image->placement, fabric, draft->image->states,
@@ -201,28 +295,8 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 	if (result == 0 && !order->parts)
 		result = check_slots(draft, fabric, placement, err);
 	if (result == 0)
-		result =
-		    future_states_init(&future, draft->image, fabric->service_count, &draft->arena);
-	if (result == 0 && draft->image->fabric)
-		result = config_equal(draft->image->fabric, fabric, &same);
-	if (result == 0 && !same)
-		result = publication_put_fabric(draft, fabric, placement, err);
-	if (result < 0)
-		return result;
-
-	json_t *published = json_array();
-	json_t *removed = json_array();
-	draft->what =
-	    json_pack("{s:o, s:o, s:o, s:i, s:s}", "published", published, "removed", removed,
-		      "plan", plan_json(plan), "part", (int)order->parts + 1, "file", order->file);
-	if (!draft->what)
-		return -ENOMEM;
-	result = apply_services(order, draft, fabric, placement, &future, published, err);
-	if (result == 0 && !order->more)
-		result = remove_services(order, draft, fabric, removed);
-	if (result < 0)
-		return result;
-	return draft->op_count ? CHANGE_COMMIT : CHANGE_NOTHING;
+		result = put_fabric(order, draft, placement, err);
+	return result == 0 ? build_changes(order, draft, placement, err) : result;
 }
 
 /* A file that publishes more services than one txn holds takes several entries. */
@@ -254,16 +328,15 @@ static int plan_answer(struct order *order, struct error *err)
 	struct arena arena;
 	struct buffer text;
 	struct buffer warnings;
-	struct fabric *fabric;
 	struct plan *plan;
 	arena_init(&arena, 0);
 	buffer_init(&text, 0);
 	buffer_init(&warnings, 0);
-	int result = order_parse_file(order, &arena, &fabric, &warnings, err);
+	int result = order_parse_file(order, &order->arena, &order->fabric, &warnings, err);
 	if (result == 0)
-		result = check_meant_for_us(order->daemon, fabric, err);
+		result = check_meant_for_us(order->daemon, order->fabric, err);
 	if (result == 0)
-		result = make_plan(order->daemon, fabric, &arena, &plan, err);
+		result = make_plan(order->daemon, order->fabric, &arena, &plan, err);
 	if (result == 0) {
 		plan_render(plan, &text);
 		order->answer =

@@ -124,44 +124,71 @@ static int adopt_backend(struct edge *edge, uint16_t number, struct error *err)
 	return 0;
 }
 
-static void note_named(const struct edge_map_page *pages, uint32_t count, bool *named)
+/* What the ring names, number by number. */
+struct naming {
+	bool *named; /* by number; all false before and after */
+	uint16_t *numbers; /* owned; distinct */
+	size_t count;
+};
+
+static int note_named(struct edge *edge, uint32_t first, uint32_t count, struct naming *naming,
+		      struct error *err)
 {
-	for (uint32_t page = 0; page < count; page++) {
-		for (uint32_t i = 0; i < EDGE_MAP_PAGE_ENTRIES; i++)
-			named[pages[page].backend[i]] = true;
+	_Alignas(8) struct edge_map_page page;
+	for (uint32_t i = 0; i < count; i++) {
+		int result = page_read(edge, first + i, &page, err);
+		if (result < 0)
+			return result;
+		page_keep(edge, first + i, &page);
+		for (uint32_t entry = 0; entry < EDGE_MAP_PAGE_ENTRIES; entry++) {
+			uint16_t number = page.backend[entry];
+			if (naming->named[number])
+				continue;
+			naming->named[number] = true;
+			naming->numbers[naming->count++] = number;
+		}
 	}
+	return 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
+}
+
+static int adopt_number(struct edge *edge, uint16_t number, struct error *err)
+{
+	if (number == 0 || number >= EDGE_MAP_BACKENDS)
+		return corrupt(err, "a ring names backend %u, which is none", number);
+	return adopt_backend(edge, number, err);
 }
 
 /* The ring's backends, noted as in use. */
 static int adopt_ring_backends(struct edge *edge, struct ring *ring, struct error *err)
 {
-	bool *named = calloc(UINT16_MAX + 1, sizeof(*named));
-	uint16_t *numbers = calloc(EDGE_MAP_BACKENDS, sizeof(*numbers));
-	int result = named && numbers ? 0 : out_of_memory(err);
-	if (result == 0) {
-		note_named(&edge->view.pages[ring->first_page], ring->pages, named);
-		note_named(&edge->view.pages[ring->second_page], ring->pages, named);
-	}
-	for (uint32_t number = 0; number <= UINT16_MAX && result == 0; number++) {
-		if (!named[number])
-			continue;
-		if (number == 0 || number >= EDGE_MAP_BACKENDS)
-			result = corrupt(err, "a ring names backend %u, which is none", number);
-		else
-			result = adopt_backend(edge, (uint16_t)number, err);
+	static bool named[UINT16_MAX + 1];
+	size_t most = 2 * (size_t)ring->pages * EDGE_MAP_PAGE_ENTRIES;
+	struct naming naming = {.named = named, .numbers = calloc(most, sizeof(uint16_t))};
+	if (!naming.numbers)
+		return out_of_memory(err);
+	int result = note_named(edge, ring->first_page, ring->pages, &naming, err);
+	if (result == 0)
+		result = note_named(edge, ring->second_page, ring->pages, &naming, err);
+	for (size_t i = 0; i < naming.count; i++) {
+		named[naming.numbers[i]] = false;
 		if (result == 0)
-			numbers[ring->backend_count++] = (uint16_t)number;
+			result = adopt_number(edge, naming.numbers[i], err);
 	}
-	free(named);
-	if (result < 0) {
-		free(numbers);
-		return result;
+	ASSERT(result < 0 || naming.count > 0); /* a ring has a page */
+	uint16_t *kept =
+	    result == 0 ? realloc(naming.numbers, naming.count * sizeof(uint16_t)) : NULL;
+	if (!kept) {
+		free(naming.numbers);
+		return result < 0 ? result : out_of_memory(err);
 	}
-	ring->backends = numbers;
-	for (uint32_t i = 0; i < ring->pages; i++) {
-		page_keep(edge, ring->first_page + i);
-		page_keep(edge, ring->second_page + i);
-	}
+	qsort(kept, naming.count, sizeof(*kept), compare_numbers);
+	ring->backends = kept;
+	ring->backend_count = naming.count;
 	return 0;
 }
 

@@ -177,6 +177,105 @@ void attach_reconcile(struct edge *edge)
 		choose_direct(edge);
 }
 
+/* Exchanging the program of all links */
+
+struct switched {
+	int link_fd;
+	int program_fd; /* that was on it; owned */
+	bool opened; /* the link is ours to close */
+};
+
+/* Whether the program reads the map of this id. */
+static int reads_map(int program_fd, uint32_t map_id, bool *ret_reads, struct error *err)
+{
+	uint32_t ids[64];
+	struct bpf_prog_info info = {.nr_map_ids = sizeof(ids) / sizeof(ids[0]),
+				     .map_ids = (uint64_t)(uintptr_t)ids};
+	uint32_t size = sizeof(info);
+	if (bpf_obj_get_info_by_fd(program_fd, &info, &size) < 0)
+		return error_set(err, -errno, "a program cannot be examined: %s",
+				 error_text(-errno));
+	*ret_reads = false;
+	for (uint32_t i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++)
+		*ret_reads = *ret_reads || ids[i] == map_id;
+	return 0;
+}
+
+/* The program on a link if it reads the map, else -1 in `ret_fd`. */
+static int find_program(int link_fd, uint32_t map_id, int *ret_fd, struct error *err)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof(info);
+	bool reads = false;
+	*ret_fd = -1;
+	if (bpf_obj_get_info_by_fd(link_fd, &info, &size) < 0 || info.type != BPF_LINK_TYPE_XDP ||
+	    info.xdp.ifindex == 0)
+		return 0;
+	int program_fd = bpf_prog_get_fd_by_id(info.prog_id);
+	if (program_fd < 0)
+		return error_set(err, errno == EPERM ? -FL_EPRIVILEGE : -errno,
+				 "the program on an interface cannot be opened (%s); that needs "
+				 "CAP_SYS_ADMIN",
+				 error_text(-errno));
+	int result = reads_map(program_fd, map_id, &reads, err);
+	if (result == 0 && reads)
+		*ret_fd = program_fd;
+	else
+		close(program_fd);
+	return result;
+}
+
+/* Switch one interface. Nothing to be switched is fine: then `ret->program_fd` is -1. */
+static int switch_one(const struct edge *edge, const struct interface *interface, int program_fd,
+		      uint32_t map_id, struct switched *ret, struct error *err)
+{
+	char path[EDGE_PATH];
+	maps_path(path, edge->pin_root, "links", interface->name);
+	*ret = (struct switched){.link_fd = interface->link_fd, .program_fd = -1};
+	if (ret->link_fd < 0) {
+		ret->link_fd = bpf_obj_get(path);
+		ret->opened = ret->link_fd >= 0;
+	}
+	if (ret->link_fd < 0)
+		return 0;
+	int result = find_program(ret->link_fd, map_id, &ret->program_fd, err);
+	if (result == 0 && ret->program_fd >= 0 &&
+	    bpf_link_update(ret->link_fd, program_fd, NULL) < 0) {
+		result =
+		    error_set(err, -errno, "the program on interface '%s' cannot be replaced: %s",
+			      interface->name, error_text(-errno));
+		close(ret->program_fd);
+		ret->program_fd = -1;
+	}
+	return result;
+}
+
+int attach_switch(struct edge *edge, int program_fd, struct error *err)
+{
+	struct switched done[EDGE_INTERFACES];
+	struct bpf_map_info info = {0};
+	uint32_t size = sizeof(info);
+	size_t count = 0;
+	if (bpf_obj_get_info_by_fd(edge->view.settings_fd, &info, &size) < 0)
+		return error_set(err, -errno, "the edge's maps cannot be examined: %s",
+				 error_text(-errno));
+	int result = 0;
+	while (count < edge->interface_count && result == 0) {
+		result = switch_one(edge, &edge->interfaces[count], program_fd, info.id,
+				    &done[count], err);
+		count++;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (result < 0 && done[i].program_fd >= 0)
+			(void)bpf_link_update(done[i].link_fd, done[i].program_fd, NULL);
+		if (done[i].program_fd >= 0)
+			close(done[i].program_fd);
+		if (done[i].opened)
+			close(done[i].link_fd);
+	}
+	return result;
+}
+
 void attach_close(struct edge *edge)
 {
 	for (size_t i = 0; i < edge->interface_count; i++)

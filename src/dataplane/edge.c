@@ -50,6 +50,9 @@ static struct edge *create(const struct edge_options *options)
 	edge->source_v6 = options->source_v6;
 	edge->clock = options->clock ? options->clock : &clock_system;
 	edge->lock_fd = -1;
+	edge->most_pages = options->most_pages ? options->most_pages : EDGE_MOST_PAGES;
+	edge->most_descriptors =
+	    (options->most_addresses ? options->most_addresses : EDGE_MOST_ADDRESSES) + 1;
 	edge->interface_count = options->interface_count;
 	for (size_t i = 0; i < options->interface_count; i++) {
 		struct interface *interface = &edge->interfaces[i];
@@ -67,19 +70,12 @@ static int create_tables(struct edge *edge)
 	edge->reaches = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->reaches));
 	edge->backend_order = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->backend_order));
 	edge->kept = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->kept));
-	edge->page_sums = calloc(EDGE_MAP_PAGES, sizeof(*edge->page_sums));
-	edge->descriptor_sums = calloc(EDGE_MAP_DESCRIPTORS, sizeof(*edge->descriptor_sums));
-	bool complete = edge->sites && edge->reaches && edge->backend_order && edge->kept &&
-			edge->page_sums && edge->descriptor_sums;
+	bool complete = edge->sites && edge->reaches && edge->backend_order && edge->kept;
 	int result = complete ? 0 : -ENOMEM;
 	if (result == 0)
 		result = slots_init(&edge->span_slots, 0, EDGE_MAP_SPANS);
 	if (result == 0)
 		result = slots_init(&edge->blocks, 0, EDGE_BLOCKS);
-	if (result == 0)
-		result = slots_init(&edge->descriptors, 1, EDGE_MAP_DESCRIPTORS);
-	if (result == 0)
-		result = slots_init(&edge->pages, 0, EDGE_MAP_PAGES);
 	if (result == 0)
 		result = slots_init(&edge->backends, 1, EDGE_MAP_BACKENDS);
 	if (result == 0)
@@ -133,6 +129,8 @@ int edge_open(const struct edge_options *options, struct edge **ret_edge, struct
 	if (result == 0)
 		result = maps_open(edge, err);
 	if (result == 0)
+		result = grow_init_tables(edge, err);
+	if (result == 0)
 		result = nexthop_open(edge, err);
 	if (result == 0)
 		result = require_sources(edge, err);
@@ -178,9 +176,11 @@ void edge_close(struct edge *edge)
 
 bool edge_is_forwarding(const struct edge *edge)
 {
-	/* Maps of this edge's own layout are all there is, if it found any. */
-	return edge->bound_count > 0 ||
-	       (!edge->adopted && !edge->attached && attach_is_pinned(edge));
+	/* What the attached program reads may be out of reach: pins that are gone, or maps of
+	 * another layout, which are there until this edge has attached. Pins of its own say nothing
+	 * then: a process that ended before it published left its maps empty. */
+	return edge->bound_count > 0 || (!edge->attached && attach_is_pinned(edge) &&
+					 (!edge->adopted || maps_has_others(edge)));
 }
 
 bool edge_holds(const struct edge *edge, const struct ip_address *address,

@@ -40,6 +40,8 @@
 #define EDGE_INTERFACES 16
 #define EDGE_RING_PAGE 4096 /* a ring's length is a multiple of this … */
 #define EDGE_RING_PAGES 16 /* … of at most so many pages */
+#define EDGE_MOST_PAGES (1u << 17) /* ring pages of all versions: 1 GiB */
+#define EDGE_MOST_ADDRESSES ((1u << 18) - 1) /* bound */
 #define EDGE_SERVICE_NAME 63 /* longest service name, in bytes */
 
 #define EDGE_HEARTBEAT_MS 500 /* call edge_heartbeat() this often … */
@@ -60,6 +62,8 @@ struct edge_options {
 	    source_v4; /* of this machine; outer source of tunnels to IPv4 backends; */
 	struct ip_address source_v6; /* … to IPv6 ones; IP_NONE if there are none */
 	const struct clock *clock; /* NULL: clock_system */
+	uint32_t most_pages; /* of all rings together; 0: EDGE_MOST_PAGES */
+	uint32_t most_addresses; /* bound; 0: EDGE_MOST_ADDRESSES */
 };
 
 struct edge_port {
@@ -72,7 +76,9 @@ struct edge_backend {
 	struct ip_address address; /* outer destination */
 };
 
-/* A version as the edge needs it. What `digest` covers never changes (invariant 2). */
+/* A version as the edge needs it. What `digest` covers never changes (invariant 2): arrays that
+ * were published once are not looked into when they come again under the same digest, unless
+ * edge_check() found a ring damaged since. */
 struct edge_version {
 	struct digest digest;
 	const char *service;
@@ -146,7 +152,7 @@ must_check int edge_attach(struct edge *edge, struct error *err);
 
 /*
  * Whether packets are forwarded, or may be, by what is pinned now: the maps hold addresses, or a
- * program of another layout is attached whose maps this process does not read. Who has no desired
+ * program is attached whose maps this process does not read. Who has no desired
  * state of its own then leaves all of it as it is (invariant 6).
  */
 bool edge_is_forwarding(const struct edge *edge);
@@ -177,10 +183,10 @@ struct edge_check {
 
 /*
  * Compare what the program reads, the program on each interface, and the pins with what this
- * process has published and attached; set back what somebody else changed. Cheap: it reads shared
- * memory. Each call sees programs, pins, settings, spans and words, and a part of descriptors,
- * backends and rings: 64 calls see the fullest edge whole. A program that cannot be put back is in
- * the interface's `problem`.
+ * process has published and attached; set back what somebody else changed. Cheap: each call
+ * sees programs, pins, settings, spans and words, and a part of descriptors, backends and rings; 64
+ * calls see an edge of a thousand versions whole, a larger one takes more. A program that cannot be
+ * put back is in the interface's `problem`.
  */
 must_check int edge_check(struct edge *edge, struct edge_check *ret_result, struct error *err);
 

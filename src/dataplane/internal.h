@@ -6,7 +6,7 @@
  *   maps.c      object, pins, views           attach.c   links, interfaces
  *   layout.c    digest of the maps' layout    sysctl.c   kernel settings, and their undoing
  *   publish.c   desired → maps                nexthop.c  routes and neighbours → backends
- *   rings.c     its rings and backends
+ *   rings.c     its rings and backends      grow.c      larger maps in the place of full ones
  *   adopt.c     maps → memory                 remove.c   undo everything
  *   plan.c      checks of `desired`           check.c    maps against memory, later on
  *   edge.c      the public calls
@@ -20,6 +20,7 @@
 
 #include <stdio.h>
 
+struct bpf_map;
 struct edge_bpf;
 struct mnl_socket;
 
@@ -29,13 +30,13 @@ struct mnl_socket;
 #define EDGE_LAYOUT_HEX 17
 #define EDGE_LOCK_NAME "this pin folder of an edge"
 
-/* The maps in this process's memory; the program reads the same pages. */
+/* The maps in this process's memory; the program reads the same pages. All but the ring pages,
+ * which are nearly all there is and are seldom looked at. */
 struct edge_view {
 	struct edge_map_settings *settings;
 	uint64_t *spans;
 	uint64_t *addresses;
 	struct edge_map_descriptor *descriptors;
-	struct edge_map_page *pages;
 	struct edge_map_backend *backends;
 	int settings_fd, spans_fd, addresses_fd, descriptors_fd, pages_fd, backends_fd;
 	int counters_fd, drops_fd;
@@ -63,9 +64,7 @@ struct ring {
 	uint32_t first_page, second_page, pages;
 	uint32_t references; /* addresses; 0 removes it */
 	bool adopted; /* not published, nor compared, by this process */
-	const struct edge_version
-	    *compared; /* only a mark: the version it was last compared with */
-	uint64_t compared_in; /* … in this publish */
+	const uint16_t *first, *second; /* marks only: what it was last compared with */
 	uint16_t *backends; /* owned; distinct, ascending */
 	size_t backend_count;
 };
@@ -119,21 +118,21 @@ struct edge {
 	struct edge_bpf *skeleton; /* owned */
 	struct edge_view view;
 
+	uint32_t most_pages, most_descriptors; /* the limits of growth; entries */
 	struct slots span_slots, blocks, descriptors, pages, backends, links;
 	struct slots pool_slots[2]; /* v4, v6 */
 	struct pool pools[2][EDGE_MAP_POOLS];
 	struct site *sites; /* EDGE_MAP_SPANS of them; owned */
 	struct bound *bound; /* sorted by address; owned */
 	size_t bound_count;
-	uint64_t publishes;
 	/* What this process wrote or adopted, so that what somebody else writes shows. */
 	struct edge_map_settings published; /* but for the heartbeat */
 	bool has_published;
 	struct edge_map_backend *kept; /* by number of the backend; owned */
-	uint64_t *page_sums; /* record_sum() of each ring page in use; owned */
-	uint64_t *descriptor_sums; /* likewise; owned */
+	uint64_t *page_sums; /* record_sum() of each ring page in use; owned, grows with `pages` */
+	uint64_t *descriptor_sums; /* likewise, with `descriptors` */
 	struct check_cursors cursors;
-	struct ring **rings; /* owned */
+	struct ring **rings; /* sorted by digest; owned */
 	size_t ring_count;
 
 	uint16_t *backend_order; /* numbers of the backends in use, by address; owned */
@@ -179,10 +178,20 @@ must_check int maps_open(struct edge *edge, struct error *err);
 void maps_close(struct edge *edge);
 /* "<pin_root>/<name>[/<leaf>]"; the lengths were checked when the edge was opened. */
 void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, const char *leaf);
+/* Whether there are maps of another layout. */
+bool maps_has_others(const struct edge *edge);
 /* Remove the map folders under `pin_root` but `keep` (NULL: none). */
 must_check int maps_sweep(const char *pin_root, const char *keep, struct error *err);
 /* The program that takes down the time of a heartbeat. */
 int maps_heartbeat_fd(const struct edge *edge);
+must_check int maps_load(const struct edge_bpf *skeleton, struct error *err);
+/* Map what was loaded into memory; what a failure leaves is for maps_unview(), as is the rest. */
+must_check int maps_view(const struct edge_bpf *skeleton, struct edge_view *view,
+			 struct error *err);
+void maps_unview(const struct edge_bpf *skeleton, struct edge_view *view);
+/* One map alone. */
+must_check int maps_view_one(const struct bpf_map *map, void **ret_memory, struct error *err);
+void maps_unview_one(const struct bpf_map *map, void *memory);
 /* Which capability is missing, if one is. */
 must_check int maps_check_privileges(struct error *err);
 /* That `path` lies on a BPF file system. */
@@ -192,6 +201,21 @@ must_check int maps_check_filesystem(const char *path, struct error *err);
  * such pin, "" if all are there.
  */
 must_check int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err);
+
+/* grow.c */
+/* Whether the map of this name grows. */
+bool grow_is_for(const char *map);
+/* Before loading: take pinned maps that grow at the size they have. */
+must_check int grow_take_over(const struct edge *edge, const struct edge_bpf *skeleton,
+			      struct error *err);
+/* After loading: what is kept of the entries of the maps that grow, as many as there are. */
+must_check int grow_init_tables(struct edge *edge, struct error *err);
+/*
+ * Put larger maps in the place of the present ones, by at least so many pages and descriptors (0:
+ * that one stays), as far as the limits allow: whoever needs the room finds out by taking it. After
+ * a failure all is as it was.
+ */
+must_check int grow_by(struct edge *edge, uint32_t pages, uint32_t descriptors, struct error *err);
 
 /* layout.c */
 struct bpf_object;
@@ -215,6 +239,8 @@ uint64_t record_sum(const void *record, size_t bytes);
 /* Write a record that nothing refers to yet, and read it back through the kernel. */
 must_check int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 			    struct error *err);
+must_check int page_read(const struct edge *edge, uint32_t number, struct edge_map_page *ret_page,
+			 struct error *err);
 /*
  * The ring of `version`: found, and compared with what is asked for, or built. A built one is
  * removed by rings_sweep() unless an address refers to it by then.
@@ -224,16 +250,20 @@ must_check int rings_take(struct edge *edge, const struct edge_version *version,
 /* Add a ring that the maps hold; `backends` is moved. */
 must_check int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring);
 struct ring *rings_find(const struct edge *edge, const struct digest *digest);
+/* Whether this very ring, by the place of its arrays, was compared or written under this digest. */
+bool rings_is_known(const struct edge *edge, const struct edge_version *version);
 /* Retire the rings that no address of `edge->bound` refers to, then the backends without a ring. */
 void rings_sweep(struct edge *edge);
 void rings_close(struct edge *edge);
 /* Put a backend that the maps hold into the order by address, and keep what they say of it. */
 must_check int backends_insert(struct edge *edge, uint16_t number);
 struct ip_address backend_address(const struct edge *edge, uint32_t number);
-/* Whether the pages hold what this process wrote there, or adopted. */
-bool page_is_whole(const struct edge *edge, uint32_t page);
-/* Note that they do. */
-void page_keep(struct edge *edge, uint32_t page);
+/* Forget which rings were compared: the next publish looks into all of them. */
+void rings_doubt(struct edge *edge);
+/* Whether the page holds what this process wrote there, or adopted. */
+bool page_is_whole(const struct edge *edge, uint32_t number);
+/* Note that it holds `page`. */
+void page_keep(struct edge *edge, uint32_t number, const struct edge_map_page *page);
 
 /* publish.c */
 const struct bound *bound_find(const struct edge *edge, const struct ip_address *address);
@@ -277,6 +307,11 @@ bool attach_is_pinned(const struct edge *edge);
 /* Attach what is there and is not attached; detach nothing. Failures stay in `problem`. */
 void attach_reconcile(struct edge *edge);
 must_check int attach_remove(const char *pin_root, struct error *err);
+/*
+ * Put `program_fd` on every interface that this edge's maps serve now, be it by this process's
+ * program or by an earlier one's; on all of them, or none.
+ */
+must_check int attach_switch(struct edge *edge, int program_fd, struct error *err);
 
 /* sysctl.c */
 must_check int sysctl_apply(const char *pin_root, const char *interface, struct error *err);

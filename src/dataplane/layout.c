@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The layout's digest: SHA-256 over a text that lists, for each map, its name, type, sizes and
- * flags, and the members of its value down to their offsets, as the object's BTF gives them. Two
- * builds with one digest can share maps; any other change of a record gives another digest, without
- * anybody having to remember to count a version up.
+ * flags, and the members of its value down to their offsets, as the object's BTF gives them. How
+ * many entries a map has that grows is no part of it: two processes share such a map at any size.
+ * Two builds with one digest can share maps; any other change of a record gives another digest,
+ * without anybody having to remember to count a version up.
  */
 #include "base/buffer.h"
 #include "dataplane/internal.h"
@@ -70,8 +71,9 @@ static void describe(const struct btf *btf, uint32_t id, struct buffer *text, un
 
 static void describe_map(const struct btf *btf, const struct bpf_map *map, struct buffer *text)
 {
-	buffer_printf(text, "%s %u %u %u %u %u ", bpf_map__name(map), bpf_map__type(map),
-		      bpf_map__key_size(map), bpf_map__value_size(map), bpf_map__max_entries(map),
+	const char *name = bpf_map__name(map);
+	buffer_printf(text, "%s %u %u %u %u %u ", name, bpf_map__type(map), bpf_map__key_size(map),
+		      bpf_map__value_size(map), grow_is_for(name) ? 0 : bpf_map__max_entries(map),
 		      bpf_map__map_flags(map));
 	describe(btf, bpf_map__btf_value_type_id(map), text, 0);
 	buffer_putc(text, '\n');

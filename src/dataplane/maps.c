@@ -8,18 +8,7 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "dataplane/internal.h"
-
-/* bpftool's code is not written to our warnings. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wcast-qual"
-#pragma GCC diagnostic ignored "-Woverlength-strings"
-#ifdef FAIRLEAD_LAYOUT_VARIANT
-#include "edge_next.skel.h"
-#else
-#include "edge.skel.h"
-#endif
-#pragma GCC diagnostic pop
+#include "dataplane/skeleton.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -135,23 +124,34 @@ static int unpin_rest(const struct edge *edge, struct error *err)
 	return 0;
 }
 
-static int set_pins(struct edge *edge, struct error *err)
+/* Name the map's pin, by which loading finds it again; `ret_found`: it is there. */
+static int set_pin(const struct edge *edge, struct bpf_map *map, bool *ret_found, struct error *err)
 {
 	char path[EDGE_PATH];
+	maps_path(path, edge->pin_root, edge->layout, pin_name(map));
+	*ret_found = access(path, F_OK) == 0;
+	int result = bpf_map__set_pin_path(map, path);
+	if (result < 0)
+		return error_set(err, result, "the pin of map '%s' cannot be set: %s",
+				 bpf_map__name(map), error_text(result));
+	return 0;
+}
+
+static int set_pins(struct edge *edge, struct error *err)
+{
 	struct bpf_map *map;
-	bool found = true;
+	bool all = true;
 
 	bpf_object__for_each_map(map, edge->skeleton->obj)
 	{
-		maps_path(path, edge->pin_root, edge->layout, pin_name(map));
-		found = found && access(path, F_OK) == 0;
-		int result = bpf_map__set_pin_path(map, path);
+		bool found;
+		int result = set_pin(edge, map, &found, err);
 		if (result < 0)
-			return error_set(err, result, "the pin of map '%s' cannot be set: %s",
-					 bpf_map__name(map), error_text(result));
+			return result;
+		all = all && found;
 	}
-	edge->adopted = found;
-	return found ? 0 : unpin_rest(edge, err);
+	edge->adopted = all;
+	return all ? 0 : unpin_rest(edge, err);
 }
 
 /* A folder that was made again lies on another file system perhaps, where nobody holds a lock. */
@@ -214,7 +214,7 @@ int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err)
 	return result;
 }
 
-static int view_one(const struct bpf_map *map, void **ret_memory, int *ret_fd, struct error *err)
+int maps_view_one(const struct bpf_map *map, void **ret_memory, struct error *err)
 {
 	size_t bytes =
 	    (((size_t)bpf_map__value_size(map) + 7) & ~(size_t)7) * bpf_map__max_entries(map);
@@ -223,11 +223,10 @@ static int view_one(const struct bpf_map *map, void **ret_memory, int *ret_fd, s
 		return error_set(err, -errno, "map '%s' cannot be mapped into memory: %s",
 				 bpf_map__name(map), error_text(-errno));
 	*ret_memory = memory;
-	*ret_fd = bpf_map__fd(map);
 	return 0;
 }
 
-static void unview_one(const struct bpf_map *map, void *memory)
+void maps_unview_one(const struct bpf_map *map, void *memory)
 {
 	size_t bytes =
 	    (((size_t)bpf_map__value_size(map) + 7) & ~(size_t)7) * bpf_map__max_entries(map);
@@ -241,41 +240,51 @@ struct viewed {
 	int *fd;
 };
 
-#define VIEWED 6
+#define VIEWED 5
 
-static void list_viewed(struct edge *edge, struct viewed viewed[VIEWED])
+static void list_viewed(const struct edge_bpf *skeleton, struct edge_view *view,
+			struct viewed viewed[VIEWED])
 {
-	struct edge_view *view = &edge->view;
 	const struct viewed all[VIEWED] = {
-	    {edge->skeleton->maps.data_settings, (void **)&view->settings, &view->settings_fd},
-	    {edge->skeleton->maps.spans, (void **)&view->spans, &view->spans_fd},
-	    {edge->skeleton->maps.addresses, (void **)&view->addresses, &view->addresses_fd},
-	    {edge->skeleton->maps.descriptors, (void **)&view->descriptors, &view->descriptors_fd},
-	    {edge->skeleton->maps.ring_pages, (void **)&view->pages, &view->pages_fd},
-	    {edge->skeleton->maps.backends, (void **)&view->backends, &view->backends_fd},
+	    {skeleton->maps.data_settings, (void **)&view->settings, &view->settings_fd},
+	    {skeleton->maps.spans, (void **)&view->spans, &view->spans_fd},
+	    {skeleton->maps.addresses, (void **)&view->addresses, &view->addresses_fd},
+	    {skeleton->maps.descriptors, (void **)&view->descriptors, &view->descriptors_fd},
+	    {skeleton->maps.backends, (void **)&view->backends, &view->backends_fd},
 	};
 	memcpy(viewed, all, sizeof(all));
 }
 
-static int open_views(struct edge *edge, struct error *err)
+int maps_view(const struct edge_bpf *skeleton, struct edge_view *view, struct error *err)
 {
 	struct viewed viewed[VIEWED];
-	list_viewed(edge, viewed);
+	list_viewed(skeleton, view, viewed);
 	for (size_t i = 0; i < VIEWED; i++) {
-		int result = view_one(viewed[i].map, viewed[i].memory, viewed[i].fd, err);
+		int result = maps_view_one(viewed[i].map, viewed[i].memory, err);
 		if (result < 0)
 			return result;
+		*viewed[i].fd = bpf_map__fd(viewed[i].map);
 	}
-	edge->view.counters_fd = bpf_map__fd(edge->skeleton->maps.counters);
-	edge->view.drops_fd = bpf_map__fd(edge->skeleton->maps.drops);
+	view->pages_fd = bpf_map__fd(skeleton->maps.ring_pages);
+	view->counters_fd = bpf_map__fd(skeleton->maps.counters);
+	view->drops_fd = bpf_map__fd(skeleton->maps.drops);
 	return 0;
 }
 
-static int load(struct edge *edge, struct error *err)
+void maps_unview(const struct edge_bpf *skeleton, struct edge_view *view)
+{
+	struct viewed viewed[VIEWED];
+	list_viewed(skeleton, view, viewed);
+	for (size_t i = 0; i < VIEWED; i++)
+		maps_unview_one(viewed[i].map, *viewed[i].memory);
+	*view = (struct edge_view){0};
+}
+
+int maps_load(const struct edge_bpf *skeleton, struct error *err)
 {
 	complaint[0] = '\0';
 	libbpf_print_fn_t before = libbpf_set_print(keep_complaint);
-	int result = bpf_object__load(edge->skeleton->obj);
+	int result = bpf_object__load(skeleton->obj);
 	libbpf_set_print(before);
 	if (result == -EPERM || result == -EACCES)
 		return error_set(err, -FL_EPRIVILEGE,
@@ -325,22 +334,20 @@ int maps_open(struct edge *edge, struct error *err)
 	if (result < 0)
 		return result;
 	result = set_pins(edge, err);
-	if (result < 0)
-		return result;
-	result = load(edge, err);
-	if (result < 0)
-		return result;
-	return open_views(edge, err);
+	if (result == 0)
+		result = grow_take_over(edge, edge->skeleton, err);
+	if (result == 0)
+		result = maps_load(edge->skeleton, err);
+	if (result == 0)
+		result = maps_view(edge->skeleton, &edge->view, err);
+	return result;
 }
 
 void maps_close(struct edge *edge)
 {
-	struct viewed viewed[VIEWED];
 	if (!edge->skeleton)
 		return;
-	list_viewed(edge, viewed);
-	for (size_t i = 0; i < VIEWED; i++)
-		unview_one(viewed[i].map, *viewed[i].memory);
+	maps_unview(edge->skeleton, &edge->view);
 	edge_bpf__destroy(edge->skeleton);
 	edge->skeleton = NULL;
 }
@@ -387,6 +394,21 @@ static int remove_folder(const char *pin_root, const char *name, struct error *e
 		return error_set(err, -errno, "the old maps in '%s' cannot be removed: %s", folder,
 				 error_text(-errno));
 	return 0;
+}
+
+bool maps_has_others(const struct edge *edge)
+{
+	bool others = false;
+	DIR *root = opendir(edge->pin_root);
+	if (!root)
+		return false;
+	for (struct dirent *entry = readdir(root); entry; entry = readdir(root)) {
+		others = others ||
+			 (is_digest(entry->d_name) && strcmp(entry->d_name, edge->layout) != 0 &&
+			  holds_our_maps(edge->pin_root, entry->d_name));
+	}
+	closedir(root);
+	return others;
 }
 
 int maps_sweep(const char *pin_root, const char *keep, struct error *err)

@@ -170,7 +170,7 @@ static int check_version(const struct edge *edge, const struct edge_version *ver
 	int result = check_ports(version, err);
 	if (result == 0)
 		result = check_backends(edge, version, err);
-	if (result == 0)
+	if (result == 0 && !rings_is_known(edge, version))
 		result = check_ring(version, err);
 	return result;
 }

@@ -271,9 +271,16 @@ static int create_descriptor(struct publish *p, const struct edge_map_descriptor
 	struct edge *edge = p->edge;
 	uint32_t descriptor;
 	bool resting = false;
-	if (slots_take(&edge->descriptors, 1, edge_now(edge), &descriptor, &resting) < 0)
+	int result = slots_take(&edge->descriptors, 1, edge_now(edge), &descriptor, &resting);
+	if (result < 0) {
+		result = grow_by(edge, 0, 1, p->err);
+		if (result < 0)
+			return result;
+		result = slots_take(&edge->descriptors, 1, edge_now(edge), &descriptor, &resting);
+	}
+	if (result < 0)
 		return exhausted(p, "descriptors", resting);
-	int result = clear_counters(p, descriptor);
+	result = clear_counters(p, descriptor);
 	if (result == 0)
 		result =
 		    record_write(edge->view.descriptors_fd, &edge->view.descriptors[descriptor],
@@ -348,6 +355,32 @@ static int prepare_binding(struct publish *p, const struct edge_binding *binding
 	if (binding->late)
 		bound->word |= EDGE_WORD_LATE;
 	return 0;
+}
+
+/*
+ * Grow once for all that is new, rather than again and again while it is taken. Bindings of one
+ * version mostly come in a row; counting one twice does no harm, and who takes more than there is
+ * finds out then.
+ */
+static int prepare_room(struct publish *p)
+{
+	struct edge *edge = p->edge;
+	const struct edge_version *last = NULL;
+	uint32_t pages = 0;
+	uint32_t descriptors = 0;
+	for (size_t i = 0; i < p->desired->binding_count; i++) {
+		const struct edge_binding *binding = &p->desired->bindings[i];
+		const struct edge_version *version = binding->version;
+		if (version != last && !rings_find(edge, &version->digest))
+			pages += 2 * (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES);
+		descriptors += !bound_find(edge, &binding->address);
+		last = version;
+	}
+	uint32_t free_pages = pages ? slots_free(&edge->pages, edge_now(edge)) : 0;
+	uint32_t free_descriptors =
+	    descriptors ? slots_free(&edge->descriptors, edge_now(edge)) : 0;
+	return grow_by(edge, pages > free_pages ? pages - free_pages : 0,
+		       descriptors > free_descriptors ? descriptors - free_descriptors : 0, p->err);
 }
 
 static int compare_bindings(const void *a, const void *b)
@@ -594,9 +627,10 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 	if (!p.sites)
 		return out_of_memory(err);
 	memcpy(p.sites, edge->sites, EDGE_MAP_SPANS * sizeof(*p.sites));
-	edge->publishes++;
 
 	result = prepare_pools(&p);
+	if (result == 0)
+		result = prepare_room(&p);
 	if (result == 0)
 		result = prepare_bindings(&p);
 	if (result == 0)

@@ -22,7 +22,7 @@ uint64_t record_sum(const void *record, size_t bytes)
 int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 		 struct error *err)
 {
-	_Alignas(8) uint8_t back[sizeof(struct edge_map_page)];
+	_Alignas(8) uint8_t back[sizeof(struct edge_map_descriptor)];
 	ASSERT(bytes <= sizeof(back) && bytes % 8 == 0);
 	memcpy(view, record, bytes);
 	if (bpf_map_lookup_elem(map_fd, &key, back) < 0)
@@ -32,6 +32,30 @@ int record_write(int map_fd, void *view, uint32_t key, const void *record, size_
 		return error_set(err, -FL_ECORRUPT,
 				 "map entry %u does not read back as it was written", key);
 	return 0;
+}
+
+int page_read(const struct edge *edge, uint32_t number, struct edge_map_page *ret_page,
+	      struct error *err)
+{
+	if (bpf_map_lookup_elem(edge->view.pages_fd, &number, ret_page) == 0)
+		return 0;
+	return error_set(err, -errno, "ring page %u cannot be read: %s", number,
+			 error_text(-errno));
+}
+
+/* Write a page that nothing refers to yet, and read it back. */
+static int page_write(const struct edge *edge, uint32_t number, const struct edge_map_page *page,
+		      struct error *err)
+{
+	_Alignas(8) struct edge_map_page back;
+	if (bpf_map_update_elem(edge->view.pages_fd, &number, page, BPF_ANY) < 0)
+		return error_set(err, -errno, "ring page %u cannot be written: %s", number,
+				 error_text(-errno));
+	int result = page_read(edge, number, &back, err);
+	if (result == 0 && memcmp(&back, page, sizeof(back)) != 0)
+		return error_set(err, -FL_ECORRUPT,
+				 "ring page %u does not read back as it was written", number);
+	return result;
 }
 
 struct ip_address backend_address(const struct edge *edge, uint32_t number)
@@ -115,8 +139,8 @@ static int backend_number(struct edge *edge, const struct ip_address *address, b
 }
 
 /*
- * Numbers of the version's backends by ordinal; 0 for those that its ring never names, which need
- * no entry, and, without `create`, for those that have none.
+ * Numbers of the version's backends by ordinal; with `create`, 0 for those that its ring never
+ * names, which need no entry; without, for those that have none.
  */
 static int number_backends(struct edge *edge, const struct edge_version *version, bool create,
 			   uint16_t **ret_numbers, struct error *err)
@@ -124,12 +148,12 @@ static int number_backends(struct edge *edge, const struct edge_version *version
 	bool *named = calloc(version->backend_count, sizeof(*named));
 	uint16_t *numbers = calloc(version->backend_count, sizeof(*numbers));
 	int result = named && numbers ? 0 : out_of_memory(err);
-	for (size_t i = 0; i < version->ring_length && result == 0; i++) {
+	for (size_t i = 0; create && i < version->ring_length && result == 0; i++) {
 		named[version->first[i]] = true;
 		named[version->second[i]] = true;
 	}
 	for (size_t i = 0; i < version->backend_count && result == 0; i++) {
-		if (named[i])
+		if (!create || named[i])
 			result = backend_number(edge, &version->backends[i].address, create,
 						&numbers[i], err);
 	}
@@ -157,45 +181,47 @@ static int write_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
 	int result = 0;
 	for (uint32_t i = 0; i < pages && result == 0; i++) {
 		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
-		result = record_write(edge->view.pages_fd, &edge->view.pages[first_page + i],
-				      first_page + i, &page, sizeof(page), err);
-		page_keep(edge, first_page + i);
+		result = page_write(edge, first_page + i, &page, err);
+		page_keep(edge, first_page + i, &page);
 	}
 	return result;
 }
 
-bool page_is_whole(const struct edge *edge, uint32_t page)
+bool page_is_whole(const struct edge *edge, uint32_t number)
 {
-	return edge->page_sums[page] ==
-	       record_sum(&edge->view.pages[page], sizeof(edge->view.pages[page]));
+	_Alignas(8) struct edge_map_page page;
+	struct error err;
+	return page_read(edge, number, &page, &err) == 0 &&
+	       edge->page_sums[number] == record_sum(&page, sizeof(page));
 }
 
-void page_keep(struct edge *edge, uint32_t page)
+void page_keep(struct edge *edge, uint32_t number, const struct edge_map_page *page)
 {
-	edge->page_sums[page] = record_sum(&edge->view.pages[page], sizeof(edge->view.pages[page]));
+	edge->page_sums[number] = record_sum(page, sizeof(*page));
 }
 
 /*
  * Whether the pages were written as `candidates` says. One that somebody else changed since is
- * written again: each of its entries is one store, so a packet finds a backend of the ring in it,
- * or what it would have found before.
+ * written again: while it is, a packet finds a backend of the ring in it, or what it would have
+ * found before.
  */
 static int compare_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
 			 const uint16_t *candidates, const uint16_t *numbers, bool *ret_same,
 			 struct error *err)
 {
+	_Alignas(8) struct edge_map_page held;
 	_Alignas(8) struct edge_map_page page;
 	bool same = true;
 	for (uint32_t i = 0; i < pages && same; i++) {
 		uint32_t number = first_page + i;
-		struct edge_map_page *held = &edge->view.pages[number];
+		int result = page_read(edge, number, &held, err);
+		if (result < 0)
+			return result;
 		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
-		if (memcmp(&page, held, sizeof(page)) == 0)
+		if (memcmp(&page, &held, sizeof(page)) == 0)
 			continue;
 		same = edge->page_sums[number] == record_sum(&page, sizeof(page));
-		int result =
-		    same ? record_write(edge->view.pages_fd, held, number, &page, sizeof(page), err)
-			 : 0;
+		result = same ? page_write(edge, number, &page, err) : 0;
 		if (result < 0)
 			return result;
 	}
@@ -203,17 +229,30 @@ static int compare_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
 	return 0;
 }
 
+static int compare_ring(const void *rings, size_t place, const void *digest)
+{
+	struct ring *const *list = rings;
+	return memcmp(&list[place]->digest, digest, sizeof(struct digest));
+}
+
+/* Where the ring of the digest is among all, or where it belongs. */
+static size_t ring_position(const struct edge *edge, const struct digest *digest, bool *ret_found)
+{
+	return search_place(edge->rings, edge->ring_count, digest, compare_ring, ret_found);
+}
+
 struct ring *rings_find(const struct edge *edge, const struct digest *digest)
 {
-	for (size_t i = 0; i < edge->ring_count; i++) {
-		if (memcmp(&edge->rings[i]->digest, digest, sizeof(*digest)) == 0)
-			return edge->rings[i];
-	}
-	return NULL;
+	bool found;
+	size_t position = ring_position(edge, digest, &found);
+	return found ? edge->rings[position] : NULL;
 }
 
 int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring)
 {
+	bool found;
+	size_t position = ring_position(edge, &ring->digest, &found);
+	ASSERT(!found);
 	struct ring **rings = realloc(edge->rings, (edge->ring_count + 1) * sizeof(struct ring *));
 	if (!rings)
 		return -ENOMEM;
@@ -222,7 +261,10 @@ int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring
 	if (!added)
 		return -ENOMEM;
 	*added = *ring;
-	edge->rings[edge->ring_count++] = added;
+	memmove(rings + position + 1, rings + position,
+		(edge->ring_count - position) * sizeof(struct ring *));
+	rings[position] = added;
+	edge->ring_count++;
 	*ret_ring = added;
 	return 0;
 }
@@ -255,9 +297,15 @@ static int take_pages(struct edge *edge, uint32_t pages, uint32_t *ret_first, st
 {
 	bool resting = false;
 	int result = slots_take(&edge->pages, pages, edge_now(edge), ret_first, &resting);
+	if (result == 0)
+		return 0;
+	result = grow_by(edge, pages, 0, err);
+	if (result < 0)
+		return result;
+	result = slots_take(&edge->pages, pages, edge_now(edge), ret_first, &resting);
 	if (result < 0)
 		return error_set(err, result, "the edge's %u ring pages are all in use%s",
-				 EDGE_MAP_PAGES,
+				 edge->most_pages,
 				 resting ? "; some come free within a second"
 					 : "; retire versions or use smaller rings");
 	return 0;
@@ -268,6 +316,8 @@ static int ring_create(struct edge *edge, const struct edge_version *version,
 {
 	struct ring ring = {
 	    .digest = version->digest,
+	    .first = version->first,
+	    .second = version->second,
 	    .pages = (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES),
 	};
 	uint16_t *numbers;
@@ -325,9 +375,21 @@ static int ring_compare(struct edge *edge, struct ring *ring, const struct edge_
 				 "the one it was committed with; 'fairlead detach' and start again",
 				 (unsigned long long)version->number, version->service);
 	ring->adopted = false;
-	ring->compared = version;
-	ring->compared_in = edge->publishes;
+	ring->first = version->first;
+	ring->second = version->second;
 	return 0;
+}
+
+bool rings_is_known(const struct edge *edge, const struct edge_version *version)
+{
+	const struct ring *ring = rings_find(edge, &version->digest);
+	return ring && ring->first == version->first && ring->second == version->second;
+}
+
+void rings_doubt(struct edge *edge)
+{
+	for (size_t i = 0; i < edge->ring_count; i++)
+		edge->rings[i]->first = edge->rings[i]->second = NULL;
 }
 
 int rings_take(struct edge *edge, const struct edge_version *version, struct ring **ret_ring,
@@ -336,8 +398,7 @@ int rings_take(struct edge *edge, const struct edge_version *version, struct rin
 	struct ring *ring = rings_find(edge, &version->digest);
 	if (!ring)
 		return ring_create(edge, version, ret_ring, err);
-	bool compared = ring->compared == version && ring->compared_in == edge->publishes;
-	int result = compared ? 0 : ring_compare(edge, ring, version, err);
+	int result = rings_is_known(edge, version) ? 0 : ring_compare(edge, ring, version, err);
 	if (result == 0)
 		*ret_ring = ring;
 	return result;

@@ -3,6 +3,7 @@
 #include "dataplane/edge.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A state is one of these, or the time since which the entry rests, plus SLOT_RESTING. */
 enum { SLOT_FREE = 0, SLOT_USED = 1, SLOT_RESTING = 2 };
@@ -20,6 +21,18 @@ void slots_done(struct slots *slots)
 {
 	free(slots->states);
 	*slots = (struct slots){0};
+}
+
+int slots_grow(struct slots *slots, uint32_t count)
+{
+	ASSERT(count >= slots->count);
+	uint64_t *states = realloc(slots->states, count * sizeof(*states));
+	if (!states)
+		return -ENOMEM;
+	memset(states + slots->count, 0, (count - slots->count) * sizeof(*states));
+	slots->states = states;
+	slots->count = count;
+	return 0;
 }
 
 static bool is_free(uint64_t state, uint64_t now_ms)
@@ -61,6 +74,14 @@ int slots_take(struct slots *slots, uint32_t run, uint64_t now_ms, uint32_t *ret
 	slots->cursor = first + run < slots->count ? first + run : slots->first;
 	*ret_first = first;
 	return 0;
+}
+
+uint32_t slots_free(const struct slots *slots, uint64_t now_ms)
+{
+	uint32_t count = 0;
+	for (uint32_t at = slots->first; at < slots->count; at++)
+		count += is_free(slots->states[at], now_ms);
+	return count;
 }
 
 bool slots_used(const struct slots *slots, uint32_t entry)

@@ -21,6 +21,10 @@ struct slots {
 
 must_check int slots_init(struct slots *slots, uint32_t first, uint32_t count);
 void slots_done(struct slots *slots);
+/* Add free entries until there are `count`, which is no fewer than now. */
+must_check int slots_grow(struct slots *slots, uint32_t count);
+/* How many entries are free at this moment, at rest ones not counted. */
+uint32_t slots_free(const struct slots *slots, uint64_t now_ms);
 
 /*
  * Take `run` entries in a row; they are in use from now on. -FL_EEXHAUSTED if there is no such

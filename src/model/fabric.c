@@ -2,14 +2,47 @@
 #include "model/fabric.h"
 
 #include "base/error.h"
+#include "base/search.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* More slots than any site's first-level table would hold; see pool_slot_count(). */
 #define MAX_SLOT_BITS 20u
 
+static int compare_places(const void *a, const void *b, void *context)
+{
+	const struct fabric *fabric = context;
+	return strcmp(fabric->services[*(const uint32_t *)a].name,
+		      fabric->services[*(const uint32_t *)b].name);
+}
+
+int fabric_index(struct fabric *fabric, struct arena *arena)
+{
+	uint32_t *by_name = arena_array(arena, fabric->service_count + 1, sizeof(*by_name));
+	if (!by_name)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < fabric->service_count; i++)
+		by_name[i] = i;
+	qsort_r(by_name, fabric->service_count, sizeof(*by_name), compare_places, fabric);
+	fabric->by_name = by_name;
+	return 0;
+}
+
+static int compare_name(const void *fabric_, size_t place, const void *name)
+{
+	const struct fabric *fabric = fabric_;
+	return strcmp(fabric->services[fabric->by_name[place]].name, name);
+}
+
 const struct service *fabric_service(const struct fabric *fabric, const char *name)
 {
+	if (fabric->by_name) {
+		bool found;
+		size_t place =
+		    search_place(fabric, fabric->service_count, name, compare_name, &found);
+		return found ? &fabric->services[fabric->by_name[place]] : NULL;
+	}
 	for (size_t i = 0; i < fabric->service_count; i++) {
 		if (!strcmp(fabric->services[i].name, name))
 			return &fabric->services[i];
@@ -59,6 +92,12 @@ uint32_t pool_slot_count(const struct pool *pool)
 		return 0;
 	unsigned bits = pool_site_shift(pool);
 	return UINT32_C(1) << (bits < MAX_SLOT_BITS ? bits : MAX_SLOT_BITS);
+}
+
+uint32_t pool_usable_slots(const struct pool *pool)
+{
+	uint32_t slots = pool_slot_count(pool);
+	return slots ? slots - 1 : 0;
 }
 
 struct ip_address pool_address(const struct pool *pool, uint32_t site, uint32_t slot)

@@ -9,6 +9,8 @@
 #ifndef FAIRLEAD_MODEL_FABRIC_H
 #define FAIRLEAD_MODEL_FABRIC_H
 
+#include "base/arena.h"
+#include "base/error.h"
 #include "base/netaddr.h"
 
 #include <stdbool.h>
@@ -128,7 +130,12 @@ struct fabric {
 	size_t site_count;
 	struct service *services;
 	size_t service_count;
+	const uint32_t
+	    *by_name; /* of services: their places in the order of names; NULL: unknown */
 };
+
+/* Fill in `by_name`, without which a service is looked for among all. -ENOMEM. */
+must_check int fabric_index(struct fabric *fabric, struct arena *arena);
 
 /* Borrowed from `fabric`; NULL when there is none. */
 const struct service *fabric_service(const struct fabric *fabric, const char *name);
@@ -142,6 +149,8 @@ const struct backend *service_backend(const struct service *service, const char 
  * Slots at each site: 2^(host bits - site bits), at most 2^20; 0 when the prefix has too few bits.
  */
 uint32_t pool_slot_count(const struct pool *pool);
+/* Those of them that a version may get: all but slot 0. */
+uint32_t pool_usable_slots(const struct pool *pool);
 
 /* Sites that the pool can number: 2^site_bits. */
 uint32_t pool_site_count(const struct pool *pool);

@@ -317,6 +317,15 @@ const char *transition_name(enum transition_kind kind);
 bool version_transition_allowed(enum version_state from, enum version_event event,
 				enum version_state *ret_to);
 
+/* A rule that a state breaks. */
+struct service_fault {
+	unsigned invariant; /* of the design, that it belongs to; 0: none */
+	const char *rule; /* what should be; NULL: nothing is wrong */
+};
+
+/* The first invariant that does not hold, of those that one service's state can show. */
+struct service_fault service_state_judge(const struct service_state *state);
+
 /* Abort unless every invariant that one service's state can show holds. */
 void service_state_check(const struct service_state *state);
 

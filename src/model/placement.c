@@ -52,7 +52,7 @@ uint32_t pool_rollouts_per_day(const struct pool *pool, size_t services, uint64_
 	if (!services || !held_ms)
 		return UINT32_MAX;
 	uint64_t slots =
-	    pool->slots_per_service ? pool->slots_per_service : pool_slot_count(pool) / services;
+	    pool->slots_per_service ? pool->slots_per_service : pool_usable_slots(pool) / services;
 	if (slots < 2)
 		return 0;
 	/* One slot serves; each of the others can drain one old version at a time. */
@@ -68,15 +68,21 @@ struct block {
 	uint32_t count;
 };
 
+/*
+ * Slot 0 is never given out: at site 0 its address is the pool's own, which for IPv4 many take for
+ * a network's and for IPv6 is every router's anycast address (RFC 4291 section 2.6.1). A version
+ * that holds it, from before this was so, keeps it.
+ */
 static struct block service_block(const struct pool *pool, uint32_t service)
 {
 	uint32_t slots = pool_slot_count(pool);
-	if (!pool->slots_per_service)
-		return (struct block){.first = 0, .count = slots};
 	uint64_t first = (uint64_t)service * pool->slots_per_service;
-	if (first + pool->slots_per_service > slots)
+	uint64_t end = pool->slots_per_service ? first + pool->slots_per_service : slots;
+	if (end > slots)
 		return (struct block){0};
-	return (struct block){.first = (uint32_t)first, .count = pool->slots_per_service};
+	if (first == 0 && end > 0)
+		first = 1;
+	return (struct block){.first = (uint32_t)first, .count = (uint32_t)(end - first)};
 }
 
 /* Slots are looked through a window at a time, so that a pool of a million of them needs neither
@@ -329,6 +335,24 @@ uint8_t placement_exhausted(const struct placement *placement, uint32_t index,
 			full |= (uint8_t)(1u << pool);
 	}
 	return full;
+}
+
+bool placement_is_spacious(const struct placement *placement,
+			   const struct service_state *const *states, size_t state_count)
+{
+	const struct holders holders = {.states = states, .count = state_count};
+	for (size_t i = 0; i < PLACEMENT_FAMILIES; i++) {
+		uint32_t slot;
+		int pool = family_pool(placement, FAMILIES[i]);
+		if (pool < 0)
+			continue;
+		const struct pool *shared = &placement->pools[pool].pool;
+		if (shared->slots_per_service ||
+		    !unused_slot(placement, (uint8_t)pool, service_block(shared, 0), &holders,
+				 &slot))
+			return false;
+	}
+	return true;
 }
 
 int placement_free(struct placement *placement, const struct binding *binding, uint32_t service,

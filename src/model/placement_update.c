@@ -5,6 +5,7 @@
 #include "model/placement.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct update {
@@ -13,6 +14,8 @@ struct update {
 	size_t state_count;
 	struct arena *arena;
 	struct placement *placement; /* being made */
+	const char **names; /* of the services that were numbered before, sorted */
+	size_t name_count;
 	struct error *err;
 };
 
@@ -256,10 +259,30 @@ static int block_must_fit(struct update *update, uint32_t index, const char *nam
 	return 0;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* So that numbering takes no look at every service for every service. */
+static int sort_names(struct update *update)
+{
+	const struct placement *placement = update->placement;
+	update->name_count = placement->service_count;
+	update->names =
+	    arena_array(update->arena, placement->service_count + 1, sizeof(update->names[0]));
+	if (!update->names)
+		return no_memory(update);
+	for (size_t i = 0; i < placement->service_count; i++)
+		update->names[i] = placement->services[i];
+	qsort(update->names, update->name_count, sizeof(update->names[0]), compare_names);
+	return 0;
+}
+
 static int number_service(struct update *update, const char *name)
 {
 	struct placement *placement = update->placement;
-	if (placement_service(placement, name) != UINT32_MAX)
+	if (bsearch(&name, update->names, update->name_count, sizeof(name), compare_names))
 		return 0;
 	uint32_t index = placement_service(placement, "");
 	if (index == UINT32_MAX)
@@ -295,6 +318,8 @@ int placement_update(const struct placement *previous, const struct fabric *fabr
 	for (size_t i = 0; !result && i < fabric->site_count; i++)
 		result = number_site(&update, fabric->sites[i].name);
 	drop_services(&update);
+	if (!result)
+		result = sort_names(&update);
 	for (size_t i = 0; !result && i < fabric->service_count; i++)
 		result = number_service(&update, fabric->services[i].name);
 	if (result < 0)

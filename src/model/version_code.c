@@ -227,11 +227,21 @@ static uint16_t *get_candidates(struct reader *reader, uint32_t count, size_t ba
 		return NULL;
 	}
 	uint16_t *candidates = get_room(reader, count, sizeof(candidates[0]));
-	for (uint32_t i = 0; !reader->status && i < count; i++) {
-		candidates[i] = (uint16_t)get_number(reader, 2);
-		if (candidates[i] >= backends && !(may_miss && candidates[i] == RING_NONE))
-			fail(reader, -FL_ECORRUPT);
+	if (!candidates)
+		return NULL;
+	/* Nearly all of a version's bytes are here, so they are not read one by one. */
+	unsigned strange = 0;
+	const unsigned missing = may_miss ? RING_NONE : UINT32_MAX;
+	const uint8_t *in = reader->at;
+	for (uint32_t i = 0; i < count; i++) {
+		unsigned candidate = (unsigned)in[2 * i] << 8 | in[2 * i + 1];
+		candidates[i] = (uint16_t)candidate;
+		strange |= (candidate >= backends) & (candidate != missing);
 	}
+	reader->at += (size_t)2 * count;
+	reader->left -= (size_t)2 * count;
+	if (strange)
+		fail(reader, -FL_ECORRUPT);
 	return candidates;
 }
 

@@ -112,7 +112,9 @@ static struct edge_status get_status(void)
 static int publish(struct error *err)
 {
 	*err = (struct error){0};
-	return edge_publish(fixture.edge, &fixture.desired, err);
+	int result = edge_publish(fixture.edge, &fixture.desired, err);
+	fixture_aim(&fixture);
+	return result;
 }
 
 static int start(void **state)
@@ -205,11 +207,11 @@ static void test_grace(void **state)
 {
 	(void)state;
 	struct ip_address web = fixture_service_address(WEB, IP_V4);
-	bool seen[EDGE_MAP_DESCRIPTORS] = {false};
+	bool seen[FIXTURE_MOST_ADDRESSES + 1] = {false};
 	fixture.desired.binding_count = 1;
 	fixture_publish(&fixture);
 	uint32_t retired_at_start = descriptor_of(&web, NULL);
-	for (uint64_t i = 0; i < EDGE_MAP_DESCRIPTORS - 9; i++) {
+	for (uint64_t i = 0; i < FIXTURE_MOST_ADDRESSES - 8; i++) {
 		uint32_t number = descriptor_of(&web, NULL);
 		assert_false(seen[number]);
 		seen[number] = true;
@@ -427,7 +429,7 @@ static void test_invalid(void **state)
 static void test_pages_run_out(void **state)
 {
 	(void)state;
-	enum { RINGS = EDGE_MAP_PAGES / (2 * EDGE_RING_PAGES), LENGTH = 16 * EDGE_RING_PAGE };
+	enum { RINGS = FIXTURE_MOST_PAGES / (2 * EDGE_RING_PAGES), LENGTH = 16 * EDGE_RING_PAGE };
 	struct edge_version *versions = calloc(RINGS + 1, sizeof(*versions));
 	struct edge_binding *bindings = calloc(RINGS + 1, sizeof(*bindings));
 	uint16_t *ring = calloc(LENGTH, sizeof(*ring));
@@ -499,8 +501,11 @@ static void assert_child_aborts(void (*action)(void))
 
 static void publish_changed_ring(void)
 {
+	static uint16_t other[EDGE_RING_PAGE];
 	struct error err;
-	fixture.first[17] = (uint16_t)((fixture.first[17] + 1) % FIXTURE_BACKENDS);
+	memcpy(other, fixture.first, sizeof(other));
+	other[17] = (uint16_t)((other[17] + 1) % FIXTURE_BACKENDS);
+	fixture.versions[OTHER].first = other;
 	(void)publish(&err);
 }
 
@@ -813,51 +818,9 @@ static void test_open_changes_nothing(void **state)
 
 /* Real frames */
 
-/* A socket on the far end of edge0's cable: what it sends comes in there, and back from there. */
-static int open_wire(bool native)
-{
-	const int on = 1;
-	const struct timeval patience = {.tv_sec = 2};
-	struct sockaddr_ll where = {.sll_family = AF_PACKET,
-				    .sll_protocol = htons(ETH_P_ALL),
-				    .sll_ifindex = (int)fixture.wire0};
-	int wire = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
-	if (wire < 0)
-		abort(); /* no test can go on */
-	assert_int_equal(bind(wire, (struct sockaddr *)&where, sizeof(where)), 0);
-	assert_int_equal(setsockopt(wire, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)), 0);
-	assert_int_equal(setsockopt(wire, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
-	if (native)
-		assert_int_equal(
-		    bpf_xdp_attach((int)fixture.wire0, fixture.pass_fd, XDP_FLAGS_DRV_MODE, NULL),
-		    0);
-	return wire;
-}
-
-static void close_wire(int wire, bool native)
-{
-	if (native)
-		bpf_xdp_detach((int)fixture.wire0, XDP_FLAGS_DRV_MODE, NULL);
-	close(wire);
-}
-
-/* The next frame with IP in IP in it; the kernel sends its own neighbour discovery in between. */
-static bool receive_tunnel(int wire, struct frame *ret_frame, int flags)
-{
-	for (;;) {
-		ssize_t length = recv(wire, ret_frame->bytes, sizeof(ret_frame->bytes), flags);
-		if (length < 0)
-			return false;
-		ret_frame->length = (size_t)length;
-		uint8_t protocol = ret_frame->bytes[ret_frame->bytes[12] == 0x08 ? 23 : 20];
-		if (protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6)
-			return true;
-	}
-}
-
 static void assert_wire_serves(bool native)
 {
-	int wire = open_wire(native);
+	int wire = fixture_open_wire(&fixture, native);
 	for (uint16_t port = 100; port < 150; port++) {
 		for (size_t f = 0; f < 2; f++) {
 			struct ip_address web = fixture_service_address(WEB, families[f]);
@@ -869,12 +832,12 @@ static void assert_wire_serves(bool native)
 				     fixture_pick(&fixture, WEB, &frame));
 			edge_heartbeat(fixture.edge);
 			assert_int_equal(send(wire, frame.bytes, frame.length, 0), frame.length);
-			assert_true(receive_tunnel(wire, &out, 0));
+			assert_true(fixture_receive_tunnel(wire, &out, 0));
 			assert_int_equal(out.length, expected.length);
 			assert_memory_equal(out.bytes, expected.bytes, expected.length);
 		}
 	}
-	close_wire(wire, native);
+	fixture_close_wire(&fixture, wire, native);
 }
 
 /* Frames over a cable, through the program as it is attached, in both modes. */
@@ -914,7 +877,7 @@ static void test_replacement_under_traffic(void **state)
 	struct frame out;
 	int status;
 	fixture_close(&fixture);
-	int wire = open_wire(true);
+	int wire = fixture_open_wire(&fixture, true);
 	pid_t child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
@@ -928,16 +891,16 @@ static void test_replacement_under_traffic(void **state)
 		frame_build(&frame, &web, IPPROTO_TCP, (uint16_t)sent, 80, 100);
 		assert_int_equal(send(wire, frame.bytes, frame.length, 0), frame.length);
 		sent++;
-		while (receive_tunnel(wire, &out, MSG_DONTWAIT))
+		while (fixture_receive_tunnel(wire, &out, MSG_DONTWAIT))
 			received++;
 	}
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-	while (received < sent && receive_tunnel(wire, &out, 0))
+	while (received < sent && fixture_receive_tunnel(wire, &out, 0))
 		received++;
 	assert_true(sent > 1000);
 	assert_int_equal(received, sent);
-	close_wire(wire, true);
+	fixture_close_wire(&fixture, wire, true);
 	fixture_open(&fixture);
 }
 
@@ -1382,6 +1345,7 @@ static void test_damage_is_no_excuse(void **state)
 {
 	(void)state;
 	assert_child_aborts(publish_changed_damaged_ring);
+	assert_int_equal(check().damaged, 1);
 	fixture_publish(&fixture);
 	assert_all_served();
 }
@@ -1438,6 +1402,7 @@ static void test_some_pins_are_gone(void **state)
 	fixture_open(&fixture);
 	assert_false(get_status().adopted);
 	assert_int_equal(get_status().addresses, 0);
+	assert_true(edge_is_forwarding(fixture.edge));
 	assert_int_not_equal(map_id("descriptors"), descriptors);
 	assert_wire_serves(true);
 	fixture_publish(&fixture);

@@ -9,8 +9,12 @@
 #include "edge_entry.skel.h"
 #pragma GCC diagnostic pop
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -21,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -188,6 +193,15 @@ static void assert_ok(int result, const struct error *err)
 	assert_int_equal(result, 0);
 }
 
+void fixture_aim(const struct fixture *fixture)
+{
+	uint32_t zero = 0;
+	int program = edge_program_fd(fixture->edge);
+	if (entry)
+		assert_int_equal(
+		    bpf_map_update_elem(bpf_map__fd(entry->maps.next), &zero, &program, 0), 0);
+}
+
 void fixture_open_on(struct fixture *fixture, const char *const *interfaces, size_t count)
 {
 	struct error err = {0};
@@ -198,14 +212,12 @@ void fixture_open_on(struct fixture *fixture, const char *const *interfaces, siz
 	    .source_v4 = fixture_address(SOURCE_V4),
 	    .source_v6 = fixture_address(SOURCE_V6),
 	    .clock = &fixture->clock,
+	    .most_pages = FIXTURE_MOST_PAGES,
+	    .most_addresses = FIXTURE_MOST_ADDRESSES,
 	};
 	fixture->clock = (struct clock){fixture_now, fixture_now, fixture};
 	assert_ok(edge_open(&options, &fixture->edge, &err), &err);
-	uint32_t zero = 0;
-	int program = edge_program_fd(fixture->edge);
-	if (entry)
-		assert_int_equal(
-		    bpf_map_update_elem(bpf_map__fd(entry->maps.next), &zero, &program, 0), 0);
+	fixture_aim(fixture);
 }
 
 void fixture_open(struct fixture *fixture)
@@ -218,6 +230,7 @@ void fixture_publish(struct fixture *fixture)
 {
 	struct error err = {0};
 	assert_ok(edge_publish(fixture->edge, &fixture->desired, &err), &err);
+	fixture_aim(fixture);
 }
 
 void fixture_drain(struct fixture *fixture)
@@ -511,4 +524,44 @@ uint64_t fixture_drops(const struct fixture *fixture, unsigned reason)
 	uint64_t drops[DROP_REASONS];
 	assert_int_equal(edge_drops(fixture->edge, drops), 0);
 	return drops[reason];
+}
+
+int fixture_open_wire(const struct fixture *fixture, bool native)
+{
+	const int on = 1;
+	const struct timeval patience = {.tv_sec = 2};
+	struct sockaddr_ll where = {.sll_family = AF_PACKET,
+				    .sll_protocol = htons(ETH_P_ALL),
+				    .sll_ifindex = (int)fixture->wire0};
+	int wire = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+	if (wire < 0)
+		abort(); /* no test can go on */
+	assert_int_equal(bind(wire, (struct sockaddr *)&where, sizeof(where)), 0);
+	assert_int_equal(setsockopt(wire, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(wire, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	if (native)
+		assert_int_equal(
+		    bpf_xdp_attach((int)fixture->wire0, fixture->pass_fd, XDP_FLAGS_DRV_MODE, NULL),
+		    0);
+	return wire;
+}
+
+void fixture_close_wire(const struct fixture *fixture, int wire, bool native)
+{
+	if (native)
+		bpf_xdp_detach((int)fixture->wire0, XDP_FLAGS_DRV_MODE, NULL);
+	close(wire);
+}
+
+bool fixture_receive_tunnel(int wire, struct frame *ret_frame, int flags)
+{
+	for (;;) {
+		ssize_t length = recv(wire, ret_frame->bytes, sizeof(ret_frame->bytes), flags);
+		if (length < 0)
+			return false;
+		ret_frame->length = (size_t)length;
+		uint8_t protocol = ret_frame->bytes[ret_frame->bytes[12] == 0x08 ? 23 : 20];
+		if (protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6)
+			return true;
+	}
 }

@@ -15,6 +15,8 @@
 #define FIXTURE_FRAME 2048
 #define FIXTURE_BACKENDS 4
 #define FIXTURE_ADDRESSES 8
+#define FIXTURE_MOST_PAGES 1122 /* limits of the edge … */
+#define FIXTURE_MOST_ADDRESSES 1000 /* … that it grows to */
 
 /* Service addresses: v4 and v6 of each of these. */
 enum fixture_service {
@@ -61,6 +63,8 @@ void fixture_open(struct fixture *fixture);
 /* The same on these interfaces. */
 void fixture_open_on(struct fixture *fixture, const char *const *interfaces, size_t count);
 void fixture_publish(struct fixture *fixture);
+/* Let the entry programs end in the program that the edge has now: growth exchanges it. */
+void fixture_aim(const struct fixture *fixture);
 /* Take in netlink's news, and beat the heart. */
 void fixture_drain(struct fixture *fixture);
 /* Desire, open, publish, attach, drain. */
@@ -102,6 +106,12 @@ void fixture_backend_link(size_t backend, uint8_t address[6]);
 /* The backend that the C reference picks for a frame of frame_build()'s shape. */
 size_t fixture_pick(const struct fixture *fixture, enum fixture_service service,
 		    const struct frame *frame);
+
+/* A socket on the far end of edge0's cable: what it sends comes in there, and back from there. */
+int fixture_open_wire(const struct fixture *fixture, bool native);
+void fixture_close_wire(const struct fixture *fixture, int wire, bool native);
+/* The next frame with IP in IP in it; the kernel sends its own neighbour discovery in between. */
+bool fixture_receive_tunnel(int wire, struct frame *ret_frame, int flags);
 
 /* A pinned map of the edge, opened anew; the caller closes. */
 int fixture_map(const struct fixture *fixture, const char *name);

@@ -323,6 +323,11 @@ EVENTS = [
     {"time": "2026-11-22T07:31:05.000Z", "event": "transition", "sequence": 10,
      "who": "fairlead", "why": "", "what": {"service": "web", "transitions": [
          {"kind": "version", "event": "confirm", "version": 2}]}},
+    {"time": "2026-11-22T07:31:05.500Z", "event": "transition", "sequence": 11,
+     "who": "fairlead", "why": "due of 6 services, each for its own reason", "what": {"services": [
+         {"service": name, "transitions": [
+             {"kind": "version", "event": "start", "version": 2}]} for name in
+         ("web", "api", "mail", "shop", "wiki", "chat")]}},
     {"time": "2026-11-22T07:31:06.000Z", "event": "dns.published", "serial": 12,
      "note": "two\nlines"},
 ]

@@ -48,12 +48,19 @@ def pin_pass_program(path):
     del code, name, target  # they had to live until here
 
 
-def map_memory(path, size):
+def _map_bytes(fd):
+    """How much memory the map can be mapped into, by what the kernel says of it."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
+        told = dict(line.split(":", 1) for line in lines)
+    return (int(told["value_size"]) + 7) // 8 * 8 * int(told["max_entries"])
+
+
+def map_memory(path):
     """A pinned array that can be mapped, as read-only memory."""
     target, target_at = _pointer(os.fsencode(path) + b"\0")
     fd = _bpf(OBJ_GET, _Object(target_at))
     try:
-        return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        return mmap.mmap(fd, _map_bytes(fd), mmap.MAP_SHARED, mmap.PROT_READ)
     finally:
         os.close(fd)
         del target

@@ -13,7 +13,7 @@ SETTINGS = struct.Struct("<QQ16sIBB2x")  # heartbeat, limit, source_v6, source_v
 POOL4 = struct.Struct("<4s4sHHB3x")  # prefix, mask, first span, site mask, slot bits
 POOL6 = struct.Struct("<16s8sHHBB2x")
 LINKS_BYTES, DIRECT_BYTES = 64 * 16, 16 * 4
-SPANS, ADDRESSES, DESCRIPTORS, PAGES, BACKENDS = 4096, 1 << 18, 1 << 14, 2048, 1 << 14
+MAPS = "settings", "spans", "addresses", "descriptors", "ring_pages", "backends"
 DESCRIPTOR = struct.Struct("<16sIIHBB48sB3x16s32sQQ64s48x")
 PAGE_ENTRIES, PAGE_BYTES = 4096, 8192
 BACKEND = struct.Struct("<Q16sIBB2xI28x")
@@ -27,10 +27,7 @@ class Published:
         self.settings_bytes = (SETTINGS.size + POOLS4 * POOL4.size + POOLS6 * POOL6.size +
                                LINKS_BYTES + DIRECT_BYTES)
         folder = lab.capsule.bpffs / "edge/edge" / lab.cli.json("status")["layout"]
-        sizes = {"settings": self.settings_bytes, "spans": SPANS * 8, "addresses": ADDRESSES * 8,
-                 "descriptors": DESCRIPTORS * DESCRIPTOR.size, "ring_pages": PAGES * PAGE_BYTES,
-                 "backends": BACKENDS * BACKEND.size}
-        self.maps = {name: bpf.map_memory(folder / name, size) for name, size in sizes.items()}
+        self.maps = {name: bpf.map_memory(folder / name) for name in MAPS}
 
     def _span(self, address):
         """(index of its span, slot within it) of a service address."""
@@ -79,7 +76,8 @@ class Published:
         number = word & 0xffffffff
         descriptor = self._descriptor(number)
         pages = [descriptor["first"], descriptor["second"]]
-        return {"settings": [(0, self.settings_bytes)], "spans": [(self._span(address)[0], 8)], "addresses": [(index, 8)],
+        return {"settings": [(0, self.settings_bytes)],
+                "spans": [(self._span(address)[0], 8)], "addresses": [(index, 8)],
                 "descriptors": [(number, DESCRIPTOR.size)],
                 "ring_pages": [(page, PAGE_BYTES) for page in pages],
                 "backends": [(backend, BACKEND.size)

@@ -397,17 +397,17 @@ static void running_out_of_memory_gives_no_plan(void **state)
 static void capacity_counts_rollouts(void **state)
 {
 	(void)state;
-	/* 64 slots a site, one serves, each of 63 is held for 25 h: 60 a day. A held time of
+	/* 63 slots a site, one serves, each of 62 is held for 25 h: 59 a day. A held time of
 	 * nothing bounds nothing. */
 	struct bench bench;
 	bench_init(&bench, NULL, BASE);
 	config_capacity_render(bench.fabric, &bench.text);
-	assert_string_equal(bench.text.data, "pool 198.51.100.0/24: 64 slots at each site, 1 "
-					     "service: 60 rollouts a day of each\n");
+	assert_string_equal(bench.text.data, "pool 198.51.100.0/24: 63 slots at each site, 1 "
+					     "service: 59 rollouts a day of each\n");
 	json_t *json = config_capacity_json(bench.fabric);
 	char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
-	assert_string_equal(text, "[{\"prefix\":\"198.51.100.0/24\",\"rollouts_per_day\":60,"
-				  "\"services\":1,\"slots_per_site\":64}]");
+	assert_string_equal(text, "[{\"prefix\":\"198.51.100.0/24\",\"rollouts_per_day\":59,"
+				  "\"services\":1,\"slots_per_site\":63}]");
 	free(text);
 	json_decref(json);
 

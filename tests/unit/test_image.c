@@ -169,6 +169,60 @@ static void a_version_under_another_key_is_refused(void **state)
 	assert_non_null(strstr(fixture->err.text, "version/web/0000000007"));
 }
 
+/* What reads well but breaks a rule is a damaged record, which must not end in an assertion. */
+static void an_impossible_state_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct service_state sound = fixture->state;
+	struct binding bindings[2] = {sound.bindings[0], sound.bindings[0]};
+	const struct {
+		struct service_state state;
+		const char *rule;
+	} cases[] = {
+	    {{.name = "web", .next_version = 1, .rollout.target = 9},
+	     "the rollout's target is one of the versions"},
+	    {{.name = "web", .next_version = 1, .rollout.share = 5},
+	     "without a base nobody has a share"},
+	    {{.name = "web",
+	      .next_version = 1,
+	      .versions = sound.versions,
+	      .version_count = 1,
+	      .rollout.target = 1},
+	     "the next version's number is above all others"},
+	    {{.name = "web",
+	      .next_version = 2,
+	      .versions = sound.versions,
+	      .version_count = 1,
+	      .bindings = bindings,
+	      .binding_count = 2,
+	      .rollout.target = 1},
+	     "no slot is bound twice"},
+	    {{.name = "web", .next_version = 1, .bindings = bindings, .binding_count = 1},
+	     "an address means a version that is not retired"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fixture->state = cases[i].state;
+		put_state(fixture);
+		assert_int_equal(load(fixture), -FL_ECORRUPT);
+		assert_non_null(strstr(fixture->err.text, "service/web"));
+		assert_non_null(strstr(fixture->err.text, cases[i].rule));
+	}
+	fixture->state = sound;
+	put_state(fixture);
+	assert_int_equal(load(fixture), 0);
+}
+
+static void a_state_under_another_key_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct service_state other = fixture->state;
+	other.name = "api";
+	fixture->state = other;
+	put_state(fixture);
+	assert_int_equal(load(fixture), -FL_ECORRUPT);
+	assert_non_null(strstr(fixture->err.text, "the state of another service"));
+}
+
 static void on_events(void *context, int result, const struct error *err, uint64_t revision,
 		      const struct store_event *events, size_t count)
 {
@@ -223,6 +277,8 @@ int main(void)
 	    CASE(a_changed_version_is_refused),
 	    CASE(a_missing_version_is_refused),
 	    CASE(a_version_under_another_key_is_refused),
+	    CASE(an_impossible_state_is_refused),
+	    CASE(a_state_under_another_key_is_refused),
 	    CASE(a_version_changed_under_a_running_daemon_is_refused),
 	    CASE(a_version_that_comes_back_changed_is_refused),
 	};

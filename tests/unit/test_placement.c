@@ -246,10 +246,18 @@ static void full_pools_say_who_holds_them(void **state)
 	struct error err = {0};
 	assert_int_equal(choose(placement, 1, states, 1, &err, chosen), -FL_EEXHAUSTED);
 	assert_string_equal(err.text,
-			    "pool 198.51.100.0/30 has no free slot for service api: slot 0 is held "
+			    "pool 198.51.100.0/30 has no free slot for service api: slot 1 is held "
 			    "by version 3 of web (draining), because that version waits for its "
 			    "connections to end; `fairlead rollout cut` ends them");
 	assert_int_equal(placement_exhausted(placement, 1, states, 1, &NOW), 1 << 1);
+}
+
+/* Slots 1 and 2 of the IPv4 pool are for web, which is the only service. */
+static void give_two_slots(void)
+{
+	pools[1] = (struct pool){
+	    .prefix = prefix("198.51.100.0/29"), .site_bits = 1, .slots_per_service = 3};
+	fabric.service_count = 1;
 }
 
 /* A sentence on a full pool names the slot that it is most use to wait for, and says why. */
@@ -257,29 +265,30 @@ static void full_pools_say_what_to_wait_for(void **state)
 {
 	(void)state;
 	static const struct {
-		enum version_state states[2]; /* of the versions that hold slots 0 and 1 */
+		enum version_state states[2]; /* of the versions that hold slots 1 and 2 */
 		bool is_late;
 		const char *slot;
 		const char *reason;
 	} cases[] = {
-	    {{VERSION_STAGED, VERSION_STAGED}, false, "slot 0", "is about to serve"},
-	    {{VERSION_READY, VERSION_SERVING}, false, "slot 0", "is about to serve"},
-	    {{VERSION_SERVING, VERSION_READY}, false, "slot 0", "has clients"},
-	    {{VERSION_SERVING, VERSION_CLOSING}, false, "slot 1", "try again in a moment"},
-	    {{VERSION_CLOSING, VERSION_DRAINING}, false, "slot 1", "`fairlead rollout cut`"},
-	    {{VERSION_DRAINING, VERSION_CLOSING}, false, "slot 0", "`fairlead rollout cut`"},
-	    {{VERSION_RETIRED, VERSION_SERVING}, false, "slot 0", "is being freed"},
-	    {{VERSION_SERVING, VERSION_SERVING}, true, "slot 0", "for clients that still hold"},
+	    {{VERSION_STAGED, VERSION_STAGED}, false, "slot 1", "is about to serve"},
+	    {{VERSION_READY, VERSION_SERVING}, false, "slot 1", "is about to serve"},
+	    {{VERSION_SERVING, VERSION_READY}, false, "slot 1", "has clients"},
+	    {{VERSION_SERVING, VERSION_CLOSING}, false, "slot 2", "try again in a moment"},
+	    {{VERSION_CLOSING, VERSION_DRAINING}, false, "slot 2", "`fairlead rollout cut`"},
+	    {{VERSION_DRAINING, VERSION_CLOSING}, false, "slot 1", "`fairlead rollout cut`"},
+	    {{VERSION_RETIRED, VERSION_SERVING}, false, "slot 1", "is being freed"},
+	    {{VERSION_SERVING, VERSION_SERVING}, true, "slot 1", "for clients that still hold"},
 	};
+	give_two_slots();
 	struct placement *placement = update(NULL, NULL, 0);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct version_status versions[] = {{.number = 3, .state = cases[i].states[0]},
 						    {.number = 4, .state = cases[i].states[1]}};
 		/* One more in the other family's pool, which is not full. */
 		struct binding held[] = {
-		    {.pool = 1, .slot = 0, .version = 3, .is_late = cases[i].is_late},
-		    {.pool = 1, .slot = 1, .version = 4, .is_late = cases[i].is_late},
-		    {.pool = 0, .slot = 0, .version = 4}};
+		    {.pool = 1, .slot = 1, .version = 3, .is_late = cases[i].is_late},
+		    {.pool = 1, .slot = 2, .version = 4, .is_late = cases[i].is_late},
+		    {.pool = 0, .slot = 1, .version = 4}};
 		struct service_state web = {.name = "web",
 					    .versions = versions,
 					    .version_count = 2,
@@ -288,7 +297,7 @@ static void full_pools_say_what_to_wait_for(void **state)
 		const struct service_state *states[] = {&web};
 		struct binding chosen[PLACEMENT_FAMILIES];
 		struct error err = {0};
-		assert_int_equal(choose(placement, 1, states, 1, &err, chosen), -FL_EEXHAUSTED);
+		assert_int_equal(choose(placement, 0, states, 1, &err, chosen), -FL_EEXHAUSTED);
 		assert_non_null(strstr(err.text, cases[i].slot));
 		assert_non_null(strstr(err.text, cases[i].reason));
 	}
@@ -298,20 +307,21 @@ static void full_pools_say_what_to_wait_for(void **state)
 static void held_slots_are_not_reused(void **state)
 {
 	(void)state;
+	give_two_slots();
 	struct placement *placement = update(NULL, NULL, 0);
 	struct version_status version;
-	struct binding slots[] = {{.pool = 1, .slot = 0, .version = 3},
-				  {.pool = 1, .slot = 1, .version = 3}};
+	struct binding slots[] = {{.pool = 1, .slot = 1, .version = 3},
+				  {.pool = 1, .slot = 2, .version = 3}};
 	struct service_state web = holder("web", 0, &version, slots, 2);
 	const struct service_state *states[] = {&web};
 	struct binding chosen[PLACEMENT_FAMILIES];
 	for (size_t i = 0; i < 2; i++)
 		assert_int_equal(placement_free(placement, &slots[i], 0, 1, 10 + i, &arena), 0);
 	assert_int_equal(choose(placement, 0, states, 1, NULL, chosen), -FL_EEXHAUSTED);
-	/* Slot 0 was free for longer, but only slot 1 is not held. */
+	/* Slot 1 was free for longer, but only slot 2 is not held. */
 	web.binding_count = 1;
 	assert_int_equal(choose(placement, 0, states, 1, NULL, chosen), 0);
-	assert_int_equal(chosen[0].slot, 1);
+	assert_int_equal(chosen[0].slot, 2);
 }
 
 /* Without a pool of a family there is no binding of it, and that is no shortage. */
@@ -345,6 +355,54 @@ static void some_bindings_have_no_address(void **state)
 	assert_int_equal(placement_address(placement, &binding, "lon").family, IP_NONE);
 	binding.pool = 2;
 	assert_int_equal(placement_address(placement, &binding, "nyc").family, IP_NONE);
+}
+
+/* Its address at the first site is the pool's own: nobody gets it, not even from a block or after
+ * it was held; who holds it already keeps it. */
+static void slot_0_is_not_given_out(void **state)
+{
+	(void)state;
+	struct binding chosen[PLACEMENT_FAMILIES];
+	struct placement *placement = update(NULL, NULL, 0);
+	assert_int_equal(choose(placement, 0, NULL, 0, NULL, chosen), 0);
+	assert_int_equal(chosen[0].slot, 1);
+	assert_int_equal(chosen[1].slot, 1);
+
+	struct version_status version;
+	struct binding held[] = {{.pool = 1, .slot = 0, .version = 3}};
+	struct service_state web = holder("web", 0, &version, held, 1);
+	const struct service_state *states[] = {&web};
+	assert_int_equal(choose(placement, 0, states, 1, NULL, chosen), 0);
+	assert_int_equal(chosen[0].slot, 1);
+	assert_int_equal(placement_free(placement, &held[0], 0, 1, 1, &arena), 0);
+	struct binding other[] = {{.pool = 1, .slot = 1, .version = 3}};
+	web = holder("web", 0, &version, other, 1);
+	assert_int_equal(choose(placement, 0, states, 1, NULL, chosen), -FL_EEXHAUSTED);
+
+	pools[0].slots_per_service = 4;
+	placement = update(NULL, NULL, 0);
+	assert_int_equal(choose(placement, 0, NULL, 0, NULL, chosen), 0);
+	assert_int_equal(chosen[1].slot, 1);
+	assert_int_equal(choose(placement, 1, NULL, 0, NULL, chosen), 0);
+	assert_int_equal(chosen[1].slot, 4);
+}
+
+/* All services share both pools: a slot to spare in each is one for anybody. */
+static void spacious_pools_are_exhausted_for_nobody(void **state)
+{
+	(void)state;
+	struct placement *placement = update(NULL, NULL, 0);
+	struct version_status version;
+	struct binding held[] = {{.pool = 1, .slot = 1, .version = 3}};
+	struct service_state web = holder("web", 0, &version, held, 1);
+	const struct service_state *states[] = {&web};
+	assert_true(placement_is_spacious(placement, NULL, 0));
+	assert_int_equal(placement_exhausted(placement, 1, NULL, 0, &NOW), 0);
+	assert_false(placement_is_spacious(placement, states, 1));
+	assert_int_equal(placement_exhausted(placement, 1, states, 1, &NOW), 1 << 1);
+	/* Whether each block has one, this look does not tell. */
+	pools[0].slots_per_service = 4;
+	assert_false(placement_is_spacious(update(NULL, NULL, 0), NULL, 0));
 }
 
 /* Slot 1 of the IPv4 pool is the only one that is not held; who may have it, and when? */
@@ -461,8 +519,8 @@ static void rollouts_a_day_follow_from_slots(void **state)
 	(void)state;
 	const uint64_t day_ms = 86400000, hour_ms = 3600000;
 	struct pool shared = {.prefix = prefix("198.51.100.0/26"), .site_bits = 1};
-	assert_int_equal(pool_rollouts_per_day(&shared, 1, day_ms - hour_ms, hour_ms), 31);
-	assert_int_equal(pool_rollouts_per_day(&shared, 4, day_ms - hour_ms, hour_ms), 7);
+	assert_int_equal(pool_rollouts_per_day(&shared, 1, day_ms - hour_ms, hour_ms), 30);
+	assert_int_equal(pool_rollouts_per_day(&shared, 4, day_ms - hour_ms, hour_ms), 6);
 	assert_int_equal(pool_rollouts_per_day(&shared, 17, day_ms, 0), 0);
 	assert_int_equal(pool_rollouts_per_day(&shared, 1, 0, 0), UINT32_MAX);
 	shared.slots_per_service = 3;
@@ -486,6 +544,8 @@ int main(void)
 	    TEST(held_slots_are_not_reused),
 	    TEST(a_fabric_may_have_one_family_only),
 	    TEST(some_bindings_have_no_address),
+	    TEST(slot_0_is_not_given_out),
+	    TEST(spacious_pools_are_exhausted_for_nobody),
 	    TEST(used_slots_wait),
 	    TEST(used_slots_are_taken_in_order),
 	    TEST(blocks_keep_services_apart),

@@ -33,6 +33,27 @@ static void test_first_and_exhaustion(void **state)
 	slots_done(&slots);
 }
 
+/* What is in use or at rest stays so when entries are added, and the added ones are free. */
+static void test_growth(void **state)
+{
+	(void)state;
+	struct slots slots;
+	uint32_t slot;
+	assert_int_equal(slots_init(&slots, 1, 4), 0);
+	for (uint32_t i = 1; i < 4; i++)
+		assert_int_equal(slots_take(&slots, 1, 0, &slot, NULL), 0);
+	slots_retire(&slots, 2, 1, 500);
+	assert_int_equal(slots_free(&slots, 500), 0);
+	assert_int_equal(slots_free(&slots, 500 + EDGE_GRACE_MS), 1);
+	assert_int_equal(slots_grow(&slots, 7), 0);
+	assert_int_equal(slots_free(&slots, 500), 3);
+	assert_true(slots_used(&slots, 1) && slots_used(&slots, 3));
+	assert_false(slots_used(&slots, 4));
+	assert_int_equal(slots_take(&slots, 3, 500, &slot, NULL), 0);
+	assert_int_equal(slot, 4);
+	slots_done(&slots);
+}
+
 /* A free entry that has never been used is preferred to waiting; the cursor goes round. */
 static void test_runs(void **state)
 {
@@ -114,6 +135,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_first_and_exhaustion),
+	    cmocka_unit_test(test_growth),
 	    cmocka_unit_test(test_runs),
 	    cmocka_unit_test(test_mark),
 	    cmocka_unit_test(test_random_walk),

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Maps that grow with the number of versions: what was published before stays as it was, to the
+ * number of each entry and the last count, and no packet is lost while the maps change under it.
+ */
+#include "abi/edge.h"
+#include "edge_fixture.h"
+
+#include <bpf/bpf.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define VERSIONS 520 /* the pages of so many fit below the fixture's limit */
+#define STEP 40
+#define FIRST_OWN FIXTURE_ADDRESSES
+#define PAGES (8 + 2 * VERSIONS) /* of all rings */
+
+static struct fixture fixture;
+
+/* Version i leads every packet to backend i % FIXTURE_BACKENDS, so that a wrong page shows. */
+static struct edge_version versions[VERSIONS];
+static uint16_t rings[FIXTURE_BACKENDS][EDGE_RING_PAGE];
+static struct edge_binding bindings[FIRST_OWN + VERSIONS];
+
+static void make_versions(void)
+{
+	for (size_t backend = 0; backend < FIXTURE_BACKENDS; backend++) {
+		for (size_t entry = 0; entry < EDGE_RING_PAGE; entry++)
+			rings[backend][entry] = (uint16_t)backend;
+	}
+	memcpy(bindings, fixture.bindings, sizeof(fixture.bindings));
+	for (uint16_t i = 0; i < VERSIONS; i++) {
+		char text[IP_TEXT_BYTES];
+		versions[i] = fixture.versions[OTHER];
+		versions[i].digest.bytes[0] = (uint8_t)i;
+		versions[i].digest.bytes[1] = (uint8_t)(i >> 8);
+		versions[i].digest.bytes[2] = 0x55; /* none of the fixture's own */
+		versions[i].first = versions[i].second = rings[i % FIXTURE_BACKENDS];
+		snprintf(text, sizeof(text), "2001:db8:f::5:%x", i);
+		bindings[FIRST_OWN + i] = (struct edge_binding){
+		    .address = fixture_address(text), .version = &versions[i], .number = i};
+	}
+	fixture.desired.bindings = bindings;
+}
+
+/* The fixture's own addresses, and so many of the versions. */
+static void desire(size_t count)
+{
+	fixture.desired.binding_count = FIRST_OWN + count;
+}
+
+static void assert_leads(const struct ip_address *address, size_t backend)
+{
+	struct frame frame;
+	struct frame out;
+	struct frame expected;
+	frame_build(&frame, address, IPPROTO_TCP, 777, 80, 5);
+	frame_expect(&expected, &frame, &fixture, backend);
+	assert_int_equal(fixture_run(&fixture, &frame, &out), XDP_TX);
+	assert_int_equal(out.length, expected.length);
+	assert_memory_equal(out.bytes, expected.bytes, expected.length);
+}
+
+static void assert_own_served(void)
+{
+	struct ip_address other = fixture_service_address(OTHER, IP_V4);
+	struct frame frame;
+	frame_build(&frame, &other, IPPROTO_TCP, 777, 80, 5);
+	assert_leads(&other, fixture_pick(&fixture, OTHER, &frame));
+}
+
+static void assert_served(size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		assert_leads(&bindings[FIRST_OWN + i].address, i % FIXTURE_BACKENDS);
+	assert_own_served();
+}
+
+static uint32_t entries_of(const char *map)
+{
+	struct bpf_map_info info = {0};
+	uint32_t size = sizeof(info);
+	int fd = fixture_map(&fixture, map);
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
+	close(fd);
+	return info.max_entries;
+}
+
+static void assert_sizes_fit(size_t count)
+{
+	uint32_t pages = 8 + 2 * (uint32_t)count;
+	uint32_t descriptors = 1 + FIRST_OWN + (uint32_t)count;
+	assert_in_range(entries_of("ring_pages"), pages, pages + EDGE_MAP_PAGES);
+	assert_in_range(entries_of("descriptors"), descriptors, descriptors + EDGE_MAP_DESCRIPTORS);
+	assert_int_equal(entries_of("counters"), entries_of("descriptors"));
+}
+
+static int start(void **state)
+{
+	(void)state;
+	fixture_start(&fixture);
+	make_versions();
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	fixture_reset(&fixture);
+	return 0;
+}
+
+/* Step by step: sizes follow, and each count goes on from what it was. */
+static void test_grows_with_versions(void **state)
+{
+	(void)state;
+	struct ip_address own = fixture_service_address(OTHER, IP_V4);
+	assert_int_equal(entries_of("ring_pages"), EDGE_MAP_PAGES);
+	assert_int_equal(entries_of("descriptors"), EDGE_MAP_DESCRIPTORS);
+	for (size_t count = STEP; count <= VERSIONS; count += STEP) {
+		uint64_t packets = fixture_counters(&fixture, &own).packets;
+		desire(count);
+		fixture_publish(&fixture);
+		assert_int_equal(fixture_counters(&fixture, &own).packets, packets);
+		assert_served(count);
+		assert_int_equal(fixture_counters(&fixture, &own).packets, packets + 1);
+		assert_sizes_fit(count);
+	}
+	for (size_t i = 0; i < VERSIONS; i++)
+		assert_int_equal(
+		    fixture_counters(&fixture, &bindings[FIRST_OWN + i].address).packets,
+		    (VERSIONS - i / STEP * STEP) / STEP);
+}
+
+/* All at once is one step. */
+static void test_grows_at_once(void **state)
+{
+	(void)state;
+	int program = edge_program_fd(fixture.edge);
+	desire(VERSIONS);
+	fixture_publish(&fixture);
+	assert_int_not_equal(edge_program_fd(fixture.edge), program);
+	assert_served(VERSIONS);
+	assert_sizes_fit(VERSIONS);
+	program = edge_program_fd(fixture.edge);
+	fixture_publish(&fixture);
+	assert_int_equal(edge_program_fd(fixture.edge), program);
+}
+
+/* A restart takes over the size, too, and grows on from there. */
+static void test_adoption(void **state)
+{
+	(void)state;
+	struct edge_status status;
+	desire(200);
+	fixture_publish(&fixture);
+	uint32_t pages = entries_of("ring_pages");
+	fixture_close(&fixture);
+	fixture_open(&fixture);
+	assert_int_equal(edge_status(fixture.edge, &status), 0);
+	assert_true(status.adopted);
+	assert_int_equal(status.addresses, FIRST_OWN + 200);
+	assert_served(200);
+	fixture_publish(&fixture);
+	assert_int_equal(entries_of("ring_pages"), pages);
+	desire(VERSIONS);
+	fixture_publish(&fixture);
+	assert_served(VERSIONS);
+}
+
+/* The limit is a sentence, and changes nothing: two rings of the largest size fit beside the
+ * others' pages, a third one does not. */
+static void test_limit(void **state)
+{
+	(void)state;
+	enum { LARGE = 3, SMALL = VERSIONS - LARGE };
+	struct error err = {0};
+	struct edge_version large[LARGE];
+	uint16_t *ring = calloc((size_t)EDGE_RING_PAGE * EDGE_RING_PAGES, sizeof(*ring));
+	assert_non_null(ring);
+	for (uint8_t i = 0; i < LARGE; i++) {
+		large[i] = versions[SMALL + i];
+		large[i].ring_length = (size_t)EDGE_RING_PAGE * EDGE_RING_PAGES;
+		large[i].first = large[i].second = ring;
+		bindings[FIRST_OWN + SMALL + i].version = &large[i];
+	}
+	desire(VERSIONS - 1);
+	fixture_publish(&fixture);
+	desire(VERSIONS);
+	assert_int_equal(edge_publish(fixture.edge, &fixture.desired, &err), -FL_EEXHAUSTED);
+	fixture_aim(&fixture);
+	assert_non_null(strstr(err.text, "1122 ring pages"));
+	assert_served(SMALL);
+	assert_leads(&bindings[FIRST_OWN + VERSIONS - 2].address, 0);
+	free(ring);
+}
+
+/* What a process left that ended in the midst of growing is cleared away. */
+static void test_unfinished_growth(void **state)
+{
+	(void)state;
+	struct edge_status status;
+	char path[256];
+	assert_int_equal(edge_status(fixture.edge, &status), 0);
+	snprintf(path, sizeof(path), "%s/%s/ring_pages_grown", fixture.pins, status.layout);
+	int pages_fd = fixture_map(&fixture, "ring_pages");
+	assert_int_equal(bpf_obj_pin(pages_fd, path), 0);
+	close(pages_fd);
+	fixture_close(&fixture);
+	fixture_open(&fixture);
+	assert_int_equal(access(path, F_OK), -1);
+	desire(VERSIONS);
+	fixture_publish(&fixture);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_served(VERSIONS);
+}
+
+/* What the checks of all pages, descriptors and backends find. */
+static struct edge_check check_whole(void)
+{
+	struct edge_check sum = {0};
+	for (size_t i = 0; i <= PAGES / 32; i++) {
+		struct edge_check result;
+		struct error err;
+		assert_int_equal(edge_check(fixture.edge, &result, &err), 0);
+		sum.damaged += result.damaged;
+		sum.repaired += result.repaired;
+		sum.standing += result.standing;
+	}
+	return sum;
+}
+
+static void empty_pages(void)
+{
+	static const struct edge_map_page zeros;
+	int pages_fd = fixture_map(&fixture, "ring_pages");
+	for (uint32_t page = 0; page < PAGES; page++)
+		assert_int_equal(bpf_map_update_elem(pages_fd, &page, &zeros, 0), 0);
+	close(pages_fd);
+}
+
+/* What is remembered of the entries grows along, before and after a restart: nothing is taken for
+ * changed that is not, and once one page is seen to be, all are written again. */
+static void test_check_of_grown_maps(void **state)
+{
+	(void)state;
+	for (size_t count = STEP; count <= VERSIONS; count += 4 * (size_t)STEP) {
+		desire(count);
+		fixture_publish(&fixture);
+	}
+	for (int i = 0; i < 2; i++) {
+		struct edge_check result = check_whole();
+		assert_int_equal(result.damaged + result.repaired + result.standing, 0);
+		fixture_close(&fixture);
+		fixture_open(&fixture);
+		fixture_publish(&fixture);
+	}
+	empty_pages();
+	assert_true(check_whole().damaged > 0);
+	fixture_publish(&fixture);
+	assert_int_equal(check_whole().damaged, 0);
+	assert_served(STEP);
+}
+
+/* Maps whose pins somebody removed are the same ones in a larger edge, which is pinned again. */
+static void test_growth_without_pins(void **state)
+{
+	(void)state;
+	struct edge_status status;
+	assert_int_equal(edge_status(fixture.edge, &status), 0);
+	fixture_command("rm %s/%s/addresses %s/%s/ring_pages", fixture.pins, status.layout,
+			fixture.pins, status.layout);
+	desire(VERSIONS);
+	fixture_publish(&fixture);
+	edge_heartbeat(fixture.edge);
+	assert_served(VERSIONS);
+	assert_int_equal(check_whole().repaired, 1);
+	fixture_close(&fixture);
+	fixture_open(&fixture);
+	assert_int_equal(edge_status(fixture.edge, &status), 0);
+	assert_true(status.adopted);
+	assert_served(VERSIONS);
+}
+
+/* Traffic: a child sends to one address after the other, and counts what comes back. */
+
+static bool stop_asked;
+
+static void on_stop(int number)
+{
+	(void)number;
+	__atomic_store_n(&stop_asked, true, __ATOMIC_RELAXED);
+}
+
+static size_t collect(int wire, int flags)
+{
+	struct frame out;
+	size_t received = 0;
+	while (fixture_receive_tunnel(wire, &out, flags))
+		received++;
+	return received;
+}
+
+/* Ends with 0 if each of more than a thousand frames came back. */
+static void send_until_stopped(int wire)
+{
+	static const enum ip_family families[] = {IP_V4, IP_V6};
+	size_t sent = 0;
+	size_t received = 0;
+	while (!__atomic_load_n(&stop_asked, __ATOMIC_RELAXED)) {
+		struct ip_address web = fixture_service_address(WEB, families[sent % 2]);
+		struct frame frame;
+		frame_build(&frame, &web, IPPROTO_TCP, (uint16_t)sent, 80, 100);
+		if (send(wire, frame.bytes, frame.length, 0) != (ssize_t)frame.length)
+			_exit(2);
+		sent++;
+		received += collect(wire, MSG_DONTWAIT);
+	}
+	if (received < sent)
+		received += collect(wire, 0);
+	if (received != sent || sent < 1000)
+		fprintf(stderr, "%zu frames sent, %zu received\n", sent, received);
+	_exit(received == sent && sent >= 1000 ? 0 : 1);
+}
+
+static pid_t start_traffic(int wire)
+{
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		signal(SIGTERM, on_stop);
+		send_until_stopped(wire);
+	}
+	return child;
+}
+
+static void end_traffic(pid_t child)
+{
+	int status;
+	assert_int_equal(kill(child, SIGTERM), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* Until so many more packets were forwarded to an own address: the traffic has begun, or goes on.
+ */
+static void wait_for_packets(uint64_t more)
+{
+	struct ip_address web = fixture_service_address(WEB, IP_V6);
+	uint64_t before = fixture_counters(&fixture, &web).packets;
+	while (fixture_counters(&fixture, &web).packets < before + more)
+		edge_heartbeat(fixture.edge);
+}
+
+static void test_growth_under_traffic(void **state)
+{
+	(void)state;
+	int wire = fixture_open_wire(&fixture, true);
+	pid_t child = start_traffic(wire);
+	wait_for_packets(500);
+	for (size_t count = STEP; count <= VERSIONS; count += STEP) {
+		desire(count);
+		fixture_publish(&fixture);
+		wait_for_packets(20);
+	}
+	end_traffic(child);
+	fixture_close_wire(&fixture, wire, true);
+	assert_served(VERSIONS);
+}
+
+/* A daemon that finds more in its store than its predecessor published grows before it attaches:
+ * the predecessor's program must not meet entries that its maps do not have. */
+static void test_growth_before_attaching(void **state)
+{
+	(void)state;
+	struct error err;
+	int wire = fixture_open_wire(&fixture, true);
+	fixture_close(&fixture);
+	fixture_open(&fixture);
+	desire(VERSIONS);
+	fixture_publish(&fixture);
+	edge_heartbeat(fixture.edge);
+	for (uint16_t i = 0; i < VERSIONS; i++) {
+		struct frame frame;
+		struct frame out;
+		frame_build(&frame, &bindings[FIRST_OWN + i].address, IPPROTO_TCP, i, 80, 100);
+		assert_int_equal(send(wire, frame.bytes, frame.length, 0), frame.length);
+		assert_true(fixture_receive_tunnel(wire, &out, 0));
+	}
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	fixture_close_wire(&fixture, wire, true);
+	assert_served(VERSIONS);
+}
+
+static int enter(void **state)
+{
+	(void)state;
+	return fixture_enter(&fixture) ? 0 : -1;
+}
+
+static int leave(void **state)
+{
+	(void)state;
+	fixture_leave(&fixture);
+	return 0;
+}
+
+#define GROWTH_TEST(test) cmocka_unit_test_setup_teardown(test, start, stop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    GROWTH_TEST(test_grows_with_versions),
+	    GROWTH_TEST(test_grows_at_once),
+	    GROWTH_TEST(test_adoption),
+	    GROWTH_TEST(test_limit),
+	    GROWTH_TEST(test_unfinished_growth),
+	    GROWTH_TEST(test_check_of_grown_maps),
+	    GROWTH_TEST(test_growth_without_pins),
+	    GROWTH_TEST(test_growth_under_traffic),
+	    GROWTH_TEST(test_growth_before_attaching),
+	};
+	return cmocka_run_group_tests(tests, enter, leave);
+}
