@@ -336,8 +336,8 @@ def verdict(blow):
     if haproxy == fairlead == 0:
         return "HAProxy does as well: no flow broke on either side"
     if fairlead == 0:
-        return f"HAProxy broke {haproxy} flows, Fairlead none"
-    return f"HAProxy broke {haproxy} flows, Fairlead {fairlead}"
+        return f"HAProxy broke {haproxy} flows, long and short ones, Fairlead none"
+    return f"HAProxy broke {haproxy} flows, long and short ones, Fairlead {fairlead}"
 
 
 def lines(show, width=38):
@@ -422,8 +422,8 @@ class Lines:
         """Nothing moves here."""
 
     def play(self, show):
-        print("HAProxy and Fairlead on one machine, with the same clients and backends",
-              flush=True)
+        print("HAProxy and Fairlead on one machine, with the same clients and backends: "
+              f"{self.blows} blows, one every {BLOW_SECONDS:g} s", flush=True)
         for _ in range(self.blows):
             wait_for(show.turn, "the next blow", BLOW_SECONDS + 10, show.refresh)
             self._tell(show)
@@ -433,7 +433,7 @@ class Lines:
     def _tell(self, show):
         for blow in show.blows[-2:-1]:
             print(f"    {verdict(blow)}", flush=True)
-        print(f"{BLOWS[show.blows[-1].kind][0]} "
+        print(f"{len(show.blows)}. {BLOWS[show.blows[-1].kind][0]} "
               f"({', '.join(f'{side.open_flows} long flows by {side.title}' for side in show.sides)})",
               flush=True)
 
