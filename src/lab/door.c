@@ -16,22 +16,36 @@
 #define PATIENCE_SECONDS 5 /* with a peer that says nothing */
 #define MAX_QUESTION 4096u
 
+/* What is wrong with these `length` bytes as a name; NULL: nothing, and they are in `name`. */
+static const char *take_name(const char *text, size_t length, char name[LAB_NAME_BYTES])
+{
+	if (length >= LAB_NAME_BYTES)
+		return "it is too long";
+	snprintf(name, LAB_NAME_BYTES, "%.*s", (int)length, text);
+	return text_check_label(name);
+}
+
 int door_name(const char *topology, char name[LAB_NAME_BYTES], struct error *err)
 {
 	const char *slash = strrchr(topology, '/');
 	const char *base = slash ? slash + 1 : topology;
 	const char *dot = strrchr(base, '.');
 	size_t length = dot ? (size_t)(dot - base) : strlen(base);
-	const char *fault = "it is too long";
-	if (length < LAB_NAME_BYTES) {
-		snprintf(name, LAB_NAME_BYTES, "%.*s", (int)length, base);
-		fault = text_check_label(name);
-	}
+	const char *fault = take_name(base, length, name);
 	if (fault)
 		return error_set(err, -FL_EUSAGE,
 				 "%s: \"%.*s\" cannot be the name of a lab: %s; --name gives it "
 				 "another",
 				 topology, (int)length, base, fault);
+	return 0;
+}
+
+int door_plain_name(const char *text, char name[LAB_NAME_BYTES], struct error *err)
+{
+	const char *fault = take_name(text, strlen(text), name);
+	if (fault)
+		return error_set(err, -FL_EUSAGE, "--name: \"%s\" cannot be the name of a lab: %s",
+				 text, fault);
 	return 0;
 }
 

@@ -21,6 +21,8 @@
  * file's without folder and extension. -FL_EUSAGE if that can be no name.
  */
 must_check int door_name(const char *topology, char name[LAB_NAME_BYTES], struct error *err);
+/* What --name says: the name itself, of which nothing is taken off. */
+must_check int door_plain_name(const char *text, char name[LAB_NAME_BYTES], struct error *err);
 
 /* Take the name. -FL_ESTATE if a lab has it. */
 must_check int door_listen(const char *name, int *ret_fd, struct error *err);

@@ -90,7 +90,7 @@ static int choose_name(const struct invocation *invocation, const char *path,
 		return error_set(
 		    err, -FL_EUSAGE,
 		    "a topology from standard input has no name: give it one by --name");
-	return door_name(given ? given : path, name, err);
+	return given ? door_plain_name(given, name, err) : door_name(path, name, err);
 }
 
 /* The lab says how it is; which process it is, only outsiders see. */

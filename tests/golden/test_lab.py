@@ -95,6 +95,18 @@ def test_links(client, lab, verb, plugged, sentence):
     assert asked == {"verb": f"lab {verb}", "parameters": {"topology": name, "link": "uplink"}}
 
 
+@pytest.mark.parametrize("words, beginning", [
+    (["a b.yaml"], 'a b.yaml: "a b"'),
+    (["mine.yaml", "--name", "a b/c"], '--name: "a b/c"'),
+    (["mine.yaml", "--name", "other.yaml"], '--name: "other.yaml"'),
+    (["mine.yaml", "--name", "n" * 64], f'--name: "{"n" * 64}"')])
+def test_names_that_are_none(client, words, beginning):
+    """What --name says is the name as it stands; only a file's is cut out of its path."""
+    done = client("lab", "up", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"fairlead: {beginning} cannot be the name of a lab: ")
+
+
 @pytest.mark.parametrize("answer, sentence", [
     ({"error": {"code": "FL_ENOTFOUND", "text": "there is no link rope"}}, "there is no link rope"),
     ({}, "the daemon's answer has neither data nor error"),
