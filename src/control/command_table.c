@@ -332,7 +332,7 @@ const struct command command_table[] = {
 	.summary = "end a lab; nothing of it remains",
 	.description = "Kills all of its processes; its network, files and pinned BPF objects go "
 		       "with them. Well\n"
-		       "also if the lab is not up.",
+		       "also if the lab is not up; those that are up are named then.",
 	.examples = "fairlead lab down rack",
 	.arguments = {LAB_ARGUMENT},
     },

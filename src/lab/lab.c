@@ -164,6 +164,24 @@ static int up(const struct invocation *invocation, struct error *err)
 	return result;
 }
 
+/* --- which are up --- */
+
+static int list(json_t **ret_data, struct error *err)
+{
+	*ret_data = json_array();
+	json_t *names = door_list(), *name;
+	size_t i;
+	json_array_foreach (names, i, name) {
+		pid_t pid;
+		const char *text = json_string_value(name);
+		if (door_find(text, &pid, NULL) == 0)
+			json_array_append_new(
+			    *ret_data, json_pack("{s:s, s:i}", "lab", text, "pid", (int)pid));
+	}
+	json_decref(names);
+	return *ret_data ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
 /* --- down --- */
 
 /* All of a lab is gone when its first process is: the kernel ends that one last. */
@@ -189,6 +207,25 @@ static int end(const char *name, pid_t pid, struct error *err)
 	return 0;
 }
 
+/* For whoever meant one of them and wrote another name. */
+static void name_those_up(void)
+{
+	struct buffer text;
+	json_t *labs, *lab;
+	size_t i;
+	if (list(&labs, NULL) < 0)
+		return;
+	buffer_init(&text, 0);
+	json_array_foreach (labs, i, lab)
+		buffer_printf(&text, "%s%s", i ? ", " : "fairlead: these are up: ",
+			      json_string_value(json_object_get(lab, "lab")));
+	buffer_putc(&text, '\n');
+	if (json_array_size(labs) && !text.status)
+		output_message(text.data);
+	buffer_done(&text);
+	json_decref(labs);
+}
+
 static int down(const struct invocation *invocation, struct error *err)
 {
 	char name[LAB_NAME_BYTES];
@@ -202,26 +239,13 @@ static int down(const struct invocation *invocation, struct error *err)
 		result = end(name, pid, err);
 	if (result < 0 && result != -ENOENT)
 		return result;
-	return print_own(invocation, json_pack("{s:s, s:b}", "lab", name, "was_up", was_up), err);
+	result = print_own(invocation, json_pack("{s:s, s:b}", "lab", name, "was_up", was_up), err);
+	if (result == 0 && !was_up)
+		name_those_up();
+	return result;
 }
 
 /* --- status, plug --- */
-
-static int list(json_t **ret_data, struct error *err)
-{
-	*ret_data = json_array();
-	json_t *names = door_list(), *name;
-	size_t i;
-	json_array_foreach (names, i, name) {
-		pid_t pid;
-		const char *text = json_string_value(name);
-		if (door_find(text, &pid, NULL) == 0)
-			json_array_append_new(
-			    *ret_data, json_pack("{s:s, s:i}", "lab", text, "pid", (int)pid));
-	}
-	json_decref(names);
-	return *ret_data ? 0 : error_set(err, -ENOMEM, "out of memory");
-}
 
 static int show(const struct invocation *invocation, bool redraw, struct error *err)
 {

@@ -107,6 +107,15 @@ def test_names_that_are_none(client, words, beginning):
     assert done.stderr.startswith(f"fairlead: {beginning} cannot be the name of a lab: ")
 
 
+def test_down_of_one_that_is_not_up_names_those_that_are(client, lab):
+    others = {lab({}), lab({})}
+    done = client("lab", "down", "no-such-lab")
+    assert (done.returncode, done.stdout) == (0, "no-such-lab was not up.\n")
+    beginning = "fairlead: these are up: "
+    assert done.stderr.startswith(beginning) and done.stderr.endswith("\n")
+    assert others <= set(done.stderr.strip().removeprefix(beginning).split(", "))
+
+
 @pytest.mark.parametrize("answer, sentence", [
     ({"error": {"code": "FL_ENOTFOUND", "text": "there is no link rope"}}, "there is no link rope"),
     ({}, "the daemon's answer has neither data nor error"),
