@@ -188,10 +188,14 @@ void render_lab_status(const struct render *render, const json_t *lab)
 
 void render_lab_link(const struct render *render, const json_t *answer)
 {
+	bool already = part_true(answer, "already");
 	buffer_puts(render->text, "The link ");
 	screen_puts(render->text, part_text(answer, "link", "?"));
-	buffer_printf(render->text, " is %s.\n",
-		      part_true(answer, "plugged") ? "there again" : "cut");
+	if (part_true(answer, "plugged"))
+		buffer_puts(render->text,
+			    already ? " is in place already.\n" : " is there again.\n");
+	else
+		buffer_puts(render->text, already ? " is cut already.\n" : " is cut.\n");
 }
 
 void render_lab_down(const struct render *render, const json_t *answer)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lab/holder.h"
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "lab/door.h"
 #include "lab/network.h"
@@ -32,23 +33,35 @@ struct holder {
 
 /* --- being asked --- */
 
+static int no_such_link(const struct holder_order *order, const char *name, struct error *err)
+{
+	const struct topology *topology = order->topology;
+	struct buffer names;
+	buffer_init(&names, 1024);
+	for (size_t i = 0; i < topology->link_count; i++)
+		buffer_printf(&names, "%s%s", i ? ", " : "", topology->links[i].name);
+	int result = error_set(err, -FL_ENOTFOUND, "the lab %s has no link %s; it has: %s",
+			       order->name, name, names.data ? names.data : "none");
+	buffer_done(&names);
+	return result;
+}
+
 static int plug(struct holder *holder, const char *verb, const char *name, json_t **ret_data,
 		struct error *err)
 {
 	const struct topology *topology = holder->order->topology;
 	const struct topology_link *link = topology_link(topology, name);
 	if (!link)
-		return error_set(err, -FL_ENOTFOUND,
-				 "there is no link %s; `fairlead lab status %s` lists them", name,
-				 holder->order->name);
+		return no_such_link(holder->order, name, err);
 	struct network_link *place = &holder->network.links[link - topology->links];
 	bool is_plug = strcmp(verb, "lab plug") == 0;
-	int result = is_plug ? network_plug(&holder->network, place, err)
-			     : network_unplug(&holder->network, place, err);
+	bool already;
+	int result = is_plug ? network_plug(&holder->network, place, &already, err)
+			     : network_unplug(place, &already, err);
 	if (result < 0)
 		return result;
-	*ret_data = json_pack("{s:s, s:s, s:b}", "lab", holder->order->name, "link", name,
-			      "plugged", is_plug);
+	*ret_data = json_pack("{s:s, s:s, s:b, s:b}", "lab", holder->order->name, "link", name,
+			      "plugged", is_plug, "already", already);
 	return *ret_data ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 

@@ -399,16 +399,9 @@ static int configure_end(const struct network *network, const struct topology_en
 	return result;
 }
 
-int network_plug(struct network *network, struct network_link *link, struct error *err)
+static int join(const struct network *network, struct network_link *link, struct error *err)
 {
 	int result = 0;
-	for (enum topology_side side = LINK_FROM; side < LINK_SIDES; side++) {
-		const struct topology_end *end = &link->link->ends[side];
-		if (end_is_there(end))
-			return error_set(err, -FL_ESTATE,
-					 "the link %s is there: %s has its interface %s",
-					 link->link->name, end->machine, end->interface);
-	}
 	if (link->counts) {
 		result = start_relay(network, link, err);
 	} else {
@@ -425,13 +418,29 @@ int network_plug(struct network *network, struct network_link *link, struct erro
 	return result;
 }
 
-int network_unplug(struct network *network, struct network_link *link, struct error *err)
+int network_plug(const struct network *network, struct network_link *link, bool *ret_already,
+		 struct error *err)
 {
-	const struct topology_end *end = &link->link->ends[LINK_FROM];
+	const struct topology_end *from = &link->link->ends[LINK_FROM],
+				  *to = &link->link->ends[LINK_TO];
+	bool from_is_there = end_is_there(from), to_is_there = end_is_there(to);
+	*ret_already = from_is_there && to_is_there;
+	if (*ret_already)
+		return 0;
+	if (from_is_there || to_is_there) {
+		const struct topology_end *end = from_is_there ? from : to;
+		return error_set(err, -FL_ESTATE,
+				 "the link %s is there by half: %s has its interface %s; unplug it "
+				 "first",
+				 link->link->name, end->machine, end->interface);
+	}
+	return join(network, link, err);
+}
+
+/* One end takes the other with it. */
+static int cut(struct network_link *link, const struct topology_end *end, struct error *err)
+{
 	struct buffer commands;
-	(void)network;
-	if (!end_is_there(end))
-		return error_set(err, -FL_ESTATE, "the link %s is not there", link->link->name);
 	if (link->relay) {
 		/* The interfaces go with its descriptors, before it can be waited for. */
 		if (kill(link->relay, SIGKILL) < 0 || waitpid(link->relay, NULL, 0) < 0)
@@ -445,6 +454,16 @@ int network_unplug(struct network *network, struct network_link *link, struct er
 	int result = ip_batch_in(end->machine, &commands, err);
 	buffer_done(&commands);
 	return result;
+}
+
+int network_unplug(struct network_link *link, bool *ret_already, struct error *err)
+{
+	*ret_already = false;
+	for (enum topology_side side = LINK_FROM; side < LINK_SIDES; side++)
+		if (end_is_there(&link->link->ends[side]))
+			return cut(link, &link->link->ends[side], err);
+	*ret_already = true;
+	return 0;
 }
 
 void network_child_ended(struct network *network, pid_t pid)

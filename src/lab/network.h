@@ -36,11 +36,14 @@ must_check int network_init(struct network *network, const struct topology *topo
 /* Make everything, once. */
 must_check int network_make(struct network *network, struct error *err);
 
-/* Take a link away, and join its ends again: interfaces, addresses, and the routes through it. A
- * link may also be taken away by deleting an interface; -FL_ESTATE if it is there already. */
-must_check int network_unplug(struct network *network, struct network_link *link,
-			      struct error *err);
-must_check int network_plug(struct network *network, struct network_link *link, struct error *err);
+/*
+ * Take a link away, and join its ends again: interfaces, addresses, and the routes through it. A
+ * link may also be taken away by deleting an interface. `ret_already` is whether there was nothing
+ * to do. -FL_ESTATE if one end alone is there, which can be taken away, but not joined.
+ */
+must_check int network_unplug(struct network_link *link, bool *ret_already, struct error *err);
+must_check int network_plug(const struct network *network, struct network_link *link,
+			    bool *ret_already, struct error *err);
 
 /* What left the end since it was made, as its interface counts: for a link without a relay.
  * `ret_there` is whether the interface exists. */

@@ -86,10 +86,14 @@ def test_status_of_less_than_expected(client, golden, lab):
     golden("lab_status_odd.table", client("lab", "status", lab({"data": odd})).stdout)
 
 
-@pytest.mark.parametrize("verb, plugged, sentence", [
-    ("plug", True, "The link uplink is there again.\n"), ("unplug", False, "The link uplink is cut.\n")])
-def test_links(client, lab, verb, plugged, sentence):
-    name = lab({"data": {"lab": "rack", "link": "uplink", "plugged": plugged}})
+@pytest.mark.parametrize("verb, already, sentence", [
+    ("plug", False, "The link uplink is there again.\n"),
+    ("plug", True, "The link uplink is in place already.\n"),
+    ("unplug", False, "The link uplink is cut.\n"),
+    ("unplug", True, "The link uplink is cut already.\n")])
+def test_links(client, lab, verb, already, sentence):
+    name = lab({"data": {"lab": "rack", "link": "uplink", "plugged": verb == "plug",
+                         "already": already}})
     assert client("lab", verb, name, "uplink").stdout == sentence
     asked, = lab.asked
     assert asked == {"verb": f"lab {verb}", "parameters": {"topology": name, "link": "uplink"}}

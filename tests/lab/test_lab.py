@@ -381,12 +381,24 @@ def test_a_link_is_cut_and_joined_again(pair, shape):
     assert user.python("left", ASK, "1")
     assert user("unplug", "line") == "The link line is cut.\n"
     assert not user.way()["there"] and "cut" in user("status")
-    again = lab("unplug", user.name, "line", check=False)
-    assert again.stderr == "fairlead: the link line is not there\n"
+    assert user("unplug", "line") == "The link line is cut already.\n"
     assert user("plug", "line") == "The link line is there again.\n"
     assert user.way()["there"] and user.python("left", ASK, "1")
-    again = lab("plug", user.name, "line", check=False)
-    assert again.stderr == "fairlead: the link line is there: left has its interface eth0\n"
+    assert user("plug", "line") == "The link line is in place already.\n"
+    assert user.way()["there"] and user.python("left", ASK, "1")
+
+
+def test_half_a_link_is_taken_away_before_it_is_joined(pair):
+    """Somebody gave the interface of one end another name."""
+    user = pair()
+    user("exec", "left", "ip", "link", "set", "eth0", "down")
+    user("exec", "left", "ip", "link", "set", "eth0", "name", "other")
+    done = lab("plug", user.name, "line", check=False)
+    assert (done.returncode, done.stderr) == (
+        1, "fairlead: the link line is there by half: right has its interface eth0; unplug it "
+           "first\n")
+    assert user("unplug", "line") == "The link line is cut.\n"
+    assert user("plug", "line") == "The link line is there again.\n"
 
 
 def test_a_relay_that_is_killed_cuts_its_link(pair):
@@ -425,8 +437,8 @@ def refused(text, *options, **more):
 @pytest.mark.parametrize("words, sentence", [
     (["exec", "NAME", "nobody", "ls"], "the lab NAME has no machine nobody; it has: "),
     (["exec", "NAME", "../root", "ls"], "the lab NAME has no machine ../root; it has: "),
-    (["unplug", "NAME", "rope"],
-     "there is no link rope; `fairlead lab status NAME` lists them"),
+    (["unplug", "NAME", "rope"], "the lab NAME has no link rope; it has: line\n"),
+    (["plug", "NAME", "rope"], "the lab NAME has no link rope; it has: line\n"),
     (["status", "no-such-lab"],
      "the lab no-such-lab is not up; `fairlead lab status` lists those that are"),
     (["exec", "no-such-lab", "left", "ls"],
