@@ -7,16 +7,21 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LOG_TAIL_BYTES 1200
 #define READY_INTERVAL_NS 10000000l /* between two questions */
+#define BEGUN_INTERVAL_MS 5
+#define BEGUN_MS 2000u /* the longest that a shell may take until it is the command */
+#define WORDS_BYTES 4096
 
 int processes_init(struct processes *processes, const char *lab, const struct topology *topology,
 		   struct error *err)
@@ -149,13 +154,16 @@ static int failed(const struct lab_process *item, const char *what, struct error
 			 tail);
 }
 
-static int check_alive(struct lab_process *item, struct error *err)
+static bool has_ended(struct lab_process *item)
 {
-	char state[PROCESS_STATE_BYTES], what[PROCESS_STATE_BYTES + 32];
 	if (!item->ended && waitpid(item->pid, &item->status, WNOHANG) == item->pid)
 		item->ended = true;
-	if (!item->ended)
-		return 0;
+	return item->ended;
+}
+
+static int ended_early(const struct lab_process *item, struct error *err)
+{
+	char state[PROCESS_STATE_BYTES], what[PROCESS_STATE_BYTES + 32];
 	snprintf(what, sizeof(what), "ended at its start: %s", process_state(item, state));
 	return failed(item, what, err);
 }
@@ -176,9 +184,8 @@ static int wait_ready(const struct processes *processes, struct lab_process *ite
 	const struct timespec interval = {.tv_nsec = READY_INTERVAL_NS};
 	uint64_t deadline = clock_now_ms(&clock_system) + PROCESS_READY_MS;
 	while (item->process->ready) {
-		int result = check_alive(item, err);
-		if (result < 0)
-			return result;
+		if (has_ended(item))
+			return ended_early(item, err);
 		if (is_ready(processes, item))
 			break;
 		if (clock_now_ms(&clock_system) > deadline)
@@ -186,6 +193,60 @@ static int wait_ready(const struct processes *processes, struct lab_process *ite
 		nanosleep(&interval, NULL);
 	}
 	return 0;
+}
+
+/* --- having begun --- */
+
+/* What the process is called with; each word ends in a NUL, and so does the whole. None while it
+ * is on its way from one program to another, or to its end. */
+static size_t read_words(const char *process, char words[WORDS_BYTES])
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%s/cmdline", process);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd < 0 ? 0 : read(fd, words, WORDS_BYTES - 1);
+	if (fd >= 0)
+		close(fd);
+	words[length > 0 ? length : 0] = '\0';
+	return length > 0 ? (size_t)length : 0;
+}
+
+static bool is_shell_of(const char *words, size_t length, const char *command)
+{
+	static const char SHELL[] = "sh\0-c\0exec ";
+	size_t before = sizeof(SHELL) - 1;
+	return length > before && memcmp(words, SHELL, before) == 0 &&
+	       strncmp(words + before, command, length - before) == 0;
+}
+
+/* Is the child the command, neither a copy of this process nor the shell any more? */
+static bool is_command(const struct lab_process *item)
+{
+	char pid[16], own[WORDS_BYTES], words[WORDS_BYTES];
+	snprintf(pid, sizeof(pid), "%d", (int)item->pid);
+	size_t own_length = read_words("self", own), length = read_words(pid, words);
+	bool is_copy = length == own_length && memcmp(words, own, length) == 0;
+	return length && !is_copy && !is_shell_of(words, length, item->process->command);
+}
+
+/* Until the command runs or it turned out that it cannot. A shell that makes a pipeline of it stays
+ * a shell, and is taken for one that runs after a while. */
+static void wait_begun(struct lab_process *item)
+{
+	uint64_t deadline = clock_now_ms(&clock_system) + BEGUN_MS;
+	struct pollfd end = {.fd = pidfd_open(item->pid, 0), .events = POLLIN};
+	while (!has_ended(item) && !is_command(item) && clock_now_ms(&clock_system) < deadline)
+		(void)poll(&end, 1, BEGUN_INTERVAL_MS);
+	if (end.fd >= 0)
+		close(end.fd);
+}
+
+/* One without `ready` may have done its work by now; that is no failure. */
+static int check_begun(struct lab_process *item, struct error *err)
+{
+	if (!item->process->ready)
+		wait_begun(item);
+	return has_ended(item) && item->status != 0 ? ended_early(item, err) : 0;
 }
 
 int processes_start(struct processes *processes, struct error *err)
@@ -196,6 +257,6 @@ int processes_start(struct processes *processes, struct error *err)
 	for (size_t i = 0; result == 0 && i < processes->count; i++)
 		result = wait_ready(processes, &processes->items[i], err);
 	for (size_t i = 0; result == 0 && i < processes->count; i++)
-		result = check_alive(&processes->items[i], err);
+		result = check_begun(&processes->items[i], err);
 	return result;
 }

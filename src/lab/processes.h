@@ -33,8 +33,8 @@ struct processes {
 must_check int processes_init(struct processes *processes, const char *lab,
 			      const struct topology *topology, struct error *err);
 
-/* Start all of them, then wait until each is ready; an error shows the end of the log of the one
- * that died or took too long. */
+/* Start all of them, then wait until each is ready, or, without `ready`, is the command. An error
+ * shows the end of the log of the one that died, failed by then, or took too long. */
 must_check int processes_start(struct processes *processes, struct error *err);
 
 /* Note that a child ended. */

@@ -459,6 +459,20 @@ def test_a_process_that_dies_at_its_start_is_shown():
                     "  sh -c 'echo no luck; exit 3'\nand the end of what it printed\nno luck\n")
 
 
+def test_a_command_that_cannot_be_run_is_shown():
+    """Also without `ready`: the lab is not up before the command runs."""
+    said = refused("machines: {here: {run: {fine: sleep 1000, web: no-such-program -v}}}")
+    assert said.startswith("fairlead: web on here ended at its start: exit code 127; the command "
+                           "is\n  no-such-program -v\nand the end of what it printed\n")
+    assert "no-such-program: not found" in said
+
+
+def test_a_process_without_ready_may_have_done_its_work(up):
+    user = up("machines: {here: {run: {once: 'true', piped: sleep 1000 | cat}}}")
+    wait_for(lambda: user.status()["processes"][0]["state"] == "exit code 0", "the end of it")
+    assert user.status()["processes"][1]["alive"]
+
+
 def test_a_fault_of_the_file_is_shown_where_it_is():
     said = refused("machines: {here: }\nlinks: {line: {from: {machine: there}}}\n")
     assert "standard input:2:" in said and "^" in said and "the file is not valid" in said
