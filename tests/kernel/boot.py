@@ -114,10 +114,13 @@ def _share(path, tag, options):
 
 
 def run(commands, timeout_s):
-    """Boot, run each of `commands`, {name: argv}, and power off.
+    """Boot, run each of `commands`, {name: argv}, and power off. The tree's path may hold no space,
+    as it is told to the kernel.
 
     Returns {name: tree.Finished}; one that never ended has the guest's console as its output.
     """
+    if " " in str(tree.ROOT):
+        raise BootError(f"'{tree.ROOT}' has a space in it: clone to another folder")
     folder = kernel()
     version = (folder / "ready").read_text()
     archive = _initramfs(folder, version)
@@ -132,8 +135,9 @@ def run(commands, timeout_s):
         ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
          "-m", "2048", "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
          "-kernel", folder / "boot" / f"vmlinuz-{version}", "-initrd", archive,
-         "-append", "console=ttyS0 quiet panic=-1",
-         *_share("/", "host", ",readonly=on"), *_share(RESULTS, "results", "")],
+         "-append", f"console=ttyS0 quiet panic=-1 tree={tree.ROOT}",
+         *_share("/", "host", ",readonly=on"), *_share(tree.ROOT, "tree", ",readonly=on"),
+         *_share(RESULTS, "results", "")],
         "kernel-console.log", timeout_s)
     return {name: _finished(name, console) for name in commands}
 
