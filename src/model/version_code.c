@@ -233,7 +233,7 @@ static uint16_t *get_candidates(struct reader *reader, uint32_t count, size_t ba
 	unsigned strange = 0;
 	const unsigned missing = may_miss ? RING_NONE : UINT32_MAX;
 	const uint8_t *in = reader->at;
-	for (uint32_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		unsigned candidate = (unsigned)in[2 * i] << 8 | in[2 * i + 1];
 		candidates[i] = (uint16_t)candidate;
 		strange |= (candidate >= backends) & (candidate != missing);
