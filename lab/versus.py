@@ -446,7 +446,9 @@ def play(build, fancy, blows):
     with contextlib.ExitStack() as stack:
         display = Screen() if fancy else Lines(blows or 2 * len(BLOWS))
         stack.callback(display.close)
-        lab = stack.enter_context(Lab(build, names={HAPROXY_NAME: HAPROXY_ADDRESSES}))
+        # It is killed more often than a state has time to become good (docs/design/daemon.md).
+        lab = stack.enter_context(Lab(build, names={HAPROXY_NAME: HAPROXY_ADDRESSES},
+                                      edge_env={"FAIRLEAD_LAB_GOOD_MS": "1000"}))
         show = Versus(lab, lambda: display.idle(show))
         show.start()
         display.play(show)
