@@ -45,7 +45,7 @@ def known(job):
 
 
 def open_new_flows(job):
-    """New connections, to addresses that the client remembers, since names may be gone."""
+    """New connections, to addresses that the client remembers, since names and status may be gone."""
     def counts():
         return job.counts()["totals"].get("late ended", 0), job.counts()["broken"]
     ended, broken = counts()

@@ -11,10 +11,10 @@ import signal
 
 import pytest
 
+from faults import open_new_flows
 from lab.job import FLOWS, GAP_LIMIT_MS, MainJob
 
 FAMILIES = (4, 6)
-NEW_FLOWS = 20
 STEP = 4  # of the main job, where the daemon is killed
 
 
@@ -27,17 +27,6 @@ def job(shared_lab):
     running.remembered = running.status.services["web"].serving.addresses
     assert len(running.remembered) == len(FAMILIES)
     return running
-
-
-def open_new_flows(job):
-    """New connections, to addresses that the client remembers, since names and status may be gone."""
-    def counts():
-        return job.counts()["totals"].get("late ended", 0), job.counts()["broken"]
-    ended, broken = counts()
-    job.tell("late", addresses=job.remembered, count=NEW_FLOWS)
-    job.wait(lambda: counts()[0] == ended + NEW_FLOWS or counts()[1] > broken,
-             "the new flows to end")
-    assert counts() == (ended + NEW_FLOWS, broken), job.counts()["reasons"]
 
 
 @contextlib.contextmanager
