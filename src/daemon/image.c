@@ -212,6 +212,7 @@ static int take_config(struct image *image, const struct store_record *record, s
 		image->config_arena = arena;
 		image->fabric = fabric;
 		image->config_revision = record->mod_revision;
+		digest_of(record->value, record->value_length, &image->config_digest);
 	}
 	free(findings);
 	return result;

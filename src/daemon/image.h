@@ -11,6 +11,7 @@
 #define FAIRLEAD_DAEMON_IMAGE_H
 
 #include "base/arena.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "model/lifecycle.h"
 #include "model/placement.h"
@@ -56,6 +57,7 @@ struct image {
 	struct arena config_arena;
 	struct fabric *fabric; /* NULL: nothing was ever applied */
 	uint64_t config_revision;
+	struct digest config_digest; /* of the record */
 	struct arena placement_arena;
 	struct placement *placement; /* NULL likewise */
 	uint64_t placement_revision;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/order.h"
 
-#include "base/buffer.h"
 #include "config/config.h"
 #include "daemon/daemon.h"
 
@@ -13,6 +12,7 @@ void order_free(struct order *order)
 {
 	json_decref(order->answer);
 	arena_done(&order->arena);
+	buffer_done(&order->stored);
 	free(order);
 }
 
@@ -43,6 +43,7 @@ struct order *order_new(struct daemon *daemon, struct api_call *call, const char
 		return NULL;
 	}
 	arena_init(&order->arena, 0);
+	buffer_init(&order->stored, STORE_VALUE_BYTES);
 	order->daemon = daemon;
 	order->call = call;
 	order->change.kind = kind;

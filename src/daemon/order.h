@@ -6,6 +6,7 @@
 #ifndef FAIRLEAD_DAEMON_ORDER_H
 #define FAIRLEAD_DAEMON_ORDER_H
 
+#include "base/buffer.h"
 #include "daemon/api.h"
 #include "daemon/changes.h"
 
@@ -25,6 +26,7 @@ struct order {
 	size_t text_length;
 	struct arena arena; /* of the fabric */
 	struct fabric *fabric; /* that the file means */
+	struct buffer stored; /* the fabric as the store is to hold it */
 	bool more; /* the rest of the services comes in a further entry */
 	unsigned parts; /* entries that are committed */
 	uint64_t sequence; /* of the last of them */

@@ -39,12 +39,6 @@ static int put_placement(const void *record, struct buffer *value)
 	return record_placement_put(record, value);
 }
 
-static int put_config(const void *record, struct buffer *value)
-{
-	config_emit(record, value);
-	return value->status;
-}
-
 int publication_put_state(struct change_draft *draft, const struct service_state *state)
 {
 	char key[RECORD_KEY_BYTES];
@@ -173,11 +167,12 @@ int publication_put_placement(struct change_draft *draft, const struct placement
 			 put_placement, placement);
 }
 
-int publication_put_fabric(struct change_draft *draft, const struct fabric *fabric,
+int publication_put_fabric(struct change_draft *draft, struct buffer *text,
 			   const struct placement *placement, struct error *err)
 {
-	int result = put_value(draft, RECORD_CONFIG_KEY, true, draft->image->config_revision,
-			       put_config, fabric);
+	int result = text->status
+			 ? text->status
+			 : draft_put(draft, RECORD_CONFIG_KEY, draft->image->config_revision, text);
 	if (result == 0)
 		result = publication_put_placement(draft, placement);
 	if (result == -FL_ELIMIT)

@@ -36,8 +36,8 @@ must_check int publication_put_state(struct change_draft *draft, const struct se
 must_check int publication_put_placement(struct change_draft *draft,
 					 const struct placement *placement);
 
-/* Write the configuration and its placement. */
-must_check int publication_put_fabric(struct change_draft *draft, const struct fabric *fabric,
+/* Write the configuration, as config_emit() gives it, and its placement. */
+must_check int publication_put_fabric(struct change_draft *draft, struct buffer *text,
 				      const struct placement *placement, struct error *err);
 
 /* Publish the next version of `service` in this draft. */

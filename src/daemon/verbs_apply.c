@@ -242,16 +242,22 @@ static int plan_part(const struct order *order, struct change_draft *draft, cons
 	return *ret_plan ? 0 : -ENOMEM;
 }
 
+static bool is_stored(const struct order *order, const struct image *image)
+{
+	struct digest digest;
+	if (!image->fabric || order->stored.status)
+		return false;
+	digest_of(order->stored.data, order->stored.length, &digest);
+	return memcmp(digest.bytes, image->config_digest.bytes, sizeof(digest.bytes)) == 0;
+}
+
 /* The new configuration and its numbers, unless the stored one says the same. */
 static int put_fabric(struct order *order, struct change_draft *draft,
 		      const struct placement *placement, struct error *err)
 {
-	bool same = false;
-	int result =
-	    draft->image->fabric ? config_equal(draft->image->fabric, order->fabric, &same) : 0;
-	if (result == 0 && !same)
-		result = publication_put_fabric(draft, order->fabric, placement, err);
-	return result;
+	if (is_stored(order, draft->image))
+		return 0;
+	return publication_put_fabric(draft, &order->stored, placement, err);
 }
 
 static int build_changes(struct order *order, struct change_draft *draft,
@@ -335,6 +341,8 @@ static int plan_answer(struct order *order, struct error *err)
 	int result = order_parse_file(order, &order->arena, &order->fabric, &warnings, err);
 	if (result == 0)
 		result = check_meant_for_us(order->daemon, order->fabric, err);
+	if (result == 0)
+		config_emit(order->fabric, &order->stored);
 	if (result == 0)
 		result = make_plan(order->daemon, order->fabric, &arena, &plan, err);
 	if (result == 0) {

@@ -113,6 +113,26 @@ static int open_link(const struct edge *edge, const struct interface *interface,
 	return -1;
 }
 
+static uint32_t program_id_of(int program_fd)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t size = sizeof(info);
+	return bpf_obj_get_info_by_fd(program_fd, &info, &size) < 0 ? 0 : info.id;
+}
+
+/* Put our program on the link. One that was taken over runs there already, and the kernel takes its
+ * time for an exchange. */
+static int update_link(const struct edge *edge, int link_fd)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof(info);
+	int program_fd = edge_program_fd(edge);
+	if (bpf_obj_get_info_by_fd(link_fd, &info, &size) == 0 && info.prog_id != 0 &&
+	    info.prog_id == program_id_of(program_fd))
+		return 0;
+	return bpf_link_update(link_fd, program_fd, NULL) < 0 ? -errno : 0;
+}
+
 static int attach_one(struct edge *edge, struct interface *interface)
 {
 	char path[EDGE_PATH];
@@ -128,11 +148,14 @@ static int attach_one(struct edge *edge, struct interface *interface)
 	int link_fd = open_link(edge, interface, path);
 	if (link_fd < 0) {
 		result = create_link(edge, interface, path);
-	} else if (bpf_link_update(link_fd, edge_program_fd(edge), NULL) < 0) {
-		result = fail(interface, -errno, "its XDP program cannot be replaced");
-		close(link_fd);
 	} else {
-		interface->link_fd = link_fd;
+		result = update_link(edge, link_fd);
+		if (result < 0) {
+			close(link_fd);
+			result = fail(interface, result, "its XDP program cannot be replaced");
+		} else {
+			interface->link_fd = link_fd;
+		}
 	}
 	if (result == 0)
 		interface->mode = query_mode(interface->ifindex, &program_id);
@@ -381,6 +404,8 @@ int edge_attach(struct edge *edge, struct error *err)
 	result = require_one(edge, err);
 	if (result == 0)
 		result = remove_links(edge->pin_root, edge, err);
+	if (result == 0)
+		result = edge_programs_sweep(edge->pin_root, edge, err);
 	if (result == 0)
 		result = maps_sweep(edge->pin_root, edge->layout, err);
 	return result;

@@ -50,6 +50,7 @@ static struct edge *create(const struct edge_options *options)
 	edge->source_v6 = options->source_v6;
 	edge->clock = options->clock ? options->clock : &clock_system;
 	edge->lock_fd = -1;
+	edge_programs_init(&edge->programs);
 	edge->most_pages = options->most_pages ? options->most_pages : EDGE_MOST_PAGES;
 	edge->most_descriptors =
 	    (options->most_addresses ? options->most_addresses : EDGE_MOST_ADDRESSES) + 1;
@@ -217,7 +218,7 @@ void edge_heartbeat(struct edge *edge)
 {
 	/* A failure leaves the heartbeat to grow old, which is what it is there for. */
 	struct bpf_test_run_opts options = {.sz = sizeof(options)};
-	(void)bpf_prog_test_run_opts(maps_heartbeat_fd(edge), &options);
+	(void)bpf_prog_test_run_opts(edge->programs.fds[EDGE_PROGRAM_HEARTBEAT], &options);
 }
 
 /* All CPUs' values of one entry: `bytes` each, a multiple of 8. The caller frees. */
@@ -377,6 +378,8 @@ int edge_remove(const char *pin_root, struct error *err)
 		result = sysctl_undo(pin_root, err);
 	if (result == 0)
 		result = nexthop_remove_neighbours(err);
+	if (result == 0)
+		result = edge_programs_sweep(pin_root, NULL, err);
 	if (result == 0)
 		result = maps_sweep(pin_root, NULL, err);
 	/* Other parts of the node may keep pins here too. */

@@ -34,6 +34,7 @@ static const char *const growing[] = {"ring_pages", "descriptors", "counters"};
 struct growth {
 	struct edge *edge;
 	struct edge_bpf *skeleton; /* owned until it takes the old one's place */
+	struct edge_programs programs; /* likewise */
 	struct edge_view view; /* likewise */
 	uint32_t old_pages, old_descriptors; /* entries, as they are … */
 	uint32_t pages, descriptors; /* … and will be */
@@ -196,6 +197,8 @@ static int load(struct growth *growth)
 	if (result == 0)
 		result = maps_load(growth->skeleton, growth->err);
 	if (result == 0)
+		result = edge_programs_take(growth->skeleton, &growth->programs, growth->err);
+	if (result == 0)
 		result = maps_view(growth->skeleton, &growth->view, growth->err);
 	return result < 0 ? error_prefix(growth->err, "the edge's maps cannot grow") : 0;
 }
@@ -309,17 +312,25 @@ static int move_counters(struct growth *growth)
 static void take_place(struct growth *growth)
 {
 	struct edge *edge = growth->edge;
+	struct error unpinned;
 	maps_unview(edge->skeleton, &edge->view);
 	edge_bpf__destroy(edge->skeleton);
+	edge_programs_close(&edge->programs);
 	edge->skeleton = growth->skeleton;
+	edge->programs = growth->programs;
 	edge->view = growth->view;
 	growth->skeleton = NULL;
+	edge_programs_init(&growth->programs);
+	/* The next process takes the pinned programs for what they are, and loads its own if these
+	 * do not read the larger maps. */
+	int result = edge_programs_pin(edge, &unpinned);
+	(void)result;
 }
 
 static int replace(struct growth *growth)
 {
 	struct edge *edge = growth->edge;
-	int program_fd = bpf_program__fd(growth->skeleton->progs.edge);
+	int program_fd = growth->programs.fds[EDGE_PROGRAM_PACKETS];
 	int result = attach_switch(edge, program_fd, growth->err);
 	if (result < 0)
 		return result;
@@ -343,6 +354,7 @@ static void give_up(struct growth *growth)
 		maps_unview(growth->skeleton, &growth->view);
 		edge_bpf__destroy(growth->skeleton);
 	}
+	edge_programs_close(&growth->programs);
 	remove_unfinished(growth->edge);
 }
 
@@ -377,6 +389,7 @@ int grow_by(struct edge *edge, uint32_t pages, uint32_t descriptors, struct erro
 	    .old_descriptors = edge->descriptors.count,
 	    .err = err,
 	};
+	edge_programs_init(&growth.programs);
 	if (pages)
 		growth.pages =
 		    size_for((uint64_t)growth.old_pages + pages, EDGE_MAP_PAGES, edge->most_pages);

@@ -7,7 +7,7 @@
  *   layout.c    digest of the maps' layout    sysctl.c   kernel settings, and their undoing
  *   publish.c   desired → maps                nexthop.c  routes and neighbours → backends
  *   rings.c     its rings and backends      grow.c      larger maps in the place of full ones
- *   adopt.c     maps → memory                 remove.c   undo everything
+ *   adopt.c     maps → memory                 programs.c programs, loaded or taken over
  *   plan.c      checks of `desired`           check.c    maps against memory, later on
  *   edge.c      the public calls
  */
@@ -78,6 +78,7 @@ struct bound {
 	struct ring *ring; /* borrowed from edge.rings */
 	uint64_t word;
 	bool adopted; /* not published by this process */
+	bool written; /* its word or its span, by the publication under way */
 };
 
 /* How a backend is reached now. */
@@ -103,6 +104,16 @@ struct check_cursors {
 	size_t bound, backend, page;
 };
 
+enum edge_program {
+	EDGE_PROGRAM_PACKETS,
+	EDGE_PROGRAM_HEARTBEAT, /* takes down the time */
+	EDGE_PROGRAMS,
+};
+
+struct edge_programs {
+	int fds[EDGE_PROGRAMS]; /* owned; -1: none */
+};
+
 struct edge {
 	char pin_root[EDGE_PATH / 2];
 	char layout[EDGE_LAYOUT_HEX];
@@ -115,7 +126,8 @@ struct edge {
 	const struct clock *clock;
 	int lock_fd; /* of pin_root; -1 until it is locked */
 
-	struct edge_bpf *skeleton; /* owned */
+	struct edge_bpf *skeleton; /* owned; its programs are loaded only if none were pinned */
+	struct edge_programs programs;
 	struct edge_view view;
 
 	uint32_t most_pages, most_descriptors; /* the limits of growth; entries */
@@ -182,8 +194,6 @@ void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, con
 bool maps_has_others(const struct edge *edge);
 /* Remove the map folders under `pin_root` but `keep` (NULL: none). */
 must_check int maps_sweep(const char *pin_root, const char *keep, struct error *err);
-/* The program that takes down the time of a heartbeat. */
-int maps_heartbeat_fd(const struct edge *edge);
 must_check int maps_load(const struct edge_bpf *skeleton, struct error *err);
 /* Map what was loaded into memory; what a failure leaves is for maps_unview(), as is the rest. */
 must_check int maps_view(const struct edge_bpf *skeleton, struct edge_view *view,
@@ -201,6 +211,25 @@ must_check int maps_check_filesystem(const char *path, struct error *err);
  * such pin, "" if all are there.
  */
 must_check int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err);
+/* Pin `fd` at <pin_root>/<folder>/<leaf> unless something is there; `ret_name` as above. */
+must_check int maps_repin_one(struct edge *edge, int fd, const char *folder, const char *leaf,
+			      char ret_name[EDGE_PATH], struct error *err);
+
+/* programs.c */
+void edge_programs_init(struct edge_programs *programs);
+void edge_programs_close(struct edge_programs *programs);
+/* Load the object: with its programs, or without, if an earlier process's can be taken over. */
+must_check int edge_programs_load(struct edge *edge, struct error *err);
+/* Hold the programs that were loaded with `skeleton`; what a failure leaves is to be closed. */
+must_check int edge_programs_take(const struct edge_bpf *skeleton, struct edge_programs *programs,
+				  struct error *err);
+/* Pin the programs in the place of those that this build has pinned before. */
+must_check int edge_programs_pin(const struct edge *edge, struct error *err);
+/* As maps_repin(). */
+must_check int edge_programs_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err);
+/* Remove the pins of programs but those of the build of `keep` (NULL: all, and the folder). */
+must_check int edge_programs_sweep(const char *pin_root, const struct edge *keep,
+				   struct error *err);
 
 /* grow.c */
 /* Whether the map of this name grows. */

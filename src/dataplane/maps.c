@@ -171,9 +171,8 @@ static int lock_again(struct edge *edge, struct error *err)
 	return 0;
 }
 
-/* Pin `fd` at <pin_root>/<folder>/<leaf> unless something is there. */
-static int repin(struct edge *edge, int fd, const char *folder, const char *leaf,
-		 char ret_name[EDGE_PATH], struct error *err)
+int maps_repin_one(struct edge *edge, int fd, const char *folder, const char *leaf,
+		   char ret_name[EDGE_PATH], struct error *err)
 {
 	char path[EDGE_PATH];
 	maps_path(path, edge->pin_root, folder, leaf);
@@ -202,15 +201,17 @@ int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err)
 	bpf_object__for_each_map(map, edge->skeleton->obj)
 	{
 		if (result == 0)
-			result = repin(edge, bpf_map__fd(map), edge->layout, pin_name(map),
-				       ret_name, err);
+			result = maps_repin_one(edge, bpf_map__fd(map), edge->layout, pin_name(map),
+						ret_name, err);
 	}
 	for (size_t i = 0; i < edge->interface_count && result == 0; i++) {
 		const struct interface *interface = &edge->interfaces[i];
 		if (interface->link_fd >= 0)
-			result = repin(edge, interface->link_fd, "links", interface->name, ret_name,
-				       err);
+			result = maps_repin_one(edge, interface->link_fd, "links", interface->name,
+						ret_name, err);
 	}
+	if (result == 0)
+		result = edge_programs_repin(edge, ret_name, err);
 	return result;
 }
 
@@ -337,7 +338,7 @@ int maps_open(struct edge *edge, struct error *err)
 	if (result == 0)
 		result = grow_take_over(edge, edge->skeleton, err);
 	if (result == 0)
-		result = maps_load(edge->skeleton, err);
+		result = edge_programs_load(edge, err);
 	if (result == 0)
 		result = maps_view(edge->skeleton, &edge->view, err);
 	return result;
@@ -348,6 +349,7 @@ void maps_close(struct edge *edge)
 	if (!edge->skeleton)
 		return;
 	maps_unview(edge->skeleton, &edge->view);
+	edge_programs_close(&edge->programs);
 	edge_bpf__destroy(edge->skeleton);
 	edge->skeleton = NULL;
 }
@@ -431,14 +433,4 @@ int maps_sweep(const char *pin_root, const char *keep, struct error *err)
 	}
 	closedir(root);
 	return result;
-}
-
-int edge_program_fd(const struct edge *edge)
-{
-	return bpf_program__fd(edge->skeleton->progs.edge);
-}
-
-int maps_heartbeat_fd(const struct edge *edge)
-{
-	return bpf_program__fd(edge->skeleton->progs.heartbeat);
 }

@@ -561,9 +561,19 @@ static void commit_sources(struct edge *edge)
 		settings->heartbeat_limit = stale_jiffies();
 }
 
+/* Whether the address's word or its span is to be written; of the first publication all count. */
+static bool is_written(const struct publish *p, const struct bound *bound)
+{
+	const struct bound *old = bound_find(p->edge, &bound->address);
+	return !p->edge->has_published || !old || old->word != bound->word ||
+	       old->span != bound->span || old->slot != bound->slot || site_moved(p, bound->span);
+}
+
 static void commit(struct publish *p)
 {
 	struct edge *edge = p->edge;
+	for (size_t i = 0; i < p->bound_count; i++)
+		p->bound[i].written = is_written(p, &p->bound[i]);
 	commit_sources(edge);
 	commit_grown_spans(p);
 	commit_words(p);
@@ -595,7 +605,7 @@ static void undo(struct publish *p)
 	rings_sweep(edge);
 }
 
-/* What the program will find, asked from the kernel. */
+/* What the program will find of what was written, asked from the kernel. */
 static int read_back(const struct edge *edge, struct error *err)
 {
 	for (size_t i = 0; i < edge->bound_count; i++) {
@@ -604,6 +614,8 @@ static int read_back(const struct edge *edge, struct error *err)
 		uint64_t word;
 		uint64_t span;
 		char text[IP_TEXT_BYTES];
+		if (!bound->written)
+			continue;
 		if (bpf_map_lookup_elem(edge->view.spans_fd, &bound->span, &span) < 0 ||
 		    bpf_map_lookup_elem(edge->view.addresses_fd, &index, &word) < 0)
 			return error_set(err, -errno, "the maps cannot be read back: %s",
