@@ -25,14 +25,14 @@ int main(int argc, char **argv)
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigprocmask(SIG_BLOCK, &ends, NULL);
-	struct redirect_bpf *redirect = redirect_bpf__open();
+	struct forwarding_redirect_bpf *redirect = forwarding_redirect_bpf__open();
 	if (!redirect)
 		err(1, "the program does not open");
 	redirect->rodata->out = if_nametoindex(argv[2]);
 	memcpy((void *)redirect->rodata->addresses, mac, sizeof(mac));
 	if (inet_pton(AF_INET, argv[3], (void *)&redirect->rodata->service) != 1)
 		errx(2, "not an IPv4 address: %s", argv[3]);
-	if (redirect_bpf__load(redirect) != 0)
+	if (forwarding_redirect_bpf__load(redirect) != 0)
 		err(1, "the program does not load");
 	struct bpf_link *link =
 	    bpf_program__attach_xdp(redirect->progs.redirect, (int)if_nametoindex(argv[1]));
@@ -42,6 +42,6 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	sigwait(&ends, &number);
 	bpf_link__destroy(link);
-	redirect_bpf__destroy(redirect);
+	forwarding_redirect_bpf__destroy(redirect);
 	return 0;
 }
