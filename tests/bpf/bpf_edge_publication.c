@@ -5,6 +5,7 @@
  */
 #include "base/random.h"
 #include "edge_case.h"
+#include "tests/seed.h"
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
@@ -428,14 +429,9 @@ static void assert_says_desired(void)
 static void test_random_walk(void **state)
 {
 	(void)state;
-	uint64_t seed = 20261122;
 	struct random random;
 	struct error err;
-	const char *wanted = getenv("FAIRLEAD_SEED");
-	if (wanted)
-		seed = strtoull(wanted, NULL, 10);
-	print_message("seed %llu\n", (unsigned long long)seed);
-	random_init_seeded(&random, seed);
+	random_init_seeded(&random, seed_choose(20261122));
 	for (int step = 0; step < 300; step++) {
 		random_desire(&random);
 		int result = case_publish(&err);
