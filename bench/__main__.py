@@ -6,7 +6,7 @@ import signal
 import sys
 
 from bench import measure
-from lab.host import LabError
+from lab.host import REPOSITORY, LabError
 
 NAMES = ("dataplane", "naming", "forwarding", "state")
 
@@ -27,7 +27,7 @@ def main():
         result = benchmark.measure(options)
         path = measure.write(name, result)
         benchmark.show(result)
-        print(f"  written to {path.relative_to(measure.REPOSITORY)}")
+        print(f"  written to {path.relative_to(REPOSITORY)}")
     return 0
 
 

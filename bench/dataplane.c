@@ -6,9 +6,8 @@
  *   time FAMILY KIND PROGRAM FLOWS VERSIONS     {"ns": 61.25}
  *   memory                                      see dataplane_memory.h
  *
- * FAMILY is v4 or v6, KIND syn, established or udp, PROGRAM entry, move,
- * floor or edge. What it cannot do
- * ends it with a sentence on stderr.
+ * FAMILY is v4 or v6, KIND syn, established or udp, PROGRAM entry, move, floor or edge. What it
+ * cannot do ends it with a sentence on stderr.
  */
 #include "bench/dataplane_memory.h"
 #include "bench/dataplane_rig.h"

@@ -23,9 +23,10 @@ import json
 import subprocess
 
 from bench import measure as common
+from lab.host import BUILD
 
 ROUNDS = 11
-PROGRAM = common.REPOSITORY / "build/dev/bench/bench-dataplane"
+PROGRAM = BUILD / "bench/bench-dataplane"
 
 FAMILIES = ("v4", "v6")
 KINDS = ("syn", "established", "udp")

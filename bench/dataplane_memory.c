@@ -107,7 +107,8 @@ static int snapshot_take(const struct rig *rig, struct snapshot *snapshot, struc
 	*snapshot = (struct snapshot){0};
 	DIR *pins = opendir(folder);
 	if (!pins)
-		return error_set(err, -errno, "'%s' cannot be read", folder);
+		return error_set(err, -errno, "'%s' cannot be read: %s", folder,
+				 error_text(-errno));
 	for (struct dirent *pin = readdir(pins); pin && result == 0; pin = readdir(pins)) {
 		if (pin->d_name[0] != '.')
 			result = snapshot_add(snapshot, folder, pin->d_name);

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from lab import topology
 from lab.host import LabError, wait_for
+from lab.parts import DATAGRAM, DATAGRAM_MAGIC
 from lab.product import backend_lines
 
 HERE = Path(__file__).resolve().parent
@@ -33,7 +34,6 @@ OPERATOR = """while read -r file; do
 done"""
 CHECKS = 64  # connections, and datagrams, by which a contender is checked
 REQUEST, NAME = 64, slice(8, 24)  # forwarding_request.h: bytes, and where the backend's name is
-DATAGRAM, DATAGRAM_MAGIC = struct.Struct("=IIQ16s"), 0x666c7072  # lab/traffic/datagram.h
 NETLINK_NETFILTER, NLM_F_REQUEST, NLM_F_ACK = 12, 1, 4
 NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE = 1, 2
 BACKENDS = topology.BACKENDS

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The floor of the forwarding benchmark: every IP packet that comes in goes out of another
- * interface with other link addresses. No look-up, no tunnel, no count: less is not forwarding.
+ * The floor of the forwarding benchmark: every packet for the service goes out of another interface
+ * with other link addresses. No look-up, no tunnel, no count: less is not forwarding.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

@@ -25,23 +25,25 @@ int main(int argc, char **argv)
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigprocmask(SIG_BLOCK, &ends, NULL);
-	struct redirect_bpf *redirect = redirect_bpf__open();
+	struct forwarding_redirect_bpf *redirect = forwarding_redirect_bpf__open();
 	if (!redirect)
 		err(1, "the program does not open");
-	redirect->rodata->out = if_nametoindex(argv[2]);
+	unsigned in = if_nametoindex(argv[1]), out = if_nametoindex(argv[2]);
+	if (in == 0 || out == 0)
+		err(1, "%s", in == 0 ? argv[1] : argv[2]);
+	redirect->rodata->out = out;
 	memcpy((void *)redirect->rodata->addresses, mac, sizeof(mac));
 	if (inet_pton(AF_INET, argv[3], (void *)&redirect->rodata->service) != 1)
 		errx(2, "not an IPv4 address: %s", argv[3]);
-	if (redirect_bpf__load(redirect) != 0)
+	if (forwarding_redirect_bpf__load(redirect) != 0)
 		err(1, "the program does not load");
-	struct bpf_link *link =
-	    bpf_program__attach_xdp(redirect->progs.redirect, (int)if_nametoindex(argv[1]));
+	struct bpf_link *link = bpf_program__attach_xdp(redirect->progs.redirect, (int)in);
 	if (!link)
 		err(1, "cannot attach to %s", argv[1]);
 	puts("ready");
 	fflush(stdout);
 	sigwait(&ends, &number);
 	bpf_link__destroy(link);
-	redirect_bpf__destroy(redirect);
+	forwarding_redirect_bpf__destroy(redirect);
 	return 0;
 }

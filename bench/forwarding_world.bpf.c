@@ -71,11 +71,6 @@ struct segment {
 	__u8 flags;
 };
 
-struct frame {
-	struct xdp_md *ctx;
-	__u32 backend; /* index; WORLD_BACKENDS if it is for none of them */
-};
-
 static __always_inline void *frame_at(struct xdp_md *ctx, __u32 bytes)
 {
 	void *data = (void *)(long)ctx->data;

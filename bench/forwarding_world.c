@@ -116,7 +116,7 @@ static double idle_seconds(int cpu)
 	return (double)(idle + waiting) / (double)sysconf(_SC_CLK_TCK);
 }
 
-static struct moment moment_now(struct world_bpf *world, int cpu)
+static struct moment moment_now(struct forwarding_world_bpf *world, int cpu)
 {
 	struct moment now = {.ns = now_ns(), .idle_s = idle_seconds(cpu)};
 
@@ -125,7 +125,7 @@ static struct moment moment_now(struct world_bpf *world, int cpu)
 }
 
 /* Make the frames. Their first content does not matter: the program writes it. */
-static void start_frames(struct world_bpf *world, unsigned frames)
+static void start_frames(struct forwarding_world_bpf *world, unsigned frames)
 {
 	char frame[64] = {0};
 	struct bpf_test_run_opts options = {
@@ -160,7 +160,8 @@ static void print_result(const char *name, const struct moment *before, const st
 	printf("]}");
 }
 
-static void run(struct world_bpf *world, size_t index, uint64_t span_ns, unsigned frames, int cpu)
+static void run(struct forwarding_world_bpf *world, size_t index, uint64_t span_ns, unsigned frames,
+		int cpu)
 {
 	struct world_settings *settings = &world->data_settings->settings;
 
@@ -179,7 +180,7 @@ static void run(struct world_bpf *world, size_t index, uint64_t span_ns, unsigne
 	print_result(modes[index].name, &before, &after, frames, drained, settings->backend_count);
 }
 
-static void configure(struct world_bpf *world, char **words)
+static void configure(struct forwarding_world_bpf *world, char **words)
 {
 	struct world_settings *settings = &world->data_settings->settings;
 
@@ -216,7 +217,7 @@ int main(int argc, char **argv)
 	if (argc < 11)
 		errx(2, "usage: world UPLINK RACK EDGE-MAC SERVICE PORT MODES SECONDS FRAMES CPU "
 			"BACKEND-MAC...");
-	struct world_bpf *world = world_bpf__open_and_load();
+	struct forwarding_world_bpf *world = forwarding_world_bpf__open_and_load();
 	if (!world)
 		err(1, "the programs do not load");
 	configure(world, argv + 1);
@@ -235,6 +236,6 @@ int main(int argc, char **argv)
 	puts("}");
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
 		bpf_link__destroy(links[i]);
-	world_bpf__destroy(world);
+	forwarding_world_bpf__destroy(world);
 	return 0;
 }

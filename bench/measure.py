@@ -16,7 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from lab.host import REPOSITORY
+
 RESULTS = REPOSITORY / "build/bench"
 
 

@@ -24,11 +24,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host import LabError, wait_for
+from lab.host import BUILD, LabError, wait_for
 from lab.product import Cli
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-PROGRAM = REPOSITORY / "build/dev/src/fairlead"
+PROGRAM = BUILD / "src/fairlead"
 MACHINE, ADDRESS = "names", "10.0.0.2"
 # The queries go over the loopback; the edge must have an interface, too.
 TOPOLOGY = f"""

@@ -20,12 +20,12 @@ import random
 import socket
 import struct
 
-from bench.measure import REPOSITORY, interleave, print_table
+from bench.measure import interleave, print_table
 from bench.nameservers import (ADDRESS, MACHINE, SEED, SERVICES, TOPOLOGY, query, read_answer,
                                start_all)
-from lab.host import Capsule, LabError, wait_for
+from lab.host import BUILD, Capsule, LabError, wait_for
 
-LOAD = REPOSITORY / "build/dev/bench/bench-naming-load"
+LOAD = BUILD / "bench/bench-naming-load"
 LOAD_CORE = 1
 QUERIES = 1 << 16
 CHECKED = 500

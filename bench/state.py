@@ -28,15 +28,14 @@ from pathlib import Path
 
 from bench import measure as common
 from lab import topology
-from lab.host import LabError, wait_for
-from lab.parts import PROBE_PORT, REPOSITORY, Lab
+from lab.host import REPOSITORY, LabError, wait_for
+from lab.parts import DATAGRAM, DATAGRAM_MAGIC, PROBE_PORT, Lab
 from lab.product import SITE, UNDERLAY_FAMILY
 
 SERVICES, GENERATIONS = 1000, 10
 ROUNDS = 5
 # The lab's IPv4 pool is too small; this prefix is for benchmarks (RFC 2544).
 POOLS = ("198.18.0.0/16", topology.POOLS[1])
-DATAGRAM, DATAGRAM_MAGIC = struct.Struct("=IIQ16s"), 0x666C7072  # lab/traffic/datagram.h
 STATE = REPOSITORY / "build/bench/state"
 TARGETS = {"forwarding_s": 0.2, "answering_s": 1.0, "apply_s": 0.1, "resident_mb": 50.0,
            "map_kb_per_version": 20.0}

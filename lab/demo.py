@@ -29,9 +29,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lab import versus
-from lab.host import LabError
+from lab.host import BUILD, LabError
 from lab.job import GAP_GOAL_MS, TITLES, MainJob
-from lab.parts import REPOSITORY, Lab
+from lab.parts import Lab
 from lab.screen import BOLD, DIM, GREEN, PLAIN, RED, Terminal
 
 LOOK_AT = {
@@ -219,7 +219,7 @@ def main():
                         help="the same clients and blows through HAProxy and through Fairlead")
     parser.add_argument("--blows", type=int, default=0, metavar="N",
                         help="with --versus and no terminal: end after so many blows")
-    parser.add_argument("--build", default=REPOSITORY / "build/dev", help="meson's directory")
+    parser.add_argument("--build", default=BUILD, help="meson's directory")
     options = parser.parse_args()
     # Both signals end the context managers below, which take the lab away.
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -17,8 +17,8 @@ import time
 from dataclasses import dataclass, field
 
 from lab import topology
-from lab.host import LabError, wait_for
-from lab.parts import PROBE_PORT, REPOSITORY
+from lab.host import REPOSITORY, LabError, wait_for
+from lab.parts import PROBE_PORT
 from lab.product import TTL_SECONDS, StatusPoll
 
 NAME = f"web.{topology.ZONE}"

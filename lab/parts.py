@@ -14,11 +14,12 @@ import struct
 from pathlib import Path
 
 from lab import topology
-from lab.host import REPOSITORY, Capsule, LabError, wait_for
+from lab.host import BUILD, Capsule, LabError, wait_for
 from lab.product import Cli, fabric_file
 
 SEQUENCE_BYTES, PAGE_BYTES = 1 << 20, 1024
 PROBE_PORT = 7000
+DATAGRAM, DATAGRAM_MAGIC = struct.Struct("=IIQ16s"), 0x666c7072  # lab/traffic/datagram.h
 
 NGINX = """
 daemon off;
@@ -90,7 +91,7 @@ class Lab:
     with the machines and addresses of the rack's, or more.
     """
 
-    def __init__(self, build=REPOSITORY / "build/dev", backends=topology.BACKENDS, edge_env=None,
+    def __init__(self, build=BUILD, backends=topology.BACKENDS, edge_env=None,
                  names=None, network=topology.RACK_FILE):
         self.build = Path(build)
         self.backends = tuple(backends)

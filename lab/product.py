@@ -112,7 +112,8 @@ def parse_status(raw):
         for one in service["versions"]:
             versions[one["number"]] = Version(
                 one["number"], one["state"], one["addresses"], one["late_addresses"],
-                one["connections"], one["late"], one["share"], {b["name"]: b["connections"] for b in one.get("backends", ())})
+                one["connections"], one["late"], one["share"],
+                {backend["name"]: backend["connections"] for backend in one.get("backends", ())})
         services[service["name"]] = Service(service["name"], versions)
     return Status(raw["node"], raw["build_id"], raw["layout"],
                   {i["name"]: i["mode"] for i in raw["interfaces"]}, services,

@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import topology
-from lab.host import wait_for
+from lab.host import REPOSITORY, wait_for
 from lab.job import FIRST, SECOND, Reporter
-from lab.parts import REPOSITORY, Lab
+from lab.parts import Lab
 from lab.product import UNDERLAY_FAMILY, StatusPoll
 from lab.screen import BOLD, DIM, GREEN, PLAIN, RED, Terminal
 

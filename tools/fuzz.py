@@ -12,7 +12,6 @@ tests/fuzz/corpus/TARGET, to be replayed by every later run of the tests, and th
 import argparse
 import pathlib
 import re
-import signal
 import sys
 import threading
 import time
@@ -178,10 +177,4 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, run_tests.interrupt)
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        tree.end_all()
-        sys.exit("interrupted")
+    tree.run_main(main)

@@ -18,7 +18,6 @@ import argparse
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 
@@ -225,14 +224,5 @@ def main():
     return 0 if success else 1
 
 
-def interrupt(number, _frame):
-    raise KeyboardInterrupt(number)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        tree.end_all()
-        sys.exit("interrupted")
+    tree.run_main(main)

@@ -17,7 +17,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -454,8 +453,6 @@ def main():
     unknown = [group for group in selection.groups if group not in GROUPS]
     if unknown:
         parser.error(f"there is no group '{unknown[0]}'; groups: {', '.join(GROUPS)}")
-    # A shell starts what it puts in the background with SIGINT ignored, and so would every test be.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     report = Report()
     built = {}
     names = [name for name in GROUPS if not selection.groups or name in selection.groups]
@@ -471,14 +468,5 @@ def main():
     return 1 if report.totals[FAILED] else 0
 
 
-def interrupt(number, _frame):
-    raise KeyboardInterrupt(number)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        tree.end_all()
-        sys.exit("interrupted")
+    tree.run_main(main)

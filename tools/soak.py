@@ -15,23 +15,26 @@ import time
 import tree
 
 
-def built(target):
-    """Build one target of build/dev; its path."""
-    subprocess.run([tree.ROOT / "dev", "build", target], check=True, stdout=subprocess.DEVNULL)
-    return tree.ROOT / "build/dev" / target
+def build(*targets):
+    """Build these targets of build/dev, or all."""
+    subprocess.run([tree.ROOT / "dev", "build", *targets], check=True, stdout=subprocess.DEVNULL)
 
 
 def power(seconds):
     """Power loss at every write of the store and of snapshots, with seeds that no test has."""
+    program = "tests/sim/sim_power"
+    build(program)
     # Two tests share the time.
     environment = os.environ | {"FAIRLEAD_SOAK_S": str(max(1, seconds // 2))}
-    return subprocess.run([built("tests/sim/sim_power")], env=environment).returncode == 0
+    return subprocess.run([tree.ROOT / "build/dev" / program], env=environment,
+                          check=False).returncode == 0
 
 
 def faults(seconds):
     """Faults of a node in the lab that take minutes: a stopped daemon, hundreds of kills."""
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-m", "soak",
                "tests/lab"]
+    build()
     deadline = time.monotonic() + seconds
     while True:
         if subprocess.run(command, cwd=tree.ROOT, check=False).returncode != 0:

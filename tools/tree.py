@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -77,6 +78,23 @@ def end_all():
         _end(process)
 
 
+def _interrupt(number, _frame):
+    raise KeyboardInterrupt(number)
+
+
+def run_main(main):
+    """End the process with what main() returns. SIGTERM is as good as Ctrl-C; by either, all that
+    main() has running is ended first."""
+    # A shell starts what it puts in the background with SIGINT ignored, and so would children be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        end_all()
+        sys.exit("interrupted")
+
+
 def _left_behind(process, patience_s=2):
     """Whether members of the program's group live on after it; they are killed."""
     deadline = time.monotonic() + patience_s
@@ -101,6 +119,10 @@ def run(command, log, timeout_s, env=None, cwd=ROOT, on_line=None):
         _running.add(process)
     try:
         late = _wait(process, path, started + timeout_s, on_line)
+    except BaseException:
+        # From below it is not among those that end_all() finds.
+        _end(process)
+        raise
     finally:
         with _running_lock:
             _running.discard(process)

@@ -19,7 +19,7 @@ struct check {
 };
 
 /* Where an address stands, and whose it is. */
-struct holder {
+struct place {
 	const char *machine;
 	const char *interface;
 	const struct topology_address *addresses;
@@ -29,7 +29,7 @@ struct holder {
 
 /* The n-th interface that has addresses: first all bridges, then all ends. False behind the last.
  */
-static bool next_holder(const struct check *check, size_t index, struct holder *ret_holder)
+static bool next_place(const struct check *check, size_t index, struct place *ret_place)
 {
 	const struct topology *topology = check->topology;
 	const struct yaml_node *node = check->machines->first;
@@ -40,9 +40,9 @@ static bool next_holder(const struct check *check, size_t index, struct holder *
 			continue;
 		}
 		const struct topology_bridge *bridge = &machine->bridges[index];
-		*ret_holder = (struct holder){machine->name, bridge->name, bridge->addresses,
-					      bridge->address_count,
-					      yaml_get(yaml_get(node, "bridges"), bridge->name)};
+		*ret_place = (struct place){machine->name, bridge->name, bridge->addresses,
+					    bridge->address_count,
+					    yaml_get(yaml_get(node, "bridges"), bridge->name)};
 		return true;
 	}
 	if (index >= LINK_SIDES * topology->link_count)
@@ -51,43 +51,43 @@ static bool next_holder(const struct check *check, size_t index, struct holder *
 	const struct topology_end *end = &link->ends[index % LINK_SIDES];
 	const struct yaml_node *side = yaml_get(yaml_get(check->links, link->name),
 						index % LINK_SIDES == LINK_FROM ? "from" : "to");
-	*ret_holder = (struct holder){end->machine, end->interface, end->addresses,
-				      end->address_count, yaml_get(side, "addresses")};
+	*ret_place = (struct place){end->machine, end->interface, end->addresses,
+				    end->address_count, yaml_get(side, "addresses")};
 	return true;
 }
 
 /* --- addresses --- */
 
-static bool has_address(const struct holder *holder, const struct ip_address *address)
+static bool has_address(const struct place *place, const struct ip_address *address)
 {
-	for (size_t i = 0; i < holder->address_count; i++)
-		if (ip_address_equal(&holder->addresses[i].address, address))
+	for (size_t i = 0; i < place->address_count; i++)
+		if (ip_address_equal(&place->addresses[i].address, address))
 			return true;
 	return false;
 }
 
 /* The first interface before the `before`-th that has the address. */
 static bool find_address(const struct check *check, const struct ip_address *address, size_t before,
-			 struct holder *ret_holder)
+			 struct place *ret_place)
 {
-	for (size_t i = 0; i < before && next_holder(check, i, ret_holder); i++)
-		if (has_address(ret_holder, address))
+	for (size_t i = 0; i < before && next_place(check, i, ret_place); i++)
+		if (has_address(ret_place, address))
 			return true;
 	return false;
 }
 
 static void check_addresses(struct check *check)
 {
-	struct holder holder, other;
-	for (size_t i = 0; next_holder(check, i, &holder); i++) {
-		const struct yaml_node *item = holder.node ? holder.node->first : NULL;
+	struct place place, other;
+	for (size_t i = 0; next_place(check, i, &place); i++) {
+		const struct yaml_node *item = place.node ? place.node->first : NULL;
 		for (size_t a = 0; item; item = item->next, a++) {
-			struct holder mine = holder;
+			struct place mine = place;
 			mine.address_count = a;
-			bool is_twice = has_address(&mine, &holder.addresses[a].address);
-			other = holder;
+			bool is_twice = has_address(&mine, &place.addresses[a].address);
+			other = place;
 			if (!is_twice &&
-			    !find_address(check, &holder.addresses[a].address, i, &other))
+			    !find_address(check, &place.addresses[a].address, i, &other))
 				continue;
 			report_error(check->report, item->span, "`%s` is there twice", item->text);
 			report_advise(check->report,
@@ -100,11 +100,11 @@ static void check_addresses(struct check *check)
 
 /* --- routes --- */
 
-static bool reaches(const struct holder *holder, const struct ip_address *address)
+static bool reaches(const struct place *place, const struct ip_address *address)
 {
-	for (size_t i = 0; i < holder->address_count; i++) {
-		struct ip_prefix prefix = {.address = holder->addresses[i].address,
-					   .length = (uint8_t)holder->addresses[i].length};
+	for (size_t i = 0; i < place->address_count; i++) {
+		struct ip_prefix prefix = {.address = place->addresses[i].address,
+					   .length = (uint8_t)place->addresses[i].length};
 		ip_address_mask(&prefix.address, prefix.length);
 		if (ip_prefix_contains(&prefix, address))
 			return true;
@@ -115,9 +115,9 @@ static bool reaches(const struct holder *holder, const struct ip_address *addres
 static bool machine_reaches(const struct check *check, const char *machine,
 			    const struct ip_address *address)
 {
-	struct holder holder;
-	for (size_t i = 0; next_holder(check, i, &holder); i++)
-		if (strcmp(holder.machine, machine) == 0 && reaches(&holder, address))
+	struct place place;
+	for (size_t i = 0; next_place(check, i, &place); i++)
+		if (strcmp(place.machine, machine) == 0 && reaches(&place, address))
 			return true;
 	return false;
 }
@@ -176,10 +176,9 @@ static void check_processes(struct check *check, size_t index, const struct yaml
 static bool interface_taken(const struct check *check, const char *machine, const char *interface,
 			    size_t before)
 {
-	struct holder holder;
-	for (size_t i = 0; i < before && next_holder(check, i, &holder); i++)
-		if (strcmp(holder.machine, machine) == 0 &&
-		    strcmp(holder.interface, interface) == 0)
+	struct place place;
+	for (size_t i = 0; i < before && next_place(check, i, &place); i++)
+		if (strcmp(place.machine, machine) == 0 && strcmp(place.interface, interface) == 0)
 			return true;
 	return false;
 }

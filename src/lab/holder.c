@@ -208,7 +208,7 @@ static int read_outcome(int fd, struct error *ret_outcome)
 		if (length < 0 && errno == EINTR)
 			continue;
 		if (length <= 0)
-			return -EPIPE;
+			return -FL_EUNAVAILABLE;
 		got += (size_t)length;
 	}
 	return 0;

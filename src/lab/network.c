@@ -42,7 +42,7 @@ int network_init(struct network *network, const struct topology *topology, struc
 
 /* --- ip --- */
 
-/* In the child: `ip` reads its commands from `input` and complains into the same file's end. */
+/* In the child: `ip` reads its commands from `input`, and what it says goes to `complaints`. */
 __attribute__((noreturn)) static void become_ip(int input, int complaints)
 {
 	dup2(input, STDIN_FILENO);

@@ -168,27 +168,40 @@ static int ended_early(const struct lab_process *item, struct error *err)
 	return failed(item, what, err);
 }
 
-/* Ask once. */
-static bool is_ready(const struct processes *processes, const struct lab_process *item)
+/* Wait for the end of a shell, which is made at the deadline; its status. */
+static int wait_end(pid_t pid, uint64_t deadline_ms)
 {
 	int status = 1;
-	pid_t pid = start_shell(processes, item, item->process->ready, "/dev/null");
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	struct pollfd end = {.fd = pidfd_open(pid, 0), .events = POLLIN};
+	uint64_t now_ms = clock_now_ms(&clock_system);
+	if (poll(&end, 1, now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0) == 0)
+		(void)kill(-pid, SIGKILL); /* its session, with all that it waits for */
+	if (end.fd >= 0)
+		close(end.fd);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		continue;
-	return pid > 0 && status == 0;
+	return status;
+}
+
+/* Ask once. */
+static bool is_ready(const struct processes *processes, const struct lab_process *item,
+		     uint64_t deadline_ms)
+{
+	pid_t pid = start_shell(processes, item, item->process->ready, "/dev/null");
+	return pid > 0 && wait_end(pid, deadline_ms) == 0;
 }
 
 static int wait_ready(const struct processes *processes, struct lab_process *item,
 		      struct error *err)
 {
 	const struct timespec interval = {.tv_nsec = READY_INTERVAL_NS};
-	uint64_t deadline = clock_now_ms(&clock_system) + PROCESS_READY_MS;
+	uint64_t deadline_ms = clock_now_ms(&clock_system) + PROCESS_READY_MS;
 	while (item->process->ready) {
 		if (has_ended(item))
 			return ended_early(item, err);
-		if (is_ready(processes, item))
+		if (is_ready(processes, item, deadline_ms))
 			break;
-		if (clock_now_ms(&clock_system) > deadline)
+		if (clock_now_ms(&clock_system) >= deadline_ms)
 			return failed(item, "is not ready after 15 s", err);
 		nanosleep(&interval, NULL);
 	}

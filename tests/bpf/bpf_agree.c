@@ -12,6 +12,7 @@
 #include "abi/edge.h"
 #include "base/random.h"
 #include "edge_fixture.h"
+#include "tests/seed.h"
 
 #include <bpf/bpf.h>
 #include <inttypes.h>
@@ -397,8 +398,7 @@ static void map_accounts(int memory_fd)
 static int run_parts(void **state)
 {
 	(void)state;
-	const char *wanted = getenv("FAIRLEAD_SEED");
-	seed = wanted ? strtoull(wanted, NULL, 10) : (uint64_t)time(NULL);
+	seed = seed_choose((uint64_t)time(NULL));
 	int memory_fd = memfd_create("accounts", 0);
 	assert_true(memory_fd >= 0);
 	assert_int_equal(ftruncate(memory_fd, PARTS * sizeof(*accounts)), 0);

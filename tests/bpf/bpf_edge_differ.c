@@ -6,13 +6,13 @@
  */
 #include "edge_differ.h"
 #include "edge_frames.h"
+#include "tests/seed.h"
 
 #include <inttypes.h>
 #include <linux/bpf.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -38,11 +38,8 @@ static void compare(struct random *random)
 static void test_the_program_agrees_with_its_reference(void **state)
 {
 	(void)state;
-	const char *wanted = getenv("FAIRLEAD_SEED");
-	uint64_t seed = wanted ? strtoull(wanted, NULL, 10) : (uint64_t)time(NULL);
 	struct random random;
-	print_message("FAIRLEAD_SEED=%" PRIu64 "\n", seed);
-	random_init_seeded(&random, seed);
+	random_init_seeded(&random, seed_choose((uint64_t)time(NULL)));
 	while (differ.frames < FRAMES) {
 		if (differ.frames % FRAMES_PER_TURN == 0) {
 			const struct world_knobs knobs = world_random_knobs(&random);

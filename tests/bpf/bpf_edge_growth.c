@@ -3,8 +3,7 @@
  * Maps that grow with the number of versions: what was published before stays as it was, to the
  * number of each entry and the last count, and no packet is lost while the maps change under it.
  */
-#include "abi/edge.h"
-#include "edge_fixture.h"
+#include "edge_case.h"
 
 #include <bpf/bpf.h>
 #include <netinet/in.h>
@@ -24,8 +23,6 @@
 #define STEP 40
 #define FIRST_OWN FIXTURE_ADDRESSES
 #define PAGES (8 + 2 * VERSIONS) /* of all rings */
-
-static struct fixture fixture;
 
 /* Version i leads every packet to backend i % FIXTURE_BACKENDS, so that a wrong page shows. */
 static struct edge_version versions[VERSIONS];
@@ -59,41 +56,17 @@ static void desire(size_t count)
 	fixture.desired.binding_count = FIRST_OWN + count;
 }
 
-static void assert_leads(const struct ip_address *address, size_t backend)
-{
-	struct frame frame;
-	struct frame out;
-	struct frame expected;
-	frame_build(&frame, address, IPPROTO_TCP, 777, 80, 5);
-	frame_expect(&expected, &frame, &fixture, backend);
-	assert_int_equal(fixture_run(&fixture, &frame, &out), XDP_TX);
-	assert_int_equal(out.length, expected.length);
-	assert_memory_equal(out.bytes, expected.bytes, expected.length);
-}
-
-static void assert_own_served(void)
-{
-	struct ip_address other = fixture_service_address(OTHER, IP_V4);
-	struct frame frame;
-	frame_build(&frame, &other, IPPROTO_TCP, 777, 80, 5);
-	assert_leads(&other, fixture_pick(&fixture, OTHER, &frame));
-}
-
 static void assert_served(size_t count)
 {
+	struct ip_address other = fixture_service_address(OTHER, IP_V4);
 	for (size_t i = 0; i < count; i++)
 		assert_leads(&bindings[FIRST_OWN + i].address, i % FIXTURE_BACKENDS);
-	assert_own_served();
+	assert_serves(&other, OTHER);
 }
 
 static uint32_t entries_of(const char *map)
 {
-	struct bpf_map_info info = {0};
-	uint32_t size = sizeof(info);
-	int fd = fixture_map(&fixture, map);
-	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
-	close(fd);
-	return info.max_entries;
+	return case_map_info(map).max_entries;
 }
 
 static void assert_sizes_fit(size_t count)
@@ -107,17 +80,9 @@ static void assert_sizes_fit(size_t count)
 
 static int start(void **state)
 {
-	(void)state;
-	fixture_start(&fixture);
+	int result = case_start(state);
 	make_versions();
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	fixture_reset(&fixture);
-	return 0;
+	return result;
 }
 
 /* Step by step: sizes follow, and each count goes on from what it was. */
@@ -161,15 +126,13 @@ static void test_grows_at_once(void **state)
 static void test_adoption(void **state)
 {
 	(void)state;
-	struct edge_status status;
 	desire(200);
 	fixture_publish(&fixture);
 	uint32_t pages = entries_of("ring_pages");
 	fixture_close(&fixture);
 	fixture_open(&fixture);
-	assert_int_equal(edge_status(fixture.edge, &status), 0);
-	assert_true(status.adopted);
-	assert_int_equal(status.addresses, FIRST_OWN + 200);
+	assert_true(case_status().adopted);
+	assert_int_equal(case_status().addresses, FIRST_OWN + 200);
 	assert_served(200);
 	fixture_publish(&fixture);
 	assert_int_equal(entries_of("ring_pages"), pages);
@@ -209,10 +172,8 @@ static void test_limit(void **state)
 static void test_unfinished_growth(void **state)
 {
 	(void)state;
-	struct edge_status status;
 	char path[256];
-	assert_int_equal(edge_status(fixture.edge, &status), 0);
-	snprintf(path, sizeof(path), "%s/%s/ring_pages_grown", fixture.pins, status.layout);
+	snprintf(path, sizeof(path), "%s/%s/ring_pages_grown", fixture.pins, case_status().layout);
 	int pages_fd = fixture_map(&fixture, "ring_pages");
 	assert_int_equal(bpf_obj_pin(pages_fd, path), 0);
 	close(pages_fd);
@@ -230,23 +191,12 @@ static struct edge_check check_whole(void)
 {
 	struct edge_check sum = {0};
 	for (size_t i = 0; i <= PAGES / 32; i++) {
-		struct edge_check result;
-		struct error err;
-		assert_int_equal(edge_check(fixture.edge, &result, &err), 0);
+		struct edge_check result = case_check();
 		sum.damaged += result.damaged;
 		sum.repaired += result.repaired;
 		sum.standing += result.standing;
 	}
 	return sum;
-}
-
-static void empty_pages(void)
-{
-	static const struct edge_map_page zeros;
-	int pages_fd = fixture_map(&fixture, "ring_pages");
-	for (uint32_t page = 0; page < PAGES; page++)
-		assert_int_equal(bpf_map_update_elem(pages_fd, &page, &zeros, 0), 0);
-	close(pages_fd);
 }
 
 /* What is remembered of the entries grows along, before and after a restart: nothing is taken for
@@ -265,7 +215,7 @@ static void test_check_of_grown_maps(void **state)
 		fixture_open(&fixture);
 		fixture_publish(&fixture);
 	}
-	empty_pages();
+	case_empty("ring_pages", 0, PAGES, sizeof(struct edge_map_page));
 	assert_true(check_whole().damaged > 0);
 	fixture_publish(&fixture);
 	assert_int_equal(check_whole().damaged, 0);
@@ -276,8 +226,7 @@ static void test_check_of_grown_maps(void **state)
 static void test_growth_without_pins(void **state)
 {
 	(void)state;
-	struct edge_status status;
-	assert_int_equal(edge_status(fixture.edge, &status), 0);
+	const struct edge_status status = case_status();
 	fixture_command("rm %s/%s/addresses %s/%s/ring_pages", fixture.pins, status.layout,
 			fixture.pins, status.layout);
 	desire(VERSIONS);
@@ -287,8 +236,7 @@ static void test_growth_without_pins(void **state)
 	assert_int_equal(check_whole().repaired, 1);
 	fixture_close(&fixture);
 	fixture_open(&fixture);
-	assert_int_equal(edge_status(fixture.edge, &status), 0);
-	assert_true(status.adopted);
+	assert_true(case_status().adopted);
 	assert_served(VERSIONS);
 }
 
@@ -314,7 +262,6 @@ static size_t collect(int wire, int flags)
 /* Ends with 0 if each of more than a thousand frames came back. */
 static void send_until_stopped(int wire)
 {
-	static const enum ip_family families[] = {IP_V4, IP_V6};
 	size_t sent = 0;
 	size_t received = 0;
 	while (!__atomic_load_n(&stop_asked, __ATOMIC_RELAXED)) {
@@ -403,20 +350,7 @@ static void test_growth_before_attaching(void **state)
 	assert_served(VERSIONS);
 }
 
-static int enter(void **state)
-{
-	(void)state;
-	return fixture_enter(&fixture) ? 0 : -1;
-}
-
-static int leave(void **state)
-{
-	(void)state;
-	fixture_leave(&fixture);
-	return 0;
-}
-
-#define GROWTH_TEST(test) cmocka_unit_test_setup_teardown(test, start, stop)
+#define GROWTH_TEST(test) cmocka_unit_test_setup_teardown(test, start, case_stop)
 
 int main(void)
 {
@@ -431,5 +365,5 @@ int main(void)
 	    GROWTH_TEST(test_growth_under_traffic),
 	    GROWTH_TEST(test_growth_before_attaching),
 	};
-	return cmocka_run_group_tests(tests, enter, leave);
+	return cmocka_run_group_tests(tests, case_enter, case_leave);
 }

@@ -14,7 +14,9 @@
 #include "abi/landing.h"
 #include "base/netaddr.h"
 #include "base/random.h"
+#include "frame_bytes.h"
 #include "landing.skel.h"
+#include "tests/seed.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -48,17 +50,6 @@ struct frame {
 	bool outer_v6, inner_v6;
 };
 
-static void put16(uint8_t *at, size_t value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
-static size_t get16(const uint8_t *at)
-{
-	return (size_t)at[0] << 8 | at[1];
-}
-
 static void put_address(uint8_t *at, const char *text)
 {
 	struct ip_address address;
@@ -66,21 +57,9 @@ static void put_address(uint8_t *at, const char *text)
 	memcpy(at, address.bytes, address.family == IP_V4 ? 4 : 16);
 }
 
-/* RFC 1071, in big-endian words. */
-static uint16_t checksum(const uint8_t *bytes, size_t length)
-{
-	uint32_t sum = 0;
-	for (size_t i = 0; i + 1 < length; i += 2)
-		sum += (uint32_t)get16(bytes + i);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
 static void fix_checksum(uint8_t *ip)
 {
-	put16(ip + 10, 0);
-	put16(ip + 10, checksum(ip, (ip[0] & 15u) * 4u));
+	checksum_v4(ip, (ip[0] & 15u) * 4u);
 }
 
 /* An IP header of 20 or 40 bytes for `length` bytes behind it. */
@@ -548,11 +527,8 @@ static void test_congestion_marks_go_to_the_inner_packet(void **state)
 static void test_random_damage_is_always_judged(void **state)
 {
 	(void)state;
-	const char *text = getenv("FAIRLEAD_SEED");
-	uint64_t seed = text ? strtoull(text, NULL, 0) : 1;
 	struct random random;
-	random_init_seeded(&random, seed);
-	print_message("seed %llu\n", (unsigned long long)seed);
+	random_init_seeded(&random, seed_choose(1));
 	for (int round = 0; round < 20000; round++) {
 		uint64_t kind = random_below(&random, 4);
 		struct frame frame = make_tunnel(kind & 2, kind & 1);

@@ -6,12 +6,12 @@
  */
 #include "landing_differ.h"
 #include "landing_frames.h"
+#include "tests/seed.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -24,12 +24,9 @@ static struct landing_differ differ;
 static void test_the_program_agrees_with_its_reference(void **state)
 {
 	(void)state;
-	static struct landing_frame frame;
-	const char *wanted = getenv("FAIRLEAD_SEED");
-	uint64_t seed = wanted ? strtoull(wanted, NULL, 10) : (uint64_t)time(NULL);
+	static struct frame frame;
 	struct random random;
-	print_message("FAIRLEAD_SEED=%" PRIu64 "\n", seed);
-	random_init_seeded(&random, seed);
+	random_init_seeded(&random, seed_choose((uint64_t)time(NULL)));
 	while (differ.frames < FRAMES) {
 		landing_frames_make(&random, &frame);
 		if (random_below(&random, 2) == 0) {

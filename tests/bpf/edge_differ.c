@@ -66,14 +66,6 @@ static void advance(struct tally *tally, const struct reference *judgement)
 	counters->to_kernel += judgement->counts.to_kernel;
 }
 
-static void print_bytes(FILE *report, const char *title, const struct frame *frame)
-{
-	fprintf(report, "%s, %zu bytes:", title, frame->length);
-	for (size_t i = 0; i < frame->length; i++)
-		fprintf(report, "%s%02x", i == 14 || i % 16 == 14 ? "\n  " : " ", frame->bytes[i]);
-	fputc('\n', report);
-}
-
 static void print_tallies(FILE *report, const struct world *world, const struct tally *expected,
 			  const struct tally *got)
 {
@@ -100,11 +92,6 @@ static void print_tallies(FILE *report, const struct world *world, const struct 
 	}
 }
 
-static bool same_frame(const struct frame *a, const struct frame *b)
-{
-	return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
-}
-
 static void print_difference(FILE *report, const struct differ *differ, const struct frame *in,
 			     const struct reference *judgement, uint32_t verdict,
 			     const struct frame *out, const struct tally *got)
@@ -117,12 +104,12 @@ static void print_difference(FILE *report, const struct differ *differ, const st
 		"dead %02x, without a next hop %02x, narrow %02x (%u bytes), flags %02x\n",
 		knobs->dead, knobs->lost, knobs->narrow,
 		(unsigned)knobs->mtu_high << 8 | knobs->mtu_low, knobs->flags);
-	print_bytes(report, "in", in);
+	frame_print(report, "in", in);
 	fprintf(report, "the reference says %s %s, the program %s\n", verdicts[judgement->verdict],
 		reason ? reason : "", verdict < 5 ? verdicts[verdict] : "something else");
-	if (judgement->verdict != XDP_DROP && !same_frame(&judgement->out, out)) {
-		print_bytes(report, "out, by the reference", &judgement->out);
-		print_bytes(report, "out, by the program", out);
+	if (judgement->verdict != XDP_DROP && !frame_equal(&judgement->out, out)) {
+		frame_print(report, "out, by the reference", &judgement->out);
+		frame_print(report, "out, by the program", out);
 	}
 	print_tallies(report, &differ->world, &differ->expected, got);
 }
@@ -141,7 +128,7 @@ bool differ_agrees(struct differ *differ, const struct frame *frame, FILE *repor
 	differ->frames++;
 	differ->verdicts[judgement.verdict]++;
 	bool same = verdict == judgement.verdict &&
-		    (verdict == XDP_DROP || same_frame(&judgement.out, &out)) &&
+		    (verdict == XDP_DROP || frame_equal(&judgement.out, &out)) &&
 		    memcmp(&got, &differ->expected, sizeof(got)) == 0;
 	if (!same)
 		print_difference(report, differ, frame, &judgement, verdict, &out, &got);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edge_fixture.h"
 #include "abi/pick.h"
+#include "frame_bytes.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wsign-conversion"
@@ -266,36 +267,14 @@ void fixture_reset(struct fixture *fixture)
 
 /* Frames */
 
-static void put16(uint8_t *bytes, size_t value)
+static void checksum_header(uint8_t *ip)
 {
-	bytes[0] = (uint8_t)(value >> 8);
-	bytes[1] = (uint8_t)value;
-}
-
-static uint16_t get16(const uint8_t *bytes)
-{
-	return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}
-
-static uint16_t checksum(const uint8_t *bytes, size_t length)
-{
-	uint32_t sum = 0;
-	for (size_t i = 0; i + 1 < length; i += 2)
-		sum += get16(bytes + i);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-static void checksum_v4(uint8_t *ip)
-{
-	put16(ip + 10, 0);
-	put16(ip + 10, checksum(ip, (size_t)(ip[0] & 15) * 4));
+	checksum_v4(ip, (size_t)(ip[0] & 15) * 4);
 }
 
 void frame_checksum(struct frame *frame)
 {
-	checksum_v4(frame->bytes + 14);
+	checksum_header(frame->bytes + 14);
 }
 
 size_t frame_transport(const struct frame *frame)
@@ -305,7 +284,7 @@ size_t frame_transport(const struct frame *frame)
 
 void frame_insert(struct frame *frame, size_t offset, const void *bytes, size_t length)
 {
-	assert_true(frame->length + length <= FIXTURE_FRAME);
+	assert_true(frame->length + length <= FRAME_BYTES);
 	memmove(frame->bytes + offset + length, frame->bytes + offset, frame->length - offset);
 	memcpy(frame->bytes + offset, bytes, length);
 	frame->length += length;
@@ -324,7 +303,7 @@ static void build_v4(uint8_t *ip, const struct ip_address *destination, uint8_t 
 	ip[9] = protocol;
 	memcpy(ip + 12, source.bytes, 4);
 	memcpy(ip + 16, destination->bytes, 4);
-	checksum_v4(ip);
+	checksum_header(ip);
 }
 
 static void build_v6(uint8_t *ip, const struct ip_address *destination, uint8_t protocol,
@@ -361,7 +340,7 @@ void frame_build(struct frame *frame, const struct ip_address *destination, uint
 	size_t total = header + (protocol == IPPROTO_TCP ? 20 : 8) + payload;
 	const uint8_t link[14] = {
 	    2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0xee, v4 ? 0x08 : 0x86, v4 ? 0x00 : 0xdd};
-	assert_true(14 + total <= FIXTURE_FRAME);
+	assert_true(14 + total <= FRAME_BYTES);
 	*frame = (struct frame){.length = 14 + total};
 	memcpy(frame->bytes, link, sizeof(link));
 	if (v4)
@@ -479,7 +458,7 @@ void frame_expect(struct frame *expected, const struct frame *frame, const struc
 		outer[9] = inner_v4 ? 4 : 41;
 		memcpy(outer + 12, from.bytes, 4);
 		memcpy(outer + 16, to.bytes, 4);
-		checksum_v4(outer);
+		checksum_header(outer);
 	} else {
 		uint32_t label = expect_label(fixture, frame);
 		put16(outer, 0x6000u | (unsigned)traffic_class << 4 | label >> 16);

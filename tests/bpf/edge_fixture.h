@@ -11,8 +11,8 @@
 #define FAIRLEAD_TESTS_EDGE_FIXTURE_H
 
 #include "dataplane/edge.h"
+#include "frame.h"
 
-#define FIXTURE_FRAME 2048
 #define FIXTURE_BACKENDS 4
 #define FIXTURE_ADDRESSES 8
 #define FIXTURE_MOST_PAGES 1122 /* limits of the edge … */
@@ -24,11 +24,6 @@ enum fixture_service {
 	CLOSING, /* the same, refusing new flows */
 	LATE, /* the same, late */
 	OTHER, /* the same rules under another seed and number */
-};
-
-struct frame {
-	uint8_t bytes[FIXTURE_FRAME];
-	size_t length;
 };
 
 struct fixture {

@@ -217,7 +217,7 @@ static void add_v6(struct draft *draft, const struct ip_address *destination)
 static void add_link(struct draft *draft)
 {
 	struct random *random = draft->random;
-	uint8_t *link = prepend(draft, FRAMES_LINK);
+	uint8_t *link = prepend(draft, FRAME_LINK);
 	random_fill(random, link, 12);
 	if (!one_in(random, 32))
 		link[0] &= 0xfe;
@@ -228,10 +228,10 @@ static void add_link(struct draft *draft)
 
 static void cut(struct random *random, struct frame *frame)
 {
-	size_t reach = frame->length - FRAMES_LINK;
+	size_t reach = frame->length - FRAME_LINK;
 	if (!one_in(random, 4) && reach > 80)
 		reach = 80;
-	frame->length = FRAMES_LINK + random_below(random, reach + 1);
+	frame->length = FRAME_LINK + random_below(random, reach + 1);
 }
 
 void frames_make(struct random *random, const struct world *world, struct frame *ret_frame)
@@ -264,8 +264,8 @@ static void set_byte(struct random *random, struct frame *frame)
 static void set_length(struct random *random, struct frame *frame)
 {
 	bool v4 = frame->bytes[12] == 0x08;
-	size_t at = FRAMES_LINK + (v4 ? 2 : 4);
-	size_t exact = frame->length - FRAMES_LINK - (v4 ? 0 : 40);
+	size_t at = FRAME_LINK + (v4 ? 2 : 4);
+	size_t exact = frame->length - FRAME_LINK - (v4 ? 0 : 40);
 	if (frame->length >= at + 2)
 		put16(frame->bytes + at, exact + random_below(random, 5) - 2);
 }
@@ -273,7 +273,7 @@ static void set_length(struct random *random, struct frame *frame)
 static void set_destination(struct random *random, const struct world *world, struct frame *frame)
 {
 	const struct ip_address address = random_destination(random, world);
-	size_t at = FRAMES_LINK + (address.family == IP_V4 ? 16 : 24);
+	size_t at = FRAME_LINK + (address.family == IP_V4 ? 16 : 24);
 	size_t bytes = address.family == IP_V4 ? 4 : 16;
 	if (frame->length < at + bytes)
 		return;
@@ -284,7 +284,7 @@ static void set_destination(struct random *random, const struct world *world, st
 /* Bytes more or fewer somewhere behind the link header; in steps of four, as headers grow. */
 static void shift(struct random *random, struct frame *frame)
 {
-	size_t at = FRAMES_LINK + random_below(random, frame->length - FRAMES_LINK + 1);
+	size_t at = FRAME_LINK + random_below(random, frame->length - FRAME_LINK + 1);
 	size_t length = 4 * (1 + random_below(random, 4));
 	if (one_in(random, 2)) {
 		if (frame->length + length > FRAMES_MAX)

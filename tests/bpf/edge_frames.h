@@ -10,9 +10,8 @@
 #include "base/random.h"
 #include "edge_world.h"
 
-#define FRAMES_LINK 14 /* bytes of the Ethernet header, which every frame has */
 /* The longest frame: with an outer header it still fits struct frame. */
-#define FRAMES_MAX (FIXTURE_FRAME - 40)
+#define FRAMES_MAX (FRAME_BYTES - 40)
 
 /* A new frame; most are right in every respect, so that they get far. */
 void frames_make(struct random *random, const struct world *world, struct frame *ret_frame);

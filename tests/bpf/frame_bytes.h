@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers and checksums in frames, and choices at random; for the references and what makes frames
- * for them. */
+/* Numbers and checksums in frames, and choices at random: for what makes frames, and what judges
+ * them. */
 #ifndef FAIRLEAD_TESTS_FRAME_BYTES_H
 #define FAIRLEAD_TESTS_FRAME_BYTES_H
 

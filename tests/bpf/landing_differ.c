@@ -73,8 +73,8 @@ static void advance(struct landing_counts *counts, const struct landing_referenc
 	}
 }
 
-static uint32_t run(const struct landing_differ *differ, const struct landing_frame *frame,
-		    struct landing_frame *ret_out)
+static uint32_t run(const struct landing_differ *differ, const struct frame *frame,
+		    struct frame *ret_out)
 {
 	struct bpf_test_run_opts options = {
 	    .sz = sizeof(options),
@@ -88,14 +88,6 @@ static uint32_t run(const struct landing_differ *differ, const struct landing_fr
 	assert_int_equal(bpf_prog_test_run_opts(fd, &options), 0);
 	ret_out->length = options.data_size_out;
 	return options.retval;
-}
-
-static void print_bytes(FILE *report, const char *title, const struct landing_frame *frame)
-{
-	fprintf(report, "%s, %zu bytes:", title, frame->length);
-	for (size_t i = 0; i < frame->length; i++)
-		fprintf(report, "%s%02x", i == 14 || i % 16 == 14 ? "\n  " : " ", frame->bytes[i]);
-	fputc('\n', report);
 }
 
 static void print_counts(FILE *report, const struct landing_counts *expected,
@@ -118,30 +110,23 @@ static void print_counts(FILE *report, const struct landing_counts *expected,
 #undef X
 }
 
-static bool same_frame(const struct landing_frame *a, const struct landing_frame *b)
-{
-	return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
-}
-
 static void print_difference(FILE *report, const struct landing_differ *differ,
-			     const struct landing_frame *in,
-			     const struct landing_reference *judgement,
-			     const struct landing_frame *out, const struct landing_counts *got)
+			     const struct frame *in, const struct landing_reference *judgement,
+			     const struct frame *out, const struct landing_counts *got)
 {
 	fprintf(report, "the program and its reference differ\n");
-	print_bytes(report, "in", in);
-	if (judgement->outcome != LANDING_DROPPED && !same_frame(&judgement->out, out)) {
-		print_bytes(report, "out, by the reference", &judgement->out);
-		print_bytes(report, "out, by the program", out);
+	frame_print(report, "in", in);
+	if (judgement->outcome != LANDING_DROPPED && !frame_equal(&judgement->out, out)) {
+		frame_print(report, "out, by the reference", &judgement->out);
+		frame_print(report, "out, by the program", out);
 	}
 	print_counts(report, &differ->expected, got);
 }
 
-bool landing_differ_agrees(struct landing_differ *differ, const struct landing_frame *frame,
-			   FILE *report)
+bool landing_differ_agrees(struct landing_differ *differ, const struct frame *frame, FILE *report)
 {
 	static struct landing_reference judgement;
-	static struct landing_frame out;
+	static struct frame out;
 	struct landing_counts got;
 	landing_judge(frame, &judgement);
 	uint32_t verdict = run(differ, frame, &out);
@@ -150,7 +135,7 @@ bool landing_differ_agrees(struct landing_differ *differ, const struct landing_f
 	differ->frames++;
 	bool dropped = judgement.outcome == LANDING_DROPPED;
 	bool same = verdict == (dropped ? XDP_DROP : XDP_PASS) &&
-		    (dropped || same_frame(&judgement.out, &out)) &&
+		    (dropped || frame_equal(&judgement.out, &out)) &&
 		    memcmp(&got, &differ->expected, sizeof(got)) == 0;
 	if (!same)
 		print_difference(report, differ, frame, &judgement, &out, &got);

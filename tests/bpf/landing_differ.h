@@ -24,7 +24,6 @@ bool landing_differ_enter(struct landing_differ *differ);
 void landing_differ_leave(struct landing_differ *differ);
 
 /* Whether both agree on the frame; if not, `report` says in what they do not. */
-bool landing_differ_agrees(struct landing_differ *differ, const struct landing_frame *frame,
-			   FILE *report);
+bool landing_differ_agrees(struct landing_differ *differ, const struct frame *frame, FILE *report);
 
 #endif

@@ -11,10 +11,10 @@
 #define PADDING 12
 #define EXTENSIONS 6 /* as many as a frame gets; more than landing walks */
 
-/* A frame while it is put together from its end: bytes[start … LANDING_FRAME). */
+/* A frame while it is put together from its end: bytes[start … FRAME_BYTES). */
 struct draft {
 	struct random *random;
-	uint8_t bytes[LANDING_FRAME];
+	uint8_t bytes[FRAME_BYTES];
 	size_t start;
 	size_t end; /* of the packet; padding comes behind it */
 	uint8_t protocol; /* of what starts at `start` */
@@ -154,15 +154,14 @@ static void add_outer(struct draft *draft, bool v6)
 	}
 }
 
-static void cut(struct random *random, struct landing_frame *frame)
+static void cut(struct random *random, struct frame *frame)
 {
-	frame->length =
-	    LANDING_FRAME_LINK + random_below(random, frame->length - LANDING_FRAME_LINK + 1);
+	frame->length = FRAME_LINK + random_below(random, frame->length - FRAME_LINK + 1);
 }
 
-void landing_frames_make(struct random *random, struct landing_frame *ret_frame)
+void landing_frames_make(struct random *random, struct frame *ret_frame)
 {
-	struct draft draft = {.random = random, .start = LANDING_FRAME};
+	struct draft draft = {.random = random, .start = FRAME_BYTES};
 	bool outer_v6 = one_in(random, 2);
 	size_t padding = one_in(random, 4) ? random_below(random, PADDING) : 0;
 	random_fill(random, prepend(&draft, padding), padding);
@@ -171,26 +170,26 @@ void landing_frames_make(struct random *random, struct landing_frame *ret_frame)
 	random_fill(random, prepend(&draft, payload), payload);
 	add_inner(&draft);
 	if (one_in(random, 8)) /* the outer packet is larger than it need be */
-		draft.end = LANDING_FRAME;
+		draft.end = FRAME_BYTES;
 	add_outer(&draft, outer_v6);
-	uint8_t *link = prepend(&draft, LANDING_FRAME_LINK);
+	uint8_t *link = prepend(&draft, FRAME_LINK);
 	random_fill(random, link, 12);
 	put16(link + 12, outer_v6 ? 0x86dd : 0x0800);
-	ret_frame->length = LANDING_FRAME - draft.start;
+	ret_frame->length = FRAME_BYTES - draft.start;
 	memcpy(ret_frame->bytes, draft.bytes + draft.start, ret_frame->length);
 	if (one_in(random, 16))
 		cut(random, ret_frame);
 }
 
 /* One of the lengths that there are, outer or inner, a little larger or smaller. */
-static void set_length(struct random *random, struct landing_frame *frame)
+static void set_length(struct random *random, struct frame *frame)
 {
-	size_t at = LANDING_FRAME_LINK + ANY_OF(random, 2, 4, 22, 24, 42, 44);
+	size_t at = FRAME_LINK + ANY_OF(random, 2, 4, 22, 24, 42, 44);
 	if (frame->length >= at + 2)
 		put16(frame->bytes + at, get16(frame->bytes + at) + random_below(random, 5) - 2);
 }
 
-void landing_frames_damage(struct random *random, struct landing_frame *frame)
+void landing_frames_damage(struct random *random, struct frame *frame)
 {
 	size_t reach = one_in(random, 4) || frame->length < 110 ? frame->length : 110;
 	switch (random_below(random, 8)) {
@@ -206,8 +205,8 @@ void landing_frames_damage(struct random *random, struct landing_frame *frame)
 				      : ANY_OF(random, 0, 1, 4, 5, 6, 17, 41, 43, 44, 60, 127, 255);
 	}
 	/* Most damage shall not end at the checksum. */
-	size_t header = 4u * (frame->bytes[LANDING_FRAME_LINK] & 15u);
+	size_t header = 4u * (frame->bytes[FRAME_LINK] & 15u);
 	if (get16(frame->bytes + 12) == 0x0800 && header >= 20 && !one_in(random, 4) &&
-	    frame->length >= LANDING_FRAME_LINK + header)
-		checksum_v4(frame->bytes + LANDING_FRAME_LINK, header);
+	    frame->length >= FRAME_LINK + header)
+		checksum_v4(frame->bytes + FRAME_LINK, header);
 }

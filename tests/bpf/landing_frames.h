@@ -10,12 +10,10 @@
 #include "base/random.h"
 #include "landing_reference.h"
 
-#define LANDING_FRAME_LINK 14 /* bytes of the Ethernet header, which every frame has */
-
 /* A new frame; most are right in every respect, so that they get far. */
-void landing_frames_make(struct random *random, struct landing_frame *ret_frame);
+void landing_frames_make(struct random *random, struct frame *ret_frame);
 
 /* Change something of a frame: a byte, a length, or a cut. */
-void landing_frames_damage(struct random *random, struct landing_frame *frame);
+void landing_frames_damage(struct random *random, struct frame *frame);
 
 #endif

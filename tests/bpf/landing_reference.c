@@ -183,7 +183,7 @@ static int read_inner(struct reader *reader)
 	return merge_ecn(reader, v6 ? ip[1] >> 4 & 3u : ip[1] & 3u);
 }
 
-static void write_frame(const struct reader *reader, struct landing_frame *out)
+static void write_frame(const struct reader *reader, struct frame *out)
 {
 	uint8_t *ip = out->bytes + LINK_BYTES;
 	memcpy(out->bytes, reader->bytes, 12);
@@ -196,7 +196,7 @@ static void write_frame(const struct reader *reader, struct landing_frame *out)
 		checksum_v4_update(ip, 0, (get16(ip) & 0xfffcu) | reader->inner_ecn);
 }
 
-void landing_judge(const struct landing_frame *frame, struct landing_reference *ret_judgement)
+void landing_judge(const struct frame *frame, struct landing_reference *ret_judgement)
 {
 	struct reader reader = {.bytes = frame->bytes, .length = frame->length};
 	unsigned type = get16(frame->bytes + 12);

@@ -8,17 +8,7 @@
 #define FAIRLEAD_TESTS_LANDING_REFERENCE_H
 
 #include "abi/drop.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#define LANDING_FRAME 2048
-
-struct landing_frame {
-	uint8_t bytes[LANDING_FRAME];
-	size_t length;
-};
+#include "frame.h"
 
 /* The machine's own addresses, its edges, and its pools: text of both families. */
 #define LANDING_WORLD_EACH 4
@@ -39,9 +29,9 @@ struct landing_reference {
 	enum landing_outcome outcome;
 	unsigned reason; /* of a drop, else 0 */
 	bool outer_v6, inner_v6; /* of what is accepted */
-	struct landing_frame out; /* unless it is dropped */
+	struct frame out; /* unless it is dropped */
 };
 
-void landing_judge(const struct landing_frame *frame, struct landing_reference *ret_judgement);
+void landing_judge(const struct frame *frame, struct landing_reference *ret_judgement);
 
 #endif

@@ -40,7 +40,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
 static bool read_input(const uint8_t *bytes, size_t length, struct world_knobs *ret_knobs,
 		       struct frame *ret_frame)
 {
-	if (length < sizeof(*ret_knobs) + FRAMES_LINK || length > sizeof(*ret_knobs) + FRAMES_MAX)
+	if (length < sizeof(*ret_knobs) + FRAME_LINK || length > sizeof(*ret_knobs) + FRAMES_MAX)
 		return false;
 	memcpy(ret_knobs, bytes, sizeof(*ret_knobs));
 	ret_knobs->flags &= WORLD_FLAGS;

@@ -35,9 +35,9 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
 }
 
 /* False if there are too few bytes for a frame, or too many. */
-static bool read_input(const uint8_t *bytes, size_t length, struct landing_frame *ret_frame)
+static bool read_input(const uint8_t *bytes, size_t length, struct frame *ret_frame)
 {
-	if (length < LANDING_FRAME_LINK || length > LANDING_FRAME)
+	if (length < FRAME_LINK || length > FRAME_BYTES)
 		return false;
 	memcpy(ret_frame->bytes, bytes, length);
 	ret_frame->length = length;
@@ -46,7 +46,7 @@ static bool read_input(const uint8_t *bytes, size_t length, struct landing_frame
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-	static struct landing_frame frame;
+	static struct frame frame;
 	if (!read_input(bytes, length, &frame))
 		return -1; /* not for the corpus */
 	if (!landing_differ_agrees(&differ, &frame, stderr))
@@ -56,10 +56,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t length, size_t capacity, unsigned seed)
 {
-	static struct landing_frame frame;
+	static struct frame frame;
 	struct random random;
 	random_init_seeded(&random, seed);
-	if (capacity < LANDING_FRAME || random_below(&random, 8) == 0)
+	if (capacity < FRAME_BYTES || random_below(&random, 8) == 0)
 		return LLVMFuzzerMutate(bytes, length, capacity);
 	if (!read_input(bytes, length, &frame) || random_below(&random, 8) == 0)
 		landing_frames_make(&random, &frame);

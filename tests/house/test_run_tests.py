@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runner takes nothing for passed that did not say so itself."""
 
+import pathlib
 import re
+import signal
+import subprocess
 import sys
 
 import pytest
 import run_tests
+import soak
 import tree
 
 PASSED, FAILED, SKIPPED = run_tests.PASSED, run_tests.FAILED, run_tests.SKIPPED
@@ -73,6 +77,28 @@ def test_run_keeps_output_and_code(monkeypatch, tmp_path):
     assert (finished.code, finished.output, finished.fault) == (7, "out\n", "")
 
 
+RUNS_LONG = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import tree
+tree.LOGS = pathlib.Path(sys.argv[2])
+tree.run_main(lambda: tree.run(["sh", "-c", "echo $$; exec sleep 60"], "a.log", 60).code)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_interrupts_a_tool_ends_what_it_runs(tmp_path, number):
+    log = tmp_path / "a.log"
+    with subprocess.Popen([sys.executable, "-B", "-c", RUNS_LONG, tree.ROOT / "tools", tmp_path],
+                          stderr=subprocess.PIPE, text=True) as tool:
+        while not (log.exists() and log.read_text().endswith("\n")):
+            assert tool.poll() is None
+        tool.send_signal(number)
+        assert tool.communicate()[1] == "interrupted\n"
+    assert tool.returncode == 1
+    assert not pathlib.Path("/proc", log.read_text().strip()).exists()
+
+
 def test_last_line_and_empty_group(monkeypatch, capsys):
     monkeypatch.setattr(run_tests, "GROUPS", {
         "full": (lambda words: [run_tests.Case("a", PASSED), run_tests.Case("b", SKIPPED)], []),
@@ -92,3 +118,9 @@ def test_groups_are_those_of_the_help():
     help_text = re.search(r"Groups, in the order.*?-k selects", (tree.ROOT / "dev").read_text(),
                           re.DOTALL)[0]
     assert re.findall(r"^    ([a-z]+)  ", help_text, re.MULTILINE) == list(run_tests.GROUPS)
+
+
+def test_soaks_are_those_of_the_help():
+    help_text = re.search(r"Runs each soak.*?One that finds", (tree.ROOT / "dev").read_text(),
+                          re.DOTALL)[0]
+    assert re.findall(r"^    ([a-z]+)  ", help_text, re.MULTILINE) == list(soak.SOAKS)

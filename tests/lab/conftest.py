@@ -4,7 +4,6 @@
 Without root there is no lab, and the tests fail and say so: a lab that silently skips tests
 nothing. FAIRLEAD_BUILD names another build directory than build/dev.
 """
-import os
 import sys
 from pathlib import Path
 
@@ -13,9 +12,7 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lab.parts import REPOSITORY, Lab  # noqa: E402  (the path comes first)
-
-BUILD = Path(os.environ.get("FAIRLEAD_BUILD", REPOSITORY / "build/dev"))
+from lab.parts import Lab  # noqa: E402  (the path comes first)
 
 
 def pytest_configure(config):
@@ -43,12 +40,12 @@ def pytest_runtest_makereport(item):
 @pytest.fixture
 def lab():
     """A lab of one's own."""
-    with Lab(BUILD) as running:
+    with Lab() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def shared_lab():
     """A lab for the tests of one file, which put back what they change."""
-    with Lab(BUILD) as running:
+    with Lab() as running:
         yield running

@@ -77,16 +77,14 @@ def unbroken(job):
 def forwarding_goes_on(job, what, gap_ms=None, may_move=False):
     """While the body does something, and after it: not one datagram is lost, or, with `gap_ms`, no
     flow waits longer than that; new flows are served; no flow breaks or moves."""
-    stack = contextlib.ExitStack()
-    stack.enter_context(unbroken(job))
-    with window(job, what) as event:
-        yield event
-        open_new_flows(job)
-    for family in FAMILIES:
-        seen = event.probe[str(family)]
-        assert seen["sent"] > 0 and (may_move or seen["moved"] == 0), event.probe
-        assert seen["lost"] == 0 if gap_ms is None else seen["gap_ms"] <= gap_ms, event.probe
-    stack.close()
+    with unbroken(job):
+        with window(job, what) as event:
+            yield event
+            open_new_flows(job)
+        for family in FAMILIES:
+            seen = event.probe[str(family)]
+            assert seen["sent"] > 0 and (may_move or seen["moved"] == 0), event.probe
+            assert seen["lost"] == 0 if gap_ms is None else seen["gap_ms"] <= gap_ms, event.probe
 
 
 def alarms(job):

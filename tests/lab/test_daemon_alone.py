@@ -9,15 +9,12 @@ import re
 import signal
 import socket
 import sqlite3
-from pathlib import Path
 
 import pytest
 
-from lab.host import Capsule, LabError, wait_for
+from lab.host import BUILD, Capsule, LabError, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
-
-PROGRAM = Path(os.environ.get("FAIRLEAD_BUILD", ROOT / "build/dev")) / "src/fairlead"
+PROGRAM = BUILD / "src/fairlead"
 NAMESPACE = "node"
 # One machine with an interface that leads nowhere.
 TOPOLOGY = """

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BUILD
-from lab.host import wait_for
-from lab.parts import REPOSITORY
+from lab.host import BUILD, REPOSITORY, wait_for
 
 LAST_LINE = re.compile(r"^demo: flows=(\d+) versions=(\d+) late=(\d+) broken=(\d+)$")
 

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BUILD
 from lab import topology
-from lab.host import REPOSITORY, Capsule, wait_for
+from lab.host import BUILD, REPOSITORY, Capsule, wait_for
 from lab.parts import Lab
 from test_demo import bpf_ids, descendants, network_namespaces, shared_names, still_there
 
@@ -461,6 +460,31 @@ def test_a_process_that_dies_at_its_start_is_shown():
                     "  sh -c 'echo no luck; exit 3'\nand the end of what it printed\nno luck\n")
 
 
+def test_a_process_that_is_never_ready_is_shown():
+    """Also when the question itself has no end. It takes the 15 s that a process may."""
+    said = refused("machines: {here: {run: {web: {command: echo up; sleep 1000, "
+                   "ready: sleep 1000}}}}")
+    assert said == ("fairlead: web on here is not ready after 15 s; the command is\n"
+                    "  echo up; sleep 1000\nand the end of what it printed\nup\n")
+
+
+def test_a_lab_that_is_killed_on_its_way_up_says_so():
+    name = f"test-{secrets.token_hex(4)}"
+    text = "machines: {here: {run: {web: {command: sleep 1000, ready: 'false'}}}}"
+    with subprocess.Popen([PROGRAM, "lab", "up", "-", "--name", name], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdin.write(text)
+        process.stdin.close()
+        process.stdin = None
+        holder = wait_for(lambda: next((pid for pid in descendants(process.pid) if
+                                        Path(f"/proc/{pid}/comm").read_text() == "fairlead-lab\n"),
+                                       None), "the lab's first process")
+        os.kill(holder, signal.SIGKILL)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (
+        1, "", "fairlead: the lab's first process was killed before the lab was up\n")
+
+
 def test_a_command_that_cannot_be_run_is_shown():
     """Also without `ready`: the lab is not up before the command runs."""
     said = refused("machines: {here: {run: {fine: sleep 1000, web: no-such-program -v}}}")
@@ -532,7 +556,7 @@ def test_a_lab_stands_on_any_network():
     text = (TOPOLOGIES / "rack.yaml").read_text()
     marker = 'addresses: [192.0.2.1/24, "2001:db8:c::1/64"]}\n'
     assert marker in text
-    with Lab(BUILD, backends=["web1"],
+    with Lab(backends=["web1"],
              network=text.replace(marker, marker + "    delay: 25ms\n")) as far:
         far.apply(far.fabric(["web1"]))
         far.wait_landings()

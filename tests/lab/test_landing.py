@@ -8,22 +8,15 @@ backend whose rules, routes, sysctls and interfaces are as they were: the fixtur
 """
 import contextlib
 import difflib
-import os
-import pathlib
 import select
 import signal
 import socket
 import struct
-import sys
 
 import pytest
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY))
+from lab.host import BUILD, REPOSITORY, Capsule, LabError, wait_for
 
-from lab.host import Capsule, LabError, wait_for  # noqa: E402  (the path comes first)
-
-BUILD = pathlib.Path(os.environ.get("FAIRLEAD_BUILD", REPOSITORY / "build/dev"))
 DRIVER = BUILD / "tests/lab/drive-landing"
 
 POOL4, POOL6 = "198.51.100.0/26", "2001:db8:f::/108"

@@ -9,7 +9,6 @@ import re
 
 import pytest
 
-from conftest import BUILD
 from lab.job import (FIRST, FLOWS, FLOWS_WANTED, GAP_LIMIT_MS, LATE_REQUESTS, SECOND, MainJob)
 from lab.parts import Lab
 
@@ -57,7 +56,7 @@ class Course:
 
 @pytest.fixture(scope="module")
 def course():
-    with Lab(BUILD) as lab:
+    with Lab() as lab:
         yield Course(lab)
 
 

@@ -8,11 +8,11 @@ import socket
 import struct
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-BUILD = Path(__file__).resolve().parents[2] / "build/dev"
+from lab.host import BUILD
+
 SERVE = BUILD / "tests/lab/drive-naming"
 PATIENCE_S = 15
 

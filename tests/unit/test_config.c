@@ -2,15 +2,13 @@
 /*
  * Configuration: every bad file of tests/golden/config gives exactly the findings beside it, the
  * example survives a round trip and being cut anywhere, and random fabrics are read as written.
- * FAIRLEAD_UPDATE_GOLDEN=1 rewrites what is expected: read the difference before committing it.
  */
-#include "base/file.h"
 #include "base/random.h"
 #include "config/config.h"
 #include "config/text.h"
+#include "golden_findings.h"
 #include "model/fabric.h"
 
-#include <dirent.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,16 +21,6 @@
 
 #define GOLDEN SOURCE_ROOT "/tests/golden/config"
 #define EXAMPLE SOURCE_ROOT "/docs/example.yaml"
-
-static struct buffer read_whole(const char *path)
-{
-	struct buffer bytes;
-	struct error err;
-	buffer_init(&bytes, 16u << 20);
-	if (file_read(path, &bytes, &err) < 0)
-		fail_msg("%s", err.text);
-	return bytes;
-}
 
 /* A parse with its own memory. */
 struct attempt {
@@ -64,45 +52,19 @@ static void attempt_done(struct attempt *attempt)
 
 /* --- golden files --- */
 
-static int is_yaml(const struct dirent *entry)
+static void refuse(const char *text, size_t length, const char *name, struct buffer *shown)
 {
-	const char *dot = strrchr(entry->d_name, '.');
-	return dot && strcmp(dot, ".yaml") == 0;
-}
-
-static void check_golden(const char *name)
-{
-	char path[512], expected_path[512];
-	snprintf(path, sizeof(path), GOLDEN "/%s", name);
-	snprintf(expected_path, sizeof(expected_path), GOLDEN "/%.*s.expected",
-		 (int)strlen(name) - 5, name);
-	struct buffer bytes = read_whole(path);
 	struct attempt attempt;
-	attempt_init(&attempt, bytes.data, bytes.length, name);
+	attempt_init(&attempt, text, length, name);
 	assert_int_equal(attempt.result, -FL_EINVALID);
-
-	if (getenv("FAIRLEAD_UPDATE_GOLDEN"))
-		assert_int_equal(file_write_durably(expected_path, attempt.text.data,
-						    attempt.text.length, 0644, NULL),
-				 0);
-	struct buffer expected = read_whole(expected_path);
-	assert_string_equal(attempt.text.data, expected.data);
-	buffer_done(&expected);
+	buffer_append(shown, attempt.text.data, attempt.text.length);
 	attempt_done(&attempt);
-	buffer_done(&bytes);
 }
 
 static void every_bad_file_gives_its_expected_findings(void **state)
 {
 	(void)state;
-	struct dirent **entries;
-	int count = scandir(GOLDEN, &entries, is_yaml, alphasort);
-	assert_true(count > 50);
-	for (int i = 0; i < count; i++) {
-		check_golden(entries[i]->d_name);
-		free(entries[i]);
-	}
-	free(entries);
+	golden_check_findings(GOLDEN, 100, refuse);
 }
 
 /* --- the example --- */
@@ -110,7 +72,7 @@ static void every_bad_file_gives_its_expected_findings(void **state)
 static void the_example_is_read_as_written(void **state)
 {
 	(void)state;
-	struct buffer bytes = read_whole(EXAMPLE);
+	struct buffer bytes = golden_read(EXAMPLE);
 	struct attempt attempt;
 	attempt_init(&attempt, bytes.data, bytes.length, "example.yaml");
 	assert_int_equal(attempt.findings.count, 0);
@@ -169,7 +131,7 @@ static void other_ways_of_writing_are_read(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		char path[512];
 		snprintf(path, sizeof(path), SOURCE_ROOT "/tests/fuzz/corpus/yaml/%s", FILES[i]);
-		struct buffer bytes = read_whole(path);
+		struct buffer bytes = golden_read(path);
 		attempt_init(&attempts[i], bytes.data, bytes.length, FILES[i]);
 		assert_int_equal(attempts[i].result, 0);
 		buffer_done(&bytes);
@@ -190,7 +152,7 @@ static void other_ways_of_writing_are_read(void **state)
 static void the_example_cut_anywhere_is_valid_or_says_where(void **state)
 {
 	(void)state;
-	struct buffer bytes = read_whole(EXAMPLE);
+	struct buffer bytes = golden_read(EXAMPLE);
 	size_t valid = 0;
 	for (size_t length = 0; length <= bytes.length; length++) {
 		/* A copy of just that size, so that a sanitizer sees one byte too far. */
@@ -452,7 +414,7 @@ static void random_fabrics_are_read_as_emitted(void **state)
 static void a_single_difference_makes_fabrics_unequal(void **state)
 {
 	(void)state;
-	struct buffer bytes = read_whole(EXAMPLE);
+	struct buffer bytes = golden_read(EXAMPLE);
 	struct attempt one, two;
 	attempt_init(&one, bytes.data, bytes.length, "example.yaml");
 	attempt_init(&two, bytes.data, bytes.length, "example.yaml");
@@ -528,7 +490,7 @@ static void a_long_text_is_cut_between_characters(void **state)
 static void running_out_of_memory_is_said_and_leaves_nothing(void **state)
 {
 	(void)state;
-	struct buffer bytes = read_whole(EXAMPLE);
+	struct buffer bytes = golden_read(EXAMPLE);
 	size_t limit = 1;
 	for (int result = -ENOMEM; result != 0; limit += 16) {
 		struct arena arena;
@@ -548,7 +510,7 @@ static void running_out_of_memory_is_said_and_leaves_nothing(void **state)
 static void findings_reach_struct_error_and_json(void **state)
 {
 	(void)state;
-	struct buffer bytes = read_whole(GOLDEN "/form_many_errors.yaml");
+	struct buffer bytes = golden_read(GOLDEN "/form_many_errors.yaml");
 	struct attempt attempt;
 	attempt_init(&attempt, bytes.data, bytes.length, "many.yaml");
 	assert_int_equal(attempt.findings.errors, 30);

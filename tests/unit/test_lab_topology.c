@@ -2,35 +2,21 @@
 /*
  * Topologies: every bad file of tests/golden/lab gives exactly the findings beside it, those of
  * lab/topologies are read as written and survive being cut anywhere.
- * FAIRLEAD_UPDATE_GOLDEN=1 rewrites what is expected: read the difference before committing it.
  */
-#include "base/file.h"
 #include "config/config.h"
+#include "golden_findings.h"
 #include "lab/topology.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #define GOLDEN SOURCE_ROOT "/tests/golden/lab"
 #define TOPOLOGIES SOURCE_ROOT "/lab/topologies"
-
-static struct buffer read_whole(const char *path)
-{
-	struct buffer bytes;
-	struct error err;
-	buffer_init(&bytes, 1u << 20);
-	if (file_read(path, &bytes, &err) < 0)
-		fail_msg("%s", err.text);
-	buffer_puts(&bytes, "");
-	return bytes;
-}
 
 /* A parse with its own memory. */
 struct attempt {
@@ -60,44 +46,19 @@ static void attempt_done(struct attempt *attempt)
 	arena_done(&attempt->arena);
 }
 
-static int is_yaml(const struct dirent *entry)
+static void refuse(const char *text, size_t length, const char *name, struct buffer *shown)
 {
-	const char *dot = strrchr(entry->d_name, '.');
-	return dot && strcmp(dot, ".yaml") == 0;
-}
-
-static void check_golden(const char *name)
-{
-	char path[512], expected_path[512];
-	snprintf(path, sizeof(path), GOLDEN "/%s", name);
-	snprintf(expected_path, sizeof(expected_path), GOLDEN "/%.*s.expected",
-		 (int)strlen(name) - 5, name);
-	struct buffer bytes = read_whole(path);
 	struct attempt attempt;
-	attempt_init(&attempt, bytes.data ? bytes.data : "", bytes.length, name);
+	attempt_init(&attempt, text, length, name);
 	assert_int_equal(attempt.result, -FL_EINVALID);
-	if (getenv("FAIRLEAD_UPDATE_GOLDEN"))
-		assert_int_equal(file_write_durably(expected_path, attempt.text.data,
-						    attempt.text.length, 0644, NULL),
-				 0);
-	struct buffer expected = read_whole(expected_path);
-	assert_string_equal(attempt.text.data, expected.data);
-	buffer_done(&expected);
+	buffer_append(shown, attempt.text.data, attempt.text.length);
 	attempt_done(&attempt);
-	buffer_done(&bytes);
 }
 
 static void every_bad_file_gives_its_expected_findings(void **state)
 {
-	struct dirent **entries;
 	(void)state;
-	int count = scandir(GOLDEN, &entries, is_yaml, alphasort);
-	assert_true(count > 20);
-	for (int i = 0; i < count; i++) {
-		check_golden(entries[i]->d_name);
-		free(entries[i]);
-	}
-	free(entries);
+	golden_check_findings(GOLDEN, 20, refuse);
 }
 
 static void every_key_is_read(void **state)
@@ -180,7 +141,7 @@ static void read_topology(const char *name, size_t machines, size_t links)
 	char path[512];
 	struct attempt attempt;
 	snprintf(path, sizeof(path), TOPOLOGIES "/%s.yaml", name);
-	struct buffer bytes = read_whole(path);
+	struct buffer bytes = golden_read(path);
 	attempt_init(&attempt, bytes.data, bytes.length, name);
 	assert_string_equal(attempt.text.data ? attempt.text.data : "", "");
 	assert_int_equal(attempt.topology->machine_count, machines);

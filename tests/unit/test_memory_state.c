@@ -258,32 +258,17 @@ static int teardown(void **state)
 
 /* --- records and ledger --- */
 
-static int step_put_service(void *context)
-{
-	struct buffer value;
-	(void)context;
-	buffer_init(&value, 0);
-	int result = record_service_put(&sample.service, &value);
-	buffer_done(&value);
-	return result;
-}
+struct writing {
+	int (*write)(const void *record, struct buffer *value);
+	const void *record;
+};
 
-static int step_put_placement(void *context)
+static int step_put(void *context)
 {
+	const struct writing *writing = context;
 	struct buffer value;
-	(void)context;
 	buffer_init(&value, 0);
-	int result = record_placement_put(sample.placement, &value);
-	buffer_done(&value);
-	return result;
-}
-
-static int step_put_version(void *context)
-{
-	struct buffer value;
-	(void)context;
-	buffer_init(&value, 0);
-	int result = record_version_put(sample.version, &value);
+	int result = writing->write(writing->record, &value);
 	buffer_done(&value);
 	return result;
 }
@@ -329,6 +314,9 @@ static void test_records(void **state)
 	struct buffer service;
 	struct buffer placement;
 	struct buffer version;
+	struct writing put_service = {write_service, &sample.service};
+	struct writing put_placement = {write_placement, sample.placement};
+	struct writing put_version = {write_version, sample.version};
 	(void)state;
 	buffer_init(&service, 0);
 	buffer_init(&placement, 0);
@@ -336,9 +324,9 @@ static void test_records(void **state)
 	assert_int_equal(record_service_put(&sample.service, &service), 0);
 	assert_int_equal(record_placement_put(sample.placement, &placement), 0);
 	assert_int_equal(record_version_put(sample.version, &version), 0);
-	failing_memory_each("record_service_put", step_put_service, NULL, 20);
-	failing_memory_each("record_placement_put", step_put_placement, NULL, 10);
-	failing_memory_each("record_version_put", step_put_version, NULL, 2);
+	failing_memory_each("record_service_put", step_put, &put_service, 20);
+	failing_memory_each("record_placement_put", step_put, &put_placement, 10);
+	failing_memory_each("record_version_put", step_put, &put_version, 2);
 	failing_memory_each("record_service_parse", step_parse_service, &service, 20);
 	failing_memory_each("record_placement_parse", step_parse_placement, &placement, 10);
 	failing_memory_each("record_version_parse", step_parse_version, &version, 1);

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edge and its machine: interfaces that come, go and change their names, modes of XDP, sysctls,
+ * source addresses, and what an edge refuses to start on.
+ */
+#include "edge_case.h"
+
+#include <bpf/libbpf.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int open_on(const char *const *interfaces, size_t count, bool generic, struct error *err)
+{
+	struct edge_options options = {
+	    .pin_root = fixture.pins,
+	    .interfaces = interfaces,
+	    .interface_count = count,
+	    .force_generic = generic,
+	    .source_v4 = fixture_address("10.1.0.1"),
+	    .source_v6 = fixture_address("fd00:1::1"),
+	    .clock = &fixture.clock,
+	};
+	*err = (struct error){0};
+	return edge_open(&options, &fixture.edge, err);
+}
+
+/* Frames over a cable, through the program as it is attached, in both modes. */
+static void test_real_frames(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0"};
+	struct error err;
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_NATIVE);
+	assert_wire_serves(true);
+	fixture_close(&fixture);
+	assert_int_equal(open_on(names, 1, true, &err), 0);
+	fixture_publish(&fixture);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_GENERIC);
+	fixture_drain(&fixture);
+	assert_wire_serves(false);
+}
+
+static void test_missing_interface(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0", "edge7"};
+	struct error err;
+	fixture_close(&fixture);
+	assert_int_equal(open_on(names + 1, 1, false, &err), 0);
+	assert_int_equal(edge_attach(fixture.edge, &err), -FL_EUNAVAILABLE);
+	assert_non_null(strstr(err.text, "edge7"));
+	fixture_close(&fixture);
+
+	assert_int_equal(open_on(names, 2, false, &err), 0);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	assert_int_equal(case_status().interfaces[1].ifindex, 0);
+	assert_int_equal(case_status().interfaces[1].mode, EDGE_DETACHED);
+	/* It comes, goes, and comes again as another interface. */
+	for (int i = 0; i < 2; i++) {
+		fixture_command("ip link add edge7 type veth peer name wire7 && "
+				"ip link set edge7 up");
+		fixture_drain(&fixture);
+		assert_int_not_equal(case_status().interfaces[1].ifindex, 0);
+		assert_int_equal(case_status().interfaces[1].mode, EDGE_NATIVE);
+		assert_int_equal(case_status().interfaces[1].program_id, case_status().program_id);
+		fixture_command("ip link del edge7");
+		fixture_drain(&fixture);
+		assert_int_equal(case_status().interfaces[1].ifindex, 0);
+		assert_int_equal(case_status().interfaces[1].mode, EDGE_DETACHED);
+	}
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_NATIVE);
+}
+
+/* A name that belongs to another interface now: the pinned link is not mistaken for its own. */
+static void test_renamed_interface(void **state)
+{
+	(void)state;
+	struct error err;
+	fixture_close(&fixture);
+	fixture_command("ip link set edge0 down && ip link set edge0 name edge8 && "
+			"ip link add edge0 type veth peer name wire8 && ip link set edge0 up && "
+			"ip -6 addr add fd00:1::1/64 dev edge0 nodad");
+	fixture_open(&fixture);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_NATIVE);
+	fixture_command("! ip -d link show edge8 | grep -q xdp");
+	fixture_reset(&fixture);
+	fixture_command("ip link del edge0 && ip link set edge8 name edge0 && "
+			"ip link set edge0 up && ip -6 addr replace fd00:1::1/64 dev edge0 nodad");
+	fixture_neighbours();
+	fixture_start(&fixture);
+	assert_all_served();
+}
+
+static void test_foreign_program(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0"};
+	struct error err;
+	fixture_reset(&fixture);
+	assert_int_equal(bpf_xdp_attach((int)fixture.edge0, fixture.fill_fd, 0, NULL), 0);
+	assert_int_equal(open_on(names, 1, false, &err), 0);
+	assert_int_equal(edge_attach(fixture.edge, &err), -FL_EUNAVAILABLE);
+	assert_non_null(strstr(err.text, "another XDP program"));
+	assert_non_null(strstr(err.text, "xdp off"));
+	assert_int_equal(bpf_xdp_detach((int)fixture.edge0, 0, NULL), 0);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+}
+
+static void test_generic_mode(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0"};
+	struct error err;
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_NATIVE);
+	fixture_close(&fixture);
+	assert_int_equal(open_on(names, 1, true, &err), 0);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_GENERIC);
+	assert_int_equal(case_status().interfaces[0].program_id, case_status().program_id);
+}
+
+static void test_sysctls_are_undone(void **state)
+{
+	(void)state;
+	static const char read_all[] =
+	    "(cd /proc/sys/net && grep . ipv4/conf/*/forwarding ipv4/conf/*/accept_local "
+	    "ipv4/conf/*/rp_filter ipv6/conf/*/forwarding ipv6/conf/*/accept_ra)";
+	fixture_reset(&fixture);
+	fixture_command("echo 1 > /proc/sys/net/ipv6/conf/wire0/forwarding && "
+			"echo 1 > /proc/sys/net/ipv4/conf/all/rp_filter");
+	fixture_command("%s > %s.before", read_all, "/tmp/fairlead-edge-sysctls");
+	fixture_start(&fixture);
+	fixture_command("cd /proc/sys/net && grep -q 1 ipv4/conf/edge0/forwarding && "
+			"grep -q 1 ipv4/conf/edge0/accept_local && "
+			"grep -q 2 ipv4/conf/edge0/rp_filter && "
+			"grep -q 1 ipv6/conf/all/forwarding && "
+			"grep -q 2 ipv6/conf/edge0/accept_ra");
+	fixture_close(&fixture);
+	fixture_start(&fixture); /* a second start does not take the first one's values for old */
+	fixture_reset(&fixture);
+	fixture_command("%s > %s.after", read_all, "/tmp/fairlead-edge-sysctls");
+	fixture_command("cd /tmp && diff fairlead-edge-sysctls.before fairlead-edge-sysctls.after "
+			"&& rm fairlead-edge-sysctls.before fairlead-edge-sysctls.after");
+	fixture_start(&fixture);
+}
+
+/* A source that is not this machine's is refused at the start, and told of when it goes later. */
+static void test_source_is_on_this_machine(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0"};
+	struct error err = {0};
+	struct edge_options options = {.pin_root = fixture.pins,
+				       .interfaces = names,
+				       .interface_count = 1,
+				       .source_v4 = fixture_address("10.1.0.1")};
+	static const char *const strangers[] = {"10.1.0.99", "192.168.7.7", "fd00:1::99",
+						"fd99::1"};
+	fixture_close(&fixture);
+	for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++) {
+		struct ip_address stranger = fixture_address(strangers[i]);
+		options.source_v4 =
+		    stranger.family == IP_V4 ? stranger : fixture_address("10.1.0.1");
+		options.source_v6 =
+		    stranger.family == IP_V6 ? stranger : fixture_address("fd00:1::1");
+		assert_int_equal(edge_open(&options, &fixture.edge, &err), -EADDRNOTAVAIL);
+		assert_non_null(strstr(err.text, strangers[i]));
+	}
+	fixture_start(&fixture);
+	assert_int_equal(case_status().missing_source_count, 0);
+	fixture_command("ip addr del fd00:1::1/64 dev edge0");
+	fixture_drain(&fixture);
+	assert_int_equal(case_status().missing_source_count, 1);
+	struct ip_address lost = fixture_address("fd00:1::1");
+	assert_true(ip_address_equal(&case_status().missing_sources[0], &lost));
+	fixture_command("ip addr del 10.1.0.1/24 dev edge0");
+	fixture_drain(&fixture);
+	assert_int_equal(case_status().missing_source_count, 2);
+	fixture_command("ip addr add 10.1.0.1/24 dev edge0 && "
+			"ip -6 addr add fd00:1::1/64 dev edge0 nodad");
+	fixture_neighbours();
+	fixture_drain(&fixture);
+	assert_int_equal(case_status().missing_source_count, 0);
+	assert_all_served();
+}
+
+/* An interface that carries nothing says so, and takes its IPv6 source along. */
+static void test_link_is_down(void **state)
+{
+	(void)state;
+	assert_string_equal(case_status().interfaces[0].problem, "");
+	fixture_command("ip link set wire0 down");
+	assert_non_null(strstr(case_status().interfaces[0].problem, "no carrier"));
+	fixture_command("ip link set wire0 up && ip link set edge0 down");
+	fixture_drain(&fixture);
+	assert_non_null(strstr(case_status().interfaces[0].problem, "ip link set edge0 up"));
+	assert_int_equal(case_status().missing_source_count, 1);
+	fixture_command("ip link set edge0 up && ip -6 addr add fd00:1::1/64 dev edge0 nodad");
+	fixture_neighbours();
+	fixture_drain(&fixture);
+	assert_string_equal(case_status().interfaces[0].problem, "");
+	assert_int_equal(case_status().missing_source_count, 0);
+	assert_all_served();
+}
+
+/* What stands in the way */
+
+static void test_no_privileges(void **state)
+{
+	(void)state;
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		static const char *const names[] = {"edge0"};
+		struct error err;
+		if (setuid(65534) < 0)
+			_exit(2);
+		int result = open_on(names, 1, false, &err);
+		_exit(result == -FL_EPRIVILEGE && strstr(err.text, "CAP_BPF") ? 0 : 1);
+	}
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* The program needs nothing of the kernel's own type information. */
+static void test_no_kernel_btf(void **state)
+{
+	(void)state;
+	fixture_reset(&fixture);
+	assert_int_equal(mount("none", "/sys/kernel/btf", "tmpfs", 0, NULL), 0);
+	assert_int_equal(access("/sys/kernel/btf/vmlinux", F_OK), -1);
+	fixture_start(&fixture);
+	assert_all_served();
+	assert_int_equal(umount("/sys/kernel/btf"), 0);
+}
+
+static void test_bad_places(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0", "edge0"};
+	static const char *const bad_names[] = {"", "a.b", "a/b", "name-of-sixteen-", "a b"};
+	struct error err;
+	struct fixture elsewhere = fixture;
+	struct edge_options options = {.interfaces = names, .interface_count = 1};
+	options.pin_root = "/tmp/fairlead-not-bpffs/edge";
+	assert_int_equal(edge_open(&options, &elsewhere.edge, &err), -FL_EUNAVAILABLE);
+	assert_non_null(strstr(err.text, "mount -t bpf"));
+	assert_int_equal(access("/tmp/fairlead-not-bpffs", F_OK), -1);
+	options.pin_root = "relative";
+	assert_int_equal(edge_open(&options, &elsewhere.edge, &err), -FL_EINVALID);
+	options.pin_root = fixture.pins;
+	options.interface_count = 2;
+	assert_int_equal(edge_open(&options, &elsewhere.edge, &err), -FL_EINVALID);
+	assert_non_null(strstr(err.text, "named twice"));
+	options.interface_count = 0;
+	assert_int_equal(edge_open(&options, &elsewhere.edge, &err), -FL_EINVALID);
+	options.interface_count = 1;
+	for (size_t i = 0; i < sizeof(bad_names) / sizeof(bad_names[0]); i++) {
+		options.interfaces = bad_names + i;
+		assert_int_equal(edge_open(&options, &elsewhere.edge, &err), -FL_EINVALID);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    EDGE_CASE(test_real_frames),
+	    EDGE_CASE(test_missing_interface),
+	    EDGE_CASE(test_renamed_interface),
+	    EDGE_CASE(test_foreign_program),
+	    EDGE_CASE(test_generic_mode),
+	    EDGE_CASE(test_sysctls_are_undone),
+	    EDGE_CASE(test_source_is_on_this_machine),
+	    EDGE_CASE(test_link_is_down),
+	    EDGE_CASE(test_no_privileges),
+	    EDGE_CASE(test_no_kernel_btf),
+	    EDGE_CASE(test_bad_places),
+	};
+	return cmocka_run_group_tests(tests, case_enter, case_leave);
+}
