@@ -217,6 +217,22 @@ int edge_programs_repin(struct edge *edge, char ret_name[EDGE_PATH], struct erro
 
 /* --- removing --- */
 
+/* Other programs pin where they like: ours are named after a build and a program. */
+static bool is_ours(const char *leaf)
+{
+	size_t digits = strspn(leaf, "0123456789abcdef");
+	if (digits != EDGE_LAYOUT_HEX - 1 || leaf[digits] != '_')
+		return false;
+	for (size_t i = 0; i < EDGE_PROGRAMS; i++) {
+		size_t length = strlen(names[i]);
+		const char *rest = leaf + digits + 1 + length;
+		if (strncmp(leaf + digits + 1, names[i], length) == 0 &&
+		    (*rest == '\0' || strcmp(rest, NEW) == 0))
+			return true;
+	}
+	return false;
+}
+
 static bool is_of_build(const struct edge *edge, const char *leaf)
 {
 	return strncmp(leaf, edge->build_id, strlen(edge->build_id)) == 0;
@@ -233,14 +249,14 @@ int edge_programs_sweep(const char *pin_root, const struct edge *keep, struct er
 				       : error_set(err, -errno, "'%s' cannot be read: %s", folder,
 						   error_text(-errno));
 	for (struct dirent *pin = readdir(pins); pin; pin = readdir(pins)) {
-		if (pin->d_name[0] == '.' || (keep && is_of_build(keep, pin->d_name)) ||
+		if (!is_ours(pin->d_name) || (keep && is_of_build(keep, pin->d_name)) ||
 		    strlen(folder) + strlen(pin->d_name) + 2 > sizeof(path))
 			continue;
 		maps_path(path, pin_root, FOLDER, pin->d_name);
 		(void)unlink(path); /* what stays is only memory that is not given back */
 	}
 	closedir(pins);
-	if (!keep && rmdir(folder) < 0)
+	if (!keep && rmdir(folder) < 0 && errno != ENOTEMPTY)
 		return error_set(err, -errno, "'%s' cannot be removed: %s", folder,
 				 error_text(-errno));
 	return 0;

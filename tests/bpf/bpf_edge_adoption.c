@@ -96,7 +96,7 @@ static void test_pins_of_others_stay(void **state)
 {
 	(void)state;
 	static const char *const others[] = {"other", "0123456789abcdef/other", "links/other",
-					     "a-folder/other"};
+					     "programs/other", "a-folder/other"};
 	char path[256];
 	uint32_t key = 0;
 	fixture_command("mkdir %s/0123456789abcdef %s/a-folder %s/fedcba9876543210", fixture.pins,
