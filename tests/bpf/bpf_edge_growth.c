@@ -129,9 +129,11 @@ static void test_adoption(void **state)
 	desire(200);
 	fixture_publish(&fixture);
 	uint32_t pages = entries_of("ring_pages");
+	uint32_t program = case_status().program_id;
 	fixture_close(&fixture);
 	fixture_open(&fixture);
 	assert_true(case_status().adopted);
+	assert_int_equal(case_status().program_id, program); /* which reads the larger maps */
 	assert_int_equal(case_status().addresses, FIRST_OWN + 200);
 	assert_served(200);
 	fixture_publish(&fixture);
