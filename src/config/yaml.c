@@ -202,13 +202,12 @@ static void close_collection(struct builder *builder)
 		check_duplicates(builder, node);
 }
 
-static bool means_nothing(const char *text)
+static bool means_nothing(const char *text, size_t length)
 {
-	static const char *const WORDS[] = {"", "~", "null", "Null", "NULL"};
-	for (size_t i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++)
-		if (strcmp(text, WORDS[i]) == 0)
-			return true;
-	return false;
+	if (length == 4)
+		return strcmp(text, "null") == 0 || strcmp(text, "Null") == 0 ||
+		       strcmp(text, "NULL") == 0;
+	return length == 0 || (length == 1 && *text == '~');
 }
 
 static bool has_control(const char *text, size_t length)
@@ -264,7 +263,7 @@ static void add_scalar(struct builder *builder, struct fy_event *event)
 		return;
 	}
 	node->is_plain = fy_token_scalar_style(event->scalar.value) == FYSS_PLAIN;
-	node->is_null = node->is_plain && means_nothing(node->text);
+	node->is_null = node->is_plain && means_nothing(node->text, length);
 	attach(builder, node);
 }
 
