@@ -78,16 +78,38 @@ def end_all():
         _end(process)
 
 
-def _interrupt(number, _frame):
-    raise KeyboardInterrupt(number)
+class _Interruption:
+    """SIGINT or SIGTERM, which ends the main thread's work by an exception between any two steps,
+    but not while this is entered: a program that was begun and not yet noted would be forgotten."""
+
+    def __init__(self):
+        self.is_held, self.waits = False, False
+
+    def arrive(self, number, _frame):
+        if not self.is_held:
+            raise KeyboardInterrupt(number)
+        self.waits = True
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self.is_held = True
+
+    def __exit__(self, *_):
+        if threading.current_thread() is threading.main_thread():
+            self.is_held = False
+            if self.waits:
+                raise KeyboardInterrupt
+
+
+_interruption = _Interruption()
 
 
 def run_main(main):
     """End the process with what main() returns. SIGTERM is as good as Ctrl-C; by either, all that
     main() has running is ended first."""
     # A shell starts what it puts in the background with SIGINT ignored, and so would children be.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interruption.arrive)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
@@ -110,7 +132,7 @@ def run(command, log, timeout_s, env=None, cwd=ROOT, on_line=None):
     LOGS.mkdir(parents=True, exist_ok=True)
     path = LOGS / log
     started = time.monotonic()
-    with open(path, "wb") as output, _running_lock:
+    with _interruption, open(path, "wb") as output, _running_lock:
         if _ending.is_set():
             raise InterruptedError(f"{command[0]} was not begun: everything is being ended")
         process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **(env or {})},
