@@ -19,8 +19,6 @@ LOGS = ROOT / "build" / "test"
 _running = set()
 _running_lock = threading.Lock()
 _ending = threading.Event()
-_holding = False  # in the main thread: an interruption waits until what was begun is noted
-_held = None  # the signal that waits
 
 
 def jobs():
@@ -80,49 +78,38 @@ def end_all():
         _end(process)
 
 
-def _interrupt(number, _frame):
-    global _held
-    if _holding:
-        _held = number
-        return
-    raise KeyboardInterrupt(number)
+class _Interruption:
+    """SIGINT or SIGTERM, which ends the main thread's work by an exception between any two steps,
+    but not while this is entered: a program that was begun and not yet noted would be forgotten."""
+
+    def __init__(self):
+        self.is_held, self.waits = False, False
+
+    def arrive(self, number, _frame):
+        if not self.is_held:
+            raise KeyboardInterrupt(number)
+        self.waits = True
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self.is_held = True
+
+    def __exit__(self, *_):
+        if threading.current_thread() is threading.main_thread():
+            self.is_held = False
+            if self.waits:
+                raise KeyboardInterrupt
 
 
-def _begin(command, **options):
-    """Start a program and note that it runs. No interruption comes between the two, for then
-    nobody would end it."""
-    global _holding
-    in_main = threading.current_thread() is threading.main_thread()
-    with _running_lock:
-        if _ending.is_set():
-            raise InterruptedError(f"{command[0]} was not begun: everything is being ended")
-        _holding = _holding or in_main
-        try:
-            process = subprocess.Popen(command, **options)
-        except OSError:
-            _raise_held()
-            raise
-        _running.add(process)
-    return process
-
-
-def _raise_held():
-    """Back in the main thread, where what was begun is ended by whoever interrupts."""
-    global _holding, _held
-    if threading.current_thread() is not threading.main_thread():
-        return
-    _holding = False
-    number, _held = _held, None
-    if number is not None:
-        raise KeyboardInterrupt(number)
+_interruption = _Interruption()
 
 
 def run_main(main):
     """End the process with what main() returns. SIGTERM is as good as Ctrl-C; by either, all that
     main() has running is ended first."""
     # A shell starts what it puts in the background with SIGINT ignored, and so would children be.
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interruption.arrive)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
@@ -145,12 +132,14 @@ def run(command, log, timeout_s, env=None, cwd=ROOT, on_line=None):
     LOGS.mkdir(parents=True, exist_ok=True)
     path = LOGS / log
     started = time.monotonic()
-    with open(path, "wb") as output:
-        process = _begin(command, cwd=cwd, env={**os.environ, **(env or {})},
-                         stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                         start_new_session=True)
+    with _interruption, open(path, "wb") as output, _running_lock:
+        if _ending.is_set():
+            raise InterruptedError(f"{command[0]} was not begun: everything is being ended")
+        process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **(env or {})},
+                                   stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
+        _running.add(process)
     try:
-        _raise_held()
         late = _wait(process, path, started + timeout_s, on_line)
     except BaseException:
         # From below it is not among those that end_all() finds.

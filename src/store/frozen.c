@@ -8,6 +8,7 @@
  * eventfd that is readable as long as one is queued.
  */
 #include "base/arena.h"
+#include "base/search.h"
 #include "store/engine.h"
 #include "store/records.h"
 #include "store/snapshot.h"
@@ -45,9 +46,9 @@ struct frozen_watch {
 
 struct frozen_ack {
 	char key[STORE_KEY_BYTES + 1];
-	char value[32];
+	char value[32]; /* and a NUL */
 	size_t length;
-	uint64_t revision; /* 0: the place is free */
+	uint64_t created, revision;
 };
 
 struct frozen_store {
@@ -55,7 +56,8 @@ struct frozen_store {
 	struct snapshot snapshot;
 	char *why; /* owned */
 	uint64_t revision;
-	struct frozen_ack acks[MOST_ACKS];
+	struct frozen_ack acks[MOST_ACKS]; /* by rising keys */
+	size_t ack_count;
 	struct frozen_watch *watches;
 	struct frozen_call *first;
 	struct frozen_call **last;
@@ -120,6 +122,46 @@ static int cancelled_error(struct error *err)
 	return error_set(err, -ECANCELED, "store: it was closed before the call was done");
 }
 
+/* --- acks --- */
+
+static struct store_record ack_record(const struct frozen_ack *ack)
+{
+	return (struct store_record){.key = ack->key,
+				     .value = ack->value,
+				     .value_length = ack->length,
+				     .create_revision = ack->created,
+				     .mod_revision = ack->revision};
+}
+
+static int compare_ack(const void *acks, size_t place, const void *key)
+{
+	const struct frozen_ack *list = acks;
+	return strcmp(list[place].key, key);
+}
+
+static int ack_put(struct frozen_store *store, const struct store_op *op,
+		   const struct frozen_ack **ret_ack, struct error *err)
+{
+	bool found = false;
+	size_t place = search_place(store->acks, store->ack_count, op->key, compare_ack, &found);
+	struct frozen_ack *ack = &store->acks[place];
+	if (op->value_length >= sizeof(ack->value) || (!found && store->ack_count == MOST_ACKS))
+		return error_set(err, -FL_ELIMIT, "store: the ack %s does not fit", op->key);
+	store->revision++;
+	if (!found) {
+		memmove(ack + 1, ack, (store->ack_count - place) * sizeof(*ack));
+		store->ack_count++;
+		memcpy(ack->key, op->key, strlen(op->key) + 1);
+		ack->created = store->revision;
+	}
+	memcpy(ack->value, op->value, op->value_length);
+	ack->value[op->value_length] = '\0';
+	ack->length = op->value_length;
+	ack->revision = store->revision;
+	*ret_ack = ack;
+	return 0;
+}
+
 /* --- range --- */
 
 /* Whether all keys of a range are such as a snapshot would have, if there were any. */
@@ -164,15 +206,9 @@ static void collect(const struct frozen_store *store, const struct store_range *
 		if (is_in(range, record->key) && !page_add(page, records, limit, &bytes, record))
 			return;
 	}
-	for (size_t i = 0; i < MOST_ACKS; i++) {
-		const struct frozen_ack *ack = &store->acks[i];
-		const struct store_record record = {.key = ack->key,
-						    .value = ack->value,
-						    .value_length = ack->length,
-						    .create_revision = ack->revision,
-						    .mod_revision = ack->revision};
-		if (ack->revision && is_in(range, ack->key) &&
-		    !page_add(page, records, limit, &bytes, &record))
+	for (size_t i = 0; i < store->ack_count; i++) {
+		const struct store_record record = ack_record(&store->acks[i]);
+		if (is_in(range, record.key) && !page_add(page, records, limit, &bytes, &record))
 			return;
 	}
 }
@@ -226,43 +262,11 @@ static int frozen_range(struct store *base, const struct store_range *range, sto
 
 static void tell(struct frozen_store *store, const struct frozen_ack *ack)
 {
-	const struct store_event event = {.kind = STORE_PUT,
-					  .record = {.key = ack->key,
-						     .value = ack->value,
-						     .value_length = ack->length,
-						     .create_revision = ack->revision,
-						     .mod_revision = ack->revision}};
+	const struct store_event event = {.kind = STORE_PUT, .record = ack_record(ack)};
 	for (struct frozen_watch *watch = store->watches; watch; watch = watch->next) {
 		if (!watch->cancelled && begins_with(ack->key, watch->prefix))
 			watch->on_events(watch->context, 0, NULL, ack->revision, &event, 1);
 	}
-}
-
-static struct frozen_ack *ack_place(struct frozen_store *store, const char *key)
-{
-	struct frozen_ack *place = NULL;
-	for (size_t i = 0; i < MOST_ACKS; i++) {
-		struct frozen_ack *ack = &store->acks[i];
-		if (ack->revision && strcmp(ack->key, key) == 0)
-			return ack;
-		if (!ack->revision && !place)
-			place = ack;
-	}
-	return place;
-}
-
-static int ack_put(struct frozen_store *store, const struct store_op *op,
-		   const struct frozen_ack **ret_ack, struct error *err)
-{
-	struct frozen_ack *ack = ack_place(store, op->key);
-	if (!ack || op->value_length > sizeof(ack->value))
-		return error_set(err, -FL_ELIMIT, "store: the ack %s does not fit", op->key);
-	memcpy(ack->key, op->key, strlen(op->key) + 1);
-	memcpy(ack->value, op->value, op->value_length);
-	ack->length = op->value_length;
-	ack->revision = ++store->revision;
-	*ret_ack = ack;
-	return 0;
 }
 
 static void txn_run(struct frozen_call *call, struct frozen_store *store, bool cancelled)
@@ -455,7 +459,7 @@ int store_open_frozen(struct snapshot *snapshot, const char *why, struct store *
 		result = out_of_memory(err);
 	else if (store->event_fd < 0)
 		result =
-		    error_set(err, -errno, "store: cannot make an eventfd: %s", strerror(errno));
+		    error_set(err, -errno, "store: cannot make an eventfd: %s", error_text(-errno));
 	if (result < 0) {
 		frozen_close(&store->base);
 		return result;

@@ -239,21 +239,48 @@ static void test_pools_change(void **state)
 }
 
 /* Whatever is wrong is found before anything is changed. */
-static void test_invalid(void **state)
+static void assert_refused(const struct edge_desired *desired, int code, const char *words)
+{
+	struct error err = {0};
+	assert_int_equal(edge_publish(fixture.edge, desired, &err), code);
+	assert_int_equal(err.code, code);
+	if (!strstr(err.text, words))
+		fail_msg("'%s' does not say '%s'", err.text, words);
+	assert_all_served();
+}
+
+static void test_invalid_versions(void **state)
 {
 	(void)state;
 	uint16_t bad_ring[EDGE_RING_PAGE] = {[4000] = FIXTURE_BACKENDS};
-	struct edge_port port = {.low = 9, .high = 8, .protocol = IPPROTO_TCP};
+	struct edge_port upside_down = {.low = 9, .high = 8, .protocol = IPPROTO_TCP};
 	struct edge_port sctp = {.low = 9, .high = 9, .protocol = 132};
 	struct edge_port quic_tcp = {.low = 9, .high = 9, .protocol = IPPROTO_TCP, .quic = true};
 	struct edge_backend nowhere[FIXTURE_BACKENDS] = {{{{0}, IP_NONE}}};
-	struct edge_version broken[11];
+	static const char long_name[] =
+	    "a-name-that-is-much-longer-than-the-sixty-three-bytes-that-are-allowed-for";
+	enum { CASES = 11 };
+	struct edge_version broken[CASES];
+	static const struct {
+		int code;
+		const char *words;
+	} expected[CASES] = {
+	    {-FL_EINVALID, "ring entry 4000 names backend 4 of 4"},
+	    {-FL_EINVALID, "ring entry 4000 names backend 4 of 4"},
+	    {-FL_EINVALID, "a ring of 100 entries"},
+	    {-FL_EINVALID, "a ring of 0 entries"},
+	    {-FL_EINVALID, "port range 9-8 of protocol 6"},
+	    {-FL_ELIMIT, "has 0 port ranges"},
+	    {-FL_EUNSUPPORTED, "algorithm 9"},
+	    {-FL_EINVALID, "port range 9-9 of protocol 132"},
+	    {-FL_EINVALID, "port range 9-9 of protocol 6"},
+	    {-FL_EINVALID, "a backend has no address"},
+	    {-FL_ELIMIT, "is longer than"},
+	};
 	struct edge_binding bindings[2] = {fixture.bindings[0], fixture.bindings[0]};
-	struct edge_pool pools[10];
-	struct error err;
 	struct edge_desired desired = fixture.desired;
 
-	for (size_t i = 0; i < 11; i++) {
+	for (size_t i = 0; i < CASES; i++) {
 		broken[i] = fixture.versions[OTHER];
 		broken[i].digest.bytes[0] = (uint8_t)i;
 	}
@@ -261,55 +288,58 @@ static void test_invalid(void **state)
 	broken[1].second = bad_ring;
 	broken[2].ring_length = 100;
 	broken[3].ring_length = 0;
-	broken[4].ports = &port;
-	broken[4].port_count = 1;
+	broken[4].ports = &upside_down;
 	broken[5].port_count = 0;
 	broken[6].algorithm = 9;
 	broken[7].ports = &sctp;
-	broken[7].port_count = 1;
 	broken[8].ports = &quic_tcp;
-	broken[8].port_count = 1;
+	broken[4].port_count = broken[7].port_count = broken[8].port_count = 1;
 	broken[9].backends = nowhere;
-	broken[10].service =
-	    "a-name-that-is-much-longer-than-the-sixty-three-bytes-that-are-allowed-for";
+	broken[10].service = long_name;
 	desired.bindings = bindings;
 	desired.binding_count = 2;
 	bindings[1].address = fixture_address("198.51.100.2");
-	for (size_t i = 0; i < 11; i++) {
+	for (size_t i = 0; i < CASES; i++) {
 		bindings[1].version = &broken[i];
-		err = (struct error){0};
-		assert_true(edge_publish(fixture.edge, &desired, &err) < 0);
-		assert_true(err.code < 0 && strlen(err.text) > 20);
-		assert_all_served();
+		assert_refused(&desired, expected[i].code, expected[i].words);
 	}
-	bindings[1] = fixture.bindings[0];
-	assert_int_equal(edge_publish(fixture.edge, &desired, &err), -FL_EINVALID);
-	assert_non_null(strstr(err.text, "198.51.100.33 is bound twice"));
-	bindings[1].address = fixture_address("192.0.2.1");
-	assert_int_equal(edge_publish(fixture.edge, &desired, &err), -FL_EINVALID);
-	assert_non_null(strstr(err.text, "192.0.2.1 is in none of the pools"));
-	assert_all_served();
+}
 
-	desired = fixture.desired;
+static void test_invalid_bindings(void **state)
+{
+	(void)state;
+	struct edge_binding bindings[2] = {fixture.bindings[0], fixture.bindings[0]};
+	struct edge_desired desired = fixture.desired;
+	desired.bindings = bindings;
+	desired.binding_count = 2;
+	assert_refused(&desired, -FL_EINVALID, "198.51.100.33 is bound twice");
+	bindings[1].address = fixture_address("192.0.2.1");
+	assert_refused(&desired, -FL_EINVALID, "192.0.2.1 is in none of the pools");
+}
+
+static void test_invalid_pools(void **state)
+{
+	(void)state;
+	struct edge_pool pools[EDGE_POOLS + 2];
+	struct edge_desired desired = fixture.desired;
 	desired.pools = pools;
-	memcpy(pools, fixture.pools, sizeof(fixture.pools));
 	desired.pool_count = 3;
+	memcpy(pools, fixture.pools, sizeof(fixture.pools));
 	pools[2] = fixture.pools[0];
-	assert_int_equal(edge_publish(fixture.edge, &desired, &err), -FL_EINVALID);
-	assert_non_null(strstr(err.text, "overlap"));
+	assert_refused(&desired, -FL_EINVALID, "overlap");
 	assert_int_equal(ip_prefix_parse("fd00::/48", &pools[2].prefix), 0);
-	assert_int_equal(edge_publish(fixture.edge, &desired, &err), -FL_EINVALID);
+	assert_refused(&desired, -FL_EINVALID, "fd00::/48 is too large");
 	assert_int_equal(ip_prefix_parse("203.0.113.0/30", &pools[2].prefix), 0);
 	pools[2].site_bits = 3;
-	assert_int_equal(edge_publish(fixture.edge, &desired, &err), -FL_EINVALID);
-	desired.pool_count = 10;
-	for (unsigned i = 2; i < 10; i++) {
+	assert_refused(&desired, -FL_EINVALID, "cannot give 3 bits to the site");
+	desired.pool_count = EDGE_POOLS + 2; /* one of them is IPv6 */
+	for (unsigned i = 2; i < EDGE_POOLS + 2; i++) {
 		char text[IP_TEXT_BYTES];
 		snprintf(text, sizeof(text), "203.0.%u.0/24", i);
+		pools[i] = fixture.pools[0];
 		assert_int_equal(ip_prefix_parse(text, &pools[i].prefix), 0);
 	}
-	assert_int_equal(edge_publish(fixture.edge, &desired, &err), -FL_ELIMIT);
-	assert_all_served();
+	assert_refused(&desired, -FL_ELIMIT, "at most 8 pools");
 }
 
 /* A backend of a family that the edge has no address of is refused by name. */
@@ -461,7 +491,9 @@ int main(void)
 	    EDGE_CASE(test_spans_grow),
 	    EDGE_CASE(test_spans_end),
 	    EDGE_CASE(test_pools_change),
-	    EDGE_CASE(test_invalid),
+	    EDGE_CASE(test_invalid_versions),
+	    EDGE_CASE(test_invalid_bindings),
+	    EDGE_CASE(test_invalid_pools),
 	    EDGE_CASE(test_no_source),
 	    EDGE_CASE(test_pages_run_out),
 	    EDGE_CASE(test_random_walk),

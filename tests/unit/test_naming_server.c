@@ -74,6 +74,14 @@ static struct naming_server *open_on(const char *text, unsigned threads)
 	    .addresses = &listen, .address_count = 1, .threads = threads});
 }
 
+/* One thread on the loopback, which answers by zone(1). */
+static struct naming_server *open_serving(void)
+{
+	struct naming_server *server = open_on("127.0.0.1", 1);
+	naming_server_swap(server, zone(1));
+	return server;
+}
+
 static uint64_t results(const struct naming_server *server, enum naming_qtype qtype,
 			enum naming_result result, enum naming_transport transport)
 {
@@ -291,8 +299,7 @@ static void a_wildcard_answers_from_the_address_that_was_asked(void **state)
 static void a_burst_is_answered_whole(void **state)
 {
 	(void)state;
-	struct naming_server *server = open_on("127.0.0.1", 1);
-	naming_server_swap(server, zone(1));
+	struct naming_server *server = open_serving();
 	int fd = client("127.0.0.1", naming_server_port(server), SOCK_DGRAM);
 	enum { BURST = 150 }; /* more than two batches; fits the client's default buffer */
 	bool seen[BURST] = {false};
@@ -398,8 +405,7 @@ static void a_swap_under_load_loses_no_answer(void **state)
 static void pipelined_queries_are_answered_in_order(void **state)
 {
 	(void)state;
-	struct naming_server *server = open_on("127.0.0.1", 1);
-	naming_server_swap(server, zone(1));
+	struct naming_server *server = open_serving();
 	int fd = client("127.0.0.1", naming_server_port(server), SOCK_STREAM);
 	uint8_t bytes[4000];
 	size_t length = 0;
@@ -421,8 +427,7 @@ static void pipelined_queries_are_answered_in_order(void **state)
 static void a_query_in_pieces_is_answered_and_others_do_not_wait(void **state)
 {
 	(void)state;
-	struct naming_server *server = open_on("127.0.0.1", 1);
-	naming_server_swap(server, zone(1));
+	struct naming_server *server = open_serving();
 	uint16_t port = naming_server_port(server);
 	int slow = client("127.0.0.1", port, SOCK_STREAM);
 	int quick = client("127.0.0.1", port, SOCK_STREAM);
@@ -443,8 +448,7 @@ static void a_query_in_pieces_is_answered_and_others_do_not_wait(void **state)
 static void a_client_that_takes_no_answers_holds_up_only_itself(void **state)
 {
 	(void)state;
-	struct naming_server *server = open_on("127.0.0.1", 1);
-	naming_server_swap(server, zone(1));
+	struct naming_server *server = open_serving();
 	uint16_t port = naming_server_port(server);
 	int greedy = client("127.0.0.1", port, SOCK_STREAM);
 	/* Ask for far more than the sockets' buffers hold, without taking any of it. */
@@ -485,8 +489,7 @@ static void a_client_that_takes_no_answers_holds_up_only_itself(void **state)
 static void a_client_that_only_stops_sending_gets_its_answers(void **state)
 {
 	(void)state;
-	struct naming_server *server = open_on("127.0.0.1", 1);
-	naming_server_swap(server, zone(1));
+	struct naming_server *server = open_serving();
 	int fd = client("127.0.0.1", naming_server_port(server), SOCK_STREAM);
 	uint8_t bytes[4000];
 	size_t length = 0;
@@ -515,8 +518,7 @@ static void rude_clients_are_shown_out(void **state)
 	    {"\0\3abc", 5, NAMING_DROP_SHORT},
 	    {"\0\x0c\0\0\x80\0\0\0\0\0\0\0\0\0", 14, NAMING_DROP_RESPONSE},
 	};
-	struct naming_server *server = open_on("127.0.0.1", 1);
-	naming_server_swap(server, zone(1));
+	struct naming_server *server = open_serving();
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		int fd = client("127.0.0.1", naming_server_port(server), SOCK_STREAM);
 		uint64_t before = counters_of(server).drops[cases[i].drop];
@@ -533,8 +535,7 @@ static void rude_clients_are_shown_out(void **state)
 static void a_question_that_is_no_dns_gets_formerr_and_may_go_on(void **state)
 {
 	(void)state;
-	struct naming_server *server = open_on("127.0.0.1", 1);
-	naming_server_swap(server, zone(1));
+	struct naming_server *server = open_serving();
 	int fd = client("127.0.0.1", naming_server_port(server), SOCK_STREAM);
 	uint8_t answer[600];
 	assert_int_equal(send(fd, "\0\x0d\1\2\0\0\0\1\0\0\0\0\0\0\xff", 15, MSG_NOSIGNAL), 15);
@@ -632,8 +633,7 @@ static void clients_that_vanish_leave_nothing_behind(void **state)
 static void what_has_arrived_is_answered_before_it_stops(void **state)
 {
 	(void)state;
-	struct naming_server *server = open_on("127.0.0.1", 1);
-	naming_server_swap(server, zone(1));
+	struct naming_server *server = open_serving();
 	int fd = client("127.0.0.1", naming_server_port(server), SOCK_DGRAM);
 	for (uint16_t i = 0; i < 100; i++)
 		send_udp(fd, i, "w.z", DNS_A);

@@ -301,6 +301,49 @@ static void a_frozen_store_takes_acks_only(void **state)
 	assert_int_equal(outcome.result, -ECANCELED);
 }
 
+static void on_acks(void *context, int result, const struct error *err,
+		    const struct store_page *page)
+{
+	static const char *const expected[][2] = {
+	    {"ack/node1", "6"}, {"ack/node2", "12"}, {"ack/node3", ""}};
+	(void)err;
+	assert_int_equal(result, 0);
+	assert_int_equal(page->count, 3);
+	for (size_t i = 0; i < page->count; i++) {
+		const struct store_record *record = &page->records[i];
+		assert_string_equal(record->key, expected[i][0]);
+		assert_string_equal(record->value, expected[i][1]); /* a NUL follows it */
+		assert_int_equal(record->value_length, strlen(expected[i][1]));
+	}
+	assert_int_equal(page->records[0].create_revision, 11);
+	assert_int_equal(page->records[0].mod_revision, 13);
+	*(bool *)context = true;
+}
+
+static void acks_in_a_frozen_store_are_records_like_others(void **state)
+{
+	(void)state;
+	struct store *store = open_frozen();
+	bool done = false;
+	const char *const puts[][2] = {
+	    {"ack/node2", "12"}, {"ack/node1", "345"}, {"ack/node3", ""}, {"ack/node1", "6"}};
+	for (size_t i = 0; i < sizeof(puts) / sizeof(puts[0]); i++)
+		assert_int_equal(put(store, puts[i][0], puts[i][1]).result, 0);
+	const struct store_range all = {.key = "ack/", .prefix = true};
+	assert_int_equal(store_range(store, &all, on_acks, &done, NULL), 0);
+	store_dispatch(store);
+	assert_true(done);
+	/* A value that has no room for its NUL is refused, and so is one ack too many. */
+	assert_int_equal(put(store, "ack/node4", "12345678901234567890123456789012").result,
+			 -FL_ELIMIT);
+	assert_int_equal(put(store, "ack/node4", "1234567890123456789012345678901").result, 0);
+	for (char name[] = "ack/a"; name[4] < 'a' + 12; name[4]++)
+		assert_int_equal(put(store, name, "1").result, 0);
+	assert_int_equal(put(store, "ack/z", "1").result, -FL_ELIMIT);
+	assert_int_equal(put(store, "ack/node1", "7").result, 0);
+	store_close(store);
+}
+
 /* --- the count of crashes --- */
 
 static struct crashes read_crashes(void)
@@ -364,6 +407,7 @@ int main(void)
 	    cmocka_unit_test(records_that_do_not_belong_are_refused),
 	    cmocka_unit_test(a_frozen_store_is_read_in_pages),
 	    cmocka_unit_test(a_frozen_store_takes_acks_only),
+	    cmocka_unit_test(acks_in_a_frozen_store_are_records_like_others),
 	    cmocka_unit_test(starts_count_until_they_end_in_order),
 	    cmocka_unit_test(a_strange_count_is_none),
 	};
