@@ -26,13 +26,12 @@ static const char *const names[EDGE_PROGRAMS] = {
     [EDGE_PROGRAM_HEARTBEAT] = "heartbeat",
 };
 
-static void pin_leaf(const struct edge *edge, enum edge_program which, const char *suffix,
-		     char leaf[64])
+static void pin_leaf(const struct edge *edge, size_t which, const char *suffix, char leaf[64])
 {
 	snprintf(leaf, 64, "%s_%s%s", edge->build_id, names[which], suffix);
 }
 
-static void pin_path(const struct edge *edge, enum edge_program which, const char *suffix,
+static void pin_path(const struct edge *edge, size_t which, const char *suffix,
 		     char path[EDGE_PATH])
 {
 	char leaf[64];
@@ -164,7 +163,7 @@ static int skip_loading(const struct edge_bpf *skeleton, struct error *err)
 	return 0;
 }
 
-static int pin(const struct edge *edge, enum edge_program which)
+static int pin(const struct edge *edge, size_t which)
 {
 	char new[EDGE_PATH];
 	char path[EDGE_PATH];

@@ -92,7 +92,7 @@ static void test_another_map_in_place(void **state)
 	uint32_t program = case_status().program_id;
 	char path[256];
 	snprintf(path, sizeof(path), "%s/%s/drops", fixture.pins, case_status().layout);
-	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = info.map_flags);
+	struct bpf_map_create_opts options = {.sz = sizeof(options), .map_flags = info.map_flags};
 	int map_fd = bpf_map_create(info.type, "drops", info.key_size, info.value_size,
 				    info.max_entries, &options);
 	assert_true(map_fd >= 0);
