@@ -308,8 +308,9 @@ static void on_acks(void *context, int result, const struct error *err,
 	    {"ack/node1", "6"}, {"ack/node2", "12"}, {"ack/node3", ""}};
 	(void)err;
 	assert_int_equal(result, 0);
-	assert_int_equal(page->count, 3);
-	for (size_t i = 0; i < page->count; i++) {
+	enum { COUNT = sizeof(expected) / sizeof(expected[0]) };
+	assert_int_equal(page->count, COUNT);
+	for (size_t i = 0; i < COUNT; i++) {
 		const struct store_record *record = &page->records[i];
 		assert_string_equal(record->key, expected[i][0]);
 		assert_string_equal(record->value, expected[i][1]); /* a NUL follows it */
