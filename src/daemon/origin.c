@@ -375,7 +375,12 @@ static bool open_last_good(const struct origin_options *options, struct origin *
 		 crashes->count, (unsigned long long)crashes->sequence);
 	origin->kind = ORIGIN_LAST_GOOD;
 	tell_used(origin, &snapshot.head, "last good snapshot", cause);
-	return open_frozen(options, origin, &snapshot, image, NULL) == 0;
+	if (open_frozen(options, origin, &snapshot, image, NULL) == 0)
+		return true;
+	/* Sound, and yet nothing to stand on. */
+	origin->kind = ORIGIN_STORE;
+	origin->why[0] = '\0';
+	return false;
 }
 
 int origin_open(const struct origin_options *options, struct origin *ret_origin,

@@ -275,7 +275,6 @@ static void written(struct snapshots *snapshots)
 	snapshots->newest = (struct file_state){.sequence = snapshots->head.sequence};
 	snapshots->dirty_since_ms = 0;
 	snapshots->rest_until_ms = now_ms + REST_FACTOR * (now_ms - snapshots->begun_ms);
-	snapshots->alarm[0] = '\0';
 	snprintf(sequence, sizeof(sequence), "%llu", (unsigned long long)snapshots->head.sequence);
 	log_event(LOG_LEVEL_DEBUG, "snapshot.written", "sequence", sequence, NULL);
 }
@@ -293,15 +292,18 @@ static void go_on(struct snapshots *snapshots)
 		read_page(snapshots);
 		break;
 	case JOB_COMMIT:
+		snapshots->alarm[0] = '\0';
 		written(snapshots);
 		break;
 	case JOB_ABANDON:
 		break;
 	case JOB_PROVE:
+		snapshots->alarm[0] = '\0';
 		snapshots->proving = snapshots->newest.sequence;
 		snapshots->proving_since_ms = clock_now_ms(snapshots->daemon->clock);
 		break;
 	case JOB_PROMOTE:
+		snapshots->alarm[0] = '\0';
 		snapshots->good = (struct file_state){.sequence = snapshots->proving};
 		snapshots->proving = 0;
 		daemon_event(snapshots->daemon, "snapshot.good",

@@ -92,8 +92,11 @@ static int take_size(const struct edge *edge, const struct edge_bpf *skeleton, c
 	ASSERT(map);
 	maps_path(path, edge->pin_root, edge->layout, name);
 	int fd = bpf_obj_get(path);
-	if (fd < 0)
+	if (fd < 0 && errno == ENOENT)
 		return 0; /* loading makes it, at its first size */
+	if (fd < 0)
+		return error_set(err, -errno, "the pinned map '%s' cannot be opened: %s", path,
+				 error_text(-errno));
 	int result = bpf_obj_get_info_by_fd(fd, &info, &size) < 0 ? -errno : 0;
 	close(fd);
 	if (result == 0)
@@ -294,9 +297,9 @@ static int move_counters(struct growth *growth)
 	const struct edge *edge = growth->edge;
 	size_t cpus = (size_t)libbpf_num_possible_cpus();
 	struct edge_map_counters *old = calloc(2 * cpus, sizeof(*old));
-	struct edge_map_counters *new = old + cpus;
 	if (!old)
 		return out_of_memory(growth->err);
+	struct edge_map_counters *new = old + cpus;
 	for (uint32_t i = 1; i < growth->old_descriptors; i++) {
 		if (!slots_used(&edge->descriptors, i) ||
 		    bpf_map_lookup_elem(edge->view.counters_fd, &i, old) < 0 ||
