@@ -153,20 +153,21 @@ static uint64_t now_ms(void)
 static bool must_fail(void)
 {
 	uint64_t frames[FRAMES];
-	if (!shared || busy || !__atomic_load_n(&shared->armed, __ATOMIC_RELAXED) ||
-	    now_ms() - shared->failed_ms < shared->gap_ms)
+	struct shared *const state = shared;
+	if (!state || busy || !__atomic_load_n(&state->armed, __ATOMIC_RELAXED) ||
+	    now_ms() - state->failed_ms < state->gap_ms)
 		return false;
 	busy = true;
 	uint64_t stack = read_stack(frames);
 	struct place *place = stack ? find(stack) : NULL;
 	busy = false;
 	if (stack && !place)
-		shared->overflows++;
-	if (!place || __atomic_fetch_add(&place->met, 1, __ATOMIC_RELAXED) != shared->skip)
+		state->overflows++;
+	if (!place || __atomic_fetch_add(&place->met, 1, __ATOMIC_RELAXED) != state->skip)
 		return false;
-	shared->failed_ms = now_ms();
-	memcpy(shared->last, frames, sizeof(frames));
-	__atomic_fetch_add(&shared->failures, 1, __ATOMIC_RELAXED);
+	state->failed_ms = now_ms();
+	memcpy(state->last, frames, sizeof(frames));
+	__atomic_fetch_add(&state->failures, 1, __ATOMIC_RELAXED);
 	errno = ENOMEM;
 	return true;
 }
@@ -174,7 +175,7 @@ static bool must_fail(void)
 /* The next library's: libc's, or a sanitizer's. Nothing is allocated before they are found but by
  * dlsym() itself, which can do without. */
 #define NEXT(name)                                                                                 \
-	static __typeof__(&name) next;                                                             \
+	static __typeof__(&(name)) next;                                                           \
 	if (!next) {                                                                               \
 		void *found = dlsym(RTLD_NEXT, #name);                                             \
 		memcpy(&next, &found, sizeof(next));                                               \

@@ -107,8 +107,9 @@ class Edge(Daemon):
             self.client = None  # it may have been told that it is closed
         raise AssertionError(f"{verb} meets failures without an end: {self.where}")
 
-    def wait_states(self, service, states, seconds=30):
-        """Each step of the versions by themselves may fail as well, and is tried again."""
+    def wait_states(self, service, states, seconds=90):
+        """Each step of the versions by themselves may fail as well, and is tried again, four times a
+        second."""
         def reached():
             if self.has_ended():
                 self.again()
