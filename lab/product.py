@@ -28,16 +28,17 @@ def backend_lines(names, weights):
 
 
 def fabric_file(web, weights, probe, rollout="shares: [100%]", quiet="3s", stale="3s",
-                services=""):
+                settings="", services=""):
     """The fabric of design section 7, with seconds where it has hours.
 
-    `web` and `probe` name the backends of the two services, `services` is YAML for more.
+    `web` and `probe` name the backends of the two services; `settings` and `services` are YAML for
+    more.
     """
     v4, v6 = topology.POOLS
     return f"""\
 fabric: lab
 zone: {topology.ZONE}
-settings: {{quiet: {quiet}, stale: {stale}, report_interval: 500ms}}
+settings: {{quiet: {quiet}, stale: {stale}, report_interval: 500ms{settings}}}
 nameservers:
   ns1: ["{topology.UPLINK.v4}", "{topology.UPLINK.v6}"]
 pools:
@@ -165,11 +166,11 @@ class StatusPoll:
         """A status that came in since the last call, or None; asks for the next one."""
         status = None
         if self._asked and self._asked.poll() is not None:
-            with self._asked as done:
+            done, self._asked = self._asked, None
+            with done:
                 text = done.stdout.read()
             if done.returncode == 0 and self._is_news:
                 status = parse_status(json.loads(text))
-            self._asked = None
         if not self._asked and time.monotonic() - self._asked_at > self.SECONDS:
             self._asked_at, self._is_news = time.monotonic(), True
             self._asked = self._cli.start_status()

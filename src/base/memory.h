@@ -14,4 +14,13 @@ void *memory_alloc(size_t size);
 
 unsigned long memory_failures(void);
 
+/*
+ * Around json_loadb(), in one thread: after one failure memory_alloc() gives nothing more. Among
+ * the bytes that jansson leaves out may be the quote that ends a text; it would then copy beyond
+ * the text's end up to whatever looks like a quote (lex_scan_string() of 2.14), into a block that
+ * it asks for in between.
+ */
+void memory_parser_begin(void);
+void memory_parser_end(void);
+
 #endif

@@ -90,7 +90,9 @@ int config_findings_error(const struct config_findings *findings, struct error *
 	if (whole > 0)
 		error_set(err, -FL_EINVALID, "%.*s", (int)whole, text.data);
 	else
-		error_set(err, -FL_EINVALID, "%s: the configuration is not valid", findings->file);
+		error_set(err, -FL_EINVALID,
+			  "%s: the configuration is not valid; there was no memory to say why",
+			  findings->file);
 	buffer_done(&text);
 	return -FL_EINVALID;
 }

@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define DOOR_MS 100 /* until memory is asked for again */
+#define WHO_ROOM (16u << 10)
 #define REQUESTS_PER_TURN 16 /* of one client, before the others have their turn */
 
 /* A call outlives its client when the client goes before the answer is there. */
@@ -45,6 +47,7 @@ struct api {
 	struct daemon *daemon;
 	uv_pipe_t listener;
 	uv_idle_t turns; /* runs while a client waits for its next turn */
+	uv_timer_t door; /* runs while a client waits to be accepted, for want of memory */
 	bool stopped;
 	api_route_fn *route;
 	struct client *clients;
@@ -126,9 +129,11 @@ static void client_send_error(struct client *client, const struct error *error)
 {
 	struct buffer bytes;
 	buffer_init(&bytes, 0);
+	/* Without memory for the sentence: whoever waits for an answer hears that none comes. */
 	if (protocol_put_error(&bytes, error) < 0)
-		buffer_clear(&bytes);
-	client_send(client, &bytes);
+		client_close(client);
+	else
+		client_send(client, &bytes);
 	buffer_done(&bytes);
 }
 
@@ -210,8 +215,11 @@ void api_publish(struct api *api, const json_t *item)
 			continue;
 		struct buffer bytes;
 		buffer_init(&bytes, 0);
+		/* Nobody would miss what is left out; a closed connection is asked for anew. */
 		if (protocol_put_data(&bytes, item) == 0)
 			client_send(client, &bytes);
+		else
+			client_close(client);
 		buffer_done(&bytes);
 	}
 }
@@ -236,6 +244,21 @@ static uid_t login_of(const struct ucred *peer)
 	bool known = fscanf(file, "%u", &login) == 1 && login != (unsigned)-1;
 	fclose(file);
 	return known ? login : peer->uid;
+}
+
+/* glibc 2.36 crashes in its first look-up without memory, and in no later one. So that is done
+ * where nothing is lost by it, and where memory of the size has just been there. */
+static int prepare_who(void)
+{
+	struct passwd entry;
+	struct passwd *found;
+	char text[1024];
+	void *room = malloc(WHO_ROOM);
+	if (!room)
+		return -ENOMEM;
+	free(room);
+	(void)getpwuid_r(0, &entry, text, sizeof(text), &found);
+	return 0;
 }
 
 const char *api_who(const struct api_call *call, char who[API_WHO_BYTES])
@@ -428,14 +451,25 @@ static int check_client(const struct client *client, struct error *err)
 	return 0;
 }
 
+static void on_connection(uv_stream_t *listener, int status);
+
+static void on_door(uv_timer_t *door)
+{
+	struct api *api = door->data;
+	on_connection((uv_stream_t *)&api->listener, 0);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
 	struct api *api = listener->data;
 	if (status < 0)
 		return;
 	struct client *client = calloc(1, sizeof(*client));
-	if (!client)
+	/* libuv listens again only once this connection was accepted. */
+	if (!client) {
+		uv_timer_start(&api->door, on_door, DOOR_MS, 0);
 		return;
+	}
 	client->api = api;
 	client->pipe.data = client;
 	buffer_init(&client->input, 0);
@@ -507,7 +541,7 @@ int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, unsigned 
 	int result = claim_path(path, err);
 	if (result < 0)
 		return result;
-	struct api *api = calloc(1, sizeof(*api));
+	struct api *api = prepare_who() == 0 ? calloc(1, sizeof(*api)) : NULL;
 	if (!api)
 		return error_set(err, -ENOMEM, "out of memory");
 	api->daemon = daemon;
@@ -515,9 +549,11 @@ int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, unsigned 
 	api->max_clients = max_clients;
 	api->listener.data = api;
 	api->turns.data = api;
+	api->door.data = api;
 	uv_pipe_init(loop, &api->listener, 0);
 	uv_idle_init(loop, &api->turns);
-	api->open_handles = 2;
+	uv_timer_init(loop, &api->door);
+	api->open_handles = 3;
 
 	/* No moment at which others could open it. */
 	mode_t old = umask(0177);
@@ -557,6 +593,7 @@ void api_close(struct api *api)
 		client_close(api->clients);
 	uv_close((uv_handle_t *)&api->listener, on_handle_closed);
 	uv_close((uv_handle_t *)&api->turns, on_handle_closed);
+	uv_close((uv_handle_t *)&api->door, on_handle_closed);
 	while (api->open_handles)
 		uv_run(loop, UV_RUN_NOWAIT);
 	if (*api->path)

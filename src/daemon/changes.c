@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/memory.h"
 #include "base/random.h"
 
 #include <stdlib.h>
@@ -154,6 +155,15 @@ int changes_rehearse(const struct changes *changes, struct change *change, struc
 	return result;
 }
 
+/* What is left out of an entry for want of memory, nobody would miss: the ledger would hold it
+ * for ever as it is. */
+static int build(struct change *change, struct change_draft *draft, struct error *err)
+{
+	unsigned long failures = memory_failures();
+	int result = change->build(change, draft, err);
+	return result == CHANGE_COMMIT && memory_failures() != failures ? -ENOMEM : result;
+}
+
 /* Build and send the first change. Returns false when it is already over. */
 static bool begin(struct changes *changes)
 {
@@ -173,7 +183,7 @@ static bool begin(struct changes *changes)
 	changes->draft = draft;
 	changes->sequence = draft->sequence;
 
-	int result = change->build(change, draft, &err);
+	int result = build(change, draft, &err);
 	if (result == CHANGE_COMMIT) {
 		result = add_entry(changes, change, &err);
 		if (result == 0)

@@ -66,8 +66,12 @@ static enum log_level level_of(const json_t *fields)
 
 void daemon_event(struct daemon *daemon, const char *name, json_t *fields)
 {
+	if (!fields) {
+		log_event(LOG_LEVEL_ERROR, name, "error", "there was no memory to say more", NULL);
+		return;
+	}
 	log_fields(level_of(fields), name, fields);
-	if (daemon->api && fields) {
+	if (daemon->api) {
 		char time[CLOCK_TEXT_BYTES];
 		clock_format(clock_wall_ms(daemon->clock), time, sizeof(time));
 		json_t *item = json_pack("{s:s, s:s}", "time", time, "event", name);
@@ -121,7 +125,7 @@ void daemon_store_result(struct daemon *daemon, int result, const struct error *
 		store_failed(daemon, err);
 	} else if (result == 0 && *daemon->store_alarm) {
 		daemon->store_alarm[0] = '\0';
-		daemon_event(daemon, "store.recovered", NULL);
+		daemon_event(daemon, "store.recovered", json_object());
 	}
 }
 
@@ -303,9 +307,9 @@ static void halt(struct daemon *daemon)
  * answered stays as it is; the next start reads the store anew. */
 static void fail(struct daemon *daemon, int result, const struct error *err)
 {
-	log_event(LOG_LEVEL_ERROR, "daemon.failed", "error", err->text, "forwarding", "goes on",
-		  NULL);
-	error_set(&daemon->failure, result, "the daemon stopped: %.1900s", err->text);
+	const char *why = *err->text ? err->text : error_text(result);
+	log_event(LOG_LEVEL_ERROR, "daemon.failed", "error", why, "forwarding", "goes on", NULL);
+	error_set(&daemon->failure, result, "the daemon stopped: %.1900s", why);
 	halt(daemon);
 	uv_stop(&daemon->loop);
 }
@@ -460,7 +464,7 @@ static void look_for_store(struct daemon *daemon, uint64_t now_ms)
 	daemon->returned_ms = now_ms;
 	if (!origin_may_return(&daemon->origin, &options))
 		return;
-	daemon_event(daemon, "store.returned", NULL);
+	daemon_event(daemon, "store.returned", json_object());
 	daemon->again = true;
 	uv_stop(&daemon->loop);
 }

@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/random.h"
 #include "control/protocol.h"
 #include "daemon/daemon.h"
@@ -336,6 +337,25 @@ static void send_report(struct landing_node *node, json_t *parameters)
 	buffer_done(&bytes);
 }
 
+/* A count that is left out for want of memory would say that nobody uses an address. */
+static int make_report(struct landing_node *node, json_t **ret_parameters, struct error *err)
+{
+	unsigned long failures = memory_failures();
+	uint64_t settled = node->settled;
+	json_t *connections = connections_json(node, err);
+	if (!connections)
+		return err->code ? err->code : error_set(err, -ENOMEM, "out of memory");
+	set_failure(node, FAILURE_COUNT, NULL);
+	*ret_parameters =
+	    json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:I, s:o}", "node", node->options->node,
+		      "boot_id", node->boot_id, "instance", node->instance, "connections",
+		      connections, "settled", (json_int_t)settled, "generation", node->generation,
+		      "cut", (json_int_t)node->cut, "landing", landing_json(node));
+	return *ret_parameters && memory_failures() == failures
+		   ? 0
+		   : error_set(err, -ENOMEM, "out of memory");
+}
+
 static void report(struct landing_node *node)
 {
 	if (!node->connected) {
@@ -347,21 +367,12 @@ static void report(struct landing_node *node)
 		return;
 	}
 	struct error err = {0};
-	uint64_t settled = node->settled;
-	json_t *connections = connections_json(node, &err);
-	if (!connections) {
-		/* Silence, not zero: the node will say that this backend is not known of. */
+	json_t *parameters = NULL;
+	int result = make_report(node, &parameters, &err);
+	/* Silence, not zero: the node will say that this backend is not known of. */
+	if (result < 0)
 		set_failure(node, FAILURE_COUNT, &err);
-		report_in(node, node->interval_ms);
-		return;
-	}
-	set_failure(node, FAILURE_COUNT, NULL);
-	json_t *parameters =
-	    json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:I, s:o}", "node", node->options->node,
-		      "boot_id", node->boot_id, "instance", node->instance, "connections",
-		      connections, "settled", (json_int_t)settled, "generation", node->generation,
-		      "cut", (json_int_t)node->cut, "landing", landing_json(node));
-	if (parameters)
+	else
 		send_report(node, parameters);
 	json_decref(parameters);
 	report_in(node, node->awaiting ? ANSWER_MS : node->interval_ms);

@@ -79,7 +79,8 @@ static void check_file(const struct snapshots *snapshots, const char *path,
 {
 	struct snapshot snapshot = {0};
 	int result = snapshot_read(snapshots->disk, path, &snapshot, &found->error);
-	if (result == -ENOENT)
+	/* What could not be read for want of memory is not known to be damaged. */
+	if (result == -ENOENT || result == -ENOMEM)
 		found->error.code = 0;
 	found->sequence = result == 0 ? snapshot.head.sequence : 0;
 	snapshot_done(&snapshot);

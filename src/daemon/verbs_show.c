@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs that show things, the ledger and what happens. */
 #include "base/buffer.h"
+#include "base/memory.h"
 #include "config/config.h"
 #include "daemon/driver.h"
 #include "daemon/edge_plane.h"
@@ -213,10 +214,13 @@ void verb_describe(struct daemon *daemon, struct api_call *call)
 		size_t length = strlen(kinds[i].kind);
 		if (strncmp(thing, kinds[i].kind, length) != 0)
 			continue;
+		unsigned long failures = memory_failures();
 		json_t *json =
 		    daemon->image.fabric ? kinds[i].describe(daemon, thing + length) : NULL;
 		if (json)
 			api_succeed(call, json);
+		else if (memory_failures() != failures)
+			fail(call, -ENOMEM, "out of memory", "");
 		else
 			fail(call, -FL_ENOTFOUND, "there is no ", thing);
 		return;

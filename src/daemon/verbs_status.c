@@ -25,11 +25,13 @@ static const char *mode_name(enum edge_mode mode)
 	return "detached";
 }
 
-static void status_edge(const struct daemon *daemon, json_t *status)
+/* -ENOMEM: a status that says nothing of the edge would look like that of a node without one. */
+static int status_edge(const struct daemon *daemon, json_t *status)
 {
 	struct edge_status edge;
-	if (!daemon->edge || edge_plane_status(daemon->edge, &edge) < 0)
-		return;
+	int result = daemon->edge ? edge_plane_status(daemon->edge, &edge) : -FL_ENOTFOUND;
+	if (result < 0)
+		return result == -ENOMEM ? result : 0;
 	json_t *interfaces = json_array();
 	for (size_t i = 0; i < edge.interface_count; i++)
 		json_array_append_new(
@@ -63,6 +65,7 @@ static void status_edge(const struct daemon *daemon, json_t *status)
 		}
 	}
 	json_object_set_new(status, "drops", reasons);
+	return 0;
 }
 
 static void status_names(const struct daemon *daemon, json_t *status)
@@ -309,9 +312,14 @@ void verb_status(struct daemon *daemon, struct api_call *call)
 	json_object_set_new(status, "configured", json_boolean(daemon->image.fabric != NULL));
 	json_object_set_new(status, "alarms", alarms_json(daemon, backends));
 	status_state(daemon, status);
-	status_edge(daemon, status);
+	int result = status_edge(daemon, status);
 	status_names(daemon, status);
 	json_object_set_new(status, "services", show_services(daemon, false));
 	json_object_set_new(status, "backends", backends);
+	if (result < 0) {
+		/* As for every answer that lacks a part. */
+		json_decref(status);
+		status = NULL;
+	}
 	api_succeed(call, status);
 }

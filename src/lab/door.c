@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lab/door.h"
 
+#include "base/memory.h"
 #include "config/text.h"
 #include "control/protocol.h"
 
@@ -106,8 +107,10 @@ static json_t *read_line(int fd)
 		if (got > 0)
 			buffer_append(&line, chunk, (size_t)got);
 	}
+	memory_parser_begin();
 	json_t *question =
 	    got > 0 && !line.status ? json_loadb(line.data, line.length, 0, NULL) : NULL;
+	memory_parser_end();
 	buffer_done(&line);
 	return question;
 }

@@ -317,9 +317,10 @@ int placement_update(const struct placement *previous, const struct fabric *fabr
 		result = number_pool(&update, &fabric->pools[i]);
 	for (size_t i = 0; !result && i < fabric->site_count; i++)
 		result = number_site(&update, fabric->sites[i].name);
-	drop_services(&update);
-	if (!result)
+	if (!result) {
+		drop_services(&update);
 		result = sort_names(&update);
+	}
 	for (size_t i = 0; !result && i < fabric->service_count; i++)
 		result = number_service(&update, fabric->services[i].name);
 	if (result < 0)

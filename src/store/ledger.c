@@ -133,7 +133,9 @@ static int body_parse(const char *bytes, struct ledger_entry *entry, struct erro
 {
 	/* The parser's own text may quote hostile bytes, so a person is given the place only. */
 	json_error_t fault;
+	memory_parser_begin();
 	entry->body = json_loadb(bytes, entry->body_length, JSON_REJECT_DUPLICATES, &fault);
+	memory_parser_end();
 	if (!entry->body)
 		return error_set(err, -FL_EINVALID, "its JSON is not valid: %s at byte %d",
 				 fault.text, fault.position);
@@ -200,8 +202,10 @@ int ledger_head_parse(const struct store_record *record, struct ledger_head *ret
 		return 0;
 	}
 	unsigned long failures = memory_failures();
+	memory_parser_begin();
 	json_t *body =
 	    json_loadb(record->value, record->value_length, JSON_REJECT_DUPLICATES, NULL);
+	memory_parser_end();
 	int result = 0;
 	if (!head_fields(body, &head))
 		result = -FL_EINVALID;
@@ -244,9 +248,12 @@ static char *body_format(const struct ledger_head *head, const struct ledger_sig
 	}
 	char *text = body ? json_dumps(body, CANONICAL) : NULL;
 	json_decref(body);
-	if (!text)
-		error_set(err, -ENOMEM, "ledger: out of memory");
-	return text;
+	/* Bytes may be missing, and what is left be valid all the same. */
+	if (text && memory_failures() == failures)
+		return text;
+	free(text);
+	error_set(err, -ENOMEM, "ledger: out of memory");
+	return NULL;
 }
 
 /* `body`, '\n' and its signature, in `arena`; NULL and `err` on failure. */

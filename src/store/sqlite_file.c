@@ -61,14 +61,99 @@ static int corrupt_error(const char *path, const char *what, struct error *err)
 			 path, what);
 }
 
+/* `files_are_open`: then nothing can take the file system away to repair it. */
+static int read_only_error(const char *path, bool files_are_open, struct error *err)
+{
+	return error_set(
+	    err, -EROFS,
+	    "%s: the file system is read-only; nothing was changed. If it became so by "
+	    "itself, its disk had an error (see 'dmesg'): %scheck the file system "
+	    "with fsck, and mount it again",
+	    path,
+	    files_are_open ? "restart the daemon, which then goes by a snapshot and "
+			     "holds no file there; "
+			   : "");
+}
+
+static int io_error(const char *path, const char *what, struct error *err)
+{
+	return error_set(err, -EIO,
+			 "%s: input/output error (%s); it is not known whether the last change was "
+			 "kept. Check the disk, see 'dmesg'; until it can be read again leave the "
+			 "daemon running, since a new one could not start by it",
+			 path, what);
+}
+
+/* One of the open files of SQLite's, which are not ours to open and close once more: that would
+ * drop its locks. NULL when it is not open. */
+static sqlite3_file *opened(const struct sqlite_file *file, int which)
+{
+	sqlite3_file *found = NULL;
+	int status = sqlite3_file_control(file->db, "main", which, &found);
+	return status == SQLITE_OK && found && found->pMethods ? found : NULL;
+}
+
+/* A block of it cannot be read now. That it ends early is no such thing. */
+static bool cannot_be_read(sqlite3_file *file)
+{
+	char block[16384];
+	sqlite3_int64 size = 0;
+	int status = file->pMethods->xFileSize(file, &size);
+	for (sqlite3_int64 at = 0; status == SQLITE_OK && at < size; at += (int)sizeof(block)) {
+		status = file->pMethods->xRead(file, block, sizeof(block), at);
+		if (status == SQLITE_IOERR_SHORT_READ)
+			status = SQLITE_OK;
+	}
+	return status != SQLITE_OK;
+}
+
+/* SQLite takes a block that the disk cannot read for a damaged one. What a person should do is not
+ * the same: so all is read once more. */
+static bool disk_fails(const struct sqlite_file *file)
+{
+	sqlite3_file *data = opened(file, SQLITE_FCNTL_FILE_POINTER);
+	sqlite3_file *log = opened(file, SQLITE_FCNTL_JOURNAL_POINTER);
+	return (data && cannot_be_read(data)) || (log && cannot_be_read(log));
+}
+
+static int damage_error(const struct sqlite_file *file, const char *what, struct error *err)
+{
+	return disk_fails(file) ? io_error(file->path, "a block cannot be read", err)
+				: corrupt_error(file->path, what, err);
+}
+
+/* A file system that turned read-only under open files: the log could not be written, whose last
+ * frame is what commits. sqlite3_system_errno() does not know of a commit's failure. */
+static bool log_is_read_only(const struct sqlite_file *file)
+{
+	int last = 0;
+	sqlite3_file *log = opened(file, SQLITE_FCNTL_JOURNAL_POINTER);
+	return log &&
+	       log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &last) == SQLITE_OK &&
+	       last == EROFS;
+}
+
+/* SQLite's own codes name a call and not its cause. */
+static int cause_of(const struct sqlite_file *file, int status)
+{
+	switch (status) {
+	case SQLITE_IOERR_NOMEM:
+		return SQLITE_NOMEM;
+	/* The log's index could not grow, before anything was written. */
+	case SQLITE_IOERR_SHMSIZE:
+		return SQLITE_FULL;
+	/* What fails as late as the sync may have been kept. */
+	case SQLITE_IOERR_WRITE:
+		return log_is_read_only(file) ? SQLITE_READONLY : status;
+	default:
+		return status;
+	}
+}
+
 int sqlite_file_error(const struct sqlite_file *file, int status, struct error *err)
 {
 	const char *path = file->path;
-	if (status == SQLITE_IOERR_NOMEM)
-		status = SQLITE_NOMEM;
-	/* The log's index could not grow, before anything was written. */
-	if (status == SQLITE_IOERR_SHMSIZE)
-		status = SQLITE_FULL;
+	status = cause_of(file, status);
 	switch (status & 0xff) {
 	case SQLITE_NOMEM:
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
@@ -78,10 +163,12 @@ int sqlite_file_error(const struct sqlite_file *file, int status, struct error *
 				 "again",
 				 path);
 	case SQLITE_READONLY:
-		return error_set(err, -EROFS,
-				 "%s: cannot be written (a read-only file system, or the file was "
-				 "replaced); nothing was changed",
-				 path);
+		return status == SQLITE_READONLY_DBMOVED
+			   ? error_set(err, -EROFS,
+				       "%s: the file was replaced or removed under the daemon; "
+				       "nothing was changed. Put it back, and restart the daemon",
+				       path)
+			   : read_only_error(path, true, err);
 	case SQLITE_PERM:
 	case SQLITE_AUTH:
 	case SQLITE_CANTOPEN:
@@ -97,12 +184,9 @@ int sqlite_file_error(const struct sqlite_file *file, int status, struct error *
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
 	case SQLITE_FORMAT:
-		return corrupt_error(path, sqlite3_errstr(status), err);
+		return damage_error(file, sqlite3_errstr(status), err);
 	case SQLITE_IOERR:
-		return error_set(err, -EIO,
-				 "%s: input/output error (%s); it is not known whether the last "
-				 "change was kept. Check the disk",
-				 path, sqlite3_errstr(status));
+		return io_error(path, sqlite3_errstr(status), err);
 	default:
 		return error_set(err, -EIO, "%s: %s", path, sqlite3_errmsg(file->db));
 	}
@@ -133,7 +217,9 @@ static int lock_take(const char *folder, int *ret_fd, struct error *err)
 		return error_set(err, -ENAMETOOLONG, "%s: the path is too long", folder);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return error_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
+		return errno == EROFS
+			   ? read_only_error(path, false, err)
+			   : error_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		int result = errno == EWOULDBLOCK ? lock_error(path, fd, err)
 						  : error_set(err, -errno, "%s: cannot lock: %s",
@@ -191,7 +277,7 @@ static int quick_check(struct sqlite_file *file, struct error *err)
 		if (!verdict)
 			result = error_set(err, -ENOMEM, "%s: out of memory", file->path);
 		else if (strcmp(verdict, "ok") != 0)
-			result = corrupt_error(file->path, verdict, err);
+			result = damage_error(file, verdict, err);
 	}
 	sqlite3_finalize(statement);
 	return result;

@@ -400,7 +400,7 @@ def test_a_start_on_a_read_only_disk(small, reboot):
                            small.capsule.bpffs / "node"], NAMESPACE)
     small.capsule.run(["mount", "-o", "remount,ro", state(small)])
     small.again()
-    assert_frozen(small, "Read-only file system")
+    assert_frozen(small, "the file system is read-only", "fsck")
     assert small.resolve("web") == before
     small.capsule.run(["mount", "-o", "remount,rw", state(small)])
     wait_return(small)
