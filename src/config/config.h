@@ -82,9 +82,6 @@ int config_findings_error(const struct config_findings *findings, struct error *
  */
 void config_emit(const struct fabric *fabric, struct buffer *ret_text);
 
-/* Do two fabrics say the same, order included? -ENOMEM when it cannot be told. */
-must_check int config_equal(const struct fabric *a, const struct fabric *b, bool *ret_equal);
-
 /* For `validate`: what each pool allows, a line a pool ("198.51.100.0/26: …"). */
 void config_capacity_render(const struct fabric *fabric, struct buffer *ret_text);
 

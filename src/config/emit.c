@@ -238,19 +238,3 @@ void config_emit(const struct fabric *fabric, struct buffer *ret_text)
 	for (size_t i = 0; i < fabric->service_count; i++)
 		emit_service(&fabric->services[i], ret_text);
 }
-
-int config_equal(const struct fabric *a, const struct fabric *b, bool *ret_equal)
-{
-	struct buffer left, right;
-	buffer_init(&left, 0);
-	buffer_init(&right, 0);
-	config_emit(a, &left);
-	config_emit(b, &right);
-	int result = left.status ? left.status : right.status;
-	if (result == 0)
-		*ret_equal =
-		    left.length == right.length && memcmp(left.data, right.data, left.length) == 0;
-	buffer_done(&left);
-	buffer_done(&right);
-	return result;
-}
