@@ -19,15 +19,13 @@ void *memory_alloc(size_t size)
 	return block;
 }
 
-void memory_parser_begin(void)
+json_t *memory_json_loadb(const char *bytes, size_t length, size_t flags, json_error_t *ret_fault)
 {
 	parsing = true;
-}
-
-void memory_parser_end(void)
-{
+	json_t *json = json_loadb(bytes, length, flags, ret_fault);
 	parsing = false;
 	parser_failed = false;
+	return json;
 }
 
 unsigned long memory_failures(void)

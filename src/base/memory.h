@@ -7,6 +7,7 @@
 #ifndef FAIRLEAD_BASE_MEMORY_H
 #define FAIRLEAD_BASE_MEMORY_H
 
+#include <jansson.h>
 #include <stddef.h>
 
 /* malloc(), counting its failures; free() gives it back. */
@@ -15,12 +16,11 @@ void *memory_alloc(size_t size);
 unsigned long memory_failures(void);
 
 /*
- * Around json_loadb(), in one thread: after one failure memory_alloc() gives nothing more. Among
- * the bytes that jansson leaves out may be the quote that ends a text; it would then copy beyond
- * the text's end up to whatever looks like a quote (lex_scan_string() of 2.14), into a block that
- * it asks for in between.
+ * json_loadb(), to which memory_alloc() gives nothing more after one failure: among the bytes that
+ * jansson leaves out may be the quote that ends a text; it would then copy beyond the text's end up
+ * to whatever looks like a quote (lex_scan_string() of 2.14), into a block that it asks for in
+ * between.
  */
-void memory_parser_begin(void);
-void memory_parser_end(void);
+json_t *memory_json_loadb(const char *bytes, size_t length, size_t flags, json_error_t *ret_fault);
 
 #endif

@@ -56,9 +56,7 @@ static int parse_object(const char *line, size_t length, const char *what, json_
 {
 	json_error_t fault;
 	unsigned long failures = memory_failures();
-	memory_parser_begin();
-	json_t *object = json_loadb(line, length, JSON_REJECT_DUPLICATES, &fault);
-	memory_parser_end();
+	json_t *object = memory_json_loadb(line, length, JSON_REJECT_DUPLICATES, &fault);
 	if (memory_failures() != failures) {
 		json_decref(object);
 		return error_set(err, -ENOMEM, "out of memory");

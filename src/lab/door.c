@@ -107,10 +107,8 @@ static json_t *read_line(int fd)
 		if (got > 0)
 			buffer_append(&line, chunk, (size_t)got);
 	}
-	memory_parser_begin();
 	json_t *question =
-	    got > 0 && !line.status ? json_loadb(line.data, line.length, 0, NULL) : NULL;
-	memory_parser_end();
+	    got > 0 && !line.status ? memory_json_loadb(line.data, line.length, 0, NULL) : NULL;
 	buffer_done(&line);
 	return question;
 }

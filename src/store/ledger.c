@@ -133,9 +133,7 @@ static int body_parse(const char *bytes, struct ledger_entry *entry, struct erro
 {
 	/* The parser's own text may quote hostile bytes, so a person is given the place only. */
 	json_error_t fault;
-	memory_parser_begin();
-	entry->body = json_loadb(bytes, entry->body_length, JSON_REJECT_DUPLICATES, &fault);
-	memory_parser_end();
+	entry->body = memory_json_loadb(bytes, entry->body_length, JSON_REJECT_DUPLICATES, &fault);
 	if (!entry->body)
 		return error_set(err, -FL_EINVALID, "its JSON is not valid: %s at byte %d",
 				 fault.text, fault.position);
@@ -202,10 +200,8 @@ int ledger_head_parse(const struct store_record *record, struct ledger_head *ret
 		return 0;
 	}
 	unsigned long failures = memory_failures();
-	memory_parser_begin();
 	json_t *body =
-	    json_loadb(record->value, record->value_length, JSON_REJECT_DUPLICATES, NULL);
-	memory_parser_end();
+	    memory_json_loadb(record->value, record->value_length, JSON_REJECT_DUPLICATES, NULL);
 	int result = 0;
 	if (!head_fields(body, &head))
 		result = -FL_EINVALID;

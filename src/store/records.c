@@ -160,9 +160,7 @@ static json_t *read_array(struct reader *reader, const json_t *object, const cha
 static json_t *reader_open(struct reader *reader, const char *value, size_t length)
 {
 	unsigned long failures = memory_failures();
-	memory_parser_begin();
-	json_t *json = json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
-	memory_parser_end();
+	json_t *json = memory_json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
 	if (memory_failures() != failures) {
 		reader_no_memory(reader);
 		json_decref(json);

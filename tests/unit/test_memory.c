@@ -153,9 +153,7 @@ static int step_json(void *context)
 	text[0] = '"';
 	text[text_length + 1] = '"';
 	unsigned long before = memory_failures();
-	memory_parser_begin();
-	json_t *json = json_loadb(text, text_length + 2, JSON_DECODE_ANY, NULL);
-	memory_parser_end();
+	json_t *json = memory_json_loadb(text, text_length + 2, JSON_DECODE_ANY, NULL);
 	bool failed = memory_failures() != before;
 	assert_true(failed || json_string_length(json) == text_length);
 	json_decref(json);
