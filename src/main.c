@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "cli/cli.h"
+#include "cli/output.h"
 #include "control/command.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
@@ -50,9 +51,10 @@ static int print_help(const struct invocation *invocation)
 	buffer_init(&text, 0);
 	if (!invocation->group || !command_group_help(invocation->group, &text))
 		command_help(invocation->command, &text);
-	fputs(text.data ? text.data : "", stdout);
+	struct error err = {0};
+	int result = output_write(&text, &err);
 	buffer_done(&text);
-	return 0;
+	return result < 0 ? print_failure(&err, result) : 0;
 }
 
 int main(int argc, char **argv)

@@ -168,6 +168,8 @@ static int read_more(struct client *client, struct error *err)
 	if (got <= 0)
 		return explain_loss(client, err);
 	buffer_append(&client->input, chunk, (size_t)got);
+	if (client->input.status == -ENOMEM)
+		return error_set(err, -ENOMEM, "out of memory for the daemon's answer");
 	if (client->input.status)
 		return error_set(err, client->input.status,
 				 "the daemon's answer has more than %u bytes", CLIENT_MAX_ANSWER);

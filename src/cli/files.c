@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "config/config.h"
 
 #include <stdlib.h>
@@ -27,6 +28,8 @@ static int explain_bytes(const char *name, const struct buffer *bytes, struct er
 	int result = config_parse(bytes->data, bytes->length, name, &arena, &fabric, findings);
 	if (result == -FL_EINVALID)
 		config_findings_error(findings, err);
+	else if (result == -ENOMEM)
+		error_set(err, result, "out of memory");
 	else
 		result = error_set(err, -FL_EINVALID, "%s: not UTF-8 text", name);
 	arena_done(&arena);
@@ -38,9 +41,12 @@ static int attach_text(const char *name, const struct buffer *bytes, json_t *par
 		       struct error *err)
 {
 	const char *data = bytes->data ? bytes->data : "";
+	unsigned long failures = memory_failures();
 	json_t *text = memchr(data, '\0', bytes->length) ? NULL : json_stringn(data, bytes->length);
-	if (!text)
+	if (!text && memory_failures() == failures)
 		return explain_bytes(name, bytes, err);
+	if (!text)
+		return error_set(err, -ENOMEM, "out of memory");
 	if (json_object_set_new(parameters, "file", json_string(name)) < 0 ||
 	    json_object_set_new(parameters, "text", text) < 0)
 		return error_set(err, -ENOMEM, "out of memory");

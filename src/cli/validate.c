@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "config/config.h"
 
 #include <stdlib.h>
@@ -37,6 +38,7 @@ static int validate_bytes(const char *name, const struct buffer *bytes, json_t *
 	arena_init(&arena, 0);
 	int result = config_parse(bytes->data ? bytes->data : "", bytes->length, name, &arena,
 				  &fabric, findings);
+	unsigned long failures = memory_failures();
 	json_t *answer = NULL;
 	if (result == 0 || result == -FL_EINVALID) {
 		config_findings_render(findings, messages);
@@ -44,8 +46,10 @@ static int validate_bytes(const char *name, const struct buffer *bytes, json_t *
 	}
 	arena_done(&arena);
 	free(findings);
-	if (!answer)
+	if (!answer || messages->status || memory_failures() != failures) {
+		json_decref(answer);
 		return error_set(err, -ENOMEM, "out of memory");
+	}
 	*ret_answer = answer;
 	return 0;
 }
