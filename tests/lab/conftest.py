@@ -12,7 +12,8 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lab.parts import Lab  # noqa: E402  (the path comes first)
+from faults import end_long_flows, start_job  # noqa: E402  (the path comes first)
+from lab.parts import Lab  # noqa: E402
 
 
 def pytest_configure(config):
@@ -49,3 +50,16 @@ def shared_lab():
     """A lab for the tests of one file, which put back what they change."""
     with Lab() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def job(shared_lab):
+    """What the tests of faults watch: the main job's traffic, on a version that serves."""
+    return start_job(shared_lab)
+
+
+@pytest.fixture(scope="module")
+def ended(job):
+    """The same, for outages."""
+    end_long_flows(job)
+    return job

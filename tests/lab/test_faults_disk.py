@@ -6,19 +6,13 @@ import signal
 import pytest
 
 from disks import Disk
-from faults import (dig, edge_stopped, everything_comes_back, forwarding_goes_on, start_job,
-                    wait_alarm)
+from faults import dig, edge_stopped, everything_comes_back, forwarding_goes_on, wait_alarm
 from lab import topology
 from lab.host import wait_for
 
 UP = topology.UPLINK
 ATTEMPTS_MS = 3000  # in which the daemon has tried the store again, once a second
 EVENTS = "store.failed", "snapshot.failed"
-
-
-@pytest.fixture(scope="module")
-def job(shared_lab):
-    return start_job(shared_lab)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import subprocess
 import pytest
 
 import bpf
-from faults import (PAST, alarms, edge_stopped, end_long_flows, everything_comes_back,
-                    forwarding_goes_on, ip, start_job, wait_alarm, window)
+from faults import (PAST, alarms, edge_stopped, everything_comes_back, forwarding_goes_on, ip,
+                    wait_alarm, window)
 from lab import topology
 from lab.host import wait_for
 from lab.product import fabric_file
@@ -24,11 +24,6 @@ GAP_MS = TICK_MS + 750  # to be seen and put back, on a machine that has other t
 SEED = 20261125
 WEB = ("web1", "web2", "web3")
 SOON = {"quiet": "1s", "stale": "1s", "settings": ", quarantine: 1s"}
-
-
-@pytest.fixture(scope="module")
-def job(shared_lab):
-    return start_job(shared_lab)
 
 
 @pytest.fixture(autouse=True)
@@ -61,15 +56,21 @@ def test_xdp_off_is_refused(job):
     assert not alarms(job)
 
 
-def test_another_program_takes_the_place(job):
+@pytest.fixture(scope="module")
+def other_program(job):
+    """Somebody's XDP program that lets everything pass."""
+    program = job.lab.capsule.bpffs / "other"
+    bpf.pin_pass_program(program)
+    return program
+
+
+def test_another_program_takes_the_place(job, other_program):
     """It stays until somebody removes it: it may be there for a reason."""
     lab, fabric = job.lab, topology.FABRIC.interface
-    program = lab.capsule.bpffs / "other"
-    bpf.pin_pass_program(program)
     with forwarding_goes_on(job, "another program"):
         # On the leg to the backends nothing comes in that the program would forward.
         lab.capsule.run(["sh", "-c", f"bpftool link detach id {link_id(lab, fabric)} && "
-                         f"ip link set dev {fabric} xdp pinned {program}"], "edge")
+                         f"ip link set dev {fabric} xdp pinned {other_program}"], "edge")
         said = wait_alarm(job, fabric, "another XDP program is on it")
         assert f"ip link set {fabric} xdp off" in said
     done = lab.capsule.run(["bpftool", "-j", "net", "show", "dev", fabric], "edge")
@@ -78,12 +79,12 @@ def test_another_program_takes_the_place(job):
     wait_for(lambda: lab.cli.status().interfaces[fabric] == "native", "the interface to be taken")
 
 
-def test_another_program_is_there_at_the_start(job):
+def test_another_program_is_there_at_the_start(job, other_program):
     """The error names it, the other leg goes on forwarding, and the next try succeeds."""
     lab, fabric = job.lab, topology.FABRIC.interface
     with edge_stopped(lab, signal.SIGKILL), forwarding_goes_on(job, "another at the start"):
         lab.capsule.run(["bpftool", "link", "detach", "id", link_id(lab, fabric)], "edge")
-        ip(lab, "edge", "link", "set", "dev", fabric, "xdp", "pinned", lab.capsule.bpffs / "other")
+        ip(lab, "edge", "link", "set", "dev", fabric, "xdp", "pinned", other_program)
         done = lab.capsule.run(lab.edge_command(lab.program), "edge", check=False, timeout=10)
         assert done.returncode == 1
         assert f"ip link set {fabric} xdp off" in done.stderr
@@ -194,12 +195,6 @@ def test_killed_while_publishing_often(job, part):
 
 
 # Outages, from here on
-
-@pytest.fixture(scope="module")
-def ended(job):
-    end_long_flows(job)
-    return job
-
 
 def test_the_program_is_detached(ended):
     """Until it is back, packets meet a kernel that knows nothing of service addresses."""

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from faults import dig, edge_stopped, forwarding_goes_on, start_job, wait_clean
+from faults import dig, edge_stopped, forwarding_goes_on, wait_clean
 from lab import topology
 from lab.host import LabError, wait_for
 from memory import FailingMemory
@@ -23,11 +23,6 @@ EDGE_GAP_MS, LANDING_GAP_MS = 4, 40
 REPORT_S = 0.5
 KINDS = "services", "versions", "backends", "bindings", "pools", "sites"
 SOON = {"quiet": "1s", "stale": "1s"}
-
-
-@pytest.fixture(scope="module")
-def job(shared_lab):
-    return start_job(shared_lab)
 
 
 class Daemon:

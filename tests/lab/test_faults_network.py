@@ -6,8 +6,8 @@ import socket
 import pytest
 
 import bpf
-from faults import (alarms, dig, edge_stopped, end_long_flows, everything_comes_back,
-                    forwarding_goes_on, ip, start_job, wait_alarm)
+from faults import (alarms, dig, edge_stopped, everything_comes_back, forwarding_goes_on, ip,
+                    start_job, wait_alarm)
 from lab import topology
 from lab.host import wait_for
 
@@ -111,12 +111,6 @@ def test_port_53_is_taken_at_a_restart(job):
 
 
 # Outages, from here on
-
-@pytest.fixture(scope="module")
-def ended(job):
-    end_long_flows(job)
-    return job
-
 
 def test_an_interface_is_down(ended):
     """The routes lead round by the uplink meanwhile: not only the kernel's, but the program's."""

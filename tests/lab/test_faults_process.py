@@ -9,19 +9,14 @@ import struct
 
 import pytest
 
-from faults import (dig, edge_stopped, everything_comes_back,
-                    forwarding_goes_on, start_job, wait_alarm, wait_clean)
+from faults import (dig, edge_stopped, everything_comes_back, forwarding_goes_on, wait_alarm,
+                    wait_clean)
 from lab import topology
 from lab.host import wait_for
 
 UP = topology.UPLINK
 HOUR = 3600
 PADDING = ("#" * 80 + "\n") * 30000  # of a file that needs memory
-
-
-@pytest.fixture(scope="module")
-def job(shared_lab):
-    return start_job(shared_lab)
 
 
 @pytest.fixture(autouse=True)
