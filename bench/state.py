@@ -228,9 +228,9 @@ class Bench:
         return count
 
     def resident(self):
-        """The daemon's memory in MB at rest, which it reaches some ticks after a change; and what
-        of it is neither program nor map."""
-        return min((self.memory_after(0.2) for _ in range(8)), key=lambda one: one["resident_mb"])
+        """The daemon's memory in MB at rest, which it reaches some ticks after a change, and after
+        the snapshot that follows it; and what of it is neither program nor map."""
+        return min((self.memory_after(0.2) for _ in range(25)), key=lambda one: one["resident_mb"])
 
     def memory_after(self, seconds):
         self.client.idle(seconds)

@@ -21,7 +21,13 @@
 
 #define TICK_MS EDGE_CHECK_MS
 #define STORE_RETRY_MS 1000u /* after the store failed to take a change */
+#define TRIM_TICKS 2u /* without much work, until memory is given back */
 #define RETURN_MS 2000u /* how often it is asked whether a lost store is back */
+
+void daemon_used_memory(struct daemon *daemon)
+{
+	daemon->trim_ticks = TRIM_TICKS;
+}
 
 void daemon_notify(const char *state)
 {
@@ -316,6 +322,7 @@ static void fail(struct daemon *daemon, int result, const struct error *err)
 
 static void image_moved(struct daemon *daemon)
 {
+	daemon_used_memory(daemon);
 	carry_out(daemon);
 	changes_image_moved(daemon->changes);
 	driver_run(daemon->driver, clock_now_ms(daemon->clock));
@@ -469,16 +476,10 @@ static void look_for_store(struct daemon *daemon, uint64_t now_ms)
 	uv_stop(&daemon->loop);
 }
 
-/* Reading the store or a file takes many times what is kept of it, and what is freed lies between
- * what is kept. It goes back to the system when the image rests. */
 static void trim_memory(struct daemon *daemon)
 {
-	if (daemon->trimmed_revision != daemon->image.revision &&
-	    daemon->ticked_revision == daemon->image.revision) {
+	if (daemon->trim_ticks && --daemon->trim_ticks == 0)
 		malloc_trim(0);
-		daemon->trimmed_revision = daemon->image.revision;
-	}
-	daemon->ticked_revision = daemon->image.revision;
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -731,6 +732,7 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 	signal(SIGPIPE, SIG_IGN);
 	do {
 		struct daemon daemon = {.options = options, .clock = &clock_system};
+		daemon_used_memory(&daemon);
 		daemon.start_ms = clock_now_ms(daemon.clock);
 		daemon.start_wall_ms = clock_wall_ms(daemon.clock);
 		wall_watch_init(&daemon.wall, daemon.start_ms, daemon.start_wall_ms);

@@ -44,8 +44,7 @@ struct daemon {
 	struct store *store;
 	struct store_watch *watch;
 	struct ledger_signer *signer;
-	uint64_t ticked_revision; /* the image's, at the last tick … */
-	uint64_t trimmed_revision; /* … and when memory was last given back */
+	unsigned trim_ticks; /* until memory is given back; 0: it was */
 	struct image image;
 	struct changes *changes;
 	struct edge_plane *edge; /* NULL without the role */
@@ -103,6 +102,11 @@ bool daemon_store_rests(const struct daemon *daemon);
 
 /* Is the state a snapshot? */
 bool daemon_is_frozen(const struct daemon *daemon);
+
+/* Much was needed for a moment: reading the store or a file takes many times what is kept of it,
+ * and what is freed lies between what is kept. It goes back to the system after two ticks without.
+ */
+void daemon_used_memory(struct daemon *daemon);
 
 /* systemd's READY, STOPPING or STATUS; nothing outside systemd. */
 void daemon_notify(const char *state);

@@ -318,6 +318,7 @@ static void on_worked(uv_work_t *request, int status)
 	struct snapshots *snapshots = request->data;
 	(void)status; /* nobody cancels */
 	snapshots->busy = false;
+	daemon_used_memory(snapshots->daemon);
 	if (snapshots->closing) {
 		if (snapshots->result == 0 &&
 		    (snapshots->job == JOB_BEGIN || snapshots->job == JOB_ADD))
