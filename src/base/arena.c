@@ -53,7 +53,7 @@ static size_t block_size(const struct arena *arena, size_t size)
 	return size > wish ? size : wish;
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+void *arena_space(struct arena *arena, size_t size)
 {
 	const size_t align = alignof(max_align_t);
 	if (size > SIZE_MAX / 2)
@@ -73,7 +73,13 @@ void *arena_alloc(struct arena *arena, size_t size)
 	void *memory = block->data + block->used;
 	block->used += size;
 	arena->used += size;
-	return memset(memory, 0, size);
+	return memory;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+	void *memory = arena_space(arena, size);
+	return memory ? memset(memory, 0, size) : NULL;
 }
 
 void *arena_array(struct arena *arena, size_t count, size_t size)
@@ -85,9 +91,11 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
 
 char *arena_strndup(struct arena *arena, const char *text, size_t length)
 {
-	char *copy = arena_alloc(arena, length + 1);
-	if (copy)
-		memcpy(copy, text, length);
+	char *copy = length < SIZE_MAX ? arena_space(arena, length + 1) : NULL;
+	if (!copy)
+		return NULL;
+	memcpy(copy, text, length);
+	copy[length] = '\0';
 	return copy;
 }
 

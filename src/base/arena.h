@@ -20,7 +20,9 @@ struct arena {
 void arena_init(struct arena *arena, size_t limit);
 void arena_done(struct arena *arena);
 
-/* NULL when out of memory or over the limit. */
+/* NULL when out of memory or over the limit. What arena_alloc() gives is all zero; arena_space() is
+ * for whoever writes every byte of much. */
+void *arena_space(struct arena *arena, size_t size);
 void *arena_alloc(struct arena *arena, size_t size);
 void *arena_array(struct arena *arena, size_t count, size_t size);
 char *arena_strdup(struct arena *arena, const char *text);

@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "model/version.h"
 
+#include <endian.h>
 #include <string.h>
 
 static const char MAGIC[] = "fairlead version 1";
@@ -217,6 +218,26 @@ static void get_backend(struct reader *reader, struct backend *backend)
 	}
 }
 
+/* So many candidates are read at once, which nearly all of a version's bytes are: a number of steps
+ * that the compiler knows is one that it takes side by side. Divides the length of every ring. */
+#define LANE 64u
+_Static_assert(RING_PAGE_ENTRIES % LANE == 0, "rings are of whole lanes");
+
+/* Whether one of them is no ordinal, and not `missing` either; 0 is an ordinal in any case. */
+static bool get_lane(const uint8_t *restrict in, uint16_t *restrict out, uint16_t backends,
+		     uint16_t missing)
+{
+	uint16_t strange = 0;
+	for (unsigned i = 0; i < LANE; i++) {
+		uint16_t candidate;
+		memcpy(&candidate, in + 2 * (size_t)i, sizeof(candidate));
+		candidate = be16toh(candidate);
+		out[i] = candidate;
+		strange |= (uint16_t)((candidate >= backends) & (candidate != missing));
+	}
+	return strange;
+}
+
 /* Candidates are ordinals of backends; a second may also be missing. */
 static uint16_t *get_candidates(struct reader *reader, uint32_t count, size_t backends,
 				bool may_miss)
@@ -226,18 +247,17 @@ static uint16_t *get_candidates(struct reader *reader, uint32_t count, size_t ba
 		fail(reader, -FL_ECORRUPT);
 		return NULL;
 	}
-	uint16_t *candidates = get_room(reader, count, sizeof(candidates[0]));
-	if (!candidates)
+	if (reader->status) /* of a ring of another length, too */
 		return NULL;
-	/* Nearly all of a version's bytes are here, so they are not read one by one. */
-	unsigned strange = 0;
-	const unsigned missing = may_miss ? RING_NONE : UINT32_MAX;
-	const uint8_t *in = reader->at;
-	for (size_t i = 0; i < count; i++) {
-		unsigned candidate = (unsigned)in[2 * i] << 8 | in[2 * i + 1];
-		candidates[i] = (uint16_t)candidate;
-		strange |= (candidate >= backends) & (candidate != missing);
+	uint16_t *candidates = arena_space(reader->arena, count * sizeof(candidates[0]));
+	if (!candidates) {
+		fail(reader, -ENOMEM);
+		return NULL;
 	}
+	bool strange = false;
+	for (size_t i = 0; i < count; i += LANE)
+		strange |= get_lane(reader->at + 2 * i, candidates + i, (uint16_t)backends,
+				    may_miss ? RING_NONE : 0);
 	reader->at += (size_t)2 * count;
 	reader->left -= (size_t)2 * count;
 	if (strange)
