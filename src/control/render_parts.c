@@ -56,6 +56,11 @@ const char *part_due(json_int_t ms, char text[PART_BYTES])
 
 const char *part_share(double share, char text[PART_BYTES])
 {
+	/* Not a share, and perhaps no number that fits. */
+	if (!(share >= 0 && share <= 1)) {
+		snprintf(text, PART_BYTES, "?");
+		return text;
+	}
 	double percent = share * 100;
 	double off = percent - (double)(json_int_t)(percent + 0.5);
 	/* Shares are kept in 65536ths, so 5% is 5.0003%. */

@@ -71,7 +71,7 @@ bool part_true(const json_t *object, const char *key);
 const char *part_duration(json_int_t ms, char text[PART_BYTES]);
 /* "in 12 s", "now" */
 const char *part_due(json_int_t ms, char text[PART_BYTES]);
-/* A fraction of all clients: "5%", "12.5%" */
+/* A fraction of all clients: "5%", "12.5%"; "?" for what is none. */
 const char *part_share(double share, char text[PART_BYTES]);
 /* "2026-11-22T07:31:04.123Z" → "2026-11-22 07:31:04"; anything else as it is. */
 const char *part_time(const char *time, char text[PART_BYTES]);
