@@ -245,8 +245,10 @@ class Child:
         self.start()
 
     def start(self, **changes):
-        """Also again, after it ended, with the same arguments but for `changes`."""
+        """Also again, after it ended, with the same arguments but for `changes`; `env` is added to
+        what it had at first."""
         options = {"stdin": subprocess.DEVNULL, **self.options, **changes}
+        options["env"] = {**self.options.get("env", {}), **changes.get("env", {})}
         self.argv = options.pop("argv", self.argv)
         with open(self.log, "ab") as log:
             options = {"stdout": log, "stderr": log, **options}

@@ -4,8 +4,8 @@
 
 A group is a function from the selection to cases. What cannot say how many tests it ran counts as
 failed: a program that crashes, ends early, hangs, leaves processes behind or runs no test at all,
-and a group without tests. Each line printed is one group, then its failures with their output;
-the last line is `N passed, N failed, N skipped`.
+and a group without tests. Each line printed is one group, then its failures with their output; at
+the end, once more, what failed, and `N passed, N failed, N skipped` as the last line.
 """
 
 import argparse
@@ -44,7 +44,8 @@ TAP_PLAN = re.compile(r"^1\.\.(\d+)$", re.MULTILINE)
 TAP_RESULT = re.compile(r"^(ok|not ok) \d+ (?:# (SKIP) |- )(.*)$", re.MULTILINE)
 PYTEST_LINE = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
 
-PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "-p", "no:cacheprovider"]
+PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "--tb=short", "-p",
+          "no:cacheprovider"]
 # The BPF fixtures that are also run under the old kernel; the others load programs many times,
 # which is slow on an emulated processor.
 KERNEL_PROGRAMS = {"bpf.edge", "bpf.landing"}
@@ -364,6 +365,7 @@ class Report:
 
     def __init__(self):
         self.totals = {PASSED: 0, FAILED: 0, SKIPPED: 0}
+        self.failed = []
 
     def add(self, group, cases, seconds):
         counts = {outcome: sum(case.outcome == outcome for case in cases)
@@ -377,11 +379,18 @@ class Report:
                 print(f"  skipped {case.name} {case.detail}")
             elif case.outcome == FAILED:
                 print(f"  FAILED {case.name}")
+                self.failed.append(f"{group} {case.name}")
                 # Several failures of one program share one output.
                 if case.detail not in shown:
                     shown.add(case.detail)
                     print("\n".join(f"    {line}" for line in case.detail.strip().splitlines()))
         sys.stdout.flush()
+
+    def end(self):
+        """What failed may be many screens up by now."""
+        for name in self.failed:
+            print(f"failed: {name}")
+        print(self.line(self.totals))
 
     @staticmethod
     def line(counts):
@@ -464,7 +473,7 @@ def main():
     if sum(report.totals.values()) == len(built):
         print(f"nothing matches '{selection.words}'", file=sys.stderr)
         report.totals[FAILED] += 1
-    print(report.line(report.totals))
+    report.end()
     return 1 if report.totals[FAILED] else 0
 
 

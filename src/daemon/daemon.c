@@ -478,7 +478,10 @@ static void look_for_store(struct daemon *daemon, uint64_t now_ms)
 
 static void trim_memory(struct daemon *daemon)
 {
-	if (daemon->trim_ticks && --daemon->trim_ticks == 0)
+	if (!daemon->trim_ticks)
+		return;
+	daemon->trim_ticks--;
+	if (!daemon->trim_ticks)
 		malloc_trim(0);
 }
 
