@@ -17,6 +17,18 @@
 #define DOOR_MS 100 /* until memory is asked for again */
 #define WHO_ROOM (16u << 10)
 #define REQUESTS_PER_TURN 16 /* of one client, before the others have their turn */
+#define BLOCK_BYTES (64u << 10)
+
+/* What a client is told that nothing can be allocated for. */
+enum last_word { LAST_WORD_REQUEST, LAST_WORD_ANSWER, LAST_WORDS };
+
+static const char *const last_words[LAST_WORDS] = {
+    [LAST_WORD_REQUEST] =
+	"the daemon has no memory for the request, which changed nothing; look at "
+	"what limits its memory, and try again",
+    [LAST_WORD_ANSWER] = "out of memory while answering; what was ordered is done, if `fairlead "
+			 "log` says so",
+};
 
 /* A call outlives its client when the client goes before the answer is there. */
 struct api_call {
@@ -55,6 +67,8 @@ struct api {
 	unsigned max_clients;
 	int open_handles;
 	char path[108]; /* "" until it is ours */
+	struct buffer last_words[LAST_WORDS]; /* as answers, made while there is memory */
+	char block[BLOCK_BYTES]; /* what was just read, of any client */
 };
 
 /* --- clients --- */
@@ -84,6 +98,17 @@ static void client_close(struct client *client)
 	uv_close((uv_handle_t *)&client->pipe, on_client_closed);
 }
 
+/* Allocates nothing. Behind an answer that is still on its way it could not be sent: then the
+ * client hears only that nothing comes. */
+static void client_end(struct client *client, enum last_word word)
+{
+	const struct buffer *line = &client->api->last_words[word];
+	uv_buf_t part = uv_buf_init(line->data, (unsigned)line->length);
+	if (!client->closing && !client->unsent)
+		(void)uv_try_write((uv_stream_t *)&client->pipe, &part, 1);
+	client_close(client);
+}
+
 struct write {
 	uv_write_t request;
 	struct client *client;
@@ -108,10 +133,14 @@ static void client_send(struct client *client, struct buffer *bytes)
 	size_t length = bytes->length;
 	char *data = buffer_take(bytes);
 	struct write *write = data ? calloc(1, sizeof(*write)) : NULL;
-	if (!write || client->closing || client->unsent > API_MAX_BACKLOG) {
+	bool dropped = client->closing || client->unsent > API_MAX_BACKLOG;
+	if (!write || dropped) {
 		free(data);
 		free(write);
-		client_close(client);
+		if (dropped)
+			client_close(client);
+		else
+			client_end(client, LAST_WORD_ANSWER);
 		return;
 	}
 	*write = (struct write){.client = client, .length = length, .bytes = data};
@@ -129,9 +158,8 @@ static void client_send_error(struct client *client, const struct error *error)
 {
 	struct buffer bytes;
 	buffer_init(&bytes, 0);
-	/* Without memory for the sentence: whoever waits for an answer hears that none comes. */
 	if (protocol_put_error(&bytes, error) < 0)
-		client_close(client);
+		client_end(client, LAST_WORD_ANSWER);
 	else
 		client_send(client, &bytes);
 	buffer_done(&bytes);
@@ -178,9 +206,7 @@ void api_succeed(struct api_call *call, json_t *data)
 	/* What was left out of the answer for want of memory, nobody would miss. */
 	bool complete = data && memory_failures() == call->memory_failures;
 	if (call->client && (!complete || protocol_put_data(&bytes, data) < 0)) {
-		error_set(&err, -ENOMEM,
-			  "out of memory while answering; what was ordered is done, if "
-			  "`fairlead log` says so");
+		error_set(&err, -ENOMEM, "%s", last_words[LAST_WORD_ANSWER]);
 		client_send_error(call->client, &err);
 	} else if (call->client) {
 		client_send(call->client, &bytes);
@@ -284,7 +310,7 @@ static void begin_call(struct client *client, const struct command *command, jso
 	struct api_call *call = calloc(1, sizeof(*call));
 	if (!call) {
 		json_decref(parameters);
-		client_close(client);
+		client_end(client, LAST_WORD_REQUEST);
 		return;
 	}
 	*call = (struct api_call){.client = client,
@@ -318,7 +344,9 @@ static void take_line(struct client *client, const char *line, size_t length)
 	struct error err = {0};
 	int result = protocol_parse_request(line, length, &command, &parameters, &err);
 	buffer_consume(&client->input, length + 1);
-	if (result == -FL_EINVALID)
+	if (result == -ENOMEM)
+		client_end(client, LAST_WORD_REQUEST);
+	else if (result == -FL_EINVALID)
 		client_refuse(client, &err);
 	else if (result < 0)
 		client_send_error(client, &err);
@@ -392,20 +420,9 @@ static void client_proceed(struct client *client)
 
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_part)
 {
-	(void)handle;
-	ret_part->base = malloc(suggested);
-	ret_part->len = ret_part->base ? suggested : 0;
-}
-
-/* What is left of its request means nothing without the rest. */
-static void client_without_memory(struct client *client)
-{
-	struct error err;
-	error_set(&err, client->input.status,
-		  "the daemon has no memory for the request, which changed nothing; look at what "
-		  "limits its memory, and try again");
-	buffer_done(&client->input);
-	client_refuse(client, &err);
+	const struct client *client = handle->data;
+	(void)suggested;
+	*ret_part = uv_buf_init(client->api->block, BLOCK_BYTES);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
@@ -413,9 +430,8 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
 	struct client *client = stream->data;
 	if (length > 0)
 		buffer_append(&client->input, part->base, (size_t)length);
-	free(part->base);
-	if (client->input.status) {
-		client_without_memory(client);
+	if (client->input.status) { /* what came of its request means nothing without the rest */
+		client_end(client, LAST_WORD_REQUEST);
 		return;
 	}
 	if (length < 0 && length != UV_EOF) {
@@ -535,13 +551,36 @@ static int claim_path(const char *path, struct error *err)
 	return 0;
 }
 
+static void free_api(struct api *api)
+{
+	for (size_t i = 0; api && i < LAST_WORDS; i++)
+		buffer_done(&api->last_words[i]);
+	free(api);
+}
+
+/* NULL: there is no memory. */
+static struct api *make_api(void)
+{
+	struct api *api = prepare_who() == 0 ? calloc(1, sizeof(*api)) : NULL;
+	for (size_t i = 0; api && i < LAST_WORDS; i++) {
+		struct error error;
+		error_set(&error, -ENOMEM, "%s", last_words[i]);
+		buffer_init(&api->last_words[i], 0);
+		if (protocol_put_error(&api->last_words[i], &error) < 0) {
+			free_api(api);
+			return NULL;
+		}
+	}
+	return api;
+}
+
 int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, unsigned max_clients,
 	     api_route_fn *route, struct api **ret_api, struct error *err)
 {
 	int result = claim_path(path, err);
 	if (result < 0)
 		return result;
-	struct api *api = prepare_who() == 0 ? calloc(1, sizeof(*api)) : NULL;
+	struct api *api = make_api();
 	if (!api)
 		return error_set(err, -ENOMEM, "out of memory");
 	api->daemon = daemon;
@@ -598,5 +637,5 @@ void api_close(struct api *api)
 		uv_run(loop, UV_RUN_NOWAIT);
 	if (*api->path)
 		unlink(api->path);
-	free(api);
+	free_api(api);
 }
