@@ -5,6 +5,7 @@
  */
 #include "lab/topology.h"
 
+#include "config/phases.h"
 #include "config/reader.h"
 #include "config/text.h"
 #include "lab/check.h"
@@ -473,7 +474,7 @@ static void read_tries(struct reader *reader, const struct yaml_node *node, void
 				     read_try, &topology->try_count);
 }
 
-static int run_phases(struct report *report, struct arena *scratch, struct topology *topology)
+static void read_topology(struct report *report, const struct yaml_node *root, void *thing)
 {
 	static const struct field FIELDS[] = {
 	    {.name = "machines", .read = read_machines, .is_required = true},
@@ -481,34 +482,27 @@ static int run_phases(struct report *report, struct arena *scratch, struct topol
 	    {.name = "seed", .read = read_seed},
 	    {.name = "try", .read = read_tries}};
 	struct reader reader = {.report = report, .arena = report->arena};
-	struct yaml_node *root;
-	int result = yaml_read(report, "a topology needs at least: machines", scratch, &root);
-	if (result < 0)
-		return result;
+	struct topology *topology = thing;
 	topology->seed = 1;
 	read_fields(&reader, root, "the topology", FIELDS, COUNT(FIELDS), topology);
-	if (report->findings->errors == 0 && report->status == 0)
-		check_topology(report, root, topology);
-	if (report->status < 0)
-		return report->status;
-	return report->findings->errors ? -FL_EINVALID : 0;
+}
+
+static void check_meaning(struct report *report, const struct yaml_node *root, const void *topology,
+			  struct arena *scratch)
+{
+	(void)scratch;
+	check_topology(report, root, topology);
 }
 
 int topology_parse(const char *text, size_t length, const char *file, struct arena *arena,
 		   struct topology **ret_topology, struct config_findings *ret_findings)
 {
-	struct report report;
-	report_init(&report, text, length, file, arena, ret_findings);
-	struct topology *topology = arena_alloc(arena, sizeof(*topology));
-	if (!topology || report.status < 0)
-		return -ENOMEM;
-	struct arena scratch;
-	arena_init(&scratch, arena->limit);
-	int result = run_phases(&report, &scratch, topology);
-	arena_done(&scratch);
-	report_sort(&report);
-	if (report.status < 0)
-		return report.status;
+	static const struct phases TOPOLOGY = {.bytes = sizeof(struct topology),
+					       .needs = "a topology needs at least: machines",
+					       .read = read_topology,
+					       .check = check_meaning};
+	void *topology;
+	int result = phases_run(&TOPOLOGY, text, length, file, arena, &topology, ret_findings);
 	if (result == 0)
 		*ret_topology = topology;
 	return result;
