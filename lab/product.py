@@ -105,6 +105,11 @@ class Status:
     drops: dict  # reason: packets
     raw: dict
 
+    @property
+    def well(self):
+        """Nothing needs somebody, and every backend has reported."""
+        return not self.alarms and not self.silent
+
 
 def parse_status(raw):
     services = {}

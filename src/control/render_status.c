@@ -92,16 +92,17 @@ static void put_ledger(const struct render *render, const json_t *status)
 	buffer_putc(text, '\n');
 }
 
-static void put_alarms(const struct render *render, const json_t *status)
+/* Sentences, one to a line: alarms, which need somebody, or notes. */
+static void put_sentences(const struct render *render, const char *heading, enum paint paint,
+			  const json_t *sentences)
 {
-	const json_t *alarms = json_object_get(status, "alarms");
-	if (!json_array_size(alarms))
+	if (!json_array_size(sentences))
 		return;
-	put_heading(render, "alarms");
-	for (size_t i = 0; i < json_array_size(alarms); i++) {
-		const char *alarm = json_string_value(json_array_get(alarms, i));
+	put_heading(render, heading);
+	for (size_t i = 0; i < json_array_size(sentences); i++) {
+		const char *sentence = json_string_value(json_array_get(sentences, i));
 		buffer_puts(render->text, "  ");
-		screen_paint(render->text, PAINT_BAD, render->color, alarm ? alarm : "?");
+		screen_paint(render->text, paint, render->color, sentence ? sentence : "?");
 		buffer_putc(render->text, '\n');
 	}
 }
@@ -165,7 +166,8 @@ void render_status(const struct render *render, const json_t *status)
 	put_edge(render, status);
 	put_names(render, status);
 	put_ledger(render, status);
-	put_alarms(render, status);
+	put_sentences(render, "alarms", PAINT_BAD, json_object_get(status, "alarms"));
+	put_sentences(render, "notes", PAINT_NONE, json_object_get(status, "notes"));
 	if (json_is_false(configured))
 		buffer_puts(render->text,
 			    "\nNothing was applied yet: write a configuration, look "

@@ -101,15 +101,21 @@ static void report_cell(struct table *table, const json_t *backend)
 	const json_t *last = json_object_get(backend, "last_report_ms");
 	bool silent = part_true(backend, "silent");
 	bool forgotten = part_true(backend, "forgotten");
+	bool awaited = part_true(backend, "awaited");
 	if (forgotten)
 		table_cell(table, "forgotten");
+	else if (awaited)
+		table_cell(table, "awaited");
 	else if (!json_is_integer(last))
 		table_cell(table, "never");
 	else if (silent)
 		table_cellf(table, "silent for %s", part_duration(json_integer_value(last), ago));
 	else
 		table_cellf(table, "%s ago", part_duration(json_integer_value(last), ago));
-	table_paint(table, forgotten ? PAINT_FAINT : silent ? PAINT_BAD : PAINT_NONE);
+	table_paint(table, forgotten ? PAINT_FAINT
+			   : awaited ? PAINT_WARN
+			   : silent  ? PAINT_BAD
+				     : PAINT_NONE);
 }
 
 void render_backends(const struct render *render, const json_t *backends, unsigned indent)

@@ -64,9 +64,15 @@ static struct image_version *find_version(const struct image_service *service, u
 	return NULL;
 }
 
+const struct image_version *image_version_entry(const struct image_service *service,
+						uint32_t number)
+{
+	return service ? find_version(service, number) : NULL;
+}
+
 const struct version *image_version(const struct image_service *service, uint32_t number)
 {
-	const struct image_version *entry = service ? find_version(service, number) : NULL;
+	const struct image_version *entry = image_version_entry(service, number);
 	return entry ? entry->version : NULL;
 }
 
@@ -125,6 +131,7 @@ static int take_version(struct image *image, const struct store_record *record, 
 		version_free(entry);
 		return result;
 	}
+	entry->learned_ms = image->now_ms;
 	versions[service->version_count++] = entry;
 	return 0;
 }

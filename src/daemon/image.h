@@ -24,6 +24,7 @@
 struct image_version {
 	struct arena arena;
 	struct version *version;
+	uint64_t learned_ms; /* when this image learned of it */
 };
 
 struct image_service {
@@ -69,7 +70,7 @@ struct image {
 	size_t forgotten_count;
 	struct ledger_head head;
 	uint64_t revision; /* of the store that this shows */
-	uint64_t now_ms; /* the caller's clock, for the acks' times */
+	uint64_t now_ms; /* the caller's clock, for the times of acks and versions */
 	const struct service_state **states; /* of all services that have one; for the model */
 	size_t state_count;
 };
@@ -88,6 +89,9 @@ must_check int image_update(struct image *image, uint64_t revision,
 /* NULL when there is none. */
 struct image_service *image_service(const struct image *image, const char *name);
 const struct version *image_version(const struct image_service *service, uint32_t number);
+/* The same with what the image knows of it. */
+const struct image_version *image_version_entry(const struct image_service *service,
+						uint32_t number);
 
 /* Highest ledger sequence that every node which applies changes has applied; 0: none has. */
 uint64_t image_acked(const struct image *image);

@@ -182,7 +182,24 @@ json_t *show_service(const struct daemon *daemon, const struct service_state *st
 
 /* --- backends --- */
 
-/* Names of all backends of live versions, with their addresses, and of all others that report. */
+/* Of several versions the oldest says since when its report is awaited. */
+static void name_backends(const struct daemon *daemon, const struct image_version *entry,
+			  json_t *names)
+{
+	uint64_t awaited_ms = clock_now_ms(daemon->clock) - entry->learned_ms;
+	for (size_t b = 0; b < entry->version->backend_count; b++) {
+		const struct backend *backend = &entry->version->backends[b];
+		json_t *known = json_object_get(names, backend->name);
+		uint64_t before_ms =
+		    (uint64_t)json_integer_value(json_object_get(known, "awaited_ms"));
+		uint64_t longer_ms = awaited_ms > before_ms ? awaited_ms : before_ms;
+		json_object_set_new(names, backend->name,
+				    json_pack("{s:o, s:I}", "address",
+					      show_address(&backend->address), "awaited_ms",
+					      (json_int_t)longer_ms));
+	}
+}
+
 json_t *show_backend_names(const struct daemon *daemon)
 {
 	json_t *names = json_object();
@@ -192,11 +209,10 @@ json_t *show_backend_names(const struct daemon *daemon)
 		for (size_t v = 0; v < state->version_count; v++) {
 			if (state->versions[v].state == VERSION_RETIRED)
 				continue;
-			const struct version *version = image_version(
+			const struct image_version *entry = image_version_entry(
 			    image_service(image, state->name), state->versions[v].number);
-			for (size_t b = 0; version && b < version->backend_count; b++)
-				json_object_set_new(names, version->backends[b].name,
-						    show_address(&version->backends[b].address));
+			if (entry)
+				name_backends(daemon, entry, names);
 		}
 	}
 	const struct report *report;
@@ -204,12 +220,34 @@ json_t *show_backend_names(const struct daemon *daemon)
 		bool is_fresh = report_is_fresh(report, image_report_interval_ms(image),
 						clock_now_ms(daemon->clock));
 		if (is_fresh && !json_object_get(names, report->backend))
-			json_object_set_new(names, report->backend, json_null());
+			json_object_set_new(names, report->backend, json_pack("{s:n}", "address"));
 	}
 	return names;
 }
 
-json_t *show_backend(const struct daemon *daemon, const char *name, json_t *address)
+static void show_report(const struct daemon *daemon, const struct report *report, uint64_t now_ms,
+			json_t *json)
+{
+	uint64_t interval_ms = image_report_interval_ms(&daemon->image);
+	json_object_set_new(json, "landed", json_boolean(!report->behind_ms));
+	json_object_set_new(
+	    json, "late_ms",
+	    json_integer(report->behind_ms ? (json_int_t)(now_ms - report->behind_ms) : 0));
+	json_object_set_new(json, "disputed",
+			    json_boolean(report_is_disputed(report, interval_ms, now_ms)));
+}
+
+/* Its first report may still be on its way: for as long as a report may be late. */
+static bool is_awaited(const struct daemon *daemon, const char *name, const json_t *known)
+{
+	const json_t *awaited_ms = json_object_get(known, "awaited_ms");
+	return json_is_integer(awaited_ms) && !reports_find(daemon->reports, name) &&
+	       !image_forgotten(&daemon->image, name) &&
+	       (uint64_t)json_integer_value(awaited_ms) <
+		   REPORT_STALE_INTERVALS * image_report_interval_ms(&daemon->image);
+}
+
+json_t *show_backend(const struct daemon *daemon, const char *name, const json_t *known)
 {
 	uint64_t now_ms = clock_now_ms(daemon->clock);
 	const struct report *report = reports_find(daemon->reports, name);
@@ -219,22 +257,18 @@ json_t *show_backend(const struct daemon *daemon, const char *name, json_t *addr
 	for (size_t i = 0; report && i < report->count; i++)
 		connections += report->counts[i].connections;
 	json_t *json = json_pack(
-	    "{s:s, s:O, s:b, s:b, s:o, s:o, s:I, s:s}", "name", name, "address", address, "silent",
-	    !fresh, "forgotten", image_forgotten(&daemon->image, name) != NULL, "last_report_ms",
+	    "{s:s, s:O, s:b, s:b, s:o, s:o, s:I, s:s}", "name", name, "address",
+	    json_object_get(known, "address"), "silent", !fresh, "forgotten",
+	    image_forgotten(&daemon->image, name) != NULL, "last_report_ms",
 	    report ? json_integer((json_int_t)(now_ms - report->received_ms)) : json_null(),
 	    "connections", connections_json(fresh, connections), "cut",
 	    (json_int_t)(report ? report->cut : 0), "boot_id", report ? report->boot_id : "");
+	if (is_awaited(daemon, name, known))
+		json_object_set_new(json, "awaited", json_true());
 	if (report && report->landing)
 		json_object_set(json, "landing", report->landing);
-	if (fresh) {
-		uint64_t interval_ms = image_report_interval_ms(&daemon->image);
-		json_object_set_new(json, "landed", json_boolean(!report->behind_ms));
-		json_object_set_new(
-		    json, "late_ms",
-		    json_integer(report->behind_ms ? (json_int_t)(now_ms - report->behind_ms) : 0));
-		json_object_set_new(json, "disputed",
-				    json_boolean(report_is_disputed(report, interval_ms, now_ms)));
-	}
+	if (fresh)
+		show_report(daemon, report, now_ms, json);
 	return json;
 }
 
@@ -243,9 +277,9 @@ json_t *show_backends(const struct daemon *daemon)
 	json_t *names = show_backend_names(daemon);
 	json_t *list = json_array();
 	const char *name;
-	json_t *address;
-	json_object_foreach (names, name, address)
-		json_array_append_new(list, show_backend(daemon, name, address));
+	json_t *known;
+	json_object_foreach (names, name, known)
+		json_array_append_new(list, show_backend(daemon, name, known));
 	json_decref(names);
 	return list;
 }

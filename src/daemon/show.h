@@ -21,9 +21,10 @@ json_t *show_service(const struct daemon *daemon, const struct service_state *st
 		     bool with_retired);
 json_t *show_services(const struct daemon *daemon, bool with_retired);
 
-/* Names of all backends of live versions and of all that report, each with its address or null. */
+/* Names of all backends of live versions and of all others that report, each with its address or
+ * null, and since when its report is awaited. */
 json_t *show_backend_names(const struct daemon *daemon);
-json_t *show_backend(const struct daemon *daemon, const char *name, json_t *address);
+json_t *show_backend(const struct daemon *daemon, const char *name, const json_t *known);
 json_t *show_backends(const struct daemon *daemon);
 
 #endif

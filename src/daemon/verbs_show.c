@@ -176,8 +176,8 @@ static json_t *describe_version(const struct daemon *daemon, const char *name)
 static json_t *describe_backend(const struct daemon *daemon, const char *name)
 {
 	json_t *names = show_backend_names(daemon);
-	json_t *address = json_object_get(names, name);
-	json_t *json = address ? show_backend(daemon, name, address) : NULL;
+	const json_t *known = json_object_get(names, name);
+	json_t *json = known ? show_backend(daemon, name, known) : NULL;
 	json_decref(names);
 	return json;
 }

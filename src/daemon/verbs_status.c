@@ -109,6 +109,7 @@ static void status_state(const struct daemon *daemon, json_t *status)
 
 #define NEXT_HOP_ALARMS 4 /* of single backends */
 
+/* One more alarm, or note. */
 static void add_alarm(json_t *alarms, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -120,6 +121,21 @@ static void add_alarm(json_t *alarms, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	json_array_append_new(alarms, json_string(text));
+}
+
+static bool is_backend(const json_t *backend)
+{
+	return json_is_string(json_object_get(backend, "address"));
+}
+
+static bool is_silent(const json_t *backend)
+{
+	return json_is_true(json_object_get(backend, "silent"));
+}
+
+static bool is_awaited(const json_t *backend)
+{
+	return json_is_true(json_object_get(backend, "awaited"));
 }
 
 /* Nothing is known of its connections. */
@@ -172,16 +188,10 @@ static void backend_alarms(const struct daemon *daemon, const json_t *backends, 
 	json_t *backend;
 	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
 		const char *name = json_string_value(json_object_get(backend, "name"));
-		bool is_backend = json_is_string(json_object_get(backend, "address"));
-		bool is_silent = json_is_true(json_object_get(backend, "silent"));
-		if (!is_silent)
+		if (!is_silent(backend))
 			landing_alarms(daemon, name, backend, alarms);
-		if (!is_backend && !is_silent && daemon->image.fabric)
-			add_alarm(
-			    alarms,
-			    "%s reports, but is no backend of any service: is its --node right?",
-			    name);
-		if (is_backend && is_silent && !json_is_true(json_object_get(backend, "forgotten")))
+		else if (is_backend(backend) && !is_awaited(backend) &&
+			 !json_is_true(json_object_get(backend, "forgotten")))
 			silence_alarm(name, json_object_get(backend, "last_report_ms"), alarms);
 	}
 }
@@ -300,6 +310,28 @@ static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 	return alarms;
 }
 
+/* What is as it may be, and yet worth knowing. */
+static json_t *notes_json(const struct daemon *daemon, const json_t *backends)
+{
+	json_t *notes = json_array();
+	size_t awaited = 0;
+	size_t index;
+	json_t *backend;
+	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
+		const char *name = json_string_value(json_object_get(backend, "name"));
+		awaited += is_awaited(backend);
+		if (!is_backend(backend) && !is_silent(backend) && daemon->image.fabric)
+			add_alarm(notes,
+				  "%s reports, but is no backend of any service: a spare, or is "
+				  "its --node wrong?",
+				  name);
+	}
+	if (awaited)
+		add_alarm(notes, "the first report of %zu %s is awaited", awaited,
+			  awaited == 1 ? "backend" : "backends");
+	return notes;
+}
+
 void verb_status(struct daemon *daemon, struct api_call *call)
 {
 	json_t *backends = show_backends(daemon);
@@ -311,6 +343,7 @@ void verb_status(struct daemon *daemon, struct api_call *call)
 		      (json_int_t)image_acked(&daemon->image));
 	json_object_set_new(status, "configured", json_boolean(daemon->image.fabric != NULL));
 	json_object_set_new(status, "alarms", alarms_json(daemon, backends));
+	json_object_set_new(status, "notes", notes_json(daemon, backends));
 	status_state(daemon, status);
 	int result = status_edge(daemon, status);
 	status_names(daemon, status);

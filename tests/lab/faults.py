@@ -24,7 +24,7 @@ def start_job(lab):
     job.step_1_create()
     job.step_2_open()
     job.remembered = job.status.services["web"].serving.addresses
-    job.wait(lambda: not job.fresh_status().alarms, "every alarm of the start to end")
+    job.wait(lambda: job.fresh_status().well, "every alarm of the start to end")
     return job
 
 
@@ -107,8 +107,10 @@ def wait_clean(job, seconds=10):
     def clean():
         if texts := alarms(job):
             raise LabError(f"the alarms are {texts}")
+        if silent := job.lab.cli.status().silent:
+            raise LabError(f"{silent} have not reported")
         return True
-    wait_for(clean, "every alarm to end", seconds, job.refresh)
+    wait_for(clean, "every alarm to end and every backend to report", seconds, job.refresh)
 
 
 @contextlib.contextmanager

@@ -424,9 +424,31 @@ def test_a_name_that_is_no_backend_is_shown_and_its_landing_left_as_it_is(runnin
     running.apply(fabric(service("web")))
     answer = running.report("wbe1", {"198.51.100.9": 1}, landing={"alarms": [7, None, {}]})
     assert "configuration" not in answer
-    assert any("wbe1 reports" in alarm for alarm in running.ask("status")["alarms"])
-    wait_for(lambda: not any("wbe1" in alarm for alarm in running.ask("status")["alarms"]),
+    assert any("wbe1 reports" in note for note in running.ask("status")["notes"])
+    wait_for(lambda: not any("wbe1" in note for note in running.ask("status")["notes"]),
              "the stranger to be forgotten", 5)
+
+
+def test_a_first_report_is_awaited_for_three_intervals(running):
+    """A landing that has not had the time to speak is no trouble; one that never speaks is. Each
+    backend has its own time, and it counts as in use all along."""
+    def silent():
+        return [alarm for alarm in running.ask("status")["alarms"] if "has not reported" in alarm]
+    running.apply(fabric(service("web")).replace(f"{INTERVAL_MS}ms", "2s"))
+    status = running.ask("status")
+    assert not status["alarms"]
+    assert status["notes"] == ["the first report of 2 backends is awaited"]
+    assert [backend.get("awaited") for backend in status["backends"]] == [True, True]
+    assert status["services"][0]["versions"][0]["connections"] is None
+    running.report("web1")
+    assert running.ask("status")["notes"] == ["the first report of 1 backend is awaited"]
+    alarms = wait_for(silent, "the alarm for web2", 30)
+    assert len(alarms) == 1 and "web2" in alarms[0]
+    running.apply(fabric(service("web"), service("api", (("api1", 13), ("web2", 12))))
+                  .replace(f"{INTERVAL_MS}ms", "2s"))
+    status = running.ask("status")
+    assert status["notes"] == ["the first report of 1 backend is awaited"]
+    assert len(silent()) == 1 and "web2" in silent()[0]
 
 
 @pytest.mark.parametrize("report", [

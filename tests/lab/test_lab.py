@@ -186,7 +186,7 @@ def fabric_serves(user, client, name):
 def test_the_rack_is_a_working_fabric(up):
     rack = up(TOPOLOGIES / "rack.yaml")
     assert fabric_serves(rack, "client", "rack").split()[0] in ("web1", "web2", "web3")
-    wait_for(lambda: "  web4 reports, but is no backend of any service" in
+    wait_for(lambda: "notes\n  web4 reports, but is no backend of any service" in
              rack("exec", "edge", "--", "fairlead", "status"), "status to name the spare")
 
 
