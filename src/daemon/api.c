@@ -98,15 +98,20 @@ static void client_close(struct client *client)
 	uv_close((uv_handle_t *)&client->pipe, on_client_closed);
 }
 
-/* Allocates nothing. Behind an answer that is still on its way it could not be sent: then the
- * client hears only that nothing comes. */
-static void client_end(struct client *client, enum last_word word)
+/* The line, and the end of the connection, at once. Behind an answer that is still on its way the
+ * line could not be sent: then the client hears only that nothing comes. */
+static void client_end_with(struct client *client, const struct buffer *line)
 {
-	const struct buffer *line = &client->api->last_words[word];
 	uv_buf_t part = uv_buf_init(line->data, (unsigned)line->length);
 	if (!client->closing && !client->unsent)
 		(void)uv_try_write((uv_stream_t *)&client->pipe, &part, 1);
 	client_close(client);
+}
+
+/* Allocates nothing. */
+static void client_end(struct client *client, enum last_word word)
+{
+	client_end_with(client, &client->api->last_words[word]);
 }
 
 struct write {
@@ -467,6 +472,18 @@ static int check_client(const struct client *client, struct error *err)
 	return 0;
 }
 
+/* At once, since many may come in one turn of the loop, and each of them holds a file. */
+static void turn_away(struct client *client, const struct error *error)
+{
+	struct buffer line;
+	buffer_init(&line, 0);
+	if (protocol_put_error(&line, error) < 0)
+		client_end(client, LAST_WORD_REQUEST);
+	else
+		client_end_with(client, &line);
+	buffer_done(&line);
+}
+
 static void on_connection(uv_stream_t *listener, int status);
 
 static void on_door(uv_timer_t *door)
@@ -498,7 +515,7 @@ static void on_connection(uv_stream_t *listener, int status)
 	if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0)
 		client_close(client);
 	else if (check_client(client, &err) < 0)
-		client_refuse(client, &err);
+		turn_away(client, &err);
 	else
 		set_reading(client);
 }

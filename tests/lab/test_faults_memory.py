@@ -87,7 +87,9 @@ class Edge(Daemon):
             before = self.memory.failures
             answer = self._attempt(verb, parameters)
             self.job.refresh()
-            if self.has_ended(0.05 if answer is None else 0):
+            # Without a failure on its way, a missing answer can only be the daemon's end.
+            slow_end = 5 if self.memory.failures == before else 0.05
+            if self.has_ended(slow_end if answer is None else 0):
                 self.again()
                 continue
             if isinstance(answer, dict) and answer.get("changed"):

@@ -91,6 +91,11 @@ def start_with(job, *prefix, **changes):
         pass
 
 
+def waits_for_an_answer(process):
+    with open(f"/proc/{process.pid}/wchan", encoding="ascii") as file:
+        return "poll" in file.read()
+
+
 def test_clients_take_all_files(job):
     """They get their share of what the process may open. Names are answered over UDP, those who are
     connected keep what they have, and an operator is heard."""
@@ -106,13 +111,17 @@ def test_clients_take_all_files(job):
                 one.connect_ex((UP.v4, 53))
         for _ in range(5):
             assert dig(lab, UP.v4) and dig(lab, UP.v4, "web.svc.example.net", "A", "+tcp")
-        for _ in range(60):
-            one = held.enter_context(socket.socket(socket.AF_UNIX))
-            one.setblocking(False)
-            one.connect_ex(str(lab.socket))
-        done = lab.cli.try_("status")
-        assert done.returncode == 1
-        assert "clients are connected already" in done.stderr
+        with signalled(lab.edge):  # so that they come all at once, the operator last
+            for _ in range(60):
+                one = held.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect_ex(str(lab.socket))
+            asking = lab.capsule.popen([lab.program, "--socket", lab.socket, "status"],
+                                       stdout=-1, stderr=-1, text=True)
+            job.wait(lambda: waits_for_an_answer(asking), "the operator to ask")
+        _, err = asking.communicate(timeout=20)
+        assert asking.returncode == 1
+        assert "clients are connected already" in err
     # All of them are gone, and the store was never in want of a file.
     wait_for(lambda: lab.cli.try_("status").returncode == 0, "the operator to be heard")
     assert lab.cli.json("verify")["sound"]
