@@ -233,8 +233,7 @@ void config_emit(const struct fabric *fabric, struct buffer *ret_text)
 	buffer_puts(ret_text, "sites:\n");
 	for (size_t i = 0; i < fabric->site_count; i++)
 		emit_site(&fabric->sites[i], ret_text);
-	if (fabric->service_count > 0)
-		buffer_puts(ret_text, "services:\n");
+	buffer_puts(ret_text, fabric->service_count > 0 ? "services:\n" : "services: {}\n");
 	for (size_t i = 0; i < fabric->service_count; i++)
 		emit_service(&fabric->services[i], ret_text);
 }

@@ -201,7 +201,7 @@ void read_fabric(struct report *report, const struct yaml_node *root, struct are
 	    {.name = "nameservers", .read = read_nameservers},
 	    {.name = "pools", .read = read_pools, .is_required = true},
 	    {.name = "sites", .read = read_sites, .is_required = true},
-	    {.name = "services", .read = read_services}};
+	    {.name = "services", .read = read_services, .is_required = true}};
 	struct reader reader = {.report = report, .arena = arena};
 	*fabric = (struct fabric){.settings = {.quiet_ms = DEFAULT_QUIET_MS,
 					       .stale_ms = DEFAULT_STALE_MS,

@@ -82,8 +82,10 @@ static void observe_connections(const struct driver *driver, const struct servic
 	const struct daemon *daemon = driver->daemon;
 	const struct image *image = &daemon->image;
 	struct ip_address addresses[MODEL_MAX_SITES];
+	const struct version_status *status = service_version(state, binding->version);
 	const struct connection_query query = {
 	    .version = image_version(image_service(image, state->name), binding->version),
+	    .published = status ? status->sequence : UINT64_MAX,
 	    .addresses = addresses,
 	    .address_count = binding_addresses(image->placement, binding, addresses),
 	    .settled = binding->sequence,

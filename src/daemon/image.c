@@ -327,6 +327,12 @@ const struct image_forgotten *image_forgotten(const struct image *image, const c
 	return NULL;
 }
 
+bool image_is_forgotten(const struct image *image, const char *backend, uint64_t published)
+{
+	const struct image_forgotten *forgotten = image_forgotten(image, backend);
+	return forgotten && forgotten->sequence > published;
+}
+
 /* --- all of it --- */
 
 static bool has_prefix(const char *key, const char *prefix)

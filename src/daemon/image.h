@@ -103,4 +103,8 @@ uint64_t image_report_interval_ms(const struct image *image);
 
 const struct image_forgotten *image_forgotten(const struct image *image, const char *backend);
 
+/* Was the backend declared gone after ledger entry `published`? That is said of the connections of
+ * its time: a version that names the backend later expects its reports again. */
+bool image_is_forgotten(const struct image *image, const char *backend, uint64_t published);
+
 #endif

@@ -184,8 +184,7 @@ bool landings_ready(const struct daemon *daemon, struct landing_memory *memory,
 		const char *name = version->backends[i].name;
 		const struct report *report = reports_find(daemon->reports, name);
 		if (!report) {
-			if (version_age_ms <= REPORT_STALE_INTERVALS * interval_ms &&
-			    !image_forgotten(&daemon->image, name))
+			if (version_age_ms <= REPORT_STALE_INTERVALS * interval_ms)
 				return false;
 			continue;
 		}

@@ -373,7 +373,7 @@ struct connection_sum reports_sum(struct reports *reports, const struct image *i
 			sum.settled = sum.settled && report->settled >= query->settled;
 			continue;
 		}
-		if (image_forgotten(image, name))
+		if (image_is_forgotten(image, name, query->published))
 			continue;
 		sum.known = false;
 		sum.silent = name;

@@ -7,7 +7,8 @@
  *
  * A report that is missing, or older than three of its intervals, means "in use", never zero. What
  * is not known is said by name, so that an operator can go and look, or declare the backend gone
- * (`backend forget`, a ledger entry): then its silence counts as zero until it reports again.
+ * (`backend forget`, a ledger entry): then its silence counts as zero, in the versions there are,
+ * until it reports again.
  * Reports are not kept on disk: after a restart nothing is known until the backends spoke.
  */
 #ifndef FAIRLEAD_DAEMON_REPORTS_H
@@ -80,7 +81,7 @@ uint64_t report_connections(const struct report *report, const struct ip_address
 bool report_is_disputed(const struct report *report, uint64_t interval_ms, uint64_t now_ms);
 
 struct connection_sum {
-	bool known; /* every backend concerned has a fresh report, or was forgotten */
+	bool known; /* every backend concerned has a fresh report, or was forgotten since */
 	uint64_t count; /* sum over all fresh reports */
 	uint64_t oldest_ms; /* age of the oldest report of the version's backends */
 	bool settled; /* and each report was begun after `settled` */
@@ -89,6 +90,7 @@ struct connection_sum {
 
 struct connection_query {
 	const struct version *version; /* whose backends must have spoken */
+	uint64_t published; /* ledger entry that committed it */
 	const struct ip_address *addresses; /* whose connections are wanted, each once */
 	size_t address_count;
 	uint64_t settled; /* the closing's ledger sequence; 0: any report will do */

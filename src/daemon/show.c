@@ -182,9 +182,10 @@ json_t *show_service(const struct daemon *daemon, const struct service_state *st
 
 /* --- backends --- */
 
-/* Of several versions the oldest says since when its report is awaited. */
+/* Of several versions the oldest says since when its report is awaited, and the newest whether it
+ * was declared gone: that covers no version published later. */
 static void name_backends(const struct daemon *daemon, const struct image_version *entry,
-			  json_t *names)
+			  uint64_t published, json_t *names)
 {
 	uint64_t awaited_ms = clock_now_ms(daemon->clock) - entry->learned_ms;
 	for (size_t b = 0; b < entry->version->backend_count; b++) {
@@ -193,10 +194,12 @@ static void name_backends(const struct daemon *daemon, const struct image_versio
 		uint64_t before_ms =
 		    (uint64_t)json_integer_value(json_object_get(known, "awaited_ms"));
 		uint64_t longer_ms = awaited_ms > before_ms ? awaited_ms : before_ms;
+		bool forgotten = image_is_forgotten(&daemon->image, backend->name, published) &&
+				 (!known || json_is_true(json_object_get(known, "forgotten")));
 		json_object_set_new(names, backend->name,
-				    json_pack("{s:o, s:I}", "address",
+				    json_pack("{s:o, s:I, s:b}", "address",
 					      show_address(&backend->address), "awaited_ms",
-					      (json_int_t)longer_ms));
+					      (json_int_t)longer_ms, "forgotten", (int)forgotten));
 	}
 }
 
@@ -212,7 +215,7 @@ json_t *show_backend_names(const struct daemon *daemon)
 			const struct image_version *entry = image_version_entry(
 			    image_service(image, state->name), state->versions[v].number);
 			if (entry)
-				name_backends(daemon, entry, names);
+				name_backends(daemon, entry, state->versions[v].sequence, names);
 		}
 	}
 	const struct report *report;
@@ -242,7 +245,7 @@ static bool is_awaited(const struct daemon *daemon, const char *name, const json
 {
 	const json_t *awaited_ms = json_object_get(known, "awaited_ms");
 	return json_is_integer(awaited_ms) && !reports_find(daemon->reports, name) &&
-	       !image_forgotten(&daemon->image, name) &&
+	       !json_is_true(json_object_get(known, "forgotten")) &&
 	       (uint64_t)json_integer_value(awaited_ms) <
 		   REPORT_STALE_INTERVALS * image_report_interval_ms(&daemon->image);
 }
@@ -259,7 +262,7 @@ json_t *show_backend(const struct daemon *daemon, const char *name, const json_t
 	json_t *json = json_pack(
 	    "{s:s, s:O, s:b, s:b, s:o, s:o, s:I, s:s}", "name", name, "address",
 	    json_object_get(known, "address"), "silent", !fresh, "forgotten",
-	    image_forgotten(&daemon->image, name) != NULL, "last_report_ms",
+	    (int)json_is_true(json_object_get(known, "forgotten")), "last_report_ms",
 	    report ? json_integer((json_int_t)(now_ms - report->received_ms)) : json_null(),
 	    "connections", connections_json(fresh, connections), "cut",
 	    (json_int_t)(report ? report->cut : 0), "boot_id", report ? report->boot_id : "");

@@ -22,7 +22,7 @@ json_t *show_service(const struct daemon *daemon, const struct service_state *st
 json_t *show_services(const struct daemon *daemon, bool with_retired);
 
 /* Names of all backends of live versions and of all others that report, each with its address or
- * null, and since when its report is awaited. */
+ * null, since when its report is awaited, and whether it was declared gone. */
 json_t *show_backend_names(const struct daemon *daemon);
 json_t *show_backend(const struct daemon *daemon, const char *name, const json_t *known);
 json_t *show_backends(const struct daemon *daemon);

@@ -210,9 +210,17 @@ def test_silence_is_never_zero_and_forget_is_the_way_out(lab):
     lab.cli("backend", "forget", "web1", "--message", "the lab took it away")
     lab.wait_states("web", {before: "retired"}, seconds=25)
     assert "the lab took it away" in lab.cli("log", "-o", "json")
-    lab.landings["web1"].start()
+
+    # It was said of what there was: who names the backend again expects its reports again, and may
+    # take it away, which waits for them.
     lab.apply(lab.fabric(WEB, services=OTHER + BOUND))
-    lab.wait_states("web", {before + 2: "serving"})
+    status = lab.wait_states("web", {before + 2: "serving"})
+    assert status.services["web"].versions[before + 2].connections is None
+    wait_for(lambda: any("web1 has not reported" in alarm or "web1 is silent" in alarm
+                         for alarm in lab.cli.status().alarms), "the alarm for web1")
+    lab.landings["web1"].start()
+    wait_for(lambda: lab.cli.status().services["web"].versions[before + 2].connections
+             is not None, "the version to be counted")
     wait_for(lambda: "web1" not in lab.cli.status().silent, "web1 to count again")
 
 

@@ -303,7 +303,7 @@ static void a_service_that_goes_keeps_its_connections(void **state)
 {
 	(void)state;
 	struct bench bench;
-	bench_init(&bench, BASE, HEAD SITES);
+	bench_init(&bench, BASE, HEAD SITES "services: {}\n");
 	bench.versions[0].connections = 1;
 	bench.versions[1] = (struct plan_live_version){.number = 2, .state = "draining"};
 	bench.live.version_count = 2;

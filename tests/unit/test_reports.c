@@ -39,11 +39,14 @@ static int take(struct reports *reports, const char *text, uint64_t now_ms)
 	return result;
 }
 
+#define PUBLISHED 50u
+
 static struct connection_sum sum_at(struct reports *reports, const struct image *image,
 				    uint64_t settled, uint64_t now_ms)
 {
 	struct ip_address address = address_of("198.51.100.1");
 	const struct connection_query query = {.version = &version,
+					       .published = PUBLISHED,
 					       .addresses = &address,
 					       .address_count = 1,
 					       .settled = settled,
@@ -118,13 +121,28 @@ static void a_forgotten_backend_is_no_longer_waited_for(void **state)
 {
 	(void)state;
 	struct reports *reports;
-	struct image_forgotten forgotten = {.backend = "web2", .sequence = 5};
+	struct image_forgotten forgotten = {.backend = "web2", .sequence = PUBLISHED + 1};
 	const struct image image = {.forgotten = &forgotten, .forgotten_count = 1};
 	assert_int_equal(reports_new(&reports), 0);
 	assert_int_equal(take(reports, REPORT("web1", "", 9), 0), 0);
 	struct connection_sum sum = sum_at(reports, &image, 9, 0);
 	assert_true(sum.known);
 	assert_true(sum.settled);
+	reports_free(reports);
+}
+
+/* What was said of a machine's connections says nothing of those it gets later. */
+static void a_version_published_later_waits_for_it_again(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	struct image_forgotten forgotten = {.backend = "web2", .sequence = PUBLISHED - 1};
+	const struct image image = {.forgotten = &forgotten, .forgotten_count = 1};
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, REPORT("web1", "", 0), 0), 0);
+	struct connection_sum sum = sum_at(reports, &image, 0, 0);
+	assert_false(sum.known);
+	assert_string_equal(sum.silent, "web2");
 	reports_free(reports);
 }
 
@@ -254,6 +272,7 @@ int main(void)
 	    cmocka_unit_test(every_report_of_the_address_counts),
 	    cmocka_unit_test(a_closing_wants_every_report_to_name_it),
 	    cmocka_unit_test(a_forgotten_backend_is_no_longer_waited_for),
+	    cmocka_unit_test(a_version_published_later_waits_for_it_again),
 	    cmocka_unit_test(a_malformed_report_changes_nothing),
 	    cmocka_unit_test(a_dropped_name_is_gone),
 	    cmocka_unit_test(another_process_of_the_same_name_is_refused),
