@@ -108,8 +108,7 @@ static int follow(const struct cli *cli, const json_t *parameters, struct error 
 /* A daemon that is being replaced is back in a moment. */
 static bool is_absence(int result)
 {
-	return result == -ENOENT || result == -ECONNREFUSED || result == -ECONNRESET ||
-	       result == -EAGAIN;
+	return result == -ENOENT || result == -ECONNREFUSED || result == -ECONNRESET;
 }
 
 static int watch(const struct cli *cli, const json_t *parameters, struct error *err)

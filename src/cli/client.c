@@ -1,13 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/client.h"
 
+#include "base/clock.h"
+#include "cli/output.h"
 #include "control/protocol.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define QUEUE_POLL_MS 100 /* while the daemon's queue is full */
+
+static int explain_silence(const char *path, struct error *err)
+{
+	return error_set(err, -ETIMEDOUT,
+			 "%s: the daemon is there, but has said nothing for %d s: is it stopped "
+			 "('ps' shows T), or the machine overloaded? Packets are forwarded without "
+			 "it",
+			 path, CLIENT_PATIENCE_MS / 1000);
+}
+
+static int explain_interrupt(struct error *err)
+{
+	return error_set(err, -EINTR, "interrupted");
+}
 
 static int explain_connect(const char *path, int code, struct error *err)
 {
@@ -22,12 +41,30 @@ static int explain_connect(const char *path, int code, struct error *err)
 	case EPERM:
 		return error_set(err, -FL_EPRIVILEGE,
 				 "%s: only root may ask the daemon; try again with sudo", path);
-	case EAGAIN:
-		return error_set(err, -code, "%s: the daemon has too many clients; try again",
-				 path);
+	case ETIMEDOUT:
+		return explain_silence(path, err);
+	case EINTR:
+		return explain_interrupt(err);
 	default:
 		return error_set(err, -code, "%s: cannot connect: %s", path, error_text(-code));
 	}
+}
+
+/* Connect without standing still where nobody could interrupt: the queue of a daemon that is
+ * stopped fills up. */
+static int connect_patiently(int fd, const struct sockaddr_un *address, int interrupt_fd)
+{
+	uint64_t begin_ms = clock_now_ms(&clock_system);
+	struct pollfd interrupt = {.fd = interrupt_fd, .events = POLLIN};
+	while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		if (clock_now_ms(&clock_system) - begin_ms >= CLIENT_PATIENCE_MS)
+			return -ETIMEDOUT;
+		if (poll(&interrupt, 1, QUEUE_POLL_MS) > 0)
+			return -EINTR;
+	}
+	return 0;
 }
 
 int client_open(const char *path, int interrupt_fd, struct client *ret_client, struct error *err)
@@ -39,13 +76,13 @@ int client_open(const char *path, int interrupt_fd, struct client *ret_client, s
 				 "%s: the path of a Unix socket has at most %zu bytes", path,
 				 sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, length);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "cannot make a Unix socket: %s", error_text(-errno));
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		int code = errno;
+	int result = connect_patiently(fd, &address, interrupt_fd);
+	if (result < 0) {
 		close(fd);
-		return explain_connect(path, code, err);
+		return explain_connect(path, -result, err);
 	}
 	*ret_client = (struct client){.path = path, .fd = fd, .interrupt_fd = interrupt_fd};
 	buffer_init(&ret_client->input, CLIENT_MAX_ANSWER);
@@ -75,6 +112,17 @@ static int explain_loss(const struct client *client, struct error *err)
 			 "`fairlead log`");
 }
 
+/* A line that lacks its end is no request: whatever it orders, giving up changes nothing. */
+static int wait_for_room(const struct client *client, struct error *err)
+{
+	struct pollfd fds[] = {{.fd = client->fd, .events = POLLOUT},
+			       {.fd = client->interrupt_fd, .events = POLLIN}};
+	int ready = poll(fds, sizeof(fds) / sizeof(fds[0]), CLIENT_PATIENCE_MS);
+	if (ready == 0)
+		return explain_silence(client->path, err);
+	return ready > 0 && fds[1].revents ? explain_interrupt(err) : 0;
+}
+
 static int send_all(const struct client *client, const struct buffer *bytes, struct error *err)
 {
 	size_t sent = 0;
@@ -86,6 +134,12 @@ static int send_all(const struct client *client, const struct buffer *bytes, str
 		/* The daemon may have said why before it closed; reading will tell. */
 		if (put < 0 && (errno == EPIPE || errno == ECONNRESET))
 			return 0;
+		if (put < 0 && errno == EAGAIN) {
+			int result = wait_for_room(client, err);
+			if (result < 0)
+				return result;
+			continue;
+		}
 		if (put < 0)
 			return error_set(err, -errno, "%s: cannot send: %s", client->path,
 					 error_text(-errno));
@@ -113,13 +167,16 @@ int client_ask(struct client *client, const struct command *command, const json_
 	return result;
 }
 
-static int explain_silence(const struct client *client, struct error *err)
+/* How a change ends somebody must hear; the person may still go. */
+static void tell_silence(void)
 {
-	return error_set(err, -ETIMEDOUT,
-			 "%s: the daemon is there, but has said nothing for %d s: is it stopped "
-			 "('ps' shows T), or the machine overloaded? Packets are forwarded without "
-			 "it",
-			 client->path, CLIENT_PATIENCE_MS / 1000);
+	char text[256];
+	snprintf(text, sizeof(text),
+		 "fairlead: the daemon has said nothing for %d s, and is waited for: what was "
+		 "ordered may still be done; Ctrl-C ends the waiting only, and `fairlead log` "
+		 "tells later what was\n",
+		 CLIENT_PATIENCE_MS / 1000);
+	output_message(text);
 }
 
 /* Wait until the daemon says something; for what only shows, with limited patience. */
@@ -132,11 +189,16 @@ static int wait_for_bytes(const struct client *client, struct error *err)
 	    {.fd = client->interrupt_fd, .events = POLLIN},
 	    {.fd = only_shows(client) ? STDOUT_FILENO : -1},
 	};
-	int patience_ms = client->command->repeatable ? CLIENT_PATIENCE_MS : -1;
+	int patience_ms = client->command->streams ? -1 : CLIENT_PATIENCE_MS;
 	for (;;) {
 		int ready = poll(fds, sizeof(fds) / sizeof(fds[0]), patience_ms);
-		if (ready == 0)
-			return explain_silence(client, err);
+		if (ready == 0 && client->command->repeatable)
+			return explain_silence(client->path, err);
+		if (ready == 0) {
+			tell_silence();
+			patience_ms = -1;
+			continue;
+		}
 		if (ready < 0 && errno != EINTR)
 			return error_set(err, -errno, "cannot wait for the daemon: %s",
 					 error_text(-errno));
@@ -145,7 +207,7 @@ static int wait_for_bytes(const struct client *client, struct error *err)
 		if (fds[0].revents)
 			return 0;
 		if (fds[1].revents)
-			return error_set(err, -EINTR, "interrupted");
+			return explain_interrupt(err);
 		if (fds[2].revents & POLLERR)
 			return error_set(err, -EPIPE, "nobody reads the answer");
 		/* A terminal that hung up, for one: SIGHUP will come. */
@@ -160,7 +222,7 @@ static int read_more(struct client *client, struct error *err)
 	if (result < 0)
 		return result;
 	ssize_t got = read(client->fd, chunk, sizeof(chunk));
-	if (got < 0 && errno == EINTR)
+	if (got < 0 && (errno == EINTR || errno == EAGAIN))
 		return 0;
 	if (got < 0 && errno != ECONNRESET)
 		return error_set(err, -errno, "%s: cannot read: %s", client->path,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client of the local API: one connection, one request at a time, blocking. Waiting ends early
+ * A client of the local API: one connection, one request at a time. Waiting ends early
  * when a watched descriptor says that nobody wants the answer any more.
  */
 #ifndef FAIRLEAD_CLI_CLIENT_H
@@ -14,7 +14,7 @@
 
 #define CLIENT_MAX_ANSWER (256u << 20) /* bytes of one line */
 
-#define CLIENT_PATIENCE_MS 10000 /* with a daemon that is asked to show something */
+#define CLIENT_PATIENCE_MS 10000 /* with a silent daemon; a change is waited for, aloud */
 
 struct client {
 	const char *path; /* borrowed */
@@ -24,12 +24,14 @@ struct client {
 	struct buffer input;
 };
 
-/* Connect. Sentences say what to do: start the daemon, be root, choose another path. */
+/* Connect: at once, or -ETIMEDOUT while the queue of a silent daemon is full, -EINTR when
+ * interrupted. Sentences say what to do: start the daemon, be root, choose another path. */
 must_check int client_open(const char *path, int interrupt_fd, struct client *ret_client,
 			   struct error *err);
 void client_close(struct client *client);
 
-/* Send one request. */
+/* Send one request. On failure, -ETIMEDOUT and -EINTR among them, it was not sent whole and does
+ * nothing. */
 must_check int client_ask(struct client *client, const struct command *command,
 			  const json_t *parameters, struct error *err);
 

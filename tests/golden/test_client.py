@@ -2,6 +2,7 @@
 """How the client behaves: what it says when something is wrong, exit codes, endless commands,
 terminals, files."""
 
+import contextlib
 import json
 import os
 import pty
@@ -366,6 +367,31 @@ def test_interrupt_while_nothing_happens(daemon, start):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     assert process.wait(TIMEOUT_S) == 0
+
+
+def blocks(process, number):
+    """Does it take the signal at a time of its own?"""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+        mask = next(line.split()[1] for line in file if line.startswith("SigBlk:"))
+    return int(mask, 16) >> (number - 1) & 1
+
+
+def test_interrupt_while_the_queue_is_full(daemon, start):
+    """A daemon that is stopped accepts nobody, and in time its queue takes nobody either."""
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as queue:
+        listener.bind(daemon.path)
+        listener.listen(0)
+        with pytest.raises(BlockingIOError):
+            while True:
+                one = queue.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(daemon.path)
+        process = start("status", "--watch")
+        while not blocks(process, signal.SIGINT):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, messages = process.communicate(timeout=TIMEOUT_S)
+        assert (process.returncode, messages) == (0, "")
 
 
 def test_interrupted_change_is_not_taken_for_done(daemon, start):

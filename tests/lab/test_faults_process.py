@@ -41,18 +41,24 @@ def asked_fib(lab):
 
 def stopped(job, datagrams):
     """The kernel's routes are asked instead of the daemon's, once its heartbeat is 3 s old; who asks
-    it is told that it is silent."""
+    it is told that it is silent, and who orders is not left in silence."""
     lab = job.lab
     before = asked_fib(lab)
     with forwarding_goes_on(job, f"stopped for {datagrams} ms") as event:
         with signalled(lab.edge):
             asking = lab.capsule.popen([lab.program, "--socket", lab.socket, "status"],
                                        stdout=-1, stderr=-1, text=True)
+            # An order, which somebody must hear the end of; this one is refused.
+            ordering = lab.capsule.popen([lab.program, "--socket", lab.socket, "rollout", "pause",
+                                          "web"], stdout=-1, stderr=-1, text=True)
             job.wait(lambda: event.probe and event.probe["4"]["sent"] >= datagrams,
                      "the probe to go on", 2 * datagrams / 1000)
             out, err = asking.communicate(timeout=20)
             assert (asking.returncode, out) == (1, "")
             assert "has said nothing for 10 s" in err and "'ps' shows T" in err
+            assert "said nothing for 10 s, and is waited for" in ordering.stderr.readline()
+        _, err = ordering.communicate(timeout=20)
+        assert ordering.returncode == 1 and "no rollout of web is under way" in err
     assert asked_fib(lab) > before
     assert "stood_still" in lab.edge.tail(40)
 
