@@ -22,7 +22,7 @@ SPDX = re.compile(r"SPDX-License-Identifier: (.*?)(?: \*/)?$", re.MULTILINE)
 MARKS = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b")
 MACHINE_PATHS = re.compile(r"(?<![\w./-])/(?:work|home|Users)/\w+")
 
-# What DESIGN section 1 has a word for, under another name.
+# What the house has a word for, under another name.
 SYNONYMS = {
     r"real ?servers?": "backend",
     r"load ?balancers?": "edge",

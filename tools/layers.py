@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Which folder may include and link which: DESIGN section 8 as a table, and the check of it.
+"""Which folder may include and link which: the table of ARCHITECTURE.md, and the check of it.
 
 Run alone it prints each violation and fails if there is one; `./dev test house` runs it too, and
 tests/house/test_layers.py shows that it can fail.

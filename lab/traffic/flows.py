@@ -18,7 +18,7 @@ Long flows are, in equal parts, slow downloads and keep-alive connections, over 
 download is slow because the client reads little at a time from a small receive buffer, so that it
 can be as long as wanted and still be checked to its last byte.
 
-A flow is *broken* (DESIGN section 1) when it is reset, when it waits over 3 s for a byte or for the
+A flow is *broken* (README, Words) when it is reset, when it waits over 3 s for a byte or for the
 handshake, when a byte is wrong, or when a backend answers that its service address does not mean.
 The meaning may change while a flow runs; backends of the old and of the new one are right then.
 An address whose meaning is not told yet is judged when it is, or broken at the end.
