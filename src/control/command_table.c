@@ -205,7 +205,7 @@ const struct command command_table[] = {
 	    "A backend that does not report keeps versions from being retired, because silence is\n"
 	    "never zero. If the machine is gone for good, say so here; it is kept in the ledger.\n"
 	    "If it reports again, its reports count again; so does its silence in versions that\n"
-	    "are published later and name it.",
+	    "are published later and name it, or that a rollback returns to.",
 	.examples = "fairlead backend forget web1 --message 'board replaced'",
 	.arguments = {{"backend", VALUE_TEXT, false, "name of the backend"}},
 	.options = change_options,

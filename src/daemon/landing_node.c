@@ -14,6 +14,7 @@
 #include "control/protocol.h"
 #include "daemon/daemon.h"
 #include "daemon/landing_config.h"
+#include "daemon/landing_trouble.h"
 #include "landing/landing.h"
 
 #include <signal.h>
@@ -26,10 +27,6 @@
 #define RETRY_MS 500u
 #define CHECK_MS 2000u
 #define ANSWER_MS 5000u /* after this silence the node is taken for gone, and tried anew */
-
-#define FAILURE_BYTES 1024u
-
-enum failure { FAILURE_CONFIGURE, FAILURE_CUT, FAILURE_COUNT, FAILURE_CHECK, FAILURES };
 
 struct landing_node {
 	const struct daemon_options *options;
@@ -48,35 +45,16 @@ struct landing_node {
 	struct buffer input;
 	char boot_id[LANDING_BOOT_ID_BYTES];
 	char instance[33]; /* hex; tells this process from another one of the same name */
-	char refusal[FAILURE_BYTES]; /* why the node refused the last report; "" if it did not */
-	char failures[FAILURES][FAILURE_BYTES]; /* what does not work, in words; "" if it does */
+	/* Why the node refused the last report; "" if it did not. */
+	char refusal[LANDING_FAILURE_BYTES];
 	char generation[DIGEST_HEX_BYTES]; /* "" until a configuration was applied */
 	uint64_t interval_ms;
 	uint64_t settled; /* what the last answer of this connection named */
 	uint64_t cut;
-	struct landing_alarms alarms;
+	struct landing_trouble trouble;
 };
 
 /* --- carrying out --- */
-
-static const char *const failure_texts[FAILURES] = {
-    [FAILURE_CONFIGURE] = "the landing cannot take its configuration",
-    [FAILURE_CUT] = "connections cannot be cut",
-    [FAILURE_COUNT] = "connections cannot be counted",
-    [FAILURE_CHECK] = "the landing cannot be checked",
-};
-
-/* `err` NULL: it works again. The node is told with every report, the log when it changes. */
-static void set_failure(struct landing_node *node, enum failure which, const struct error *err)
-{
-	char *failure = node->failures[which];
-	char text[FAILURE_BYTES] = "";
-	if (err)
-		snprintf(text, sizeof(text), "%s: %.900s", failure_texts[which], err->text);
-	if (err && strcmp(text, failure) != 0)
-		log_event(LOG_LEVEL_ERROR, "landing.failed", "error", text, NULL);
-	memcpy(failure, text, sizeof(text));
-}
 
 /* The generation is taken over only when all of it is in place: until then the node sends it again
  * with every answer, and knows by our reports that we do not land by it. */
@@ -93,7 +71,7 @@ static void configure(struct landing_node *node, const json_t *json, const char 
 		snprintf(node->generation, sizeof(node->generation), "%s", generation);
 		log_event(LOG_LEVEL_INFO, "landing.configured", "generation", generation, NULL);
 	}
-	set_failure(node, FAILURE_CONFIGURE, result < 0 ? &err : NULL);
+	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CONFIGURE, result < 0 ? &err : NULL);
 	arena_done(&arena);
 }
 
@@ -111,7 +89,7 @@ static void cut(struct landing_node *node, const json_t *list)
 	int result = landing_addresses_parse(list, SIZE_MAX, &arena, &addresses, &count, &err);
 	if (result == 0)
 		result = landing_destroy(node->landing, addresses, count, &destroyed, &err);
-	set_failure(node, FAILURE_CUT, result < 0 ? &err : NULL);
+	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CUT, result < 0 ? &err : NULL);
 	if (destroyed) {
 		char number[32];
 		snprintf(number, sizeof(number), "%llu", (unsigned long long)destroyed);
@@ -174,7 +152,7 @@ static void take_answer(struct landing_node *node, const json_t *answer)
 
 static void take_refusal(struct landing_node *node, const struct error *err)
 {
-	char text[FAILURE_BYTES];
+	char text[LANDING_FAILURE_BYTES];
 	snprintf(text, sizeof(text), "%.1000s", err->text);
 	if (strcmp(node->refusal, text) != 0)
 		log_event(LOG_LEVEL_ERROR, "report.refused", "error", text, NULL);
@@ -276,15 +254,9 @@ static json_t *landing_json(struct landing_node *node)
 	struct landing_state state;
 	struct landing_counters counters;
 	struct error err = {0};
-	json_t *alarms = json_array();
+	json_t *alarms = landing_trouble_json(&node->trouble, uv_now(&node->loop));
 	json_t *interfaces = json_array();
 	landing_state_read(node->landing, &state);
-	for (int i = 0; i < FAILURES; i++) {
-		if (*node->failures[i])
-			json_array_append_new(alarms, json_string(node->failures[i]));
-	}
-	for (unsigned i = 0; i < node->alarms.count; i++)
-		json_array_append_new(alarms, json_string(node->alarms.items[i].text));
 	for (unsigned i = 0; i < state.interface_count; i++)
 		json_array_append_new(
 		    interfaces, json_pack("{s:s, s:s}", "name", state.interfaces[i].name, "mode",
@@ -345,7 +317,7 @@ static int make_report(struct landing_node *node, json_t **ret_parameters, struc
 	json_t *connections = connections_json(node, err);
 	if (!connections)
 		return err->code ? err->code : error_set(err, -ENOMEM, "out of memory");
-	set_failure(node, FAILURE_COUNT, NULL);
+	landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNT, NULL);
 	*ret_parameters =
 	    json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:I, s:o}", "node", node->options->node,
 		      "boot_id", node->boot_id, "instance", node->instance, "connections",
@@ -371,7 +343,7 @@ static void report(struct landing_node *node)
 	int result = make_report(node, &parameters, &err);
 	/* Silence, not zero: the node will say that this backend is not known of. */
 	if (result < 0)
-		set_failure(node, FAILURE_COUNT, &err);
+		landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNT, &err);
 	else
 		send_report(node, parameters);
 	json_decref(parameters);
@@ -380,32 +352,16 @@ static void report(struct landing_node *node)
 
 /* --- watching --- */
 
-/* An alarm that lasts is reported by every check; it is logged once. */
-static bool is_known_alarm(const struct landing_alarms *alarms, const char *text)
-{
-	for (unsigned i = 0; i < alarms->count; i++) {
-		if (strcmp(alarms->items[i].text, text) == 0)
-			return true;
-	}
-	return false;
-}
-
 static void check(struct landing_node *node)
 {
 	struct error err = {0};
 	struct landing_alarms alarms;
 	if (landing_check(node->landing, &alarms, &err) < 0) {
-		set_failure(node, FAILURE_CHECK, &err);
+		landing_trouble_failed(&node->trouble, LANDING_FAILURE_CHECK, &err);
 		return;
 	}
-	set_failure(node, FAILURE_CHECK, NULL);
-	for (unsigned i = 0; i < alarms.count; i++) {
-		const struct landing_alarm *alarm = &alarms.items[i];
-		if (!is_known_alarm(&node->alarms, alarm->text))
-			log_event(LOG_LEVEL_WARNING, "landing.alarm", "repaired",
-				  alarm->repaired ? "yes" : "no", "text", alarm->text, NULL);
-	}
-	node->alarms = alarms;
+	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CHECK, NULL);
+	landing_trouble_found(&node->trouble, &alarms, uv_now(&node->loop));
 }
 
 static void on_watch(uv_poll_t *poll, int status, int events)

@@ -86,6 +86,19 @@ static int republish(struct change_draft *draft, const struct version *old, uint
 	return result;
 }
 
+/* Clients are led to its backends again, so what one that was declared gone says counts again. */
+static int expect_backends(struct change_draft *draft, const struct version *version)
+{
+	char key[RECORD_KEY_BYTES];
+	int result = 0;
+	for (size_t i = 0; i < version->backend_count && result == 0; i++) {
+		const char *name = version->backends[i].name;
+		if (image_forgotten(draft->image, name))
+			result = draft_delete(draft, record_forgotten_key(name, key));
+	}
+	return result;
+}
+
 static int build_rollback(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct order *order = (struct order *)change;
@@ -105,6 +118,8 @@ static int build_rollback(struct change *change, struct change_draft *draft, str
 	} else if (result == 0) {
 		struct fabric *fabric;
 		result = put_config_of(draft, version, &fabric, err);
+		if (result == 0)
+			result = expect_backends(draft, version);
 		if (result == 0)
 			result = publication_put_state(draft, state);
 	}

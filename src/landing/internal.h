@@ -17,6 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* "IPv4" or "IPv6", of AF_INET or AF_INET6; for sentences. */
+const char *family_name(uint8_t family);
+
 /* --- routes --- */
 
 #define ROUTE_MTU_UNKNOWN UINT32_MAX

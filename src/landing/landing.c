@@ -11,6 +11,7 @@
 #include "landing/rules.h"
 #include "landing/sockets.h"
 #include "landing/sysctls.h"
+#include "landing/underlay.h"
 
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
@@ -19,9 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 static const uint8_t families[] = {AF_INET, AF_INET6};
 
@@ -35,9 +34,11 @@ struct landing {
 	/* What was applied, as far as checks need it. */
 	struct ip_prefix pools[LANDING_POOLS_MAX];
 	unsigned pool_count;
+	struct ip_address addresses[LANDING_ADDRESSES_MAX];
+	unsigned address_count;
 	unsigned tunnel_overhead; /* bytes of the largest outer header that edges may use */
 	bool applied;
-	bool routes_changed; /* since rules and routes were last compared */
+	bool network_changed; /* since it was last compared with what was applied */
 };
 
 int landing_boot_id(char text[LANDING_BOOT_ID_BYTES], struct error *err)
@@ -57,8 +58,9 @@ int landing_boot_id(char text[LANDING_BOOT_ID_BYTES], struct error *err)
 
 static int open_events(struct landing *landing)
 {
-	static const int groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
-				     RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE};
+	static const int groups[] = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,
+				     RTNLGRP_IPV6_RULE};
 	landing->events = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (!landing->events || mnl_socket_bind(landing->events, 0, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
@@ -195,30 +197,19 @@ static void remember(struct landing *landing, const struct landing_desired *desi
 	landing->pool_count = desired->pool_count;
 	landing->tunnel_overhead = 20;
 	for (unsigned i = 0; i < desired->address_count; i++) {
+		landing->addresses[i] = desired->addresses[i];
 		if (desired->addresses[i].family == IP_V6)
 			landing->tunnel_overhead = 40;
 	}
+	landing->address_count = desired->address_count;
 }
 
 /* The largest packet that fits the tunnel on every underlay interface that is there. */
 static uint32_t tunnel_mtu(const struct landing *landing)
 {
-	uint32_t least = 1500;
-	bool any = false;
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	for (unsigned i = 0; fd >= 0 && i < landing->programs.interface_count; i++) {
-		struct ifreq request = {0};
-		memcpy(request.ifr_name, landing->programs.interfaces[i].name,
-		       sizeof(request.ifr_name));
-		if (ioctl(fd, SIOCGIFMTU, &request) == 0 &&
-		    (!any || (uint32_t)request.ifr_mtu < least)) {
-			least = (uint32_t)request.ifr_mtu;
-			any = true;
-		}
-	}
-	if (fd >= 0)
-		close(fd);
-	return least > landing->tunnel_overhead ? least - landing->tunnel_overhead : 1;
+	uint32_t mtu =
+	    underlay_mtu(landing->programs.interfaces, landing->programs.interface_count);
+	return mtu > landing->tunnel_overhead ? mtu - landing->tunnel_overhead : 1;
 }
 
 static int apply_sysctls(struct landing *landing, struct landing_alarms *alarms, struct error *err)
@@ -267,7 +258,7 @@ int landing_apply(struct landing *landing, const struct landing_desired *desired
 		return result;
 	remember(landing, desired);
 	landing->applied = true;
-	landing->routes_changed = true;
+	landing->network_changed = true;
 	result = apply_sysctls(landing, NULL, err);
 	if (result == 0)
 		result = apply_routes(landing, NULL, err);
@@ -287,6 +278,15 @@ int landing_apply(struct landing *landing, const struct landing_desired *desired
 int landing_watch_fd(const struct landing *landing)
 {
 	return mnl_socket_get_fd(landing->events);
+}
+
+/* What is the operator's: told of, and left as it is. */
+static int check_underlay(struct landing *landing, struct landing_alarms *alarms, struct error *err)
+{
+	underlay_check_interfaces(landing->programs.interfaces, landing->programs.interface_count,
+				  alarms);
+	return underlay_check_addresses(&landing->route, landing->addresses, landing->address_count,
+					alarms, err);
 }
 
 /* True if the kernel told of a change, or of so many that it lost some. */
@@ -314,15 +314,17 @@ int landing_check(struct landing *landing, struct landing_alarms *ret_alarms, st
 {
 	ret_alarms->count = 0;
 	ret_alarms->dropped = 0;
-	landing->routes_changed |= drain_events(landing);
+	landing->network_changed |= drain_events(landing);
 	if (!landing->applied)
 		return 0;
 	int result = apply_sysctls(landing, ret_alarms, err);
-	if (result == 0 && landing->routes_changed) {
+	if (result == 0 && landing->network_changed) {
 		unsigned before = count_unrepaired(ret_alarms);
-		result = apply_routes(landing, ret_alarms, err);
+		result = check_underlay(landing, ret_alarms, err);
+		if (result == 0)
+			result = apply_routes(landing, ret_alarms, err);
 		/* What could not be repaired is looked at, and told of, again. */
-		landing->routes_changed = result < 0 || count_unrepaired(ret_alarms) != before;
+		landing->network_changed = result < 0 || count_unrepaired(ret_alarms) != before;
 	}
 	if (result == 0)
 		result = programs_attach(&landing->programs, ret_alarms, err);

@@ -140,14 +140,17 @@ must_check int landing_open(const struct landing_options *options, struct landin
 must_check int landing_apply(struct landing *landing, const struct landing_desired *desired,
 			     struct error *err);
 
-/* Readable when routes, rules or links changed: call landing_check. Owned by the landing. */
+/* Readable when links, addresses, routes or rules changed: call landing_check. Owned by the
+ * landing. */
 int landing_watch_fd(const struct landing *landing);
 
 /*
  * Compare everything that landing_apply set with what is there. Repairs what is safely repaired
  * (own routes, rules, sysctls, programs on an interface that came back, listeners that were
- * restarted); reports the rest. Following main's routes and listeners is normal work, no alarm.
- * Call it at least every few seconds: sysctls and listeners make no noise when they change.
+ * restarted); reports the rest, and what of the machine's own keeps packets away: underlay
+ * interfaces that are down, addresses that it lost, no route to clients. Following main's routes
+ * and listeners is normal work, no alarm. Call it at least every few seconds: sysctls and listeners
+ * make no noise when they change.
  */
 must_check int landing_check(struct landing *landing, struct landing_alarms *ret_alarms,
 			     struct error *err);

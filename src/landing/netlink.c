@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "landing/netlink.h"
+#include "landing/internal.h"
 
 #include <libmnl/libmnl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+const char *family_name(uint8_t family)
+{
+	return family == AF_INET ? "IPv4" : "IPv6";
+}
 
 int netlink_init(struct netlink *netlink, int bus)
 {

@@ -165,6 +165,15 @@ int route_copy_make(const struct nlmsghdr *route, uint32_t mss, struct route_cop
 	return 1;
 }
 
+bool route_leads_beyond(const struct nlmsghdr *route)
+{
+	const struct rtmsg *header = mnl_nlmsg_get_payload(route);
+	return header->rtm_type == RTN_UNICAST &&
+	       (header->rtm_dst_len == 0 || route_attribute(route, RTA_GATEWAY, 0) ||
+		route_attribute(route, RTA_VIA, 0) || route_attribute(route, RTA_MULTIPATH, 0) ||
+		route_attribute(route, RTA_NH_ID, 0));
+}
+
 uint32_t route_mtu(const struct nlmsghdr *route, route_link_mtu *link_mtu, void *context)
 {
 	uint32_t mtu = ROUTE_MTU_UNKNOWN;

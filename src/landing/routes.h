@@ -27,6 +27,9 @@ struct route_copy {
 must_check int route_copy_make(const struct nlmsghdr *route, uint32_t mss,
 			       struct route_copy *ret_copy);
 
+/* Whether the route leads to more than what is on a link of this machine. Pure. */
+bool route_leads_beyond(const struct nlmsghdr *route);
+
 /* The smallest MTU of the links that the route leads out by; UINT32_MAX if it names none. */
 typedef uint32_t route_link_mtu(unsigned ifindex, void *context);
 uint32_t route_mtu(const struct nlmsghdr *route, route_link_mtu *link_mtu, void *context);

@@ -75,6 +75,7 @@ struct copies {
 	uint32_t tunnel_mtu; /* 0: keep the MSS that is there */
 	struct links *links;
 	unsigned too_long; /* routes that did not fit a request */
+	bool leads_beyond; /* one of them leads further than this machine's links */
 };
 
 static void copies_clear(struct copies *copies)
@@ -83,6 +84,7 @@ static void copies_clear(struct copies *copies)
 		free(copies->items[i].request);
 	copies->count = 0;
 	copies->too_long = 0;
+	copies->leads_beyond = false;
 }
 
 static void copies_done(struct copies *copies)
@@ -116,6 +118,7 @@ static int collect_copy(const struct nlmsghdr *message, void *context)
 	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
 	if (route_number(message, RTA_TABLE, header->rtm_table) != copies->table)
 		return 0;
+	copies->leads_beyond |= route_leads_beyond(message);
 	uint32_t mss = 0;
 	if (copies->tunnel_mtu) {
 		uint32_t mtu = route_mtu(message, look_up_mtu, copies->links);
@@ -258,8 +261,8 @@ static void add_copies(struct netlink *route, const struct copies *wanted,
 	}
 }
 
-static int replace_mirror(struct netlink *route, struct copies *wanted, struct copies *present,
-			  struct landing_alarms *alarms, struct error *err)
+static int replace_mirror(struct netlink *route, uint8_t family, struct copies *wanted,
+			  struct copies *present, struct landing_alarms *alarms, struct error *err)
 {
 	char text[IP_TEXT_BYTES];
 	copies_sort(wanted);
@@ -279,6 +282,12 @@ static int replace_mirror(struct netlink *route, struct copies *wanted, struct c
 	if (wanted->too_long)
 		alarms_add(alarms, false, "%u routes are too long to mirror with a smaller MSS",
 			   wanted->too_long);
+	if (wanted->tunnel_mtu && !wanted->leads_beyond)
+		alarms_add(
+		    alarms, false,
+		    "no %s route leads beyond this machine's own links: clients elsewhere get "
+		    "no answer; give the main table a default route",
+		    family_name(family));
 	return 0;
 }
 
@@ -295,7 +304,7 @@ static int apply_mirror(struct netlink *route, uint8_t family, uint32_t tunnel_m
 	if (result < 0)
 		error_set(err, result, "cannot read the routes: %s", error_text(result));
 	else
-		result = replace_mirror(route, &wanted, &present, alarms, err);
+		result = replace_mirror(route, family, &wanted, &present, alarms, err);
 	copies_done(&wanted);
 	copies_done(&present);
 	return result;

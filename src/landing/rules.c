@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "landing/rules.h"
 
+#include "landing/internal.h"
+
 #include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
@@ -11,11 +13,6 @@
 
 /* More rules than this are not read: a look-up through them would take for ever anyway. */
 #define RULES_MAX 4096
-
-static const char *family_name(uint8_t family)
-{
-	return family == AF_INET ? "IPv4" : "IPv6";
-}
 
 static bool is_of_family(const struct ip_prefix *prefix, uint8_t family)
 {

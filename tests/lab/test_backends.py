@@ -224,6 +224,24 @@ def test_silence_is_never_zero_and_forget_is_the_way_out(lab):
     wait_for(lambda: "web1" not in lab.cli.status().silent, "web1 to count again")
 
 
+def test_a_rollback_expects_the_reports_of_a_forgotten_backend(lab):
+    """Clients are led to its backends again, so that their silence counts again."""
+    status = lab.cli.status().services["web"]
+    before = status.serving.number
+    lab.landings["web1"].stop(signal.SIGKILL)
+    lab.apply(lab.fabric(("web2", "web3"), services=OTHER + BOUND))
+    lab.wait_states("web", {before: "draining", before + 1: "serving"})
+    wait_for(lambda: "web1" in lab.cli.status().silent, "status to name the silent backend")
+    lab.cli("backend", "forget", "web1", "--message", "the lab took it away")
+    assert lab.cli.status().services["web"].versions[before].connections is not None
+    lab.cli("rollback", "web")
+    status = lab.wait_states("web", {before: "serving"})
+    assert status.services["web"].versions[before].connections is None
+    assert "web1" in status.silent
+    lab.landings["web1"].start()
+    wait_for(lambda: not lab.cli.status().silent, "web1 to count again")
+
+
 def network_state(lab, name):
     """Everything that a landing may change: rules, routes, settings, programs."""
     commands = [["ip", f"-{family}", *what] for family in FAMILIES

@@ -12,8 +12,9 @@ from lab import topology
 from lab.host import wait_for
 
 UP, RACK = topology.UPLINK, topology.FABRIC
-WEB1 = topology.RACK["web1"]
+WEB1, WEB2 = topology.RACK["web1"], topology.RACK["web2"]  # tunnels to them are IPv4, IPv6
 LINK_MS = 3000  # in which the kernel tells of a link that is up, and a neighbour is asked twice
+REPORT_MS = 5000  # in which a landing has looked twice and reported what it saw
 GAP_MS = 1000  # in which the daemon must have found another way, or the same again
 
 
@@ -147,3 +148,20 @@ def test_no_route_to_a_backend(ended, family):
         assert "ip route get" in said
         route[2] = "del"
         ip(job.lab, "edge", *route)
+
+
+def test_a_backends_interface_is_down(ended):
+    """Its own flows wait, and its landing, which can still report here, says why, and what the
+    kernel forgot with the link."""
+    job = ended
+    with forwarding_goes_on(job, "web2 is down", REPORT_MS):
+        ip(job.lab, "web2", "link", "set", WEB2.interface, "down")
+        said = wait_alarm(job, "backend web2", f"interface {WEB2.interface} is down")
+        assert f"ip link set {WEB2.interface} up" in said
+        assert not [text for text in alarms(job) if "backend web1" in text]
+        ip(job.lab, "web2", "link", "set", WEB2.interface, "up")
+        wait_alarm(job, "backend web2", WEB2.v6, "is no address of this machine")
+        wait_alarm(job, "backend web2", "no IPv4 route leads beyond this machine's own links")
+        ip(job.lab, "web2", "address", "add", f"{WEB2.v6}/64", "dev", WEB2.interface, "nodad")
+        for gateway in ("10.0.1.1", "fd00:1::1"):
+            ip(job.lab, "web2", "route", "add", "default", "via", gateway)

@@ -583,6 +583,7 @@ def test_an_interface_that_vanishes_and_comes_back(capsule, start):
     def add_leg():
         capsule.run(["ip", "link", "add", "leg", "type", "veth", "peer", "name", "far"], "backend")
         capsule.run(["ip", "link", "set", "leg", "up"], "backend")
+        capsule.run(["ip", "link", "set", "far", "up"], "backend")
 
     add_leg()
     driver = start("leg")
@@ -602,6 +603,51 @@ def test_an_interface_that_vanishes_and_comes_back(capsule, start):
     capsule.run(["ip", "link", "del", "leg"], "backend")
     with pytest.raises(LabError, match="FL_ENOTFOUND leg: there is no such interface"):
         driver("open")
+
+
+def test_what_keeps_packets_away_is_told_and_left_alone(capsule, driver):
+    """Links, addresses and routes are the operator's. The kernel forgets the IPv6 ones of a link
+    that goes down, so that bringing it up is not enough: the alarms say so one after the other."""
+    def lost(address):
+        return (f"standing {address}, where edges send this backend's packets, is no address of "
+                "this machine: they will soon find no way here; add it again, or correct the "
+                "backend's address in the fabric's file")
+
+    def no_way(family):
+        return (f"standing no {family} route leads beyond this machine's own links: clients "
+                "elsewhere get no answer; give the main table a default route")
+
+    down = ("standing interface eth0 is down: no tunnel can land through it; bring it up with "
+            "'ip link set eth0 up'")
+    capsule.run(["ip", "link", "set", "eth0", "down"], "backend")
+    driver("watch 2")
+    assert driver("check") == [down, lost(BACKEND6), no_way("IPv4"), no_way("IPv6")]
+    capsule.run(["ip", "link", "set", "eth0", "up"], "backend")
+    assert driver("check") == [lost(BACKEND6), no_way("IPv4"), no_way("IPv6")]
+    capsule.run(["ip", "-batch", "-"], "backend", input=(
+        f"route add default via {EDGE4}\naddress add {BACKEND6}/64 dev eth0 nodad\n"))
+    assert driver("check") == [no_way("IPv6")]
+    capsule.run(["ip", "route", "add", "default", "via", EDGE6], "backend")
+    assert driver("check") == []
+    capsule.run(["ip", "address", "del", f"{BACKEND4}/24", "dev", "eth0"], "backend")
+    driver("watch 2")
+    assert driver("check") == [lost(BACKEND4), no_way("IPv4")]
+    capsule.run(["ip", "-batch", "-"], "backend", input=(
+        f"address add {BACKEND4}/24 dev eth0\nroute add default via {EDGE4}\n"))
+    assert driver("check") == []
+    assert fetch(capsule, SERVICE["4in4"]) and fetch(capsule, SERVICE["6in6"])
+
+
+def test_a_link_without_a_carrier_is_told(capsule, driver):
+    capsule.run(["ip", "link", "set", "rack", "down"], "edge")
+    driver("watch 2")
+    said = driver("check")
+    capsule.run(["ip", "-batch", "-"], "edge", input=(
+        f"link set rack up\naddress replace {EDGE6}/64 dev rack nodad\n"))
+    assert said == ["standing interface eth0 has no carrier: no tunnel can land through it; look at "
+                    "the cable and its far end"]
+    wait_for(lambda: driver("check") == [], "the carrier to be back")
+    assert fetch(capsule, SERVICE["4in4"]) and fetch(capsule, SERVICE["6in6"])
 
 
 def test_what_is_missing_is_said(capsule, start):

@@ -481,6 +481,26 @@ static struct nlmsghdr *put_multipath(char *bytes)
 	return message;
 }
 
+static void test_which_routes_lead_beyond_this_machines_links(void **state)
+{
+	(void)state;
+	alignas(struct nlmsghdr) char bytes[1024];
+	struct nlmsghdr *route = put_route(bytes, RTN_UNICAST, 3, NULL);
+	assert_true(route_leads_beyond(route)); /* a default route to a link without gateways */
+	struct rtmsg *header = mnl_nlmsg_get_payload(route);
+	header->rtm_dst_len = 24;
+	assert_false(route_leads_beyond(route));
+	mnl_attr_put_u32(route, RTA_GATEWAY, inet_addr("10.0.1.1"));
+	assert_true(route_leads_beyond(route));
+	header->rtm_type = RTN_UNREACHABLE;
+	assert_false(route_leads_beyond(route));
+	header->rtm_dst_len = 0;
+	assert_false(route_leads_beyond(route));
+	route = put_multipath(bytes);
+	((struct rtmsg *)mnl_nlmsg_get_payload(route))->rtm_dst_len = 8;
+	assert_true(route_leads_beyond(route));
+}
+
 static void test_the_narrowest_of_several_links_counts(void **state)
 {
 	(void)state;
@@ -542,6 +562,7 @@ int main(void)
 	    cmocka_unit_test(test_a_copy_has_our_table_protocol_and_segment_size),
 	    cmocka_unit_test(test_metrics_are_kept_and_the_smaller_segment_wins),
 	    cmocka_unit_test(test_only_routes_that_lead_somewhere_are_copied),
+	    cmocka_unit_test(test_which_routes_lead_beyond_this_machines_links),
 	    cmocka_unit_test(test_the_narrowest_of_several_links_counts),
 	    cmocka_unit_test(test_alarms_have_a_limit_and_count_what_is_over_it),
 	    cmocka_unit_test(test_the_boot_id_is_read),

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "landing/underlay.h"
+
+#include "landing/internal.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
+#include <net/if.h>
+#include <stdalign.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* --- interfaces --- */
+
+static int open_control(void)
+{
+	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+static bool ask_interface(int control, unsigned long what, const char *name, struct ifreq *ret)
+{
+	*ret = (struct ifreq){0};
+	memcpy(ret->ifr_name, name, sizeof(ret->ifr_name));
+	return ioctl(control, what, ret) == 0;
+}
+
+uint32_t underlay_mtu(const struct program_interface *interfaces, unsigned count)
+{
+	uint32_t least = 1500;
+	bool any = false;
+	struct ifreq answer;
+	int control = open_control();
+	for (unsigned i = 0; control >= 0 && i < count; i++) {
+		if (ask_interface(control, SIOCGIFMTU, interfaces[i].name, &answer) &&
+		    (!any || (uint32_t)answer.ifr_mtu < least)) {
+			least = (uint32_t)answer.ifr_mtu;
+			any = true;
+		}
+	}
+	if (control >= 0)
+		close(control);
+	return least;
+}
+
+void underlay_check_interfaces(const struct program_interface *interfaces, unsigned count,
+			       struct landing_alarms *alarms)
+{
+	struct ifreq answer;
+	int control = open_control();
+	for (unsigned i = 0; control >= 0 && i < count; i++) {
+		const char *name = interfaces[i].name;
+		if (!ask_interface(control, SIOCGIFFLAGS, name, &answer))
+			continue;
+		if (!(answer.ifr_flags & IFF_UP))
+			alarms_add(
+			    alarms, false,
+			    "interface %s is down: no tunnel can land through it; bring it up "
+			    "with 'ip link set %s up'",
+			    name, name);
+		else if (!(answer.ifr_flags & IFF_RUNNING))
+			alarms_add(
+			    alarms, false,
+			    "interface %s has no carrier: no tunnel can land through it; look "
+			    "at the cable and its far end",
+			    name);
+	}
+	if (control >= 0)
+		close(control);
+}
+
+/* --- addresses --- */
+
+struct address_search {
+	const struct ip_address *addresses;
+	unsigned count;
+	bool found[LANDING_ADDRESSES_MAX];
+};
+
+static int see_address(const struct nlmsghdr *message, void *context)
+{
+	struct address_search *search = context;
+	if (message->nlmsg_type != RTM_NEWADDR ||
+	    mnl_nlmsg_get_payload_len(message) < sizeof(struct ifaddrmsg))
+		return 0;
+	const struct ifaddrmsg *header = mnl_nlmsg_get_payload(message);
+	size_t length = header->ifa_family == AF_INET ? 4 : 16;
+	/* On a link to one peer IFA_ADDRESS is the peer's, and IFA_LOCAL this machine's. */
+	const struct nlattr *own = netlink_attribute(message, sizeof(*header), IFA_LOCAL, length);
+	if (!own)
+		own = netlink_attribute(message, sizeof(*header), IFA_ADDRESS, length);
+	/* An IPv6 address that another machine on the link has too is not used by the kernel. */
+	if (!own || header->ifa_flags & IFA_F_DADFAILED)
+		return 0;
+	struct ip_address address = {.family = header->ifa_family == AF_INET ? IP_V4 : IP_V6};
+	memcpy(address.bytes, mnl_attr_get_payload(own), length);
+	for (unsigned i = 0; i < search->count; i++)
+		search->found[i] |= ip_address_equal(&address, &search->addresses[i]);
+	return 0;
+}
+
+static int search_addresses(struct netlink *route, struct address_search *search)
+{
+	alignas(struct nlmsghdr) char bytes[128];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
+	request->nlmsg_type = RTM_GETADDR;
+	struct ifaddrmsg *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+	header->ifa_family = AF_UNSPEC;
+	int result = netlink_dump(route, request, see_address, search);
+	/* Addresses changed meanwhile: the news of that bring us back here. */
+	return result == -FL_ECONFLICT ? 0 : result;
+}
+
+int underlay_check_addresses(struct netlink *route, const struct ip_address *addresses,
+			     unsigned count, struct landing_alarms *alarms, struct error *err)
+{
+	char text[IP_TEXT_BYTES];
+	struct address_search search = {.addresses = addresses, .count = count};
+	int result = search_addresses(route, &search);
+	if (result < 0)
+		return error_set(err, result, "cannot read this machine's addresses: %s",
+				 error_text(result));
+	for (unsigned i = 0; i < count; i++) {
+		if (!search.found[i])
+			alarms_add(
+			    alarms, false,
+			    "%s, where edges send this backend's packets, is no address of "
+			    "this machine: they will soon find no way here; add it again, or "
+			    "correct the backend's address in the fabric's file",
+			    ip_address_format(&addresses[i], text));
+	}
+	return 0;
+}
