@@ -13,10 +13,24 @@
 #include "dataplane/edge.h"
 #include "lab/lab.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/*
+ * Whoever starts us may have closed standard files, and the socket or the store that is opened
+ * first would take their places. Opened for the other direction, they fail as closed ones do.
+ */
+static void fill_standard_files(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+	}
+}
 
 static int print_failure(const struct error *err, int result)
 {
@@ -62,6 +76,7 @@ int main(int argc, char **argv)
 	struct invocation invocation;
 	struct error err = {0};
 	int status;
+	fill_standard_files();
 	json_set_alloc_funcs(memory_alloc, free);
 	int result = command_parse(argc, argv, &invocation, &err);
 	if (result < 0)

@@ -133,6 +133,7 @@ static int build_rollback(struct change *change, struct change_draft *draft, str
 	return draft->what && order->answer ? CHANGE_COMMIT : -ENOMEM;
 }
 
+/* A change_verdict or an error. */
 typedef int service_change_fn(struct service_state *state, const struct order *order,
 			      const struct change_draft *draft, struct error *err);
 
@@ -144,8 +145,9 @@ static int change_service(struct order *order, struct change_draft *draft, servi
 		return -FL_ENOTFOUND;
 	struct service_state *state = service_state_copy(service->state, &draft->arena);
 	int result = state ? apply(state, order, draft, err) : -ENOMEM;
-	if (result == 0)
-		result = publication_put_state(draft, state);
+	if (result != CHANGE_COMMIT)
+		return result;
+	result = publication_put_state(draft, state);
 	if (result < 0)
 		return result;
 	draft->what = json_pack("{s:s}", "service", order->service);
@@ -159,21 +161,27 @@ static int apply_pause(struct service_state *state, const struct order *order,
 {
 	(void)order;
 	(void)draft;
-	return lifecycle_pause(state, err);
+	bool was_paused = state->rollout.paused;
+	int result = lifecycle_pause(state, err);
+	return result < 0 ? result : was_paused ? CHANGE_NOTHING : CHANGE_COMMIT;
 }
 
 static int apply_resume(struct service_state *state, const struct order *order,
 			const struct change_draft *draft, struct error *err)
 {
 	(void)order;
-	return lifecycle_resume(state, draft->wall_ms, err);
+	int result = lifecycle_resume(state, draft->wall_ms, err);
+	return result < 0 ? result : CHANGE_COMMIT;
 }
 
 static int apply_cut(struct service_state *state, const struct order *order,
 		     const struct change_draft *draft, struct error *err)
 {
 	(void)draft;
-	return lifecycle_cut(state, order->version, err);
+	const struct version_status *status = service_version(state, order->version);
+	bool was_cut = status && status->cut;
+	int result = lifecycle_cut(state, order->version, err);
+	return result < 0 ? result : was_cut ? CHANGE_NOTHING : CHANGE_COMMIT;
 }
 
 static int build_pause(struct change *change, struct change_draft *draft, struct error *err)

@@ -46,6 +46,26 @@ def test_dns_is_taken(lab):
     assert dig(lab, f"@{topology.UPLINK.v4}", f"web.{ZONE}")
 
 
+@pytest.mark.parametrize("closed, result", [
+    ("0<&-", (0, "")), ("2>&-", (0, "")),
+    (">&-", (1, "fairlead: cannot write the answer: Bad file descriptor\n"))])
+def test_nothing_takes_the_place_of_a_closed_standard_file(lab, closed, result):
+    """The connection to the daemon would be standard output, and the answer sent to it."""
+    script = f'exec "$@" {closed}'
+    done = lab.capsule.run(["sh", "-c", script, "sh", lab.program, "--socket", lab.socket, "status"],
+                           check=False)
+    assert (done.returncode, done.stderr) == result
+
+
+@pytest.mark.parametrize("words, sentence", [
+    (["--limit", "0"], "the log is shown by 1 to 1000 entries at once, not 0"),
+    (["--limit", "1001"], "the log is shown by 1 to 1000 entries at once, not 1001"),
+    (["--from", "0"], "the ledger has no entry 0: it begins with 1")])
+def test_a_part_of_the_log_that_cannot_be_is_refused(lab, words, sentence):
+    done = lab.cli.try_("log", *words)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"fairlead: {sentence}\n")
+
+
 def test_the_state_folder_is_taken(lab):
     before = lab.cli("get", "-o", "yaml")
     done = second_daemon(lab, f"{topology.UPLINK.v4}@5353", lab.root / "edge/state")

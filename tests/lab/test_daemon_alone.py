@@ -251,8 +251,7 @@ def test_hostile_lines_do_no_harm(running, line):
     with running.connect() as client:
         client.socket.sendall(line + b"\n")
         answer = client.line()
-        assert answer is None or "error" in answer or "from" in line.decode(errors="replace") \
-            or "limit" in line.decode(errors="replace")
+        assert answer is None or "error" in answer
     assert running.ask("status")
 
 

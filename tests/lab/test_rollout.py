@@ -55,6 +55,7 @@ def test_shares_only_grow(lab):
     # 128 draws: five standard deviations on either side.
     assert 8 <= len(quarter) <= 56
     assert "paused" in lab.cli("rollout", "status", "web")
+    assert "nothing to change" in lab.cli("rollout", "pause", "web")
 
     lab.cli("rollout", "resume", "web")
     wait_share(lab, 2, 0.5)
@@ -106,6 +107,7 @@ def test_cut_ends_what_is_left(lab, family):
                              rollout="shares: [100%]"))
         lab.wait_states("web", {old: "draining"})
         lab.cli("rollout", "cut", f"web/{old}", "--message", "maintenance")
+        assert not lab.cli.json("rollout", "cut", f"web/{old}")["changed"]
         for stream in streams:
             stream.settimeout(10)
             with pytest.raises(ConnectionResetError):
