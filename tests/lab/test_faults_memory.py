@@ -63,6 +63,11 @@ class Edge(Daemon):
         self.job, self.client = job, None
         self.acknowledged = 0
 
+    def again(self):
+        # It may have ended right after an answer, and with it the connection that gave it.
+        self.client = None
+        super().again()
+
     def _attempt(self, verb, parameters):
         try:
             if not self.client:
