@@ -281,22 +281,21 @@ void verb_log(struct daemon *daemon, struct api_call *call)
 	json_int_t from = json_integer_value(json_object_get(parameters, "from"));
 	json_int_t limit = json_integer_value(json_object_get(parameters, "limit"));
 	struct error err = {0};
-	if (json_object_get(parameters, "from") && from < 1) {
-		error_set(&err, -FL_EINVALID, "the ledger has no entry %lld: it begins with 1",
-			  (long long)from);
-		api_fail(call, &err);
-		return;
-	}
+	int result;
 	if (!json_object_get(parameters, "limit"))
 		limit = LOG_DEFAULT_LIMIT;
-	if (limit < 1 || limit > STORE_PAGE_RECORDS) {
-		error_set(&err, -FL_EINVALID,
-			  "the log is shown by 1 to %u entries at once, not %lld",
-			  STORE_PAGE_RECORDS, (long long)limit);
-		api_fail(call, &err);
-		return;
-	}
-	if (ledger_range(daemon->store, (uint64_t)from, (size_t)limit, on_log, call, &err) < 0)
+	if (json_object_get(parameters, "from") && from < 1)
+		result =
+		    error_set(&err, -FL_EINVALID, "the ledger has no entry %lld: it begins with 1",
+			      (long long)from);
+	else if (limit < 1 || limit > STORE_PAGE_RECORDS)
+		result = error_set(&err, -FL_EINVALID,
+				   "the log is shown by 1 to %u entries at once, not %lld",
+				   STORE_PAGE_RECORDS, (long long)limit);
+	else
+		result =
+		    ledger_range(daemon->store, (uint64_t)from, (size_t)limit, on_log, call, &err);
+	if (result < 0)
 		api_fail(call, &err);
 }
 

@@ -36,7 +36,6 @@ struct landing {
 	unsigned pool_count;
 	struct ip_address addresses[LANDING_ADDRESSES_MAX];
 	unsigned address_count;
-	unsigned tunnel_overhead; /* bytes of the largest outer header that edges may use */
 	bool applied;
 	bool network_changed; /* since it was last compared with what was applied */
 };
@@ -195,21 +194,28 @@ static void remember(struct landing *landing, const struct landing_desired *desi
 	for (unsigned i = 0; i < desired->pool_count; i++)
 		landing->pools[i] = desired->pools[i];
 	landing->pool_count = desired->pool_count;
-	landing->tunnel_overhead = 20;
-	for (unsigned i = 0; i < desired->address_count; i++) {
+	for (unsigned i = 0; i < desired->address_count; i++)
 		landing->addresses[i] = desired->addresses[i];
-		if (desired->addresses[i].family == IP_V6)
-			landing->tunnel_overhead = 40;
-	}
 	landing->address_count = desired->address_count;
+}
+
+/* Bytes of the largest outer header that edges may use. */
+static uint32_t tunnel_overhead(const struct landing *landing)
+{
+	for (unsigned i = 0; i < landing->address_count; i++) {
+		if (landing->addresses[i].family == IP_V6)
+			return 40;
+	}
+	return 20;
 }
 
 /* The largest packet that fits the tunnel on every underlay interface that is there. */
 static uint32_t tunnel_mtu(const struct landing *landing)
 {
+	uint32_t overhead = tunnel_overhead(landing);
 	uint32_t mtu =
 	    underlay_mtu(landing->programs.interfaces, landing->programs.interface_count);
-	return mtu > landing->tunnel_overhead ? mtu - landing->tunnel_overhead : 1;
+	return mtu > overhead ? mtu - overhead : 1;
 }
 
 static int apply_sysctls(struct landing *landing, struct landing_alarms *alarms, struct error *err)
