@@ -5,6 +5,8 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "config/config.h"
+#include "yaml/findings.h"
+#include "yaml/yaml.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +23,13 @@ static int explain_bytes(const char *name, const struct buffer *bytes, struct er
 {
 	struct arena arena;
 	struct fabric *fabric;
-	struct config_findings *findings = calloc(1, sizeof(*findings));
+	struct findings *findings = calloc(1, sizeof(*findings));
 	if (!findings)
 		return error_set(err, -ENOMEM, "out of memory");
 	arena_init(&arena, 0);
 	int result = config_parse(bytes->data, bytes->length, name, &arena, &fabric, findings);
 	if (result == -FL_EINVALID)
-		config_findings_error(findings, err);
+		findings_error(findings, err);
 	else if (result == -ENOMEM)
 		error_set(err, result, "out of memory");
 	else
@@ -59,7 +61,7 @@ static int attach(const struct command_argument *argument, json_t *parameters, s
 	struct buffer bytes;
 	if (!path)
 		return 0;
-	buffer_init(&bytes, CONFIG_MAX_BYTES);
+	buffer_init(&bytes, YAML_MAX_BYTES);
 	int result = file_read(path, &bytes, err);
 	if (result == 0)
 		result = attach_text(shown_name(path), &bytes, parameters, err);

@@ -5,24 +5,26 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "config/config.h"
+#include "yaml/findings.h"
+#include "yaml/yaml.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *answer_of(const struct config_findings *findings, const struct fabric *fabric)
+static json_t *answer_of(const struct findings *findings, const struct fabric *fabric)
 {
 	struct buffer text;
 	buffer_init(&text, 0);
 	if (fabric)
 		config_capacity_render(fabric, &text);
 	json_t *answer =
-	    text.status ? NULL
-			: json_pack("{s:s, s:b, s:I, s:I, s:o, s:o, s:s}", "file", findings->file,
-				    "valid", fabric != NULL, "errors", (json_int_t)findings->errors,
-				    "warnings", (json_int_t)findings->warnings, "findings",
-				    config_findings_json(findings), "capacity",
-				    fabric ? config_capacity_json(fabric) : json_array(), "text",
-				    text.data ? text.data : "");
+	    text.status
+		? NULL
+		: json_pack("{s:s, s:b, s:I, s:I, s:o, s:o, s:s}", "file", findings->file, "valid",
+			    fabric != NULL, "errors", (json_int_t)findings->errors, "warnings",
+			    (json_int_t)findings->warnings, "findings", findings_json(findings),
+			    "capacity", fabric ? config_capacity_json(fabric) : json_array(),
+			    "text", text.data ? text.data : "");
 	buffer_done(&text);
 	return answer;
 }
@@ -32,7 +34,7 @@ static int validate_bytes(const char *name, const struct buffer *bytes, json_t *
 {
 	struct arena arena;
 	struct fabric *fabric = NULL;
-	struct config_findings *findings = calloc(1, sizeof(*findings));
+	struct findings *findings = calloc(1, sizeof(*findings));
 	if (!findings)
 		return error_set(err, -ENOMEM, "out of memory");
 	arena_init(&arena, 0);
@@ -41,7 +43,7 @@ static int validate_bytes(const char *name, const struct buffer *bytes, json_t *
 	unsigned long failures = memory_failures();
 	json_t *answer = NULL;
 	if (result == 0 || result == -FL_EINVALID) {
-		config_findings_render(findings, messages);
+		findings_render(findings, messages);
 		answer = answer_of(findings, result == 0 ? fabric : NULL);
 	}
 	arena_done(&arena);
@@ -59,7 +61,7 @@ int validate_file(const json_t *parameters, json_t **ret_answer, struct buffer *
 {
 	const char *path = json_string_value(json_object_get(parameters, "file"));
 	struct buffer bytes;
-	buffer_init(&bytes, CONFIG_MAX_BYTES);
+	buffer_init(&bytes, YAML_MAX_BYTES);
 	int result = file_read(path, &bytes, err);
 	if (result == 0)
 		result = validate_bytes(strcmp(path, "-") == 0 ? "standard input" : path, &bytes,

@@ -2,7 +2,8 @@
 #include "config/check.h"
 
 #include "base/arena.h"
-#include "config/text.h"
+#include "base/text.h"
+#include "config/port.h"
 #include "model/fabric.h"
 
 #include <inttypes.h>
@@ -12,7 +13,7 @@
 #define MAX_DOMAIN 253 /* characters of a name, RFC 1035 section 2.3.4 */
 
 struct check {
-	struct report *report;
+	struct notes *notes;
 	const struct fabric *fabric;
 	struct arena *scratch;
 	bool has_family[IP_V6 + 1]; /* by enum ip_family: some pool has it */
@@ -50,18 +51,17 @@ static void check_pool_shape(struct check *check, const struct yaml_node *node,
 	unsigned bits = host_bits(pool), needed = bits_for(fabric->site_count);
 	struct span site_bits = place_of(node, "site_bits");
 	if (pool->site_bits >= bits) {
-		report_error(check->report, site_bits,
-			     "%u site bits leave no bit for slots in a /%u", pool->site_bits,
-			     pool->prefix.length);
-		report_advise(check->report, "the pool has %u bits for sites and slots together",
-			      bits);
+		notes_error(check->notes, site_bits, "%u site bits leave no bit for slots in a /%u",
+			    pool->site_bits, pool->prefix.length);
+		notes_advise(check->notes, "the pool has %u bits for sites and slots together",
+			     bits);
 		return;
 	}
 	if (pool->site_bits < needed) {
-		report_error(check->report, site_bits,
-			     "%u site bits cannot number the %zu sites of the fabric",
-			     pool->site_bits, fabric->site_count);
-		report_advise(check->report, "write `site_bits: %u` or more", needed);
+		notes_error(check->notes, site_bits,
+			    "%u site bits cannot number the %zu sites of the fabric",
+			    pool->site_bits, fabric->site_count);
+		notes_advise(check->notes, "write `site_bits: %u` or more", needed);
 		return;
 	}
 
@@ -69,32 +69,30 @@ static void check_pool_shape(struct check *check, const struct yaml_node *node,
 	uint64_t wanted = 2 * (uint64_t)fabric->service_count;
 	uint64_t blocks = (uint64_t)pool->slots_per_service * fabric->service_count;
 	if (pool->slots_per_service == 1) {
-		report_error(check->report, place_of(node, "slots_per_service"),
-			     "one slot per service is too few");
-		report_advise(check->report, "a service needs one slot for its version and one for "
-					     "the next");
+		notes_error(check->notes, place_of(node, "slots_per_service"),
+			    "one slot per service is too few");
+		notes_advise(check->notes, "a service needs one slot for its version and one for "
+					   "the next");
 	} else if (pool->slots_per_service > slots) {
-		report_error(check->report, place_of(node, "slots_per_service"),
-			     "the pool has only %u slots at each site", slots);
-		report_advise(check->report,
-			      "write at most %u, or leave slots_per_service out to share the slots",
-			      slots);
+		notes_error(check->notes, place_of(node, "slots_per_service"),
+			    "the pool has only %u slots at each site", slots);
+		notes_advise(check->notes,
+			     "write at most %u, or leave slots_per_service out to share the slots",
+			     slots);
 	} else if (blocks > slots) {
-		report_error(check->report, place_of(node, "slots_per_service"),
-			     "%zu services of %u slots need %" PRIu64 " slots, and the pool has %u "
-			     "at each site",
-			     fabric->service_count, pool->slots_per_service, blocks, slots);
-		report_advise(check->report,
-			      "use a larger prefix or fewer site bits, or write at most %zu",
-			      slots / fabric->service_count);
+		notes_error(check->notes, place_of(node, "slots_per_service"),
+			    "%zu services of %u slots need %" PRIu64 " slots, and the pool has %u "
+			    "at each site",
+			    fabric->service_count, pool->slots_per_service, blocks, slots);
+		notes_advise(check->notes,
+			     "use a larger prefix or fewer site bits, or write at most %zu",
+			     slots / fabric->service_count);
 	} else if (wanted > slots) {
-		report_error(check->report, place_of(node, "prefix"),
-			     "%zu services need %" PRIu64
-			     " slots, and the pool has %u at each site",
-			     fabric->service_count, wanted, slots);
-		report_advise(check->report,
-			      "every service needs one slot for its version and one "
-			      "for the next; use a larger prefix or fewer site bits");
+		notes_error(check->notes, place_of(node, "prefix"),
+			    "%zu services need %" PRIu64 " slots, and the pool has %u at each site",
+			    fabric->service_count, wanted, slots);
+		notes_advise(check->notes, "every service needs one slot for its version and one "
+					   "for the next; use a larger prefix or fewer site bits");
 	}
 }
 
@@ -105,9 +103,9 @@ static void check_pool_address(struct check *check, const struct yaml_node *node
 	const char *fault = text_check_unicast(&pool->prefix.address);
 	if (!fault)
 		return;
-	report_error(check->report, place_of(node, "prefix"), "%s cannot be a pool",
-		     ip_prefix_format(&pool->prefix, text));
-	report_advise(check->report, "%s", fault);
+	notes_error(check->notes, place_of(node, "prefix"), "%s cannot be a pool",
+		    ip_prefix_format(&pool->prefix, text));
+	notes_advise(check->notes, "%s", fault);
 }
 
 static void check_pool_neighbours(struct check *check, const struct yaml_node *node, size_t index)
@@ -118,21 +116,21 @@ static void check_pool_neighbours(struct check *check, const struct yaml_node *n
 	for (size_t i = 0; i < index; i++) {
 		if (!ip_prefix_overlaps(&pools[i].prefix, &pool->prefix))
 			continue;
-		report_error(check->report, place_of(node, "prefix"),
-			     "this pool overlaps the pool %s",
-			     ip_prefix_format(&pools[i].prefix, text));
-		report_advise(check->report, "an address belongs to one pool only");
+		notes_error(check->notes, place_of(node, "prefix"),
+			    "this pool overlaps the pool %s",
+			    ip_prefix_format(&pools[i].prefix, text));
+		notes_advise(check->notes, "an address belongs to one pool only");
 		return;
 	}
 	for (size_t i = 0; i < index; i++) {
 		if (pools[i].prefix.address.family != pool->prefix.address.family)
 			continue;
-		report_warning(check->report, place_of(node, "prefix"),
-			       "new versions take their addresses from the first IPv%u pool, %s",
-			       pool->prefix.address.family,
-			       ip_prefix_format(&pools[i].prefix, text));
-		report_advise(check->report, "this pool only keeps the addresses that it already "
-					     "gave");
+		notes_warning(check->notes, place_of(node, "prefix"),
+			      "new versions take their addresses from the first IPv%u pool, %s",
+			      pool->prefix.address.family,
+			      ip_prefix_format(&pools[i].prefix, text));
+		notes_advise(check->notes, "this pool only keeps the addresses that it already "
+					   "gave");
 		return;
 	}
 }
@@ -185,7 +183,7 @@ static struct claim *collect_claims(struct check *check, const struct yaml_node 
 		total += check->fabric->sites[site].client_count;
 	struct claim *claims = arena_array(check->scratch, total, sizeof(*claims));
 	if (!claims) {
-		check->report->status = -ENOMEM;
+		check->notes->status = -ENOMEM;
 		return NULL;
 	}
 	for (const struct yaml_node *node = map->first; node; node = node->next, i++) {
@@ -219,13 +217,13 @@ static void check_clients(struct check *check, const struct yaml_node *map)
 			depth--;
 		if (depth > 0 && strcmp(open[depth - 1]->site, claim->site) != 0) {
 			char text[IP_TEXT_BYTES];
-			report_error(check->report, claim->node->span,
-				     "these clients of site %s overlap %s of site %s", claim->site,
-				     ip_prefix_format(open[depth - 1]->prefix, text),
-				     open[depth - 1]->site);
-			report_advise(
-			    check->report, "the other is in line %u; a client belongs to one site",
-			    report_other_line(check->report, open[depth - 1]->node->span.start));
+			notes_error(check->notes, claim->node->span,
+				    "these clients of site %s overlap %s of site %s", claim->site,
+				    ip_prefix_format(open[depth - 1]->prefix, text),
+				    open[depth - 1]->site);
+			notes_advise(
+			    check->notes, "the other is in line %u; a client belongs to one site",
+			    notes_other_line(check->notes, open[depth - 1]->node->span.start));
 		}
 		if (depth > 0 && open[depth - 1]->prefix->length == claim->prefix->length)
 			depth--;
@@ -259,20 +257,20 @@ static bool check_name_in_zone(struct check *check, const struct yaml_node *key)
 		length--;
 	size_t below = below_zone(check, name, length);
 	if (below) {
-		report_error(check->report, key->span, "`%s` already holds the zone", name);
-		report_advise(check->report, "write just `%.*s`", (int)below, name);
+		notes_error(check->notes, key->span, "`%s` already holds the zone", name);
+		notes_advise(check->notes, "write just `%.*s`", (int)below, name);
 	} else if (strchr(name, '.')) {
-		report_error(check->report, key->span, "`%s` is outside the zone %s", name,
+		notes_error(check->notes, key->span, "`%s` is outside the zone %s", name,
+			    check->fabric->zone);
+		notes_advise(check->notes, "write one label; `web` means web.%s",
 			     check->fabric->zone);
-		report_advise(check->report, "write one label; `web` means web.%s",
-			      check->fabric->zone);
 	} else if (fault) {
-		report_error(check->report, key->span, "`%s` is not a valid name", name);
-		report_advise(check->report, "%s", fault);
+		notes_error(check->notes, key->span, "`%s` is not a valid name", name);
+		notes_advise(check->notes, "%s", fault);
 	} else if (length + 1 + zone_length(check) > MAX_DOMAIN) {
-		report_error(check->report, key->span,
-			     "`%s` and the zone together are longer than %d characters", name,
-			     MAX_DOMAIN);
+		notes_error(check->notes, key->span,
+			    "`%s` and the zone together are longer than %d characters", name,
+			    MAX_DOMAIN);
 	} else {
 		return true;
 	}
@@ -291,16 +289,16 @@ static void check_foreign_nameserver(struct check *check, const struct yaml_node
 		fault = text_check_domain(domain);
 	}
 	if (fault) {
-		report_error(check->report, key->span, "`%s` is not a domain name", key->text);
-		report_advise(check->report, "%s", fault);
+		notes_error(check->notes, key->span, "`%s` is not a domain name", key->text);
+		notes_advise(check->notes, "%s", fault);
 	} else if (below_zone(check, nameserver->name, length) ||
 		   strcmp(domain, check->fabric->zone) == 0) {
-		report_error(check->report, key->span, "`%s` is inside the zone", key->text);
-		report_advise(check->report, "write a label without the zone, such as `ns1`");
+		notes_error(check->notes, key->span, "`%s` is inside the zone", key->text);
+		notes_advise(check->notes, "write a label without the zone, such as `ns1`");
 	} else if (nameserver->address_count > 0) {
-		report_error(check->report, key->span,
-			     "`%s` is outside the zone, which cannot give its address", key->text);
-		report_advise(check->report, "write `%s: []`", key->text);
+		notes_error(check->notes, key->span,
+			    "`%s` is outside the zone, which cannot give its address", key->text);
+		notes_advise(check->notes, "write `%s: []`", key->text);
 	}
 }
 
@@ -311,12 +309,12 @@ static void check_nameserver_addresses(struct check *check, const struct yaml_no
 	for (const struct yaml_node *item = node->first; item; item = item->next, i++) {
 		const struct ip_address *address = &nameserver->addresses[i];
 		if (pool_around(check, address))
-			report_error(check->report, item->span,
-				     "a name server's address must not lie in a pool");
+			notes_error(check->notes, item->span,
+				    "a name server's address must not lie in a pool");
 		for (size_t j = 0; j < i; j++) {
 			if (ip_address_equal(&nameserver->addresses[j], address)) {
-				report_error(check->report, item->span, "%s is there twice",
-					     item->text);
+				notes_error(check->notes, item->span, "%s is there twice",
+					    item->text);
 				break;
 			}
 		}
@@ -327,11 +325,11 @@ static void check_nameservers(struct check *check, const struct yaml_node *root)
 {
 	const struct yaml_node *map = yaml_get(root, "nameservers");
 	if (check->fabric->nameserver_count == 0) {
-		report_warning(check->report, place_of(root, map ? "nameservers" : "zone"),
-			       "the zone names no name server");
-		report_advise(check->report,
-			      "write `nameservers: {ns1: [ADDRESS]}`, as the parent zone "
-			      "delegates it");
+		notes_warning(check->notes, place_of(root, map ? "nameservers" : "zone"),
+			      "the zone names no name server");
+		notes_advise(check->notes,
+			     "write `nameservers: {ns1: [ADDRESS]}`, as the parent zone "
+			     "delegates it");
 		return;
 	}
 	size_t i = 0;
@@ -343,12 +341,12 @@ static void check_nameservers(struct check *check, const struct yaml_node *root)
 			continue;
 		}
 		if (check_name_in_zone(check, node->key) && nameserver->address_count == 0) {
-			report_error(check->report, node->key->span,
-				     "the name server `%s` has no address", nameserver->name);
-			report_advise(check->report,
-				      "write `%s: [192.0.2.53]`, or its full name "
-				      "with a dot at the end if another zone has it",
-				      nameserver->name);
+			notes_error(check->notes, node->key->span,
+				    "the name server `%s` has no address", nameserver->name);
+			notes_advise(check->notes,
+				     "write `%s: [192.0.2.53]`, or its full name "
+				     "with a dot at the end if another zone has it",
+				     nameserver->name);
 		}
 		check_nameserver_addresses(check, node, nameserver);
 	}
@@ -370,9 +368,9 @@ static void check_ports(struct check *check, const struct yaml_node *node,
 			char text[TEXT_BYTES];
 			if (!ports_overlap(&service->ports[i], &service->ports[j]))
 				continue;
-			report_error(check->report, item->span, "%s overlaps %s", item->text,
-				     text_format_port(&service->ports[j], text));
-			report_advise(check->report, "QUIC is UDP; each port is written once");
+			notes_error(check->notes, item->span, "%s overlaps %s", item->text,
+				    port_format(&service->ports[j], text));
+			notes_advise(check->notes, "QUIC is UDP; each port is written once");
 			break;
 		}
 	}
@@ -386,14 +384,14 @@ static void check_rollout(struct check *check, const struct yaml_node *node,
 	const struct yaml_node *item = shares ? shares->first : NULL;
 	for (size_t i = 0; item; item = item->next, i++) {
 		if (i > 0 && rollout->shares[i] <= rollout->shares[i - 1]) {
-			report_error(check->report, item->span,
-				     "the shares must rise, and %s does not", item->text);
-			report_advise(check->report,
-				      "each step adds clients to those that already moved");
+			notes_error(check->notes, item->span,
+				    "the shares must rise, and %s does not", item->text);
+			notes_advise(check->notes,
+				     "each step adds clients to those that already moved");
 		} else if (!item->next && rollout->shares[i] != SHARE_WHOLE) {
-			report_error(check->report, item->span, "the last share must be 100%%");
-			report_advise(check->report, "a rollout ends with all clients; `fairlead "
-						     "rollout pause` holds it before");
+			notes_error(check->notes, item->span, "the last share must be 100%%");
+			notes_advise(check->notes, "a rollout ends with all clients; `fairlead "
+						   "rollout pause` holds it before");
 		}
 	}
 }
@@ -405,11 +403,11 @@ static void check_ttl(struct check *check, const struct yaml_node *node,
 	char stale[TEXT_BYTES], ttl[TEXT_BYTES];
 	if ((uint64_t)service->ttl_seconds * 1000 <= stale_ms)
 		return;
-	report_warning(check->report, place_of(node, "ttl"),
-		       "clients may keep an address for %s, and `stale` waits only %s",
-		       text_format_duration((uint64_t)service->ttl_seconds * 1000, ttl),
-		       text_format_duration(stale_ms, stale));
-	report_advise(check->report, "a stale time of several TTLs spares late flows");
+	notes_warning(check->notes, place_of(node, "ttl"),
+		      "clients may keep an address for %s, and `stale` waits only %s",
+		      text_format_duration((uint64_t)service->ttl_seconds * 1000, ttl),
+		      text_format_duration(stale_ms, stale));
+	notes_advise(check->notes, "a stale time of several TTLs spares late flows");
 }
 
 static const struct service_port *port_of(const struct service *service,
@@ -434,10 +432,10 @@ static void check_listener(struct check *check, const struct yaml_node *node,
 	const struct service_port *port = port_of(service, listeners);
 	bool is_quic = strncmp(node->key->text, "quic/", 5) == 0;
 	if (!port || port->quic != is_quic) {
-		report_error(check->report, node->key->span, "the service has no port %s",
-			     node->key->text);
-		report_advise(check->report, "listen maps a port of the service to where the "
-					     "instance really listens");
+		notes_error(check->notes, node->key->span, "the service has no port %s",
+			    node->key->text);
+		notes_advise(check->notes, "listen maps a port of the service to where the "
+					   "instance really listens");
 		return;
 	}
 	bool reached[IP_V6 + 1] = {false}, is_unreachable = false;
@@ -445,17 +443,16 @@ static void check_listener(struct check *check, const struct yaml_node *node,
 		uint8_t family = listeners[i].address.family;
 		if (family != IP_NONE && !check->has_family[family]) {
 			is_unreachable = true;
-			report_error(check->report, item->span,
-				     "no pool is IPv%u, so no flow can reach this listener",
-				     family);
-			report_advise(check->report, "write an address of the pools' family, or "
-						     "\":PORT\" for any");
+			notes_error(check->notes, item->span,
+				    "no pool is IPv%u, so no flow can reach this listener", family);
+			notes_advise(check->notes, "write an address of the pools' family, or "
+						   "\":PORT\" for any");
 		}
 		if (reached[family] || reached[IP_NONE] || (family == IP_NONE && i > 0)) {
-			report_error(check->report, item->span,
-				     "another listener already takes these flows of %s",
-				     node->key->text);
-			report_advise(check->report, "write one listener per address family");
+			notes_error(check->notes, item->span,
+				    "another listener already takes these flows of %s",
+				    node->key->text);
+			notes_advise(check->notes, "write one listener per address family");
 		}
 		reached[family] = true;
 	}
@@ -463,12 +460,12 @@ static void check_listener(struct check *check, const struct yaml_node *node,
 		if (is_unreachable || reached[IP_NONE] || reached[family] ||
 		    !check->has_family[family])
 			continue;
-		report_warning(check->report, node->key->span,
-			       "only IPv%u flows of %s reach this listener; IPv%u flows go to "
-			       "whatever listens on that port",
-			       family == IP_V4 ? 6 : 4, node->key->text, family);
-		report_advise(check->report,
-			      "write one of each family: [\"127.0.0.1:8080\", \"[::1]:8080\"]");
+		notes_warning(check->notes, node->key->span,
+			      "only IPv%u flows of %s reach this listener; IPv%u flows go to "
+			      "whatever listens on that port",
+			      family == IP_V4 ? 6 : 4, node->key->text, family);
+		notes_advise(check->notes,
+			     "write one of each family: [\"127.0.0.1:8080\", \"[::1]:8080\"]");
 	}
 }
 
@@ -503,12 +500,12 @@ static void check_backend_site(struct check *check, const struct yaml_node *node
 {
 	if (fabric_site(check->fabric, backend->site))
 		return;
-	report_error(check->report, place_of(node, "site"), "there is no site `%s`", backend->site);
+	notes_error(check->notes, place_of(node, "site"), "there is no site `%s`", backend->site);
 	const char *nearest = nearest_site(check->fabric, backend->site);
 	if (nearest)
-		report_advise(check->report, "did you mean `%s`?", nearest);
+		notes_advise(check->notes, "did you mean `%s`?", nearest);
 	else
-		report_advise(check->report, "add it under `sites`");
+		notes_advise(check->notes, "add it under `sites`");
 }
 
 static void check_backend(struct check *check, const struct yaml_node *node,
@@ -519,25 +516,24 @@ static void check_backend(struct check *check, const struct yaml_node *node,
 	check_backend_site(check, node, backend);
 	const struct pool *pool = pool_around(check, &backend->address);
 	if (pool) {
-		report_error(check->report, place_of(node, "address"),
-			     "the address of a backend must not lie in the pool %s",
-			     ip_prefix_format(&pool->prefix, text));
-		report_advise(check->report,
-			      "write the machine's own address: the tunnel ends "
-			      "there, and the pool's addresses lead into the tunnel");
+		notes_error(check->notes, place_of(node, "address"),
+			    "the address of a backend must not lie in the pool %s",
+			    ip_prefix_format(&pool->prefix, text));
+		notes_advise(check->notes, "write the machine's own address: the tunnel ends "
+					   "there, and the pool's addresses lead into the tunnel");
 	}
 	for (size_t i = 0; i < index; i++) {
 		const struct backend *other = &service->backends[i];
 		if (strcmp(other->name, backend->name) == 0) {
-			report_error(check->report, place_of(node, "name"),
-				     "the service already has a backend `%s`", backend->name);
-			report_advise(check->report, "names tell backends apart; choose another");
+			notes_error(check->notes, place_of(node, "name"),
+				    "the service already has a backend `%s`", backend->name);
+			notes_advise(check->notes, "names tell backends apart; choose another");
 			break;
 		}
 		if (ip_address_equal(&other->address, &backend->address)) {
-			report_error(check->report, place_of(node, "address"),
-				     "the backend `%s` already has this address", other->name);
-			report_advise(check->report, "to send it more flows, raise its weight");
+			notes_error(check->notes, place_of(node, "address"),
+				    "the backend `%s` already has this address", other->name);
+			notes_advise(check->notes, "to send it more flows, raise its weight");
 			break;
 		}
 	}
@@ -555,9 +551,9 @@ static void check_backends(struct check *check, const struct yaml_node *node,
 		check_backend(check, item, service, i);
 	}
 	if (weights == 0) {
-		report_error(check->report, list->key->span,
-			     "the weights of all backends of `%s` are 0", service->name);
-		report_advise(check->report, "give at least one backend a weight above 0");
+		notes_error(check->notes, list->key->span,
+			    "the weights of all backends of `%s` are 0", service->name);
+		notes_advise(check->notes, "give at least one backend a weight above 0");
 	}
 }
 
@@ -568,9 +564,9 @@ static void check_service(struct check *check, const struct yaml_node *node,
 		for (size_t i = 0; i < check->fabric->nameserver_count; i++) {
 			if (strcmp(check->fabric->nameservers[i].name, service->name) != 0)
 				continue;
-			report_error(check->report, node->key->span,
-				     "`%s` is the name of a name server already", service->name);
-			report_advise(check->report, "one name has one meaning; choose another");
+			notes_error(check->notes, node->key->span,
+				    "`%s` is the name of a name server already", service->name);
+			notes_advise(check->notes, "one name has one meaning; choose another");
 		}
 	}
 	check_ports(check, node, service);
@@ -579,10 +575,10 @@ static void check_service(struct check *check, const struct yaml_node *node,
 	check_backends(check, node, service);
 }
 
-void check_fabric(struct report *report, const struct yaml_node *root, const struct fabric *fabric,
+void check_fabric(struct notes *notes, const struct yaml_node *root, const struct fabric *fabric,
 		  struct arena *scratch)
 {
-	struct check check = {.report = report, .fabric = fabric, .scratch = scratch};
+	struct check check = {.notes = notes, .fabric = fabric, .scratch = scratch};
 	check_pools(&check, yaml_get(root, "pools"));
 	check_clients(&check, yaml_get(root, "sites"));
 	check_nameservers(&check, root);

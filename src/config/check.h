@@ -6,15 +6,15 @@
 #ifndef FAIRLEAD_CONFIG_CHECK_H
 #define FAIRLEAD_CONFIG_CHECK_H
 
-#include "config/report.h"
-#include "config/yaml.h"
+#include "yaml/notes.h"
+#include "yaml/yaml.h"
 
 struct arena;
 struct fabric;
 
 /* Report every contradiction. `root` is the tree that read_fabric() built `fabric` from; `scratch`
  * is for the time of the call. */
-void check_fabric(struct report *report, const struct yaml_node *root, const struct fabric *fabric,
+void check_fabric(struct notes *notes, const struct yaml_node *root, const struct fabric *fabric,
 		  struct arena *scratch);
 
 #endif

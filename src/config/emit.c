@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fabric → canonical YAML. What is quoted is quoted for every YAML reader, not only for ours. */
+#include "base/text.h"
 #include "config/config.h"
-#include "config/text.h"
+#include "config/port.h"
 #include "model/fabric.h"
 
 #include <inttypes.h>
@@ -146,7 +147,7 @@ static void emit_listener_key(const struct service *service,
 		    key.first <= port->last)
 			key.quic = port->quic;
 	}
-	buffer_puts(text, text_format_port(&key, port_text));
+	buffer_puts(text, port_format(&key, port_text));
 }
 
 static bool same_port(const struct backend_listener *a, const struct backend_listener *b)
@@ -201,8 +202,7 @@ static void emit_service(const struct service *service, struct buffer *text)
 	emit_name(service->name, text);
 	buffer_puts(text, ":\n    ports: [");
 	for (size_t i = 0; i < service->port_count; i++)
-		buffer_printf(text, "%s%s", i ? ", " : "",
-			      text_format_port(&service->ports[i], value));
+		buffer_printf(text, "%s%s", i ? ", " : "", port_format(&service->ports[i], value));
 	buffer_printf(text, "]\n    ttl: %s\n",
 		      duration((uint64_t)service->ttl_seconds * 1000, value));
 	emit_health(&service->health, text);

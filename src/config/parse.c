@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/check.h"
 #include "config/config.h"
-#include "config/phases.h"
 #include "config/read.h"
 #include "model/fabric.h"
+#include "yaml/findings.h"
+#include "yaml/phases.h"
 
-static void read_form(struct report *report, const struct yaml_node *root, void *fabric)
+static void read_form(struct notes *notes, const struct yaml_node *root, void *fabric)
 {
-	read_fabric(report, root, report->arena, fabric);
+	read_fabric(notes, root, notes->arena, fabric);
 }
 
-static void check_meaning(struct report *report, const struct yaml_node *root, const void *fabric,
+static void check_meaning(struct notes *notes, const struct yaml_node *root, const void *fabric,
 			  struct arena *scratch)
 {
-	check_fabric(report, root, fabric, scratch);
+	check_fabric(notes, root, fabric, scratch);
 }
 
 static int index_names(void *fabric, struct arena *arena)
@@ -22,7 +23,7 @@ static int index_names(void *fabric, struct arena *arena)
 }
 
 int config_parse(const char *text, size_t length, const char *file, struct arena *arena,
-		 struct fabric **ret_fabric, struct config_findings *ret_findings)
+		 struct fabric **ret_fabric, struct findings *ret_findings)
 {
 	static const struct phases FABRIC = {
 	    .bytes = sizeof(struct fabric),

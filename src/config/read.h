@@ -7,17 +7,21 @@
 #define FAIRLEAD_CONFIG_READ_H
 
 #include "base/arena.h"
-#include "config/report.h"
-#include "config/yaml.h"
+#include "yaml/notes.h"
+#include "yaml/yaml.h"
 
 struct fabric;
+struct form;
 
 /*
- * Fill `fabric`, whose memory is in `arena`. Errors go to the report; without any, the fabric is
+ * Fill `fabric`, whose memory is in `arena`. Errors go to the notes; without any, the fabric is
  * complete and its arrays are parallel to the lists and maps of the tree, item by item, which is
  * how check.h finds places.
  */
-void read_fabric(struct report *report, const struct yaml_node *root, struct arena *arena,
+void read_fabric(struct notes *notes, const struct yaml_node *root, struct arena *arena,
 		 struct fabric *fabric);
+
+/* The map of all services, into a struct fabric: read_service.c. */
+void read_services(struct form *form, const struct yaml_node *node, void *target);
 
 #endif

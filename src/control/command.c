@@ -2,7 +2,7 @@
 #include "control/command.h"
 
 #include "base/memory.h"
-#include "config/text.h"
+#include "base/text.h"
 
 #include <stddef.h>
 #include <stdint.h>

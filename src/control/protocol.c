@@ -2,7 +2,7 @@
 #include "control/protocol.h"
 
 #include "base/memory.h"
-#include "config/text.h"
+#include "base/text.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * character with a meaning in YAML, and is no word that YAML 1.1 or 1.2 takes for another type;
  * several lines become a literal block; everything else is double-quoted.
  */
-#include "config/text.h"
+#include "base/text.h"
 #include "control/render_parts.h"
 
 #include <ctype.h>

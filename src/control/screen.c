@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/screen.h"
 
-#include "config/text.h"
+#include "base/text.h"
 
 #include <string.h>
 

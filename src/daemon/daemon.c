@@ -7,10 +7,10 @@
 #include "daemon/driver.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
-#include "daemon/reports.h"
 #include "daemon/snapshots.h"
 #include "daemon/verbs.h"
-#include "store/records.h"
+#include "fabric/reports.h"
+#include "state/records.h"
 
 #include <malloc.h>
 #include <signal.h>

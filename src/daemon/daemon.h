@@ -14,12 +14,12 @@
 #define FAIRLEAD_DAEMON_DAEMON_H
 
 #include "base/clock.h"
-#include "daemon/changes.h"
-#include "daemon/image.h"
 #include "daemon/open_files.h"
 #include "daemon/options.h"
 #include "daemon/origin.h"
 #include "daemon/wall_watch.h"
+#include "state/changes.h"
+#include "state/image.h"
 
 #include <jansson.h>
 #include <uv.h>

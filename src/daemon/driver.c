@@ -5,9 +5,9 @@
 #include "daemon/edge_plane.h"
 #include "daemon/landing_wanted.h"
 #include "daemon/names_plane.h"
-#include "daemon/publication.h"
-#include "daemon/reports.h"
-#include "store/records.h"
+#include "fabric/reports.h"
+#include "state/publication.h"
+#include "state/records.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,24 +253,6 @@ static int observe(struct driver *driver, const struct service_state *state, uin
 }
 
 /* --- committing --- */
-
-struct service_state *service_state_copy(const struct service_state *state, struct arena *arena)
-{
-	struct service_state *copy = arena_alloc(arena, sizeof(*copy));
-	struct version_status *versions =
-	    arena_array(arena, state->version_count + 1, sizeof(*versions));
-	struct binding *bindings = arena_array(arena, state->binding_count + 1, sizeof(*bindings));
-	if (!copy || !versions || !bindings)
-		return NULL;
-	if (state->version_count)
-		memcpy(versions, state->versions, state->version_count * sizeof(*versions));
-	if (state->binding_count)
-		memcpy(bindings, state->bindings, state->binding_count * sizeof(*bindings));
-	*copy = *state;
-	copy->versions = versions;
-	copy->bindings = bindings;
-	return copy;
-}
 
 /* The latest retired versions stay, for rollback and history. */
 #define KEPT_RETIRED 16u

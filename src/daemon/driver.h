@@ -38,7 +38,4 @@ bool driver_connections(const struct driver *driver, const struct service_state 
 			uint32_t version, uint64_t now_ms, uint64_t *ret_connections,
 			const char **ret_silent);
 
-/* A deep copy whose bindings and versions may be changed. NULL without memory. */
-struct service_state *service_state_copy(const struct service_state *state, struct arena *arena);
-
 #endif

@@ -6,9 +6,9 @@
 #ifndef FAIRLEAD_DAEMON_EDGE_PLANE_H
 #define FAIRLEAD_DAEMON_EDGE_PLANE_H
 
-#include "daemon/image.h"
 #include "daemon/options.h"
 #include "dataplane/edge.h"
+#include "state/image.h"
 
 #include <uv.h>
 

@@ -7,10 +7,10 @@
 #include "base/buffer.h"
 #include "daemon/driver.h"
 #include "daemon/landing_wanted.h"
-#include "daemon/reports.h"
 #include "daemon/show.h"
 #include "daemon/verbs.h"
-#include "store/records.h"
+#include "fabric/reports.h"
+#include "state/records.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/landing_wanted.h"
 
-#include "daemon/reports.h"
 #include "daemon/show.h"
+#include "fabric/reports.h"
 
 #include <stdlib.h>
 #include <string.h>

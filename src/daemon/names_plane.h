@@ -7,9 +7,9 @@
 #ifndef FAIRLEAD_DAEMON_NAMES_PLANE_H
 #define FAIRLEAD_DAEMON_NAMES_PLANE_H
 
-#include "daemon/image.h"
 #include "daemon/options.h"
 #include "naming/server.h"
+#include "state/image.h"
 
 struct names_plane;
 

@@ -3,6 +3,7 @@
 
 #include "config/config.h"
 #include "daemon/daemon.h"
+#include "yaml/findings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,15 +74,15 @@ void order_refuse(struct api_call *call, int code, const char *text)
 int order_parse_file(const struct order *order, struct arena *arena, struct fabric **ret_fabric,
 		     struct buffer *warnings, struct error *err)
 {
-	struct config_findings *findings = calloc(1, sizeof(*findings));
+	struct findings *findings = calloc(1, sizeof(*findings));
 	if (!findings)
 		return -ENOMEM;
 	int result =
 	    config_parse(order->text, order->text_length, order->file, arena, ret_fabric, findings);
 	if (result == -FL_EINVALID)
-		config_findings_error(findings, err);
+		findings_error(findings, err);
 	else if (result == 0 && warnings)
-		config_findings_render(findings, warnings);
+		findings_render(findings, warnings);
 	free(findings);
 	return result;
 }

@@ -8,7 +8,7 @@
 
 #include "base/buffer.h"
 #include "daemon/api.h"
-#include "daemon/changes.h"
+#include "state/changes.h"
 
 struct daemon;
 

@@ -3,8 +3,8 @@
 
 #include "base/arena.h"
 #include "base/file.h"
-#include "store/records.h"
-#include "store/snapshot.h"
+#include "state/records.h"
+#include "state/snapshot.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -19,8 +19,8 @@
 
 #include "base/clock.h"
 #include "daemon/crashes.h"
-#include "daemon/image.h"
-#include "store/ledger.h"
+#include "ledger/ledger.h"
+#include "state/image.h"
 #include "store/store.h"
 
 #include <stdbool.h>

@@ -3,7 +3,7 @@
 
 #include "daemon/driver.h"
 #include "daemon/edge_plane.h"
-#include "daemon/reports.h"
+#include "fabric/reports.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 #include "daemon/origin.h"
-#include "store/snapshot.h"
+#include "state/snapshot.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/verbs.h"
 
-#include "config/plan.h"
 #include "daemon/driver.h"
+#include "plan/plan.h"
 
 #include <string.h>
 

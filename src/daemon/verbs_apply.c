@@ -7,11 +7,11 @@
 #include "base/buffer.h"
 #include "base/digest.h"
 #include "config/config.h"
-#include "config/plan.h"
 #include "daemon/driver.h"
 #include "daemon/order.h"
-#include "daemon/publication.h"
 #include "daemon/verbs.h"
+#include "plan/plan.h"
+#include "state/publication.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,10 +7,10 @@
 #include "config/config.h"
 #include "daemon/driver.h"
 #include "daemon/order.h"
-#include "daemon/publication.h"
-#include "daemon/reports.h"
 #include "daemon/verbs.h"
-#include "store/records.h"
+#include "fabric/reports.h"
+#include "state/publication.h"
+#include "state/records.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,10 +6,10 @@
 #include "daemon/driver.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
-#include "daemon/reports.h"
 #include "daemon/show.h"
 #include "daemon/verbs.h"
-#include "store/ledger.h"
+#include "fabric/reports.h"
+#include "ledger/ledger.h"
 
 #include <stdio.h>
 #include <stdlib.h>

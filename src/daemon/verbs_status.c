@@ -3,10 +3,10 @@
 #include "daemon/driver.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
-#include "daemon/reports.h"
 #include "daemon/show.h"
 #include "daemon/snapshots.h"
 #include "daemon/verbs.h"
+#include "fabric/reports.h"
 
 #include <stdio.h>
 #include <stdlib.h>

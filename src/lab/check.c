@@ -5,14 +5,14 @@
  */
 #include "lab/check.h"
 
-#include "config/report.h"
-#include "config/yaml.h"
 #include "lab/topology.h"
+#include "yaml/notes.h"
+#include "yaml/yaml.h"
 
 #include <string.h>
 
 struct check {
-	struct report *report;
+	struct notes *notes;
 	const struct topology *topology;
 	const struct yaml_node *machines; /* maps of the tree; `links` may be NULL */
 	const struct yaml_node *links;
@@ -89,11 +89,11 @@ static void check_addresses(struct check *check)
 			if (!is_twice &&
 			    !find_address(check, &place.addresses[a].address, i, &other))
 				continue;
-			report_error(check->report, item->span, "`%s` is there twice", item->text);
-			report_advise(check->report,
-				      "%s:%s has it too; an address belongs to one "
-				      "interface",
-				      other.machine, other.interface);
+			notes_error(check->notes, item->span, "`%s` is there twice", item->text);
+			notes_advise(check->notes,
+				     "%s:%s has it too; an address belongs to one "
+				     "interface",
+				     other.machine, other.interface);
 		}
 	}
 }
@@ -131,15 +131,15 @@ static void check_routes(struct check *check, const struct topology_machine *mac
 		const struct topology_route *route = &machine->routes[i];
 		const struct yaml_node *via = yaml_get(item, "via");
 		if (route->to.address.family != route->via.family) {
-			report_error(check->report, via->span, "`%s` is of the other family",
-				     via->text);
-			report_advise(check->report, "a route to IPv%u goes via an IPv%u address",
-				      route->to.address.family, route->to.address.family);
+			notes_error(check->notes, via->span, "`%s` is of the other family",
+				    via->text);
+			notes_advise(check->notes, "a route to IPv%u goes via an IPv%u address",
+				     route->to.address.family, route->to.address.family);
 		} else if (!machine_reaches(check, machine->name, &route->via)) {
-			report_error(check->report, via->span, "no interface of %s reaches `%s`",
-				     machine->name, via->text);
-			report_advise(check->report, "give one of its interfaces an address of the "
-						     "same prefix");
+			notes_error(check->notes, via->span, "no interface of %s reaches `%s`",
+				    machine->name, via->text);
+			notes_advise(check->notes, "give one of its interfaces an address of the "
+						   "same prefix");
 		}
 	}
 }
@@ -159,12 +159,12 @@ static void check_processes(struct check *check, size_t index, const struct yaml
 					continue;
 				const struct yaml_node *value =
 				    yaml_get(yaml_get(node, "run"), name);
-				report_error(check->report, value->key->span,
-					     "a process `%s` is there already", name);
-				report_advise(check->report,
-					      "it runs on %s; a process's name is also that of its "
-					      "log, such as `%s-%s`",
-					      topology->machines[m].name, name, machine->name);
+				notes_error(check->notes, value->key->span,
+					    "a process `%s` is there already", name);
+				notes_advise(check->notes,
+					     "it runs on %s; a process's name is also that of its "
+					     "log, such as `%s-%s`",
+					     topology->machines[m].name, name, machine->name);
 			}
 		}
 	}
@@ -198,32 +198,31 @@ static void check_end(struct check *check, const struct topology_end *end,
 	const struct yaml_node *interface = yaml_get(node, "interface");
 	if (!machine) {
 		const struct yaml_node *value = yaml_get(node, "machine");
-		report_error(check->report, value->span, "there is no machine `%s`", value->text);
-		report_advise(check->report, "add it under `machines`: `%s:` is enough",
-			      value->text);
+		notes_error(check->notes, value->span, "there is no machine `%s`", value->text);
+		notes_advise(check->notes, "add it under `machines`: `%s:` is enough", value->text);
 		return;
 	}
 	if (interface_taken(check, end->machine, end->interface, index)) {
-		report_error(check->report, interface->span, "%s has an interface `%s` already",
-			     end->machine, end->interface);
-		report_advise(check->report,
-			      "an interface is the end of one link; give this one another name");
+		notes_error(check->notes, interface->span, "%s has an interface `%s` already",
+			    end->machine, end->interface);
+		notes_advise(check->notes,
+			     "an interface is the end of one link; give this one another name");
 	}
 	if (!end->bridge)
 		return;
 	const struct yaml_node *bridge = yaml_get(node, "bridge");
 	if (!has_bridge(machine, end->bridge)) {
-		report_error(check->report, bridge->span, "%s has no bridge `%s`", end->machine,
+		notes_error(check->notes, bridge->span, "%s has no bridge `%s`", end->machine,
+			    end->bridge);
+		notes_advise(check->notes,
+			     "add it: `bridges: {%s: [10.0.0.1/24]}`, or `[]` for "
+			     "one without an address",
 			     end->bridge);
-		report_advise(check->report,
-			      "add it: `bridges: {%s: [10.0.0.1/24]}`, or `[]` for "
-			      "one without an address",
-			      end->bridge);
 	} else if (end->address_count) {
-		report_error(check->report, yaml_get(node, "addresses")->key->span,
-			     "a bridge's port has no addresses");
-		report_advise(check->report, "give them to the bridge, under `bridges` of %s",
-			      end->machine);
+		notes_error(check->notes, yaml_get(node, "addresses")->key->span,
+			    "a bridge's port has no addresses");
+		notes_advise(check->notes, "give them to the bridge, under `bridges` of %s",
+			     end->machine);
 	}
 }
 
@@ -235,10 +234,10 @@ static size_t bridge_total(const struct topology *topology)
 	return total;
 }
 
-void check_topology(struct report *report, const struct yaml_node *root,
+void check_topology(struct notes *notes, const struct yaml_node *root,
 		    const struct topology *topology)
 {
-	struct check check = {.report = report,
+	struct check check = {.notes = notes,
 			      .topology = topology,
 			      .machines = yaml_get(root, "machines"),
 			      .links = yaml_get(root, "links")};

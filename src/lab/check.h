@@ -3,12 +3,12 @@
 #ifndef FAIRLEAD_LAB_CHECK_H
 #define FAIRLEAD_LAB_CHECK_H
 
-struct report;
+struct notes;
 struct topology;
 struct yaml_node;
 
 /* Report every contradiction. `root` is the tree that `topology` was read from. */
-void check_topology(struct report *report, const struct yaml_node *root,
+void check_topology(struct notes *notes, const struct yaml_node *root,
 		    const struct topology *topology);
 
 #endif

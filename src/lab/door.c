@@ -2,7 +2,7 @@
 #include "lab/door.h"
 
 #include "base/memory.h"
-#include "config/text.h"
+#include "base/text.h"
 #include "control/protocol.h"
 
 #include <stdio.h>

@@ -10,6 +10,8 @@
 #include "lab/exec.h"
 #include "lab/holder.h"
 #include "lab/topology.h"
+#include "yaml/findings.h"
+#include "yaml/yaml.h"
 
 #include <limits.h>
 #include <poll.h>
@@ -64,17 +66,17 @@ static int parse(const char *path, struct arena *arena, struct topology **ret_to
 		 struct error *err)
 {
 	struct buffer bytes;
-	struct config_findings *findings = arena_alloc(arena, sizeof(*findings));
+	struct findings *findings = arena_alloc(arena, sizeof(*findings));
 	if (!findings)
 		return error_set(err, -ENOMEM, "out of memory");
-	buffer_init(&bytes, CONFIG_MAX_BYTES);
+	buffer_init(&bytes, YAML_MAX_BYTES);
 	int result = file_read(path, &bytes, err);
 	if (result == 0) {
 		result = topology_parse(bytes.data ? bytes.data : "", bytes.length,
 					strcmp(path, "-") == 0 ? "standard input" : path, arena,
 					ret_topology, findings);
 		if (result == -FL_EINVALID)
-			config_findings_error(findings, err);
+			findings_error(findings, err);
 		else if (result < 0)
 			error_set(err, result, "%s: %s", path, error_text(result));
 	}

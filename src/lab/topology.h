@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct config_findings;
+struct findings;
 
 #define TOPOLOGY_MAX_MACHINES 128u
 #define TOPOLOGY_MAX_LINKS 256u
@@ -104,7 +104,7 @@ struct topology {
  */
 must_check int topology_parse(const char *text, size_t length, const char *file,
 			      struct arena *arena, struct topology **ret_topology,
-			      struct config_findings *ret_findings);
+			      struct findings *ret_findings);
 
 /* NULL when there is none of that name. */
 const struct topology_machine *topology_machine(const struct topology *topology, const char *name);

@@ -101,3 +101,21 @@ uint32_t service_share(const struct service_state *state, uint32_t number)
 		return rollout->share;
 	return number == rollout->base ? SHARE_WHOLE - rollout->share : 0;
 }
+
+struct service_state *service_state_copy(const struct service_state *state, struct arena *arena)
+{
+	struct service_state *copy = arena_alloc(arena, sizeof(*copy));
+	struct version_status *versions =
+	    arena_array(arena, state->version_count + 1, sizeof(*versions));
+	struct binding *bindings = arena_array(arena, state->binding_count + 1, sizeof(*bindings));
+	if (!copy || !versions || !bindings)
+		return NULL;
+	if (state->version_count)
+		memcpy(versions, state->versions, state->version_count * sizeof(*versions));
+	if (state->binding_count)
+		memcpy(bindings, state->bindings, state->binding_count * sizeof(*bindings));
+	*copy = *state;
+	copy->versions = versions;
+	copy->bindings = bindings;
+	return copy;
+}

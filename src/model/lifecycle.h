@@ -329,4 +329,7 @@ struct service_fault service_state_judge(const struct service_state *state);
 /* Abort unless every invariant that one service's state can show holds. */
 void service_state_check(const struct service_state *state);
 
+/* A deep copy whose bindings and versions may be changed. NULL without memory. */
+struct service_state *service_state_copy(const struct service_state *state, struct arena *arena);
+
 #endif

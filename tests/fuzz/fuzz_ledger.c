@@ -4,7 +4,7 @@
  * the one form that there is, so its parts are within their limits and it parses again the same.
  * The input is copied into a block of its exact size, so that reading past its end is seen.
  */
-#include "store/ledger.h"
+#include "ledger/ledger.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * second writing gives the first one's bytes.
  */
 #include "base/buffer.h"
-#include "store/records.h"
+#include "state/records.h"
 
 #include <stdint.h>
 #include <stdlib.h>

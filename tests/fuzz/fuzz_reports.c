@@ -9,7 +9,7 @@
  * process that was heard before, or after three intervals of silence.
  */
 #include "daemon/landing_config.h"
-#include "daemon/reports.h"
+#include "fabric/reports.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * refused, or they are what the writer makes of the records that they hold.
  */
 #include "base/digest.h"
-#include "store/snapshot.h"
+#include "state/snapshot.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,6 +3,7 @@
  * relies on in its place. */
 #include "config/config.h"
 #include "lab/topology.h"
+#include "yaml/findings.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -42,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena arena;
 	struct topology *topology;
-	struct config_findings findings;
+	struct findings findings;
 	arena_init(&arena, 0);
 	int result =
 	    topology_parse((const char *)data, size, "fuzz.yaml", &arena, &topology, &findings);

@@ -6,9 +6,10 @@
  */
 #include "base/buffer.h"
 #include "config/config.h"
-#include "config/plan.h"
 #include "model/fabric.h"
+#include "plan/plan.h"
 #include "tests/same_fabric.h"
+#include "yaml/findings.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -16,25 +17,25 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Every way to show findings, each within its bounds. */
-static void show(const struct config_findings *findings)
+static void show(const struct findings *findings)
 {
 	struct buffer text;
 	struct error err;
 	buffer_init(&text, 0);
-	config_findings_render(findings, &text);
+	findings_render(findings, &text);
 	ASSERT(text.status == 0);
 	if (findings->errors)
-		ASSERT(config_findings_error(findings, &err) == -FL_EINVALID && err.text[0]);
-	json_t *json = config_findings_json(findings);
+		ASSERT(findings_error(findings, &err) == -FL_EINVALID && err.text[0]);
+	json_t *json = findings_json(findings);
 	ASSERT(json_array_size(json) == findings->count);
 	json_decref(json);
 	buffer_done(&text);
 }
 
-static void check_places(const struct config_findings *findings, size_t size)
+static void check_places(const struct findings *findings, size_t size)
 {
 	for (size_t i = 0; i < findings->count; i++) {
-		const struct config_finding *finding = &findings->items[i];
+		const struct finding *finding = &findings->items[i];
 		ASSERT(finding->message && finding->offset <= size);
 		ASSERT(!finding->excerpt || (finding->line && finding->column));
 		ASSERT(i == 0 || finding[-1].offset <= finding->offset);
@@ -55,7 +56,7 @@ static const struct fabric *base(void)
 	    "      - {name: web2, site: nyc, address: \"2001:db8:1::12\", weight: 10}\n";
 	static struct arena arena;
 	static struct fabric *fabric;
-	struct config_findings findings;
+	struct findings findings;
 	if (!fabric) {
 		arena_init(&arena, 0);
 		ASSERT(config_parse(text, sizeof(text) - 1, "base", &arena, &fabric, &findings) ==
@@ -94,7 +95,7 @@ static void check_round_trip(const struct fabric *fabric, struct arena *arena)
 {
 	struct buffer text;
 	struct fabric *again;
-	struct config_findings findings;
+	struct findings findings;
 	buffer_init(&text, 0);
 	config_emit(fabric, &text);
 	ASSERT(text.status == 0);
@@ -107,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena arena;
 	struct fabric *fabric;
-	struct config_findings findings;
+	struct findings findings;
 	arena_init(&arena, 0);
 	int result =
 	    config_parse((const char *)data, size, "fuzz.yaml", &arena, &fabric, &findings);

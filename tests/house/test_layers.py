@@ -11,7 +11,7 @@ import pytest
     ("src/daemon/a.c", '#include <uv.h>\n#include "store/store.h"\n'),
     ("src/dataplane/a.c", '#include <bpf/libbpf.h>\n#include "edge.skel.h"\n'),
     ("src/store/a.c", "#include <sqlite3.h>\n"),
-    ("src/control/meson.build", "dependencies: [config_dep, base_dep] # not daemon_dep\n"),
+    ("src/cli/meson.build", "dependencies: [config_dep, base_dep] # not daemon_dep\n"),
     ("bpf/edge.bpf.c", '#include "abi/edge.h"\n#include "parse.h"\n#include <bpf/bpf_helpers.h>\n'),
     ("tests/unit/test_a.c", '#include "naming/answer.h"\n#include "store/store.h"\n'),
 ])

@@ -15,9 +15,9 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "daemon/crashes.h"
+#include "ledger/ledger.h"
 #include "power_disk.h"
-#include "store/ledger.h"
-#include "store/snapshot.h"
+#include "state/snapshot.h"
 #include "store/store.h"
 
 #include <setjmp.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Changes and the image over a real store: in order, once, each with its ledger entry. */
 #include "base/buffer.h"
-#include "daemon/changes.h"
-#include "daemon/image.h"
-#include "store/records.h"
+#include "state/changes.h"
+#include "state/image.h"
+#include "state/records.h"
 #include "store_harness.h"
 
 #include <setjmp.h>

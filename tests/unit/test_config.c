@@ -4,11 +4,13 @@
  * example survives a round trip and being cut anywhere, and random fabrics are read as written.
  */
 #include "base/random.h"
+#include "base/text.h"
 #include "config/config.h"
-#include "config/text.h"
 #include "golden_findings.h"
 #include "model/fabric.h"
 #include "tests/same_fabric.h"
+#include "yaml/findings.h"
+#include "yaml/yaml.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -27,7 +29,7 @@
 struct attempt {
 	struct arena arena;
 	struct fabric *fabric; /* NULL when refused */
-	struct config_findings findings;
+	struct findings findings;
 	struct buffer text; /* the findings as shown */
 	int result;
 };
@@ -39,7 +41,7 @@ static void attempt_init(struct attempt *attempt, const char *text, size_t lengt
 	buffer_init(&attempt->text, 0);
 	attempt->result =
 	    config_parse(text, length, file, &attempt->arena, &attempt->fabric, &attempt->findings);
-	config_findings_render(&attempt->findings, &attempt->text);
+	findings_render(&attempt->findings, &attempt->text);
 	/* One or the other: a fabric, or at least one error. */
 	assert_int_equal(attempt->result == 0, attempt->fabric != NULL);
 	assert_int_equal(attempt->result == 0, attempt->findings.errors == 0);
@@ -162,7 +164,7 @@ static void the_example_cut_anywhere_is_valid_or_says_where(void **state)
 		attempt_init(&attempt, copy, length, "example.yaml");
 		valid += attempt.result == 0;
 		for (size_t i = 0; i < attempt.findings.count; i++) {
-			const struct config_finding *finding = &attempt.findings.items[i];
+			const struct finding *finding = &attempt.findings.items[i];
 			assert_true(finding->offset <= length);
 			assert_non_null(finding->message);
 			if (strcmp(finding->message, "the file is empty") != 0)
@@ -446,13 +448,13 @@ static void assert_flood_refused(const char *unit, size_t count, const char *exp
 static void floods_are_refused_by_the_limit_they_hit(void **state)
 {
 	(void)state;
-	assert_flood_refused("#", CONFIG_MAX_BYTES + 1,
+	assert_flood_refused("#", YAML_MAX_BYTES + 1,
 			     "flood: error: the file has 4194305 bytes; the most is 4194304\n");
-	assert_flood_refused("[", CONFIG_MAX_BYTES,
+	assert_flood_refused("[", YAML_MAX_BYTES,
 			     "flood:1:262145: error: the line is longer than 262144 bytes\n");
-	assert_flood_refused("[", CONFIG_MAX_LINE,
+	assert_flood_refused("[", YAML_MAX_LINE,
 			     "flood:1:13: error: lists and maps are nested more than 12 deep\n");
-	assert_flood_refused("- a\n", CONFIG_MAX_NODES + 1,
+	assert_flood_refused("- a\n", YAML_MAX_NODES + 1,
 			     "flood:1000000:3: error: the file holds more than 1000000 keys and ");
 	assert_flood_refused("k: 1\n", 100000, "flood:2:1: error: the key `k` is there twice\n");
 }
@@ -488,7 +490,7 @@ static void running_out_of_memory_is_said_and_leaves_nothing(void **state)
 	size_t limit = 1;
 	for (int result = -ENOMEM; result != 0; limit += 16) {
 		struct arena arena;
-		struct config_findings findings;
+		struct findings findings;
 		struct fabric *fabric = NULL;
 		arena_init(&arena, limit);
 		result = config_parse(bytes.data, bytes.length, "example.yaml", &arena, &fabric,
@@ -509,7 +511,7 @@ static void findings_reach_struct_error_and_json(void **state)
 	attempt_init(&attempt, bytes.data, bytes.length, "many.yaml");
 	assert_int_equal(attempt.findings.errors, 30);
 	struct error err;
-	assert_int_equal(config_findings_error(&attempt.findings, &err), -FL_EINVALID);
+	assert_int_equal(findings_error(&attempt.findings, &err), -FL_EINVALID);
 	/* Whole findings only: the text is the beginning of the rendered one, up to a line end. */
 	size_t length = strlen(err.text);
 	assert_true(length > 1000 && length < sizeof(err.text));
@@ -517,8 +519,8 @@ static void findings_reach_struct_error_and_json(void **state)
 	assert_int_equal(attempt.text.data[length], '\n');
 	assert_memory_equal(attempt.text.data + length + 1, "many.yaml:", 10);
 
-	json_t *array = config_findings_json(&attempt.findings);
-	assert_int_equal(json_array_size(array), CONFIG_MAX_FINDINGS);
+	json_t *array = findings_json(&attempt.findings);
+	assert_int_equal(json_array_size(array), FINDINGS_MAX);
 	const json_t *first = json_array_get(array, 0);
 	assert_string_equal(json_string_value(json_object_get(first, "severity")), "error");
 	assert_int_equal(json_integer_value(json_object_get(first, "line")), 16);

@@ -6,9 +6,10 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "config/config.h"
-#include "config/plan.h"
 #include "model/fabric.h"
 #include "model/version.h"
+#include "plan/plan.h"
+#include "yaml/findings.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -48,11 +49,11 @@ struct bench {
 
 static struct fabric *parse(struct arena *arena, const char *text)
 {
-	struct config_findings findings;
+	struct findings findings;
 	struct fabric *fabric = NULL;
 	struct error err;
 	if (config_parse(text, strlen(text), "plan.yaml", arena, &fabric, &findings) < 0) {
-		config_findings_error(&findings, &err);
+		findings_error(&findings, &err);
 		fail_msg("%s", err.text);
 	}
 	return fabric;

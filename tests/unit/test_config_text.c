@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The small notations of the file: what is accepted, what is refused, and canonical forms. */
-#include "config/text.h"
+#include "base/text.h"
+#include "config/port.h"
 #include "model/fabric.h"
 
 #include <setjmp.h>
@@ -100,14 +101,14 @@ static void ports(void **state)
 	struct service_port port;
 	char text[TEXT_BYTES];
 	for (size_t i = 0; i < COUNT(GOOD); i++) {
-		assert_null(text_parse_port(GOOD[i], &port));
-		assert_string_equal(text_format_port(&port, text), GOOD[i]);
+		assert_null(port_parse(GOOD[i], &port));
+		assert_string_equal(port_format(&port, text), GOOD[i]);
 	}
-	assert_null(text_parse_port("quic/443", &port));
+	assert_null(port_parse("quic/443", &port));
 	assert_int_equal(port.protocol, SERVICE_UDP);
 	assert_true(port.quic);
 	for (size_t i = 0; i < COUNT(BAD); i++)
-		assert_non_null(text_parse_port(BAD[i], &port));
+		assert_non_null(port_parse(BAD[i], &port));
 }
 
 static void endpoints(void **state)

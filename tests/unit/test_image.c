@@ -2,8 +2,8 @@
 /* Invariant 2 at the daemon's door: a version that another hand changed is refused by name, when
  * the store is loaded and when a watch brings it. */
 #include "base/buffer.h"
-#include "daemon/image.h"
-#include "store/records.h"
+#include "state/image.h"
+#include "state/records.h"
 #include "store_harness.h"
 
 #include <setjmp.h>

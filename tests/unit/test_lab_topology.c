@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "golden_findings.h"
 #include "lab/topology.h"
+#include "yaml/findings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +23,7 @@
 struct attempt {
 	struct arena arena;
 	struct topology *topology; /* NULL when refused */
-	struct config_findings findings;
+	struct findings findings;
 	struct buffer text; /* the findings as shown */
 	int result;
 };
@@ -34,7 +35,7 @@ static void attempt_init(struct attempt *attempt, const char *text, size_t lengt
 	buffer_init(&attempt->text, 0);
 	attempt->result = topology_parse(text, length, file, &attempt->arena, &attempt->topology,
 					 &attempt->findings);
-	config_findings_render(&attempt->findings, &attempt->text);
+	findings_render(&attempt->findings, &attempt->text);
 	/* One or the other: a topology, or at least one error. */
 	assert_int_equal(attempt->result == 0, attempt->topology != NULL);
 	assert_int_equal(attempt->result == 0, attempt->findings.errors == 0);

@@ -4,7 +4,7 @@
  * missing, added or moved entry passes. Tampering goes straight into the SQLite file, past the
  * store, as somebody would who wants to rewrite history.
  */
-#include "store/ledger.h"
+#include "ledger/ledger.h"
 
 #include "base/arena.h"
 #include "store_harness.h"

@@ -10,7 +10,6 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "config/config.h"
-#include "config/plan.h"
 #include "control/command.h"
 #include "control/protocol.h"
 #include "control/render.h"
@@ -19,6 +18,8 @@
 #include "landing/sockets.h"
 #include "model/placement.h"
 #include "model/version.h"
+#include "plan/plan.h"
+#include "yaml/findings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,7 +73,7 @@ static struct {
 
 static struct fabric *parse(const char *text, struct arena *arena)
 {
-	static struct config_findings findings;
+	static struct findings findings;
 	struct fabric *fabric = NULL;
 	assert_int_equal(config_parse(text, strlen(text), "f", arena, &fabric, &findings), 0);
 	return fabric;
@@ -332,7 +333,7 @@ static void test_model(void **state)
 
 static int parse_step(struct arena *arena)
 {
-	static struct config_findings findings;
+	static struct findings findings;
 	struct fabric *fabric = NULL;
 	int result = config_parse(file_text, strlen(file_text), "f", arena, &fabric, &findings);
 	assert_int_equal(result < 0, !fabric);
@@ -348,15 +349,15 @@ static int step_parse(void *context)
 static int findings_step(struct arena *arena)
 {
 	static const char wrong[] = "fabric: 7\nzone: [\"x\"]\nsites: {fra: {location: 3}}\n";
-	static struct config_findings findings;
+	static struct findings findings;
 	struct fabric *fabric = NULL;
 	int result = config_parse(wrong, strlen(wrong), "f", arena, &fabric, &findings);
 	if (result != -FL_EINVALID)
 		return result;
 	struct buffer text;
 	buffer_init(&text, 0);
-	config_findings_render(&findings, &text);
-	json_t *json = config_findings_json(&findings);
+	findings_render(&findings, &text);
+	json_t *json = findings_json(&findings);
 	result = text.status < 0 ? text.status : json ? 0 : -ENOMEM;
 	json_decref(json);
 	buffer_done(&text);

@@ -7,17 +7,18 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "config/config.h"
-#include "daemon/changes.h"
-#include "daemon/image.h"
 #include "daemon/landing_config.h"
 #include "daemon/options.h"
 #include "daemon/origin.h"
-#include "daemon/reports.h"
+#include "fabric/reports.h"
 #include "failing_memory.h"
-#include "store/ledger.h"
-#include "store/records.h"
-#include "store/snapshot.h"
+#include "ledger/ledger.h"
+#include "state/changes.h"
+#include "state/image.h"
+#include "state/records.h"
+#include "state/snapshot.h"
 #include "store/store.h"
+#include "yaml/findings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -210,7 +211,7 @@ static void fill_store(void)
 
 static int setup(void **state)
 {
-	static struct config_findings findings;
+	static struct findings findings;
 	const struct binding binding = {.slot = 1};
 	const uint8_t salt[16] = {0};
 	struct random random;

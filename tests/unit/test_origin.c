@@ -2,7 +2,7 @@
 /* What a daemon starts from. The faults of a whole node are in tests/lab/test_faults_store.py. */
 #include "daemon/origin.h"
 
-#include "store/snapshot.h"
+#include "state/snapshot.h"
 
 #include <ftw.h>
 #include <setjmp.h>

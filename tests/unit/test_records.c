@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records: what is written is read back equal, and what was damaged is refused with a sentence. */
 #include "base/arena.h"
-#include "store/records.h"
+#include "state/records.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reports: silence is never zero, and only what was begun late enough names a closing. */
-#include "daemon/reports.h"
+#include "fabric/reports.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

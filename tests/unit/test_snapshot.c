@@ -2,7 +2,7 @@
 /* Snapshots: what is written is read, and nothing else; and the store that one makes. */
 #include "base/digest.h"
 #include "daemon/crashes.h"
-#include "store/snapshot.h"
+#include "state/snapshot.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
