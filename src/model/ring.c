@@ -3,6 +3,7 @@
 
 #include "base/digest.h"
 #include "base/random.h"
+#include "base/siphash.h"
 #include "model/fabric.h"
 
 #include <stdlib.h>
@@ -73,17 +74,22 @@ uint32_t ring_length_for(const uint32_t *weights, size_t count)
 	return length;
 }
 
-/* A stream that only who knows the key can foresee. The digest keeps the key itself, which also
- * seeds the flow hash, out of the generator's state. */
-static void keyed_random_init(struct random *random, const uint8_t key[16])
+/* What is drawn under `key` for one purpose. The digest keeps the key itself, which also seeds the
+ * flow hash, out of everything that is drawn. */
+static void derive(const char label[16], const uint8_t key[RING_KEY_BYTES],
+		   struct digest *ret_digest)
 {
-	static const char label[16] = "fairlead ring 1";
-	uint8_t message[32];
-	struct digest digest;
+	uint8_t message[16 + RING_KEY_BYTES];
 	memcpy(message, label, 16);
-	memcpy(message + 16, key, 16);
-	digest_of(message, sizeof(message), &digest);
+	memcpy(message + 16, key, RING_KEY_BYTES);
+	digest_of(message, sizeof(message), ret_digest);
+}
 
+/* A stream that only who knows the key can foresee. */
+static void keyed_random_init(struct random *random, const uint8_t key[RING_KEY_BYTES])
+{
+	struct digest digest;
+	derive("fairlead ring 1", key, &digest);
 	random_init_seeded(random, 0);
 	for (size_t i = 0; i < DIGEST_BYTES; i++) {
 		uint64_t *word = &random->state[i / 8];
@@ -216,7 +222,7 @@ static bool length_is_valid(uint32_t length)
 	       !(length & (length - 1));
 }
 
-int ring_build(const uint32_t *weights, size_t count, const uint8_t key[16],
+int ring_build(const uint32_t *weights, size_t count, const uint8_t key[RING_KEY_BYTES],
 	       const struct ring *previous, const uint16_t *carried, size_t carried_count,
 	       struct ring *ring)
 {
@@ -246,4 +252,46 @@ uint32_t ring_moved(const struct ring *previous, const uint16_t *carried, size_t
 		moved += carried_owner(previous, carried, carried_count, ring->length, entry) !=
 			 ring->first[entry];
 	return moved;
+}
+
+/* A set of places of a ring, one bit each, so that a walk over a long ring stays in the cache. */
+struct places {
+	uint64_t bits[RING_MAX_ENTRIES / 64];
+};
+
+static bool places_has(const struct places *places, uint32_t place)
+{
+	return places->bits[place / 64] >> place % 64 & 1;
+}
+
+uint32_t ring_effective(const struct ring *base, const uint8_t key[RING_KEY_BYTES],
+			const bool *ejected, uint16_t *ret_entries)
+{
+	struct places live = {0};
+	uint32_t left = 0;
+	for (uint32_t entry = 0; entry < base->length; entry++) {
+		uint16_t owner = base->first[entry];
+		uint64_t is_live = !ejected[owner];
+		ret_entries[entry] = owner;
+		live.bits[entry / 64] |= is_live << entry % 64;
+		left += (uint32_t)is_live;
+	}
+	if (!left)
+		return 0;
+
+	struct digest walks;
+	uint32_t mask = base->length - 1;
+	derive("fairlead fill 2", key, &walks);
+	for (uint32_t entry = 0; entry < base->length; entry++) {
+		if (places_has(&live, entry))
+			continue;
+		uint8_t number[4] = {(uint8_t)entry, (uint8_t)(entry >> 8), (uint8_t)(entry >> 16),
+				     (uint8_t)(entry >> 24)};
+		uint64_t draw = siphash24(walks.bytes, number, sizeof(number));
+		uint32_t place = (uint32_t)draw & mask, step = (uint32_t)(draw >> 32) | 1;
+		while (!places_has(&live, place))
+			place = (place + step) & mask;
+		ret_entries[entry] = base->first[place];
+	}
+	return base->length - left;
 }

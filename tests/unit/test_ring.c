@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ring: exact shares, least movement, and deaths that move only their own flows. */
 #include "abi/pick.h"
+#include "base/digest.h"
 #include "base/random.h"
 #include "model/fabric.h"
 #include "model/ring.h"
+#include "tests/chance.h"
+#include "tests/seed.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -286,6 +290,221 @@ static void a_death_moves_only_its_own_flows(void **state)
 	ring_free(&ring);
 }
 
+/* --- the effective ring --- */
+
+static struct random source;
+
+/* A ring of random weights, and of a longer length now and then. */
+static struct ring random_ring(uint32_t *ret_weights, size_t *ret_count, uint8_t key[16])
+{
+	struct ring ring = ring_new(random_below(&source, 4) ? 4096 : 8192);
+	*ret_count = random_weights(&source, ret_weights);
+	random_fill(&source, key, 16);
+	assert_int_equal(ring_build(ret_weights, *ret_count, key, NULL, NULL, 0, &ring), 0);
+	return ring;
+}
+
+/*
+ * One backend after the other dies, in a random order, until nobody is left. After each death only
+ * entries of the backend that died have changed, and each entry names one that lives. Nothing but
+ * the set is an argument, so the order of deaths cannot matter.
+ */
+static void deaths_move_only_their_own_entries(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 40; round++) {
+		uint32_t weights[MOST];
+		uint8_t key[16];
+		size_t count;
+		struct ring ring = random_ring(weights, &count, key);
+		size_t bytes = ring.length * sizeof(uint16_t);
+		uint16_t *before = malloc(bytes), *after = malloc(bytes);
+		bool ejected[MOST] = {false};
+		uint16_t order[MOST];
+		uint64_t left = 0;
+		assert_true(before && after);
+		for (size_t i = 0; i < count; i++) {
+			size_t j = random_below(&source, i + 1);
+			left += weights[i];
+			order[i] = order[j];
+			order[j] = (uint16_t)i;
+		}
+		assert_int_equal(ring_effective(&ring, key, ejected, before), 0);
+		assert_memory_equal(before, ring.first, bytes);
+		for (size_t i = 0; i < count; i++) {
+			uint16_t dead = order[i];
+			ejected[dead] = true;
+			left -= weights[dead];
+			uint32_t refilled = ring_effective(&ring, key, ejected, after);
+			uint32_t changed = 0;
+			for (uint32_t entry = 0; entry < ring.length; entry++) {
+				changed += after[entry] != ring.first[entry];
+				if (!left)
+					continue;
+				assert_false(ejected[after[entry]]);
+				assert_true(before[entry] == dead || before[entry] == after[entry]);
+			}
+			/* With nobody left, the base ring serves all. */
+			assert_int_equal(changed, refilled);
+			assert_true(left || !refilled);
+			memcpy(before, after, bytes);
+		}
+		free(before);
+		free(after);
+		ring_free(&ring);
+	}
+}
+
+/* All sets of a small ring's backends: one more death changes just that one's entries, whichever
+ * it is and whatever was before. */
+static void every_set_is_consistent(void **state)
+{
+	(void)state;
+	enum { COUNT = 7, SETS = 1 << COUNT, WITHOUT_ENTRIES = 3 };
+	static const uint32_t weights[COUNT] = {4, 1, 3, 0, 7, 2, 2};
+	static uint16_t rings[SETS][4096];
+	struct ring ring = ring_new(4096);
+	assert_int_equal(ring_build(weights, COUNT, KEY, NULL, NULL, 0, &ring), 0);
+	for (unsigned set = 0; set < SETS; set++) {
+		bool ejected[COUNT];
+		for (unsigned i = 0; i < COUNT; i++)
+			ejected[i] = set >> i & 1;
+		(void)ring_effective(&ring, KEY, ejected, rings[set]);
+	}
+	for (unsigned set = 0; set < SETS; set++) {
+		for (unsigned more = 0; more < COUNT; more++) {
+			unsigned larger = set | 1u << more;
+			if ((larger | 1u << WITHOUT_ENTRIES) == SETS - 1)
+				continue; /* nobody lives */
+			for (uint32_t i = 0; i < ring.length; i++) {
+				assert_false(larger >> rings[larger][i] & 1);
+				assert_true(rings[set][i] == more ||
+					    rings[set][i] == rings[larger][i]);
+			}
+		}
+	}
+	ring_free(&ring);
+}
+
+/* Chi-squared of where refilled entries went, against the entries that each live backend has of
+ * its own. */
+static double refill_chi(const struct ring *ring, const bool *ejected, const uint16_t *effective,
+			 size_t count, size_t *ret_freedom)
+{
+	double own[MOST] = {0}, got[MOST] = {0}, live = 0, refilled = 0, chi = 0;
+	size_t backends = 0;
+	for (uint32_t i = 0; i < ring->length; i++) {
+		if (ejected[ring->first[i]]) {
+			got[effective[i]]++;
+			refilled++;
+		} else {
+			own[effective[i]]++;
+			live++;
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		double expected = refilled * own[i] / live;
+		if (own[i] == 0)
+			continue;
+		backends++;
+		chi += (got[i] - expected) * (got[i] - expected) / expected;
+	}
+	*ret_freedom = backends - 1;
+	return chi;
+}
+
+/* What the dead leave spreads over the living by weight, as chance would have it: after one death,
+ * and after the deaths of half and of all but three. */
+static void refilled_entries_spread_by_weight(void **state)
+{
+	(void)state;
+	enum { COUNT = 16, ROUNDS = 50, LENGTH = 65536 };
+	static const size_t deaths[] = {1, 8, 13};
+	static uint16_t effective[LENGTH];
+	struct ring ring = ring_new(LENGTH);
+	for (size_t round = 0; round < ROUNDS; round++) {
+		size_t dying = deaths[round % (sizeof(deaths) / sizeof(deaths[0]))];
+		uint32_t weights[COUNT];
+		uint8_t key[16];
+		bool ejected[COUNT] = {false};
+		size_t freedom;
+		for (size_t i = 0; i < COUNT; i++)
+			weights[i] = 1 + (uint32_t)random_below(&source, 5);
+		random_fill(&source, key, sizeof(key));
+		assert_int_equal(ring_build(weights, COUNT, key, NULL, NULL, 0, &ring), 0);
+		for (size_t dead = 0; dead < dying;) {
+			size_t i = random_below(&source, COUNT);
+			dead += !ejected[i];
+			ejected[i] = true;
+		}
+		(void)ring_effective(&ring, key, ejected, effective);
+		double chi = refill_chi(&ring, ejected, effective, COUNT, &freedom);
+		if (chi > chance_bound(freedom))
+			fail_msg("%zu deaths: chi-squared is %.1f with %zu degrees of freedom; "
+				 "%.1f would be rare",
+				 dying, chi, freedom, chance_bound(freedom));
+	}
+	ring_free(&ring);
+}
+
+/* Two entries of one dead backend choose independently: also after nine of ten backends have died,
+ * the places that serve them are used as evenly as chance says. A walk that all entries share would
+ * use those behind long runs of dead ones far more. */
+static void refilled_entries_do_not_gather(void **state)
+{
+	(void)state;
+	enum { COUNT = 1000, LIVE = 100, LENGTH = 65536 };
+	static uint32_t weights[COUNT], loads[LIVE];
+	static bool ejected[COUNT];
+	static uint16_t effective[LENGTH];
+	struct ring ring = ring_new(LENGTH);
+	uint8_t key[16];
+	random_fill(&source, key, sizeof(key));
+	for (size_t i = 0; i < COUNT; i++) {
+		weights[i] = 1;
+		ejected[i] = i >= LIVE;
+	}
+	/* 65 entries or 66 for each backend, so that the living expect nearly the same. */
+	assert_int_equal(ring_build(weights, COUNT, key, NULL, NULL, 0, &ring), 0);
+	memset(loads, 0, sizeof(loads));
+	(void)ring_effective(&ring, key, ejected, effective);
+	for (uint32_t i = 0; i < ring.length; i++) {
+		if (ejected[ring.first[i]])
+			loads[effective[i]]++;
+	}
+	assert_true(chance_even(loads, LIVE) < chance_bound(LIVE - 1));
+	ring_free(&ring);
+}
+
+/* The rule is part of algorithm 2: what it gives today it gives for ever. The digest was made by an
+ * implementation in Python, from the rule as ring.h states it. */
+static void the_rule_never_changes(void **state)
+{
+	(void)state;
+	enum { COUNT = 16, LENGTH = 4096 };
+	static const char rule[] =
+	    "78f51faa1f575092bccd405e24ba1c704dd2e57f4115323dd45f9b3fc3914160";
+	static uint16_t effective[LENGTH];
+	static uint8_t bytes[2 * LENGTH];
+	struct ring ring = ring_new(LENGTH);
+	bool ejected[COUNT];
+	uint8_t wanted[DIGEST_BYTES];
+	struct digest digest;
+	for (uint32_t i = 0; i < LENGTH; i++)
+		ring.first[i] = (uint16_t)(i * 7919 % 4093 % COUNT);
+	for (size_t i = 0; i < COUNT; i++)
+		ejected[i] = i % 4 != 1;
+	(void)ring_effective(&ring, KEY, ejected, effective);
+	for (size_t i = 0; i < LENGTH; i++) {
+		bytes[2 * i] = (uint8_t)(effective[i] >> 8);
+		bytes[2 * i + 1] = (uint8_t)effective[i];
+	}
+	digest_of(bytes, sizeof(bytes), &digest);
+	assert_int_equal(hex_decode(rule, wanted, sizeof(wanted)), 0);
+	assert_memory_equal(digest.bytes, wanted, sizeof(wanted));
+	ring_free(&ring);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +518,12 @@ int main(void)
 	    cmocka_unit_test(rings_of_other_lengths_keep_their_places),
 	    cmocka_unit_test(lengths_fit_the_weights),
 	    cmocka_unit_test(a_death_moves_only_its_own_flows),
+	    cmocka_unit_test(deaths_move_only_their_own_entries),
+	    cmocka_unit_test(every_set_is_consistent),
+	    cmocka_unit_test(refilled_entries_spread_by_weight),
+	    cmocka_unit_test(refilled_entries_do_not_gather),
+	    cmocka_unit_test(the_rule_never_changes),
 	};
+	random_init_seeded(&source, seed_choose((uint64_t)time(NULL)));
 	return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
 }
