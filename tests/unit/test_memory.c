@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every allocation of the modules below the store fails in turn (failing_memory.h): base, model,
- * config, control, and what of dataplane and landing needs no kernel. Each returns -ENOMEM, leaks
- * nothing, and leaves its arguments as they were. `wire` allocates nothing. The store and the
- * daemon's state are in test_memory_state.c, naming in test_naming_memory.c.
+ * Every allocation of the modules below the store fails in turn (failing_memory.h): base, wire,
+ * model, config, control, and what of dataplane and landing needs no kernel. Each returns -ENOMEM,
+ * leaks nothing, and leaves its arguments as they were. The store and the daemon's state are in
+ * test_memory_state.c, naming in test_naming_memory.c.
  */
 #include "base/arena.h"
 #include "base/buffer.h"
@@ -19,6 +19,7 @@
 #include "model/placement.h"
 #include "model/version.h"
 #include "plan/plan.h"
+#include "wire/peer.h"
 #include "yaml/findings.h"
 
 #include <setjmp.h>
@@ -545,6 +546,49 @@ static void test_control(void **state)
 	json_decref(parameters);
 }
 
+/* --- wire --- */
+
+static const struct peer_op wire_op = {.key = "key", .value = {"value", 5}};
+static const struct peer_message wire_message = {
+    .number = PEER_STORE_TXN,
+    .store_txn = {.call = 1, .id = "id", .ops = {&wire_op, 1}},
+};
+static struct buffer wire_frame;
+
+static int step_message(void *context)
+{
+	struct buffer bytes;
+	(void)context;
+	buffer_init(&bytes, 0);
+	int result = peer_encode(&wire_message, &bytes, NULL);
+	buffer_done(&bytes);
+	return result;
+}
+
+static int message_step(struct arena *arena)
+{
+	struct peer_message message = {.number = PEER_CUT};
+	int result = peer_decode(wire_frame.data, wire_frame.length, arena, &message, NULL);
+	assert_int_equal(message.number, result ? PEER_CUT : PEER_STORE_TXN);
+	return result == 0 && !wire_clean_text("text", 4, arena) ? -ENOMEM : result;
+}
+
+static int step_take_message(void *context)
+{
+	(void)context;
+	return in_arena(message_step);
+}
+
+static void test_wire(void **state)
+{
+	(void)state;
+	buffer_init(&wire_frame, 0);
+	assert_int_equal(peer_encode(&wire_message, &wire_frame, NULL), 0);
+	failing_memory_each("peer_encode", step_message, NULL, 2);
+	each_in_arena("peer_decode", step_take_message, 1);
+	buffer_done(&wire_frame);
+}
+
 /* --- planes --- */
 
 static int step_slots(void *context)
@@ -588,7 +632,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_parser),  cmocka_unit_test(test_base),
 	    cmocka_unit_test(test_model),   cmocka_unit_test(test_config),
-	    cmocka_unit_test(test_control), cmocka_unit_test(test_planes),
+	    cmocka_unit_test(test_control), cmocka_unit_test(test_wire),
+	    cmocka_unit_test(test_planes),
 	};
 	return cmocka_run_group_tests_name("memory", tests, setup, teardown);
 }
