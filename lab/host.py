@@ -34,6 +34,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("FAIRLEAD_BUILD", REPOSITORY / "build/dev"))
 EMPTY = "machines: {}"
 TOOLS_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+# A time that is given for a wait or a command is ample on an idle machine. So many times that is
+# allowed, since another lab may stand on this one and its processors be taken.
+PATIENCE = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -62,6 +65,17 @@ def _undisturbed():
 
 def _die_with_parent(number=signal.SIGKILL):
     _system("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(number))
+
+
+@contextlib.contextmanager
+def inside_network(path):
+    """Puts the calling process into the network namespace that this file is."""
+    with open("/proc/self/ns/net", "rb") as outside, open(path, "rb") as target:
+        _system("setns", target.fileno(), CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            _system("setns", outside.fileno(), CLONE_NEWNET)
 
 
 def wait_for(condition, what, seconds=10.0, idle=None):
@@ -192,7 +206,7 @@ class Capsule:
         """Run to the end and return a CompletedProcess; a failure becomes a LabError."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
                    "stderr": subprocess.PIPE, "text": True, **options}
-        text, seconds = options.pop("input", None), options.pop("timeout", 30)
+        text, seconds = options.pop("input", None), PATIENCE * options.pop("timeout", 30)
         if text is not None:
             options["stdin"] = subprocess.PIPE
         with self.popen(argv, namespace, **options) as process:
@@ -216,16 +230,9 @@ class Capsule:
         self.children.append(child)
         return child
 
-    @contextlib.contextmanager
     def inside(self, namespace):
         """For the calling process: sockets made here stay in the namespace."""
-        with open("/proc/self/ns/net", "rb") as outside, \
-             open(f"/run/netns/{namespace}", "rb") as target:
-            _system("setns", target.fileno(), CLONE_NEWNET)
-            try:
-                yield
-            finally:
-                _system("setns", outside.fileno(), CLONE_NEWNET)
+        return inside_network(f"/run/netns/{namespace}")
 
     def check(self):
         """Raise a LabError when a process that was to stay has ended."""
@@ -258,6 +265,7 @@ class Child:
     def stop(self, how=signal.SIGTERM, seconds=10):
         """Send a signal and wait for the end; returns the exit code."""
         self.expected = False
+        seconds *= PATIENCE
         self.process.send_signal(how)
         try:
             return self.process.wait(seconds)

@@ -22,6 +22,9 @@ SPDX = re.compile(r"SPDX-License-Identifier: (.*?)(?: \*/)?$", re.MULTILINE)
 MARKS = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b")
 MACHINE_PATHS = re.compile(r"(?<![\w./-])/(?:work|home|Users)/\w+")
 
+# A fixed name in a folder that all checkouts on a machine share.
+SHARED_NAMES = re.compile(r'"/(?:tmp|var/tmp|dev/shm)/(?![^"]*XXXXXX)[^"]*"')
+
 # What the house has a word for, under another name.
 SYNONYMS = {
     r"real ?servers?": "backend",
@@ -92,6 +95,12 @@ def check_paths(root=tree.ROOT):
             for line, match in lines_matching(MACHINE_PATHS, name, text)]
 
 
+def check_names(root=tree.ROOT):
+    return [f"{name}:{line}: another checkout's tests use the same name: {match[0]}"
+            for name, text in texts(r"^(tests|lab|bench|tools)/.*\.(c|h|py)$", root)
+            for line, match in lines_matching(SHARED_NAMES, name, text)]
+
+
 def check_words(root=tree.ROOT):
     complaints = []
     for pattern, word in SYNONYMS.items():
@@ -139,6 +148,7 @@ CHECKS = {
     "licences": check_licences,
     "marks": check_marks,
     "paths": check_paths,
+    "names": check_names,
     "words": check_words,
     "links": check_links,
     "shell": check_shell,

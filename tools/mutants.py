@@ -25,7 +25,7 @@ import tree
 
 FOLDER = "tests/mutants"
 COPY = tree.ROOT / "build" / "mutants" / "tree"
-PYTEST_TIMEOUT_S = 600
+PYTEST_TIMEOUT_S = 1800
 HEADER = re.compile(r"^(Invariant|Drop|Test): *(\S+)\s*$", re.MULTILINE)
 
 GREEN, RED, BROKEN = "green", "red", "broken"
@@ -99,9 +99,10 @@ def judge_cases(cases, wanted):
     import run_tests  # it imports this module by way of the house's checks
 
     if wanted:
+        others = [case.detail for case in cases if case.outcome == run_tests.FAILED]
         cases = [case for case in cases if case.name.endswith(f": {wanted}")]
         if not cases:
-            return BROKEN, f"the case '{wanted}' did not run"
+            return BROKEN, "\n".join([f"the case '{wanted}' did not run", *others[-1:]])
     failed = [case for case in cases if case.outcome == run_tests.FAILED]
     if failed:
         return RED, failed[0].detail
@@ -139,7 +140,7 @@ def judge_pytest(finished):
 
 def run_pytest(node):
     """(colour, what was printed) of a pytest node in the copy."""
-    return judge_pytest(tree.run(
+    return judge_pytest(tree.run_apart(
         ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-x", node],
         "mutant-pytest.log", PYTEST_TIMEOUT_S, cwd=COPY))
 

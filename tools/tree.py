@@ -14,6 +14,14 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build" / "test"
 
+# Limits find what hangs, not what is slow. So each is several times what the work takes on an idle
+# machine: the same may go on in a second checkout, with all processors taken.
+BUILD_TIMEOUT_S = 3600
+
+# Runs a command in a network of its own, which has a loopback and nothing else. Ports and abstract
+# sockets, by which labs have their names, then mean the same in every checkout.
+IN_OWN_NETWORK = ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+
 # Children run in sessions of their own, so that a time-out can end whatever they started; hence
 # an interrupted caller has to pass the interruption on itself.
 _running = set()
@@ -127,6 +135,11 @@ def _left_behind(process, patience_s=2):
     return _signal_group(process, signal.SIGKILL)
 
 
+def run_apart(command, *arguments, **options):
+    """run() of a test, in a network of its own; needs root."""
+    return run([*IN_OWN_NETWORK, *command], *arguments, **options)
+
+
 def run(command, log, timeout_s, env=None, cwd=ROOT, on_line=None):
     """Run command with its output in the file LOGS/log. on_line gets each line as it appears."""
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -185,7 +198,7 @@ def build(kind, *targets, log=None, root=ROOT):
     if configured.returncode != 0:
         return False, configured.stdout + configured.stderr
     finished = run(["ninja", "-C", root / "build" / kind, "-j", str(jobs()), *targets],
-                   log or f"build-{kind}.log", 1200, cwd=root)
+                   log or f"build-{kind}.log", BUILD_TIMEOUT_S, cwd=root)
     return finished.code == 0 and not finished.fault, finished.fault + finished.output
 
 

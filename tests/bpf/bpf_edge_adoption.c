@@ -218,13 +218,9 @@ static void test_replacement_under_traffic(void **state)
 {
 	(void)state;
 	struct ip_address web = fixture_service_address(WEB, IP_V6);
-	uint64_t sent = 0;
-	uint64_t received = 0;
-	struct frame frame;
-	struct frame out;
 	int status;
 	fixture_close(&fixture);
-	int wire = fixture_open_wire(&fixture, true);
+	struct traffic traffic = {.wire = fixture_open_wire(&fixture, true)};
 	pid_t child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
@@ -234,20 +230,14 @@ static void test_replacement_under_traffic(void **state)
 			 fixture.pins);
 		_exit(system(command) == 0 ? 0 : 1); /* NOLINT(cert-env33-c) */
 	}
-	while (waitpid(child, &status, WNOHANG) == 0) {
-		frame_build(&frame, &web, IPPROTO_TCP, (uint16_t)sent, 80, 100);
-		assert_int_equal(send(wire, frame.bytes, frame.length, 0), frame.length);
-		sent++;
-		while (fixture_receive_tunnel(wire, &out, MSG_DONTWAIT))
-			received++;
-	}
+	while (waitpid(child, &status, WNOHANG) == 0)
+		assert_true(traffic_send(&traffic, &web));
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-	while (received < sent && fixture_receive_tunnel(wire, &out, 0))
-		received++;
-	assert_true(sent > 1000);
-	assert_int_equal(received, sent);
-	fixture_close_wire(&fixture, wire, true);
+	traffic_collect(&traffic);
+	assert_true(traffic.sent > 1000);
+	assert_int_equal(traffic.received, traffic.sent);
+	fixture_close_wire(&fixture, traffic.wire, true);
 	fixture_open(&fixture);
 }
 

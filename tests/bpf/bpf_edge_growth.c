@@ -252,34 +252,20 @@ static void on_stop(int number)
 	__atomic_store_n(&stop_asked, true, __ATOMIC_RELAXED);
 }
 
-static size_t collect(int wire, int flags)
-{
-	struct frame out;
-	size_t received = 0;
-	while (fixture_receive_tunnel(wire, &out, flags))
-		received++;
-	return received;
-}
-
 /* Ends with 0 if each of more than a thousand frames came back. */
 static void send_until_stopped(int wire)
 {
-	size_t sent = 0;
-	size_t received = 0;
-	while (!__atomic_load_n(&stop_asked, __ATOMIC_RELAXED)) {
-		struct ip_address web = fixture_service_address(WEB, families[sent % 2]);
-		struct frame frame;
-		frame_build(&frame, &web, IPPROTO_TCP, (uint16_t)sent, 80, 100);
-		if (send(wire, frame.bytes, frame.length, 0) != (ssize_t)frame.length)
-			_exit(2);
-		sent++;
-		received += collect(wire, MSG_DONTWAIT);
+	struct traffic traffic = {.wire = wire};
+	bool goes_on = true;
+	while (goes_on && !__atomic_load_n(&stop_asked, __ATOMIC_RELAXED)) {
+		struct ip_address web = fixture_service_address(WEB, families[traffic.sent % 2]);
+		goes_on = traffic_send(&traffic, &web);
 	}
-	if (received < sent)
-		received += collect(wire, 0);
-	if (received != sent || sent < 1000)
-		fprintf(stderr, "%zu frames sent, %zu received\n", sent, received);
-	_exit(received == sent && sent >= 1000 ? 0 : 1);
+	traffic_collect(&traffic);
+	bool well = traffic.received == traffic.sent && traffic.sent >= 1000;
+	if (!well)
+		fprintf(stderr, "%zu frames sent, %zu received\n", traffic.sent, traffic.received);
+	_exit(well ? 0 : 1);
 }
 
 static pid_t start_traffic(int wire)
@@ -303,13 +289,15 @@ static void end_traffic(pid_t child)
 }
 
 /* Until so many more packets were forwarded to an own address: the traffic has begun, or goes on.
- */
-static void wait_for_packets(uint64_t more)
+ * It ends by itself when a frame was lost. */
+static void wait_for_packets(pid_t child, uint64_t more)
 {
 	struct ip_address web = fixture_service_address(WEB, IP_V6);
 	uint64_t before = fixture_counters(&fixture, &web).packets;
-	while (fixture_counters(&fixture, &web).packets < before + more)
+	while (fixture_counters(&fixture, &web).packets < before + more) {
+		assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
 		edge_heartbeat(fixture.edge);
+	}
 }
 
 static void test_growth_under_traffic(void **state)
@@ -317,11 +305,11 @@ static void test_growth_under_traffic(void **state)
 	(void)state;
 	int wire = fixture_open_wire(&fixture, true);
 	pid_t child = start_traffic(wire);
-	wait_for_packets(500);
+	wait_for_packets(child, 500);
 	for (size_t count = STEP; count <= VERSIONS; count += STEP) {
 		desire(count);
 		fixture_publish(&fixture);
-		wait_for_packets(20);
+		wait_for_packets(child, 20);
 	}
 	end_traffic(child);
 	fixture_close_wire(&fixture, wire, true);

@@ -124,6 +124,30 @@ void assert_wire_serves(bool native)
 	fixture_close_wire(&fixture, wire, native);
 }
 
+bool traffic_send(struct traffic *traffic, const struct ip_address *address)
+{
+	struct frame frame;
+	struct frame out;
+	frame_build(&frame, address, IPPROTO_TCP, (uint16_t)traffic->sent, 80, 100);
+	if (send(traffic->wire, frame.bytes, frame.length, 0) != (ssize_t)frame.length)
+		return false;
+	traffic->sent++;
+	bool is_full = traffic->sent - traffic->received == TRAFFIC_WINDOW;
+	if (is_full && !fixture_receive_tunnel(traffic->wire, &out, 0))
+		return false;
+	traffic->received += is_full;
+	while (fixture_receive_tunnel(traffic->wire, &out, MSG_DONTWAIT))
+		traffic->received++;
+	return true;
+}
+
+void traffic_collect(struct traffic *traffic)
+{
+	struct frame out;
+	while (traffic->received < traffic->sent && fixture_receive_tunnel(traffic->wire, &out, 0))
+		traffic->received++;
+}
+
 /* The edge */
 
 void assert_child_aborts(void (*action)(void))

@@ -33,6 +33,21 @@ void assert_drops(const struct ip_address *address, unsigned reason);
 void assert_all_served(void);
 /* Frames over the cable, through the program as it is attached. */
 void assert_wire_serves(bool native);
+
+/* Frames that go over the cable and come back. Never more than a window of them are under way, so
+ * that no queue of the kernel overflows when the machine has much else to do: one that is missing
+ * was lost by the program. */
+#define TRAFFIC_WINDOW 32u
+struct traffic {
+	int wire;
+	size_t sent;
+	size_t received;
+};
+/* Sends one more; false: it cannot be sent, or none of a whole window came back. */
+bool traffic_send(struct traffic *traffic, const struct ip_address *address);
+/* Waits for those that are under way; one that was lost is still missing then. */
+void traffic_collect(struct traffic *traffic);
+
 /* The death of a child that runs `action` by an assertion, whose words it does not print. */
 void assert_child_aborts(void (*action)(void));
 /* No other edge opens or removes the fixture's pins before this one is closed. Ends with the edge

@@ -508,7 +508,7 @@ uint64_t fixture_drops(const struct fixture *fixture, unsigned reason)
 int fixture_open_wire(const struct fixture *fixture, bool native)
 {
 	const int on = 1;
-	const struct timeval patience = {.tv_sec = 2};
+	const struct timeval patience = {.tv_sec = 10};
 	struct sockaddr_ll where = {.sll_family = AF_PACKET,
 				    .sll_protocol = htons(ETH_P_ALL),
 				    .sll_ifindex = (int)fixture->wire0};

@@ -17,7 +17,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CLIENT = ROOT / "build/dev/src/fairlead"
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 def pytest_addoption(parser):

@@ -106,6 +106,13 @@ def test_cases_of_a_meson_test(cases, wanted, colour):
     assert mutants.judge_cases(cases, wanted)[0] == colour
 
 
+def test_a_case_that_did_not_run_says_what_ended_its_program():
+    cases = [run_tests.Case("bpf.edge: test_ttl", run_tests.PASSED),
+             run_tests.Case("bpf.edge", run_tests.FAILED, "did not end within 300 s")]
+    assert mutants.judge_cases(cases, "test_ports") == (
+        mutants.BROKEN, "the case 'test_ports' did not run\ndid not end within 300 s")
+
+
 @pytest.mark.parametrize("code, output, fault, colour", [
     (0, "=== 1 passed in 0.1s ===", "", mutants.GREEN),
     (0, "=== 1 skipped in 0.1s ===", "", mutants.BROKEN),

@@ -4,6 +4,7 @@
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -75,6 +76,32 @@ def test_run_sees_what_is_left_behind(monkeypatch, tmp_path):
 def test_run_keeps_output_and_code(monkeypatch, tmp_path):
     finished = run_python(monkeypatch, tmp_path, "print('out'); raise SystemExit(7)", 30)
     assert (finished.code, finished.output, finished.fault) == (7, "out\n", "")
+
+
+TAKES_A_NAME_AND_A_PORT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as name, socket.socket() as port:
+    name.bind("\\0fairlead-house")
+    port.bind(("127.0.0.1", int(sys.argv[1])))
+    print("taken", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_test_meets_no_other_checkout(monkeypatch, tmp_path):
+    """What stands in the other checkout is this one here, and it has the name and the port."""
+    monkeypatch.setattr(tree, "LOGS", tmp_path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-c", TAKES_A_NAME_AND_A_PORT, port]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as other:
+        assert other.stdout.readline() == "taken\n"
+        assert tree.run(command, "met.log", 30).code == 1
+        finished = tree.run_apart(command, "apart.log", 30)
+        other.communicate()
+    assert (finished.code, finished.output, finished.fault) == (0, "taken\n", "")
 
 
 RUNS_LONG = """

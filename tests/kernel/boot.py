@@ -8,6 +8,9 @@ exit code, land in a folder that is shared for writing. The processor is emulate
 which needs nothing of the machine and is some ten times slower.
 """
 
+import contextlib
+import fcntl
+import os
 import pathlib
 import shlex
 import shutil
@@ -61,12 +64,27 @@ def _package():
     raise BootError("Debian's package lists know no kernel: run apt-get update")
 
 
+@contextlib.contextmanager
+def _apt():
+    """Without another checkout's tools/setup at work, which replaces the package lists."""
+    dpkg = os.open("/var/lib/dpkg", os.O_RDONLY)
+    try:
+        fcntl.flock(dpkg, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(dpkg)
+
+
 def kernel():
     """The folder with an unpacked kernel package, which is fetched if there is none yet."""
     ready = sorted(path.parent for path in FOLDER.glob("*/ready"))
     if ready:
         return ready[-1]
-    package = _package()
+    with _apt():
+        return _fetch(_package())
+
+
+def _fetch(package):
     folder = FOLDER / package
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -164,7 +164,7 @@ def test_two_applies_at_once(lab):
     running = [lab.capsule.popen([lab.program, "--socket", lab.socket, "apply", file],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, text=True) for file in files]
-    ended = [(*process.communicate(timeout=15), process.returncode) for process in running]
+    ended = [(*process.communicate(timeout=60), process.returncode) for process in running]
     succeeded = [file for file, (_, _, code) in zip(files, ended) if code == 0]
     assert succeeded, ended
     assert all(code in (0, 1) for _, _, code in ended)

@@ -152,7 +152,7 @@ def killed_while_publishing(job, rounds, seed):
         with contextlib.suppress(subprocess.TimeoutExpired):
             applying.wait(choice.uniform(0, 0.12))
         lab.edge.stop(signal.SIGKILL)
-        said, _ = applying.communicate(timeout=10)
+        said, _ = applying.communicate(timeout=60)
         lab.edge.start()
         lab.wait_edge()
         sequence = lab.cli.json("status")["sequence"]

@@ -53,11 +53,11 @@ def stopped(job, datagrams):
                                           "web"], stdout=-1, stderr=-1, text=True)
             job.wait(lambda: event.probe and event.probe["4"]["sent"] >= datagrams,
                      "the probe to go on", 2 * datagrams / 1000)
-            out, err = asking.communicate(timeout=20)
+            out, err = asking.communicate(timeout=60)
             assert (asking.returncode, out) == (1, "")
             assert "has said nothing for 10 s" in err and "'ps' shows T" in err
             assert "said nothing for 10 s, and is waited for" in ordering.stderr.readline()
-        _, err = ordering.communicate(timeout=20)
+        _, err = ordering.communicate(timeout=60)
         assert ordering.returncode == 1 and "no rollout of web is under way" in err
     assert asked_fib(lab) > before
     assert "stood_still" in lab.edge.tail(40)
@@ -125,7 +125,7 @@ def test_clients_take_all_files(job):
             asking = lab.capsule.popen([lab.program, "--socket", lab.socket, "status"],
                                        stdout=-1, stderr=-1, text=True)
             job.wait(lambda: waits_for_an_answer(asking), "the operator to ask")
-        _, err = asking.communicate(timeout=20)
+        _, err = asking.communicate(timeout=60)
         assert asking.returncode == 1
         assert "clients are connected already" in err
     # All of them are gone, and the store was never in want of a file.
