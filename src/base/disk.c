@@ -54,6 +54,21 @@ static int system_close(void *context, int file)
 	return close(file) < 0 ? -errno : 0;
 }
 
+static int system_update(void *context, const char *path, off_t offset, const void *bytes,
+			 size_t length)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	int result = lseek(fd, offset, SEEK_SET) < 0 ? -errno : 0;
+	if (result == 0)
+		result = system_write(context, fd, bytes, length);
+	if (result == 0 && fdatasync(fd) < 0)
+		result = -errno;
+	close(fd);
+	return result;
+}
+
 static int system_read(void *context, const char *path, struct buffer *ret_bytes)
 {
 	(void)context;
@@ -94,6 +109,7 @@ const struct disk disk_system = {.create = system_create,
 				 .write = system_write,
 				 .sync = system_sync,
 				 .close = system_close,
+				 .update = system_update,
 				 .read = system_read,
 				 .rename = system_rename,
 				 .remove = system_remove,

@@ -20,6 +20,10 @@ struct disk {
 	int (*write)(void *context, int file, const void *bytes, size_t length);
 	int (*sync)(void *context, int file);
 	int (*close)(void *context, int file);
+	/* Into a file that is there, and then makes all of it durable; `length` may be 0. What of
+	 * these bytes a power loss keeps is up to the disk, in sectors of 512. */
+	int (*update)(void *context, const char *path, off_t offset, const void *bytes,
+		      size_t length);
 	int (*read)(void *context, const char *path, struct buffer *ret_bytes);
 	int (*rename)(void *context, const char *from, const char *to);
 	int (*remove)(void *context, const char *path);

@@ -377,6 +377,12 @@ static int frozen_lease_other(struct store *base, uint64_t lease, store_lease_fn
 
 /* --- running --- */
 
+static struct store_id frozen_id(const struct store *base)
+{
+	(void)base;
+	return (struct store_id){0};
+}
+
 static int frozen_fd(const struct store *base)
 {
 	return ((const struct frozen_store *)base)->event_fd;
@@ -433,6 +439,7 @@ static const struct store_engine frozen_engine = {
     .lease_grant = frozen_lease_grant,
     .lease_keep_alive = frozen_lease_other,
     .lease_revoke = frozen_lease_other,
+    .id = frozen_id,
     .fd = frozen_fd,
     .timeout_ms = frozen_timeout_ms,
     .dispatch = frozen_dispatch,

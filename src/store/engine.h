@@ -26,11 +26,15 @@ struct store_engine {
 				void *context, struct error *err);
 	int (*lease_revoke)(struct store *store, uint64_t lease, store_lease_fn *done,
 			    void *context, struct error *err);
+	struct store_id (*id)(const struct store *store);
 	int (*fd)(const struct store *store);
 	int (*timeout_ms)(const struct store *store);
 	void (*dispatch)(struct store *store);
 	void (*close)(struct store *store);
 };
+
+/* For what an engine is given from elsewhere: -FL_EINVALID or -FL_ELIMIT unless it can be a key. */
+must_check int store_check_key(const char *key, struct error *err);
 
 struct store {
 	const struct store_engine *engine;

@@ -106,7 +106,12 @@ static void sqlite_dispatch(struct store *base)
 	store->dispatching = false;
 }
 
-static void sqlite_close(struct store *base)
+int sqlite_check_writable(const struct sqlite_store *store, struct error *err)
+{
+	return store->why ? error_set(err, -FL_ESTATE, "%s", store->why) : 0;
+}
+
+void sqlite_close(struct store *base)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	ASSERT(!store->dispatching);
@@ -118,7 +123,13 @@ static void sqlite_close(struct store *base)
 	if (store->event_fd >= 0)
 		close(store->event_fd);
 	free(store->leases);
+	free(store->why);
 	free(store);
+}
+
+static struct store_id sqlite_id(const struct store *base)
+{
+	return ((const struct sqlite_store *)base)->id;
 }
 
 static const struct store_engine sqlite_engine = {
@@ -129,11 +140,29 @@ static const struct store_engine sqlite_engine = {
     .lease_grant = sqlite_lease_grant,
     .lease_keep_alive = sqlite_lease_keep_alive,
     .lease_revoke = sqlite_lease_revoke,
+    .id = sqlite_id,
     .fd = sqlite_fd,
     .timeout_ms = sqlite_timeout_ms,
     .dispatch = sqlite_dispatch,
     .close = sqlite_close,
 };
+
+struct sqlite_store *sqlite_store_new(const struct clock *clock)
+{
+	struct sqlite_store *store = calloc(1, sizeof(*store));
+	if (!store)
+		return NULL;
+	store->base.engine = &sqlite_engine;
+	store->file.lock_fd = -1;
+	store->clock = clock;
+	store->history_revisions = HISTORY_REVISIONS;
+	store->last_request = &store->first_request;
+	store->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (store->event_fd >= 0)
+		return store;
+	free(store);
+	return NULL;
+}
 
 static int state_load(struct sqlite_store *store, struct error *err)
 {
@@ -150,28 +179,26 @@ static int state_load(struct sqlite_store *store, struct error *err)
 	return status == SQLITE_ROW ? 0 : sqlite_file_error(&store->file, status, err);
 }
 
-int store_open_sqlite(const struct store_sqlite_options *options, struct store **ret_store,
-		      struct error *err)
+static int id_load(struct sqlite_store *store, struct error *err)
 {
-	struct sqlite_store *store = calloc(1, sizeof(*store));
-	if (!store)
-		return sqlite_no_memory(err);
-	store->base.engine = &sqlite_engine;
-	store->file.lock_fd = -1;
-	store->clock = options->clock;
-	store->history_revisions =
-	    options->history_revisions ? options->history_revisions : HISTORY_REVISIONS;
-	store->last_request = &store->first_request;
-	store->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int result = 0;
-	if (store->event_fd < 0)
-		result =
-		    error_set(err, -errno, "store: cannot make an eventfd: %s", strerror(errno));
+	sqlite3_stmt *row = sqlite_file_statement(&store->file, STATEMENT_AUTHORITY_READ);
+	int status = sqlite3_step(row);
+	const void *id = status == SQLITE_ROW ? sqlite3_column_blob(row, 0) : NULL;
+	if (id && sqlite3_column_bytes(row, 0) == (int)sizeof(store->id))
+		memcpy(store->id.bytes, id, sizeof(store->id));
+	sqlite3_reset(row);
+	if (status != SQLITE_ROW && status != SQLITE_DONE)
+		return sqlite_file_error(&store->file, status, err);
+	return store_id_is_known(&store->id) ? 0
+					     : sqlite_file_error(&store->file, SQLITE_CORRUPT, err);
+}
+
+int sqlite_load(struct sqlite_store *store, struct store **ret_store, struct error *err)
+{
+	int result = state_load(store, err);
 	if (result == 0)
-		result = sqlite_file_open(options->folder, &store->file, err);
-	if (result == 0)
-		result = state_load(store, err);
-	if (result == 0)
+		result = id_load(store, err);
+	if (result == 0 && !store->why)
 		result = sqlite_leases_load(store, err);
 	if (result < 0) {
 		sqlite_close(&store->base);
@@ -179,4 +206,20 @@ int store_open_sqlite(const struct store_sqlite_options *options, struct store *
 	}
 	*ret_store = &store->base;
 	return 0;
+}
+
+int store_open_sqlite(const struct store_sqlite_options *options, struct store **ret_store,
+		      struct error *err)
+{
+	struct sqlite_store *store = sqlite_store_new(options->clock);
+	if (!store)
+		return sqlite_no_memory(err);
+	if (options->history_revisions)
+		store->history_revisions = options->history_revisions;
+	int result = sqlite_file_open(options->folder, &store->file, err);
+	if (result < 0) {
+		sqlite_close(&store->base);
+		return result;
+	}
+	return sqlite_load(store, ret_store, err);
 }

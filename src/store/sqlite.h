@@ -8,9 +8,11 @@
  *   sqlite_txn.c    compare, then set
  *   sqlite_lease.c  grant, keep alive, revoke, expire
  *   sqlite_watch.c  telling of changes, and compacting what nobody is still to be told
+ *   sqlite_import.c taking in what another store holds
+ *   sqlite_copy.c   a copy of the file on disk, and one in memory
  *   sqlite_file.c   the file, its lock, its schema and statements
  *
- * `revision` and `compacted` mirror the file's state row and move only after a commit, so a change
+ * `id`, `revision` and `compacted` mirror the file's rows and move only after a commit, so a change
  * that failed leaves no trace in memory either.
  */
 #ifndef FAIRLEAD_STORE_SQLITE_H
@@ -45,6 +47,10 @@ struct sqlite_request {
 			uint64_t ttl_ms;
 			store_lease_fn *lease_done;
 		};
+		struct {
+			struct store_import import;
+			store_import_fn *import_done;
+		};
 	};
 };
 
@@ -70,7 +76,9 @@ struct sqlite_store {
 	struct store base;
 	struct sqlite_file file;
 	const struct clock *clock;
+	char *why; /* owned; it cannot be changed, for this reason; NULL: it can */
 	uint64_t history_revisions;
+	struct store_id id;
 	uint64_t revision;
 	uint64_t compacted; /* changes up to this revision may be gone */
 	uint64_t last_lease;
@@ -106,6 +114,18 @@ void sqlite_request_queue(struct sqlite_store *store, struct sqlite_request *req
 int sqlite_no_memory(struct error *err);
 int sqlite_cannot_queue(const struct sqlite_store *store, struct error *err);
 int sqlite_cancelled(struct error *err);
+
+/* 0, or -FL_ESTATE with the reason for which the store cannot be changed. */
+must_check int sqlite_check_writable(const struct sqlite_store *store, struct error *err);
+
+/*
+ * The rest of opening, once options and file are in place: the file's rows, and its leases, which a
+ * store that cannot be changed has no use for. `store` is moved in any case.
+ */
+must_check int sqlite_load(struct sqlite_store *store, struct store **ret_store, struct error *err);
+/* With a descriptor, an empty queue and no file yet; NULL without memory for it. */
+struct sqlite_store *sqlite_store_new(const struct clock *clock);
+void sqlite_close(struct store *base);
 
 /* Writes the state row's revision, within the caller's transaction. */
 must_check int sqlite_revision_set(struct sqlite_store *store, uint64_t revision,

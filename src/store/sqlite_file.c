@@ -22,6 +22,10 @@
 #define SCHEMA_VERSION_TEXT STRINGIFY_VALUE(SCHEMA_VERSION)
 #define APPLICATION_ID_TEXT STRINGIFY_VALUE(APPLICATION_ID)
 
+#define AUTHORITY_SQL                                                                              \
+	"CREATE TABLE authority(only INTEGER PRIMARY KEY CHECK(only = 1), id BLOB NOT NULL)"       \
+	" STRICT; INSERT INTO authority VALUES(1, randomblob(16));"
+
 static const char schema_sql[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE state(only INTEGER PRIMARY KEY CHECK(only = 1), revision INTEGER NOT NULL,"
@@ -34,10 +38,13 @@ static const char schema_sql[] =
     "CREATE INDEX record_lease ON record(lease) WHERE lease <> 0;"
     "CREATE TABLE outcome(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
     " revision INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;"
-    "CREATE TABLE lease(lease INTEGER PRIMARY KEY, ttl_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE lease(lease INTEGER PRIMARY KEY, ttl_ms INTEGER NOT NULL) STRICT;" AUTHORITY_SQL
     "PRAGMA application_id = " APPLICATION_ID_TEXT ";"
     "PRAGMA user_version = " SCHEMA_VERSION_TEXT ";"
     "COMMIT;";
+
+/* A store from before histories had names. */
+static const char upgrade_sql[] = "BEGIN IMMEDIATE;" AUTHORITY_SQL "COMMIT;";
 
 /* FULL: an acknowledged txn survives a power loss. The rest distrusts what the file may hold. */
 static const char settings_sql[] = "PRAGMA journal_mode = WAL;"
@@ -181,6 +188,10 @@ int sqlite_file_error(const struct sqlite_file *file, int status, struct error *
 		    "%s: another program holds it locked; nothing was changed. Look for "
 		    "a sqlite3 that has it open",
 		    path);
+	case SQLITE_CONSTRAINT:
+		return error_set(err, -FL_EINVALID,
+				 "%s: a key was given twice at one revision; nothing was changed",
+				 path);
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
 	case SQLITE_FORMAT:
@@ -289,11 +300,16 @@ static int schema_ensure(struct sqlite_file *file, struct error *err)
 	int application = 0;
 	int version = 0;
 	int tables = 0;
+	int authorities = 0;
 	int result = pragma_number(file, "PRAGMA application_id", &application, err);
 	if (result == 0)
 		result = pragma_number(file, "PRAGMA user_version", &version, err);
 	if (result == 0)
 		result = pragma_number(file, "SELECT count(*) FROM sqlite_schema", &tables, err);
+	if (result == 0)
+		result = pragma_number(
+		    file, "SELECT count(*) FROM sqlite_schema WHERE name = 'authority'",
+		    &authorities, err);
 	if (result < 0)
 		return result;
 
@@ -308,7 +324,7 @@ static int schema_ensure(struct sqlite_file *file, struct error *err)
 				 file->path, version, SCHEMA_VERSION);
 	if (version != SCHEMA_VERSION)
 		return corrupt_error(file->path, "its schema version is impossible", err);
-	return 0;
+	return authorities ? 0 : exec(file, upgrade_sql, err);
 }
 
 static int statements_prepare(struct sqlite_file *file, struct error *err)
@@ -325,6 +341,16 @@ static int statements_prepare(struct sqlite_file *file, struct error *err)
 	return 0;
 }
 
+int sqlite_file_check(struct sqlite_file *file, struct error *err)
+{
+	int result = quick_check(file, err);
+	if (result == 0)
+		result = schema_ensure(file, err);
+	if (result == 0)
+		result = statements_prepare(file, err);
+	return result;
+}
+
 static int database_open(struct sqlite_file *file, struct error *err)
 {
 	int status = sqlite3_open_v2(
@@ -335,13 +361,7 @@ static int database_open(struct sqlite_file *file, struct error *err)
 	sqlite3_busy_timeout(file->db, BUSY_TIMEOUT_MS);
 	sqlite3_db_config(file->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	int result = exec(file, settings_sql, err);
-	if (result == 0)
-		result = quick_check(file, err);
-	if (result == 0)
-		result = schema_ensure(file, err);
-	if (result == 0)
-		result = statements_prepare(file, err);
-	return result;
+	return result == 0 ? sqlite_file_check(file, err) : result;
 }
 
 /* Tells that a transaction is in the log: SQLite reports what fails after that, such as moving the

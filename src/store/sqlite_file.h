@@ -8,8 +8,10 @@
  *   record   one row for each change of a key: (key, mod_revision) is unique, a deletion is a row
  *            with `deleted` set, and the row with the greatest mod_revision is the key's present;
  *   outcome  the txn ids that are remembered, with the digest of what they did;
- *   lease    the leases alive.
- * The row order within one revision (`number`) is the order of the txn's ops.
+ *   lease    the leases alive;
+ *   authority  one row: the id of the history that the revisions belong to. Stores made before
+ * there was one get it when they are opened; a Fairlead from then does not look at it. The row
+ * order within one revision (`number`) is the order of the txn's ops.
  *
  * FOLDER/store.lock is held with flock(2) as long as the file is open and names the process, so
  * that a second daemon is refused with a sentence rather than with "database is locked" later.
@@ -37,6 +39,11 @@
 	X(STATE_SET_REVISION, "UPDATE state SET revision = ?1")                                    \
 	X(STATE_SET_COMPACTED, "UPDATE state SET compacted = ?1")                                  \
 	X(STATE_SET_LAST_LEASE, "UPDATE state SET last_lease = ?1")                                \
+	X(AUTHORITY_READ, "SELECT id FROM authority")                                              \
+	X(AUTHORITY_SET, "UPDATE authority SET id = ?1")                                           \
+	X(RECORD_CLEAR, "DELETE FROM record")                                                      \
+	X(OUTCOME_CLEAR, "DELETE FROM outcome")                                                    \
+	X(LEASE_CLEAR, "DELETE FROM lease")                                                        \
 	X(RECORD_FIND, "SELECT mod_revision, create_revision, deleted FROM record WHERE key = ?1 " \
 		       "ORDER BY mod_revision DESC LIMIT 1")                                       \
 	X(RECORD_ADD, "INSERT INTO record(key, mod_revision, create_revision, lease, deleted, "    \
@@ -85,6 +92,9 @@ struct sqlite_file {
 /* Both lock and file; makes what is not there. The errors of store_open_sqlite(). */
 must_check int sqlite_file_open(const char *folder, struct sqlite_file *ret_file,
 				struct error *err);
+/* Of a database that was opened: reads and checks every page, makes the schema what it should be,
+ * and prepares the statements. */
+must_check int sqlite_file_check(struct sqlite_file *file, struct error *err);
 /* Lets go of everything; safe on a zeroed struct whose lock_fd is -1. */
 void sqlite_file_close(struct sqlite_file *file);
 

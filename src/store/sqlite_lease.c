@@ -169,6 +169,9 @@ static int lease_request(struct store *base,
 			 struct error *err)
 {
 	struct sqlite_store *store = sqlite_of(base);
+	int result = sqlite_check_writable(store, err);
+	if (result < 0)
+		return result;
 	struct sqlite_request *request = sqlite_request_new(store);
 	if (!request)
 		return sqlite_cannot_queue(store, err);

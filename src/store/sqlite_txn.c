@@ -236,6 +236,9 @@ int sqlite_txn(struct store *base, const struct store_txn *txn, store_txn_fn *do
 	       struct error *err)
 {
 	struct sqlite_store *store = sqlite_of(base);
+	int result = sqlite_check_writable(store, err);
+	if (result < 0)
+		return result;
 	struct sqlite_request *request = sqlite_request_new(store);
 	if (!request)
 		return sqlite_cannot_queue(store, err);

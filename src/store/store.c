@@ -37,7 +37,7 @@ static int check_text(const char *text, size_t least, size_t most, const char *w
 	return 0;
 }
 
-static int check_key(const char *key, struct error *err)
+int store_check_key(const char *key, struct error *err)
 {
 	return check_text(key, 1, STORE_KEY_BYTES, "key", err);
 }
@@ -48,7 +48,7 @@ int store_range(struct store *store, const struct store_range *range, store_rang
 	int result = check_text(range->key, range->prefix ? 0 : 1, STORE_KEY_BYTES,
 				range->prefix ? "prefix" : "key", err);
 	if (result == 0 && range->after)
-		result = check_key(range->after, err);
+		result = store_check_key(range->after, err);
 	if (result < 0)
 		return result;
 	return store->engine->range(store, range, done, context, err);
@@ -56,7 +56,7 @@ int store_range(struct store *store, const struct store_range *range, store_rang
 
 static int check_op(const struct store_op *op, struct error *err)
 {
-	int result = check_key(op->key, err);
+	int result = store_check_key(op->key, err);
 	if (result < 0)
 		return result;
 	switch (op->kind) {
@@ -94,7 +94,7 @@ static int check_txn_parts(const struct store_txn *txn, struct error *err)
 {
 	size_t bytes = 0;
 	for (size_t i = 0; i < txn->compare_count; i++) {
-		int result = check_key(txn->compares[i].key, err);
+		int result = store_check_key(txn->compares[i].key, err);
 		if (result < 0)
 			return result;
 		bytes += strlen(txn->compares[i].key);
@@ -166,6 +166,22 @@ int store_lease_revoke(struct store *store, uint64_t lease, store_lease_fn *done
 		       struct error *err)
 {
 	return store->engine->lease_revoke(store, lease, done, context, err);
+}
+
+struct store_id store_id(const struct store *store)
+{
+	return store->engine->id(store);
+}
+
+bool store_id_equal(const struct store_id *a, const struct store_id *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+bool store_id_is_known(const struct store_id *id)
+{
+	static const struct store_id unknown;
+	return !store_id_equal(id, &unknown);
 }
 
 int store_fd(const struct store *store)

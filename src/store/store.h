@@ -32,6 +32,7 @@
 #include <stdint.h>
 
 struct clock;
+struct disk;
 struct store;
 
 /*
@@ -194,6 +195,24 @@ must_check int store_lease_keep_alive(struct store *store, uint64_t lease, store
 must_check int store_lease_revoke(struct store *store, uint64_t lease, store_lease_fn *done,
 				  void *context, struct error *err);
 
+/* --- whose history ---------------------------------------------------------------------------- */
+
+/*
+ * Names the history whose revisions a store counts, at random when it began: (id, revision) means
+ * the same content wherever it is kept.
+ */
+struct store_id {
+	uint8_t bytes[16];
+};
+
+/*
+ * All zero while it is not known: an engine across a network learns it when it first hears from the
+ * other side. When another id takes its place, every watch ends with -FL_ECOMPACTED.
+ */
+struct store_id store_id(const struct store *store);
+bool store_id_is_known(const struct store_id *id);
+bool store_id_equal(const struct store_id *a, const struct store_id *b);
+
 /* --- running ---------------------------------------------------------------------------------- */
 
 /* Readable when store_dispatch() has something to do. Owned by the store; the same for its life. */
@@ -233,5 +252,56 @@ struct store_sqlite_options {
  */
 must_check int store_open_sqlite(const struct store_sqlite_options *options,
 				 struct store **ret_store, struct error *err);
+
+struct store_copy_options {
+	const char *path; /* of a store.db, or of what store_sqlite_copy() wrote */
+	const struct clock *clock; /* borrowed until store_close() */
+	const char *why; /* copied: the sentence of every call that would change something */
+};
+
+/*
+ * Opens the file's content as a store in memory, at its revision. Nothing on disk is made, changed,
+ * locked or held open, so this works on a disk that is full or read-only. The store can be read
+ * and watched; whatever would change it is -FL_ESTATE with the sentence `why`. Blocks and fails as
+ * store_open_sqlite() does; -ENOENT when there is no such file.
+ */
+must_check int store_open_copy(const struct store_copy_options *options, struct store **ret_store,
+			       struct error *err);
+
+/*
+ * Writes what `folder`/store.db holds, at one revision, to `path`, through `disk`: a database of
+ * its own that can be put in the store's place. It is durable, and read back whole, when this
+ * returns 0; after a failure or a power loss `path` holds what was there before, the new one, or
+ * nothing if it did not exist. Blocks for as long as that takes. Any thread may call it, also while
+ * another one has the store open and changes it.
+ */
+must_check int store_sqlite_copy(const char *folder, const struct disk *disk, const char *path,
+				 struct error *err);
+
+/*
+ * What another store holds, for a replica of it: with the authority's own revision numbers, so that
+ * a replica is a verbatim copy of a part of its history.
+ */
+struct store_import {
+	struct store_id authority; /* the id that the replica then has */
+	uint64_t revision; /* and its revision */
+	/* Changes after the replica's revision, up to and with `revision`, by rising mod_revisions;
+	 * with `replace`: all records that are alive at `revision`. */
+	const struct store_event *events;
+	size_t count;
+	bool replace; /* forget everything else, history and txn ids too */
+};
+
+typedef void store_import_fn(void *context, int result, const struct error *err);
+
+/*
+ * Takes it in, all of it or nothing, in one durable step; watches of the replica are told of the
+ * revisions after that, or end with -FL_ECOMPACTED after a replacement. `store` is one of
+ * store_open_sqlite(), and takes no txn from anybody else. What `import` points to is borrowed
+ * until `done`. Results: those of a txn, and -FL_EINVALID for an import that does not continue what
+ * the replica holds (another id, revisions that do not rise).
+ */
+must_check int store_sqlite_import(struct store *store, const struct store_import *import,
+				   store_import_fn *done, void *context, struct error *err);
 
 #endif

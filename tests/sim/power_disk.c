@@ -322,6 +322,20 @@ static int disk_close(void *context, int file)
 	return disk.is_cut ? -EIO : 0;
 }
 
+static int disk_update(void *context, const char *path, off_t offset, const void *bytes,
+		       size_t length)
+{
+	(void)context;
+	int place = find(&disk.now, path);
+	if (disk.is_cut)
+		return -EIO;
+	if (place < 0)
+		return -ENOENT;
+	int file = disk.now.file[place];
+	add_change(&disk.files[file], (size_t)offset, bytes, length);
+	return event() && sync_file(file) ? 0 : -EIO;
+}
+
 static int disk_read(void *context, const char *path, struct buffer *ret_bytes)
 {
 	(void)context;
@@ -374,6 +388,7 @@ const struct disk power_disk = {.create = disk_create,
 				.write = disk_write,
 				.sync = disk_sync,
 				.close = disk_close,
+				.update = disk_update,
 				.read = disk_read,
 				.rename = disk_rename,
 				.remove = disk_remove,

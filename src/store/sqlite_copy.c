@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Copies of the embedded engine's file: one on disk that can be put in its place, and one in memory
+ * for a disk that takes nothing, or for a file that is evidence and must not change.
+ *
+ * A file is read here without a trace. Where it has no log (a copy, or a store that was closed), it
+ * is opened as immutable. Where a crash left a log, that log holds what was acknowledged last: it
+ * is read with its index in memory ("unix-none" takes no locks, which allows that without asking),
+ * and not moved into the file at the end.
+ */
+#include "store/sqlite.h"
+
+#include "base/clock.h"
+#include "base/disk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A path in a URI (RFC 3986 section 2.1). */
+static char *uri_of(struct arena *arena, const char *path)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789/._-~";
+	struct buffer uri;
+	buffer_init(&uri, 0);
+	buffer_printf(&uri, "file:");
+	for (const char *at = path; *at; at++)
+		buffer_printf(&uri, strchr(plain, *at) ? "%c" : "%%%02X", (unsigned char)*at);
+	buffer_printf(&uri, "?immutable=1");
+	char *text = uri.status ? NULL : arena_strndup(arena, uri.data, uri.length);
+	buffer_done(&uri);
+	return text;
+}
+
+static bool has_log(struct arena *arena, const char *path)
+{
+	struct stat log;
+	const char *name = arena_printf(arena, "%s-wal", path);
+	return name && stat(name, &log) == 0 && log.st_size > 0;
+}
+
+/* The file as it is, to be read and no more; `ret_file` is to be closed in any case. */
+static int open_to_read(const char *path, struct sqlite_file *ret_file, struct error *err)
+{
+	struct arena arena;
+	arena_init(&arena, 0);
+	bool log = has_log(&arena, path);
+	const char *name = log ? path : uri_of(&arena, path);
+	*ret_file = (struct sqlite_file){.lock_fd = -1, .path = strdup(path)};
+	int result = 0;
+	if (!name || !ret_file->path) {
+		result = sqlite_no_memory(err);
+		goto out;
+	}
+	int status = sqlite3_open_v2(name, &ret_file->db,
+				     SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
+					 SQLITE_OPEN_EXRESCODE,
+				     log ? "unix-none" : NULL);
+	if (status == SQLITE_OK)
+		status = sqlite3_db_config(ret_file->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	if (status == SQLITE_OK)
+		status =
+		    sqlite3_exec(ret_file->db,
+				 "PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF;"
+				 "PRAGMA cell_size_check = ON;",
+				 NULL, NULL, NULL);
+	if (status != SQLITE_OK)
+		result = sqlite_file_error(ret_file, status, err);
+out:
+	arena_done(&arena);
+	return result;
+}
+
+/* --- in memory --- */
+
+static int load(struct sqlite_file *from, struct sqlite_file *to, struct error *err)
+{
+	int status = sqlite3_open_v2(
+	    ":memory:", &to->db,
+	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	if (status != SQLITE_OK)
+		return sqlite_file_error(to, status, err);
+	sqlite3_backup *backup = sqlite3_backup_init(to->db, "main", from->db, "main");
+	if (!backup)
+		return sqlite_file_error(to, sqlite3_extended_errcode(to->db), err);
+	status = sqlite3_backup_step(backup, -1);
+	int finished = sqlite3_backup_finish(backup);
+	if (status == SQLITE_DONE)
+		status = finished;
+	/* What cannot be read is the file's fault. */
+	return status == SQLITE_OK ? sqlite_file_check(to, err)
+				   : sqlite_file_error(from, status, err);
+}
+
+static int file_load(const char *path, struct sqlite_file *ret_file, struct error *err)
+{
+	struct stat status;
+	struct sqlite_file source;
+	if (stat(path, &status) < 0)
+		return error_set(err, -errno, "%s: cannot be read: %s", path, strerror(errno));
+	int result = open_to_read(path, &source, err);
+	if (result == 0) {
+		ret_file->path = strdup(path);
+		result = ret_file->path ? load(&source, ret_file, err) : sqlite_no_memory(err);
+	}
+	sqlite_file_close(&source);
+	return result;
+}
+
+int store_open_copy(const struct store_copy_options *options, struct store **ret_store,
+		    struct error *err)
+{
+	struct sqlite_store *store = sqlite_store_new(options->clock);
+	if (!store)
+		return sqlite_no_memory(err);
+	store->why = strdup(options->why);
+	int result =
+	    store->why ? file_load(options->path, &store->file, err) : sqlite_no_memory(err);
+	if (result < 0) {
+		sqlite_close(&store->base);
+		return result;
+	}
+	return sqlite_load(store, ret_store, err);
+}
+
+/* --- on disk --- */
+
+static int read_back(const char *path, struct error *err)
+{
+	struct sqlite_file copy;
+	int result = open_to_read(path, &copy, err);
+	if (result == 0)
+		result = sqlite_file_check(&copy, err);
+	sqlite_file_close(&copy);
+	return result;
+}
+
+/* A connection of its own, since the caller may be another thread than the store's. It sees one
+ * revision, and does not hinder the next ones. */
+static int vacuum_into(const char *path, const char *to, struct error *err)
+{
+	struct sqlite_file file = {.lock_fd = -1, .path = strdup(path)};
+	sqlite3_stmt *vacuum = NULL;
+	if (!file.path)
+		return sqlite_no_memory(err);
+	int status = sqlite3_open_v2(
+	    path, &file.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+	    NULL);
+	if (status == SQLITE_OK)
+		status = sqlite3_db_config(file.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	if (status == SQLITE_OK)
+		status = sqlite3_prepare_v2(file.db, "VACUUM INTO ?1", -1, &vacuum, NULL);
+	if (status == SQLITE_OK) {
+		sqlite_bind_text(vacuum, 1, to);
+		status = sqlite3_step(vacuum);
+	}
+	int result = status == SQLITE_DONE ? 0 : sqlite_file_error(&file, status, err);
+	sqlite3_finalize(vacuum);
+	sqlite_file_close(&file);
+	return result;
+}
+
+int store_sqlite_copy(const char *folder, const struct disk *disk, const char *path,
+		      struct error *err)
+{
+	char from[PATH_MAX];
+	struct disk_draft draft;
+	if ((size_t)snprintf(from, sizeof(from), "%s/store.db", folder) >= sizeof(from))
+		return error_set(err, -ENAMETOOLONG, "%s: the path is too long", folder);
+	/* SQLite fills the empty file that is there, whose mode is ours. */
+	int result = disk_draft_begin(&draft, disk, path, 0600, err);
+	if (result < 0)
+		return result;
+	result = vacuum_into(from, draft.temporary, err);
+	if (result == 0)
+		result = read_back(draft.temporary, err);
+	if (result == 0)
+		return disk_draft_commit(&draft, err);
+	disk_draft_abandon(&draft);
+	return result;
+}
