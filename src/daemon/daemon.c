@@ -3,12 +3,14 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "daemon/api.h"
-#include "daemon/driver.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
 #include "daemon/snapshots.h"
 #include "daemon/verbs.h"
+#include "fabric/driver.h"
+#include "fabric/membership.h"
 #include "fabric/reports.h"
 #include "state/records.h"
 
@@ -18,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #define TICK_MS EDGE_CHECK_MS
 #define STORE_RETRY_MS 1000u /* after the store failed to take a change */
@@ -144,56 +147,6 @@ bool daemon_store_rests(const struct daemon *daemon)
 
 /* --- carrying out what the store says --- */
 
-static void acknowledge(struct daemon *daemon);
-
-/* A later tick tries again. */
-static void ack_failed(struct daemon *daemon, int result, const struct error *err)
-{
-	daemon->acked_sequence = 0;
-	daemon_store_result(daemon, result, err);
-	if (result != -ECANCELED && !is_failure_of_store(result))
-		daemon_event(daemon, "ack.failed",
-			     json_pack("{s:s}", "error", err ? err->text : error_text(result)));
-}
-
-static void on_acked(void *context, int result, const struct error *err,
-		     const struct store_txn_outcome *outcome)
-{
-	struct daemon *daemon = context;
-	(void)outcome;
-	daemon->ack_in_flight = false;
-	if (result < 0) {
-		ack_failed(daemon, result, err);
-	} else {
-		daemon_store_result(daemon, 0, NULL);
-		acknowledge(daemon);
-	}
-}
-
-/* Say how far this node has applied the ledger; who waits for it sees it through the watch. One at
- * a time, since of two in flight the older could win. */
-static void acknowledge(struct daemon *daemon)
-{
-	uint64_t sequence = daemon->forwarded_sequence;
-	char key[RECORD_KEY_BYTES];
-	char value[32];
-	struct error err = {0};
-	if (daemon->ack_in_flight || daemon->acked_sequence == sequence ||
-	    (*daemon->store_alarm && daemon_store_rests(daemon)))
-		return;
-	int length = snprintf(value, sizeof(value), "%llu", (unsigned long long)sequence);
-	const struct store_op op = {.kind = STORE_PUT,
-				    .key = record_ack_key(daemon->options->node, key),
-				    .value = value,
-				    .value_length = (size_t)length};
-	const struct store_txn txn = {.ops = &op, .op_count = 1};
-	int result = store_txn(daemon->store, &txn, on_acked, daemon, &err);
-	daemon->ack_in_flight = result == 0;
-	daemon->acked_sequence = sequence;
-	if (result < 0)
-		ack_failed(daemon, result, &err);
-}
-
 static void set_alarm(struct daemon *daemon, const char *what, const struct error *err)
 {
 	char text[sizeof(daemon->alarm)];
@@ -204,19 +157,50 @@ static void set_alarm(struct daemon *daemon, const char *what, const struct erro
 	memcpy(daemon->alarm, text, sizeof(text));
 }
 
+static struct ledger_position head_of(const struct image *image)
+{
+	return (struct ledger_position){.sequence = image->head.sequence,
+					.digest = image->head.digest};
+}
+
 static int forward(struct daemon *daemon, struct error *err)
 {
-	uint64_t sequence = daemon->image.head.sequence;
-	if (daemon->forwarded_sequence != sequence || edge_plane_is_damaged(daemon->edge)) {
-		int result = daemon_is_frozen(daemon)
-				 ? edge_plane_keep(daemon->edge, &daemon->image, err)
-				 : edge_plane_publish(daemon->edge, &daemon->image, err);
-		if (result < 0)
-			return result;
-		daemon->forwarded_sequence = sequence;
-	}
-	acknowledge(daemon);
-	return 0;
+	const struct ledger_position head = head_of(&daemon->image);
+	if (daemon->forwarded.sequence == head.sequence && !edge_plane_is_damaged(daemon->edge))
+		return 0;
+	int result = daemon_is_frozen(daemon)
+			 ? edge_plane_keep(daemon->edge, &daemon->image, err)
+			 : edge_plane_publish(daemon->edge, &daemon->image, err);
+	if (result == 0)
+		daemon->forwarded = head;
+	return result;
+}
+
+/* 1 when DNS answers by something newer than before. */
+static int answer(struct daemon *daemon, struct error *err)
+{
+	int result = names_plane_publish(daemon->names, &daemon->image, err);
+	if (result >= 0)
+		daemon->answered = head_of(&daemon->image);
+	return result;
+}
+
+/* Say what this node has applied; with `activity` also how long each address has been quiet. */
+static void observe_self(struct daemon *daemon, bool activity)
+{
+	struct observation observation = {.node = daemon->options->node,
+					  .instance = daemon->instance,
+					  .is_edge = daemon->edge != NULL,
+					  .edge_applied = daemon->forwarded,
+					  .is_names = daemon->names != NULL,
+					  .names_applied = daemon->answered};
+	if (daemon->edge && activity)
+		observation.activity =
+		    edge_plane_activity(daemon->edge, &observation.activity_count);
+	/* Before its first start is recorded, the node is a stranger to itself, too. */
+	int result = observations_take(daemon->observations, &daemon->image, &observation,
+				       clock_now_ms(daemon->clock));
+	(void)result;
 }
 
 /* What `systemctl status` shows. */
@@ -250,8 +234,7 @@ static void carry_out(struct daemon *daemon)
 	int swapped = 0;
 	if (daemon->edge && forward(daemon, &err) < 0) {
 		set_alarm(daemon, "the edge cannot take the latest change", &err);
-	} else if (daemon->names &&
-		   (swapped = names_plane_publish(daemon->names, &daemon->image, &err)) < 0) {
+	} else if (daemon->names && (swapped = answer(daemon, &err)) < 0) {
 		set_alarm(daemon, "DNS cannot take the latest change", &err);
 	} else {
 		daemon->alarm[0] = '\0';
@@ -261,6 +244,7 @@ static void carry_out(struct daemon *daemon)
 		snprintf(serial, sizeof(serial), "%u", names_plane_serial(daemon->names));
 		log_event(LOG_LEVEL_DEBUG, "dns.published", "serial", serial, NULL);
 	}
+	observe_self(daemon, false);
 	tell_status(daemon);
 }
 
@@ -292,7 +276,7 @@ static int carry_out_first(struct daemon *daemon, struct error *err)
 	if (result == 0 && daemon->edge)
 		tell_forwarding(daemon);
 	if (result == 0 && daemon->names)
-		swapped = names_plane_publish(daemon->names, &daemon->image, err);
+		swapped = answer(daemon, err);
 	tell_status(daemon);
 	return result < 0 ? result : swapped < 0 ? swapped : 0;
 }
@@ -325,7 +309,7 @@ static void image_moved(struct daemon *daemon)
 	daemon_used_memory(daemon);
 	carry_out(daemon);
 	changes_image_moved(daemon->changes);
-	driver_run(daemon->driver, clock_now_ms(daemon->clock));
+	driver_run(daemon->driver);
 }
 
 /* Tell what a revision's ledger entries say. */
@@ -415,7 +399,6 @@ static void check_edge(struct daemon *daemon, uint64_t now_ms)
 
 static void tick_names(struct daemon *daemon, uint64_t now_ms)
 {
-	names_plane_sample(daemon->names, now_ms);
 	if (names_plane_open_again(daemon->names, now_ms)) {
 		daemon_event(daemon, "dns.opened", json_object());
 		carry_out(daemon);
@@ -442,10 +425,26 @@ static void tick_time(struct daemon *daemon, uint64_t now_ms)
 
 /* Nothing is asked of a store that failed but a write that does no harm: once it succeeds, the
  * alarm ends. */
+static void on_probed(void *context, int result, const struct error *err,
+		      const struct store_txn_outcome *outcome)
+{
+	struct daemon *daemon = context;
+	(void)outcome;
+	daemon->probing = false;
+	daemon_store_result(daemon, result, err);
+}
+
 static void probe_store(struct daemon *daemon)
 {
-	if (*daemon->store_alarm && daemon->edge && !daemon_store_rests(daemon))
-		daemon->acked_sequence = 0;
+	const struct store_op op = {.kind = STORE_PUT, .key = RECORD_PROBE_KEY, .value = ""};
+	const struct store_txn txn = {.ops = &op, .op_count = 1};
+	struct error err = {0};
+	if (!*daemon->store_alarm || daemon->probing || daemon_store_rests(daemon))
+		return;
+	int result = store_txn(daemon->store, &txn, on_probed, daemon, &err);
+	daemon->probing = result == 0;
+	if (result < 0)
+		daemon_store_result(daemon, result, &err);
 }
 
 /* It ran well for as long as a state has to, to be called good. */
@@ -497,9 +496,11 @@ static void on_tick(uv_timer_t *timer)
 	if (daemon->names)
 		tick_names(daemon, now_ms);
 	probe_store(daemon);
-	if (*daemon->alarm || daemon->acked_sequence != daemon->image.head.sequence)
+	if (*daemon->alarm)
 		carry_out(daemon);
-	driver_run(daemon->driver, now_ms);
+	observe_self(daemon, true);
+	membership_run(daemon->membership);
+	driver_run(daemon->driver);
 	trim_memory(daemon);
 	bool well = !*daemon->alarm && daemon->image.fabric;
 	prove(daemon, well, now_ms);
@@ -555,13 +556,86 @@ static void on_change(void *context, int result, const struct error *err)
 	daemon_store_result(context, result, err);
 }
 
+static uint64_t applied_by_all(void *context)
+{
+	const struct daemon *daemon = context;
+	const struct sights sights = driver_sights(daemon->driver);
+	return merge_applied(&sights);
+}
+
+static bool rests(void *context)
+{
+	return daemon_store_rests(context);
+}
+
+static void tell(void *context, const char *event, json_t *fields)
+{
+	daemon_event(context, event, fields);
+}
+
+/* Pinned maps go on forwarding without a process. A name server ends with its process. */
+static bool acts(void *context, enum member_role role)
+{
+	const struct daemon *daemon = context;
+	return role == MEMBER_EDGE && !daemon->options->edge &&
+	       access(daemon->options->edge_pins, F_OK) == 0;
+}
+
+/* What the flags make of this node. */
+static void describe_self(struct daemon *daemon)
+{
+	const struct daemon_options *options = daemon->options;
+	struct member *self = &daemon->self;
+	uint8_t bytes[16];
+	struct random random;
+	*self =
+	    (struct member){.name = options->node,
+			    .site = options->site,
+			    .key = daemon->signer ? ledger_signer_public_key(daemon->signer) : "",
+			    .roles = MEMBER_VOTER | (options->edge ? MEMBER_EDGE : 0u) |
+				     (options->names ? MEMBER_NAMES : 0u),
+			    .features = MEMBER_FEATURES};
+	if (options->edge && options->source_v4.family)
+		self->sources[self->source_count++] = options->source_v4;
+	if (options->edge && options->source_v6.family)
+		self->sources[self->source_count++] = options->source_v6;
+	random_init_system(&random);
+	random_fill(&random, bytes, sizeof(bytes));
+	hex_encode(bytes, sizeof(bytes), daemon->instance);
+}
+
+static int open_fabric(struct daemon *daemon)
+{
+	const char *unsafe = getenv(DRIVER_UNSAFE_VARIABLE);
+	const struct driver_options driver = {.image = &daemon->image,
+					      .changes = daemon->changes,
+					      .observations = daemon->observations,
+					      .reports = daemon->reports,
+					      .clock = daemon->clock,
+					      .steady = &daemon->steady,
+					      .unsafe = unsafe &&
+							strcmp(unsafe, DRIVER_UNSAFE_VALUE) == 0,
+					      .rests = rests,
+					      .tell = tell,
+					      .context = daemon};
+	const struct membership_options membership = {.image = &daemon->image,
+						      .changes = daemon->changes,
+						      .self = &daemon->self,
+						      .acts = acts,
+						      .rests = rests,
+						      .context = daemon};
+	describe_self(daemon);
+	int result = driver_new(&driver, &daemon->driver);
+	return result < 0 ? result : membership_new(&membership, &daemon->membership);
+}
+
 /* A node that forwards does so rather without its names than not at all, and takes the port when it
  * comes free. One that has nothing to forward yet, or no such role, is left to its supervisor. */
 static int open_names(struct daemon *daemon, struct error *err)
 {
 	uint64_t now_ms = clock_now_ms(daemon->clock);
-	int result = names_plane_new(daemon->options, daemon->files.tcp_connections, now_ms,
-				     &daemon->names, err);
+	int result =
+	    names_plane_new(daemon->options, daemon->files.tcp_connections, &daemon->names, err);
 	if (result < 0)
 		return result;
 	result = names_plane_open(daemon->names, now_ms, err);
@@ -582,17 +656,20 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0 && !daemon_is_frozen(daemon))
 		result = snapshots_new(daemon, &daemon->snapshots);
 	if (result == 0)
-		result = driver_new(daemon, &daemon->driver);
+		result = observations_new(&daemon->observations);
 	const struct changes_options changes = {.store = daemon->store,
 						.image = &daemon->image,
 						.signer = daemon->signer,
 						.clock = daemon->clock,
 						.steady = &daemon->steady,
+						.applied = applied_by_all,
 						.refusal = daemon->origin.why,
 						.told = on_change,
 						.context = daemon};
 	if (result == 0)
 		result = changes_new(&changes, &daemon->changes);
+	if (result == 0)
+		result = open_fabric(daemon);
 	if (result == 0)
 		result = api_open(daemon, &daemon->loop, options->socket_path,
 				  daemon->files.api_clients, verb_route, &daemon->api, err);
@@ -647,6 +724,8 @@ static void close_all(struct daemon *daemon)
 	api_close(daemon->api);
 	daemon->api = NULL;
 	driver_free(daemon->driver);
+	membership_free(daemon->membership);
+	observations_free(daemon->observations);
 	reports_free(daemon->reports);
 	edge_plane_free(daemon->edge);
 	names_plane_free(daemon->names);

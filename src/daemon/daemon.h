@@ -2,13 +2,13 @@
 /*
  * The daemon of a node with the roles edge and names: one libuv loop that owns all state.
  *
- *   store ─watch→ image ─→ edge plane (forward) ─ack→ store
- *                   ├────→ names plane (answer)
- *                   ├────→ driver (what is due?) ─→ changes ─txn→ store
- *   local API ─→ verbs ─→ changes            reports ←─ landings
+ *   store ─watch→ image ─→ edge plane (forward), names plane (answer) ─→ observation
+ *                   ├────→ driver (what is due?) ─→ changes ─txn→ store      │
+ *                   │        └←─ all nodes' observations, landings' reports ─┘
+ *   local API ─→ verbs ─→ changes
  *
  * Nothing acts on what it wants to be true: a change is committed first, comes back through the
- * watch, and only then is forwarded, acknowledged and answered. A restart is the same path.
+ * watch, and only then is forwarded, answered and acknowledged. A restart is the same path.
  */
 #ifndef FAIRLEAD_DAEMON_DAEMON_H
 #define FAIRLEAD_DAEMON_DAEMON_H
@@ -18,6 +18,7 @@
 #include "daemon/options.h"
 #include "daemon/origin.h"
 #include "daemon/wall_watch.h"
+#include "fabric/observation.h"
 #include "state/changes.h"
 #include "state/image.h"
 
@@ -27,7 +28,9 @@
 struct api;
 struct driver;
 struct edge_plane;
+struct membership;
 struct names_plane;
+struct observations;
 struct reports;
 struct snapshots;
 
@@ -50,6 +53,10 @@ struct daemon {
 	struct edge_plane *edge; /* NULL without the role */
 	struct names_plane *names; /* NULL without the role */
 	struct reports *reports;
+	struct observations *observations; /* of all nodes, this one among them */
+	struct membership *membership;
+	struct member self; /* what the options make of this node */
+	char instance[OBSERVATION_INSTANCE_BYTES]; /* of this process */
 	struct snapshots *snapshots; /* NULL while the state is one itself: nothing is written */
 	struct driver *driver;
 	struct api *api;
@@ -61,12 +68,12 @@ struct daemon {
 	uint64_t ticked_ms;
 	struct wall_watch wall;
 	struct open_files files;
-	uint64_t forwarded_sequence; /* up to here the edge does what the ledger says */
-	uint64_t acked_sequence; /* what this process last wrote as its ack */
-	bool ack_in_flight;
+	struct ledger_position forwarded; /* up to here the edge does what the ledger says */
+	struct ledger_position answered; /* up to here DNS does */
 	char alarm[1024]; /* why the latest change could not be carried out; "" when it was */
 	char store_alarm[1024]; /* why the store took no change lately; "" when it did */
 	uint64_t store_failed_ms; /* when that was last */
+	bool probing; /* a write is under way that finds out whether it does again */
 	uint64_t well_since_ms; /* what the image says is carried out since then; 0: it is not */
 	bool proven; /* it was so for long enough: this start was no crash */
 	uint64_t returned_ms; /* when it was last asked whether the store is back */

@@ -38,6 +38,8 @@ struct edge_plane {
 	int open_handles;
 	struct watched *watched; /* sorted by address */
 	size_t watched_count;
+	struct activity *activity; /* of those, as it was at the last sample */
+	size_t activity_count;
 	struct digest published; /* of what the maps say */
 	bool has_published;
 	bool damaged; /* since then, by somebody else */
@@ -148,6 +150,7 @@ void edge_plane_free(struct edge_plane *plane)
 		uv_run(plane->poll.loop, UV_RUN_NOWAIT);
 	edge_close(plane->edge);
 	free(plane->watched);
+	free(plane->activity);
 	free(plane);
 }
 
@@ -450,6 +453,24 @@ static void sample_one(struct edge_plane *plane, const struct ip_address *addres
 	watched->packets = counters.packets;
 }
 
+/* Without memory nothing is said, which is not known to who asks. */
+static void note_activity(struct edge_plane *plane, uint64_t now_ms)
+{
+	struct activity *activity =
+	    realloc(plane->activity, (plane->watched_count + 1) * sizeof(*activity));
+	plane->activity_count = 0;
+	if (!activity)
+		return;
+	plane->activity = activity;
+	for (size_t i = 0; i < plane->watched_count; i++) {
+		const struct watched *watched = &plane->watched[i];
+		activity[plane->activity_count++] =
+		    (struct activity){.address = watched->address,
+				      .new_flow_ago_ms = now_ms - watched->new_flow_ms,
+				      .packet_ago_ms = now_ms - watched->packet_ms};
+	}
+}
+
 void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint64_t now_ms)
 {
 	for (size_t i = 0; i < plane->watched_count; i++)
@@ -468,18 +489,13 @@ void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint
 			plane->watched[kept++] = plane->watched[i];
 	}
 	plane->watched_count = kept;
+	note_activity(plane, now_ms);
 }
 
-struct edge_activity edge_plane_activity(const struct edge_plane *plane,
-					 const struct ip_address *address, uint64_t now_ms)
+const struct activity *edge_plane_activity(const struct edge_plane *plane, size_t *ret_count)
 {
-	bool found;
-	size_t at = find_place(plane, address, &found);
-	if (!found)
-		return (struct edge_activity){0};
-	const struct watched *watched = &plane->watched[at];
-	return (struct edge_activity){.new_flow_ago_ms = now_ms - watched->new_flow_ms,
-				      .packet_ago_ms = now_ms - watched->packet_ms};
+	*ret_count = plane->activity_count;
+	return plane->activity;
 }
 
 int edge_plane_counters(const struct edge_plane *plane, const struct ip_address *address,

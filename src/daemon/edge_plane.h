@@ -8,6 +8,7 @@
 
 #include "daemon/options.h"
 #include "dataplane/edge.h"
+#include "fabric/observation.h"
 #include "state/image.h"
 
 #include <uv.h>
@@ -47,14 +48,9 @@ bool edge_plane_goes_on(const struct edge_plane *plane, const struct image *imag
 /* Read the counters; call it every tick. */
 void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint64_t now_ms);
 
-struct edge_activity {
-	uint64_t new_flow_ago_ms;
-	uint64_t packet_ago_ms;
-};
-
-/* Since when an address is quiet, no longer than since it is watched by this process. */
-struct edge_activity edge_plane_activity(const struct edge_plane *plane,
-					 const struct ip_address *address, uint64_t now_ms);
+/* How long each address was quiet at the last edge_plane_sample(): sorted by address, borrowed
+ * until the next one. */
+const struct activity *edge_plane_activity(const struct edge_plane *plane, size_t *ret_count);
 
 must_check int edge_plane_counters(const struct edge_plane *plane, const struct ip_address *address,
 				   struct edge_counters *ret_counters);

@@ -5,10 +5,10 @@
  * next count shall name, the addresses whose connections the operator ordered to be cut.
  */
 #include "base/buffer.h"
-#include "daemon/driver.h"
-#include "daemon/landing_wanted.h"
 #include "daemon/show.h"
 #include "daemon/verbs.h"
+#include "fabric/driver.h"
+#include "fabric/landings.h"
 #include "fabric/reports.h"
 #include "state/records.h"
 
@@ -102,7 +102,7 @@ static int add_configuration(struct daemon *daemon, const char *name, const char
 	char generation[DIGEST_HEX_BYTES];
 	if (!daemon->image.fabric || !landing_is_wanted(&daemon->image, name))
 		return 0;
-	json_t *configuration = landing_wanted(daemon, name, generation);
+	json_t *configuration = landing_wanted(&daemon->image, name, generation);
 	if (!configuration)
 		return -ENOMEM;
 	bool lands = has && strcmp(has, generation) == 0;
@@ -120,7 +120,7 @@ void verb_landing_report(struct daemon *daemon, struct api_call *call)
 	const struct report_moment moment = {.now_ms = clock_now_ms(daemon->clock),
 					     .interval_ms =
 						 image_report_interval_ms(&daemon->image),
-					     .sequence = daemon->image.head.sequence};
+					     .image = &daemon->image};
 	struct error err = {0};
 	if (reports_take(daemon->reports, api_parameters(call), &moment, &err) < 0) {
 		api_fail(call, &err);
@@ -128,8 +128,11 @@ void verb_landing_report(struct daemon *daemon, struct api_call *call)
 	}
 	const char *name = api_text(call, "node");
 	remember_comeback(daemon, name);
-	json_t *answer = json_pack("{s:I, s:I, s:o}", "settled",
-				   (json_int_t)driver_settled(daemon->driver), "interval_ms",
+	const struct ledger_position closing = driver_closing(daemon->driver);
+	char digest[DIGEST_HEX_BYTES];
+	hex_encode(closing.digest.bytes, DIGEST_BYTES, digest);
+	json_t *answer = json_pack("{s:I, s:s, s:I, s:o}", "closing", (json_int_t)closing.sequence,
+				   "closing_digest", digest, "interval_ms",
 				   (json_int_t)moment.interval_ms, "cut", cut_json(&daemon->image));
 	if (answer && add_configuration(daemon, name, api_text(call, "generation"), answer) < 0) {
 		json_decref(answer);

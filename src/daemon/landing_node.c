@@ -49,7 +49,9 @@ struct landing_node {
 	char refusal[LANDING_FAILURE_BYTES];
 	char generation[DIGEST_HEX_BYTES]; /* "" until a configuration was applied */
 	uint64_t interval_ms;
-	uint64_t settled; /* what the last answer of this connection named */
+	/* The closing that the last answer of this connection named: entry and hash. */
+	uint64_t closing;
+	char closing_digest[DIGEST_HEX_BYTES];
 	uint64_t cut;
 	struct landing_trouble trouble;
 };
@@ -128,7 +130,7 @@ static void disconnect(struct landing_node *node, const char *why)
 	node->connected = false;
 	node->awaiting = false;
 	/* What another life of the node said proves nothing to the next. */
-	node->settled = 0;
+	node->closing = 0;
 	if (node->pipe_open && !uv_is_closing((uv_handle_t *)&node->pipe))
 		uv_close((uv_handle_t *)&node->pipe, on_pipe_closed);
 	report_in(node, RETRY_MS);
@@ -139,14 +141,16 @@ static void take_answer(struct landing_node *node, const json_t *answer)
 	const char *generation = json_string_value(json_object_get(answer, "generation"));
 	const json_t *configuration = json_object_get(answer, "configuration");
 	json_int_t interval = json_integer_value(json_object_get(answer, "interval_ms"));
-	json_int_t settled = json_integer_value(json_object_get(answer, "settled"));
+	json_int_t closing = json_integer_value(json_object_get(answer, "closing"));
+	const char *digest = json_string_value(json_object_get(answer, "closing_digest"));
 	if (interval > 0)
 		node->interval_ms = (uint64_t)interval;
 	if (configuration && generation && strlen(generation) < sizeof(node->generation))
 		configure(node, configuration, generation);
 	cut(node, json_object_get(answer, "cut"));
 	/* The next count begins after this moment, so it may name the closing. */
-	node->settled = settled > 0 ? (uint64_t)settled : 0;
+	node->closing = closing > 0 && digest ? (uint64_t)closing : 0;
+	snprintf(node->closing_digest, sizeof(node->closing_digest), "%s", digest ? digest : "");
 	node->refusal[0] = '\0';
 }
 
@@ -157,7 +161,7 @@ static void take_refusal(struct landing_node *node, const struct error *err)
 	if (strcmp(node->refusal, text) != 0)
 		log_event(LOG_LEVEL_ERROR, "report.refused", "error", text, NULL);
 	memcpy(node->refusal, text, sizeof(text));
-	node->settled = 0;
+	node->closing = 0;
 }
 
 static void take_line(struct landing_node *node, const char *line, size_t length)
@@ -313,16 +317,19 @@ static void send_report(struct landing_node *node, json_t *parameters)
 static int make_report(struct landing_node *node, json_t **ret_parameters, struct error *err)
 {
 	unsigned long failures = memory_failures();
-	uint64_t settled = node->settled;
+	/* What is known as the count begins, whatever comes while it goes on. */
+	uint64_t closing = node->closing;
+	char digest[DIGEST_HEX_BYTES];
+	memcpy(digest, node->closing_digest, sizeof(digest));
 	json_t *connections = connections_json(node, err);
 	if (!connections)
 		return err->code ? err->code : error_set(err, -ENOMEM, "out of memory");
 	landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNT, NULL);
-	*ret_parameters =
-	    json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:I, s:o}", "node", node->options->node,
-		      "boot_id", node->boot_id, "instance", node->instance, "connections",
-		      connections, "settled", (json_int_t)settled, "generation", node->generation,
-		      "cut", (json_int_t)node->cut, "landing", landing_json(node));
+	*ret_parameters = json_pack(
+	    "{s:s, s:s, s:s, s:o, s:I, s:s*, s:s, s:I, s:o}", "node", node->options->node,
+	    "boot_id", node->boot_id, "instance", node->instance, "connections", connections,
+	    "closing", (json_int_t)closing, "closing_digest", closing ? digest : NULL, "generation",
+	    node->generation, "cut", (json_int_t)node->cut, "landing", landing_json(node));
 	return *ret_parameters && memory_failures() == failures
 		   ? 0
 		   : error_set(err, -ENOMEM, "out of memory");

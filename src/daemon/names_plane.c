@@ -15,14 +15,6 @@
 #define RETRY_S 600u
 #define EXPIRE_S 604800u
 
-/* Which counter slot of the server means which version. Slots are reused when all are taken. */
-struct answered {
-	char service[MODEL_NAME_BYTES];
-	uint32_t version;
-	uint64_t count;
-	uint64_t last_ms;
-};
-
 #define OPEN_AGAIN_MS 1000u
 
 struct names_plane {
@@ -35,10 +27,6 @@ struct names_plane {
 	const char *node;
 	struct ip_address *addresses; /* owned; where it listens, without wildcards */
 	size_t address_count;
-	uint64_t known_since_ms; /* what was answered before, to what has no slot, is not known */
-	struct answered *answered; /* its place is the slot */
-	uint32_t *by_name; /* the slots, by service and version */
-	size_t answered_count; /* of both */
 	uint64_t sequence; /* of the image that the snapshot in force shows */
 	bool answers;
 };
@@ -58,7 +46,7 @@ static int find_addresses(struct names_plane *plane, const struct daemon_options
 	return 0;
 }
 
-int names_plane_new(const struct daemon_options *options, unsigned tcp_connections, uint64_t now_ms,
+int names_plane_new(const struct daemon_options *options, unsigned tcp_connections,
 		    struct names_plane **ret_plane, struct error *err)
 {
 	struct names_plane *plane = calloc(1, sizeof(*plane));
@@ -70,7 +58,6 @@ int names_plane_new(const struct daemon_options *options, unsigned tcp_connectio
 	plane->tcp_connections = tcp_connections;
 	plane->site = options->site;
 	plane->node = options->node;
-	plane->known_since_ms = now_ms;
 	*ret_plane = plane;
 	return 0;
 }
@@ -106,94 +93,8 @@ void names_plane_free(struct names_plane *plane)
 	if (!plane)
 		return;
 	naming_server_close(plane->server);
-	free(plane->answered);
-	free(plane->by_name);
 	free(plane->addresses);
 	free(plane);
-}
-
-struct answered_key {
-	const char *service;
-	uint32_t version;
-};
-
-static int compare_answered(const void *names_plane, size_t place, const void *answered_key)
-{
-	const struct names_plane *plane = names_plane;
-	const struct answered_key *key = answered_key;
-	const struct answered *answered = &plane->answered[plane->by_name[place]];
-	int order = strcmp(answered->service, key->service);
-	if (order)
-		return order;
-	return answered->version < key->version ? -1 : answered->version > key->version;
-}
-
-/* The place of a version in the order of names, whether it is there or not. */
-static size_t find_place(const struct names_plane *plane, const char *service, uint32_t version,
-			 bool *ret_found)
-{
-	const struct answered_key key = {.service = service, .version = version};
-	return search_place(plane, plane->answered_count, &key, compare_answered, ret_found);
-}
-
-/* Room for one more; false without memory. */
-static bool grow_answered(struct names_plane *plane)
-{
-	size_t room = plane->answered_count + 1;
-	struct answered *answered = realloc(plane->answered, room * sizeof(*answered));
-	if (answered)
-		plane->answered = answered;
-	uint32_t *by_name = realloc(plane->by_name, room * sizeof(*by_name));
-	if (by_name)
-		plane->by_name = by_name;
-	return answered && by_name;
-}
-
-/* All slots are taken: the one that was not answered for longest is the oldest history. Who asks
- * for what it was is told the time since then, never a longer one. */
-static uint32_t evict_oldest(struct names_plane *plane, uint64_t now_ms)
-{
-	uint32_t oldest = 0;
-	for (uint32_t i = 1; i < plane->answered_count; i++) {
-		if (plane->answered[i].last_ms < plane->answered[oldest].last_ms)
-			oldest = i;
-	}
-	bool found;
-	size_t at = find_place(plane, plane->answered[oldest].service,
-			       plane->answered[oldest].version, &found);
-	ASSERT(found);
-	plane->answered_count--;
-	memmove(plane->by_name + at, plane->by_name + at + 1,
-		(plane->answered_count - at) * sizeof(*plane->by_name));
-	plane->known_since_ms = now_ms;
-	return oldest;
-}
-
-/* The counter slot of a version; NAMING_NO_SLOT without memory for one. */
-static uint32_t slot_for(struct names_plane *plane, const char *service, uint32_t version,
-			 uint64_t now_ms)
-{
-	bool found;
-	size_t at = find_place(plane, service, version, &found);
-	if (found)
-		return plane->by_name[at];
-	uint32_t slot = (uint32_t)plane->answered_count;
-	if (slot == NAMING_COUNTER_SLOTS) {
-		slot = evict_oldest(plane, now_ms);
-		at = find_place(plane, service, version, &found);
-	} else if (!grow_answered(plane)) {
-		return NAMING_NO_SLOT;
-	}
-	memmove(plane->by_name + at + 1, plane->by_name + at,
-		(plane->answered_count - at) * sizeof(*plane->by_name));
-	plane->by_name[at] = slot;
-	plane->answered_count++;
-	struct answered *entry = &plane->answered[slot];
-	*entry = (struct answered){.version = version,
-				   .last_ms = now_ms,
-				   .count = naming_server_answers(plane->server, slot)};
-	snprintf(entry->service, sizeof(entry->service), "%s", service);
-	return slot;
 }
 
 /* --- image → input --- */
@@ -202,7 +103,6 @@ struct draft {
 	struct arena arena;
 	struct naming_input input;
 	struct naming_service *services;
-	bool complete; /* every serving version is held */
 };
 
 static void set_address(struct naming_share *share, struct ip_address address)
@@ -213,8 +113,9 @@ static void set_address(struct naming_share *share, struct ip_address address)
 		share->v6 = address;
 }
 
-/* One version's share; its bindings give the addresses at this site. */
-static void fill_share(struct names_plane *plane, struct draft *draft, const struct image *image,
+/* One version's share; its bindings give the addresses at this site. That the edges hold it was
+ * proven to whoever let it serve, and its own edge publishes before this plane does. */
+static void fill_share(const struct names_plane *plane, const struct image *image,
 		       const struct service_state *state, uint32_t version, uint32_t upper,
 		       struct naming_share *share)
 {
@@ -222,10 +123,8 @@ static void fill_share(struct names_plane *plane, struct draft *draft, const str
 	ASSERT(status);
 	*share = (struct naming_share){.upper = upper,
 				       .version = version,
-				       .held = image_acked(image) >= status->sequence,
-				       .counter_slot =
-					   slot_for(plane, state->name, version, image->now_ms)};
-	draft->complete = draft->complete && share->held;
+				       .held = status->state == VERSION_SERVING,
+				       .counter_slot = NAMING_NO_SLOT};
 	for (size_t i = 0; i < state->binding_count; i++) {
 		const struct binding *binding = &state->bindings[i];
 		if (binding->version == version && !binding->is_late)
@@ -236,8 +135,8 @@ static void fill_share(struct names_plane *plane, struct draft *draft, const str
 
 /* The target comes first, so that its clients are those with the low numbers: as its share grows,
  * nobody goes back. */
-static int draft_service(struct names_plane *plane, struct draft *draft, const struct image *image,
-			 const struct service *service)
+static int draft_service(const struct names_plane *plane, struct draft *draft,
+			 const struct image *image, const struct service *service)
 {
 	const struct image_service *known = image_service(image, service->name);
 	struct naming_service *names = &draft->services[draft->input.service_count++];
@@ -254,11 +153,11 @@ static int draft_service(struct names_plane *plane, struct draft *draft, const s
 	memcpy(names->salt, rollout->salt, sizeof(names->salt));
 	uint32_t target = rollout->target ? service_share(state, rollout->target) : 0;
 	if (target)
-		fill_share(plane, draft, image, state, rollout->target, target,
+		fill_share(plane, image, state, rollout->target, target,
 			   &shares[names->share_count++]);
 	if (target < SHARE_WHOLE && rollout->base && rollout->base != rollout->target &&
 	    service_share(state, rollout->base))
-		fill_share(plane, draft, image, state, rollout->base, SHARE_WHOLE,
+		fill_share(plane, image, state, rollout->base, SHARE_WHOLE,
 			   &shares[names->share_count++]);
 	return 0;
 }
@@ -300,7 +199,8 @@ static int draft_nameservers(const struct names_plane *plane, struct draft *draf
 	return 0;
 }
 
-static int draft_all(struct names_plane *plane, struct draft *draft, const struct image *image)
+static int draft_all(const struct names_plane *plane, struct draft *draft,
+		     const struct image *image)
 {
 	const struct fabric *fabric = image->fabric;
 	draft->services =
@@ -308,7 +208,6 @@ static int draft_all(struct names_plane *plane, struct draft *draft, const struc
 	const char *contact = arena_printf(&draft->arena, "hostmaster.%s", fabric->zone);
 	if (!draft->services || !contact)
 		return -ENOMEM;
-	draft->complete = true;
 	draft->input = (struct naming_input){.zone = fabric->zone,
 					     .serial = (uint32_t)image->head.sequence,
 					     .contact = contact,
@@ -337,7 +236,7 @@ int names_plane_publish(struct names_plane *plane, const struct image *image, st
 	struct naming_snapshot *snapshot = NULL;
 	if (result == -ENOMEM)
 		error_set(err, result, "out of memory");
-	if (result == 0 && draft.complete)
+	if (result == 0)
 		result = naming_snapshot_build(&draft.input, &snapshot, err);
 	if (snapshot) {
 		naming_server_swap(plane->server, snapshot);
@@ -347,26 +246,6 @@ int names_plane_publish(struct names_plane *plane, const struct image *image, st
 	}
 	arena_done(&draft.arena);
 	return result;
-}
-
-void names_plane_sample(struct names_plane *plane, uint64_t now_ms)
-{
-	for (size_t slot = 0; plane->server && slot < plane->answered_count; slot++) {
-		struct answered *answered = &plane->answered[slot];
-		uint64_t count = naming_server_answers(plane->server, (uint32_t)slot);
-		if (count != answered->count)
-			answered->last_ms = now_ms;
-		answered->count = count;
-	}
-}
-
-uint64_t names_plane_answered_ago_ms(const struct names_plane *plane, const char *service,
-				     uint32_t version, uint64_t now_ms)
-{
-	bool found;
-	size_t at = find_place(plane, service, version, &found);
-	return now_ms -
-	       (found ? plane->answered[plane->by_name[at]].last_ms : plane->known_since_ms);
 }
 
 void names_plane_counters(const struct names_plane *plane, struct naming_counters *ret_counters)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The names plane: turns the image into the zone that DNS answers, and measures when each version
- * was last answered. A snapshot is built only from versions that the edges hold (invariant 1):
- * while a serving version is not held yet, as after a start, the snapshot before stays.
+ * The names plane: turns the image into the zone that DNS answers. A version serves only when the
+ * edges that are heard hold it (invariant 1), which is for the driver to see to; on a node that is
+ * an edge as well, the edge plane publishes first.
  */
 #ifndef FAIRLEAD_DAEMON_NAMES_PLANE_H
 #define FAIRLEAD_DAEMON_NAMES_PLANE_H
@@ -15,7 +15,7 @@ struct names_plane;
 
 /* `tcp_connections`: of each thread, at most. */
 must_check int names_plane_new(const struct daemon_options *options, unsigned tcp_connections,
-			       uint64_t now_ms, struct names_plane **ret_plane, struct error *err);
+			       struct names_plane **ret_plane, struct error *err);
 /*
  * Take the addresses and the port. Errors as of naming_server_open(); until it succeeds nothing is
  * answered, names_plane_alarm() says why, and all else may be called.
@@ -27,17 +27,9 @@ bool names_plane_open_again(struct names_plane *plane, uint64_t now_ms);
 
 void names_plane_free(struct names_plane *plane);
 
-/* Answer what the image says. 1 when a new snapshot is in force, 0 when nothing changed or a
- * serving version is not held yet. */
+/* Answer what the image says. 1 when a new snapshot is in force, 0 when nothing changed. */
 must_check int names_plane_publish(struct names_plane *plane, const struct image *image,
 				   struct error *err);
-
-/* Read the answer counters; call it every tick. */
-void names_plane_sample(struct names_plane *plane, uint64_t now_ms);
-
-/* Since the version was last answered, no longer than since this process started. */
-uint64_t names_plane_answered_ago_ms(const struct names_plane *plane, const char *service,
-				     uint32_t version, uint64_t now_ms);
 
 void names_plane_counters(const struct names_plane *plane, struct naming_counters *ret_counters);
 

@@ -86,24 +86,6 @@ static int introduce(const struct origin_options *options, const struct origin *
 	return result;
 }
 
-/* What an earlier process applied says nothing about what this one holds. It is the first write,
- * and nothing is written to a store that cannot be read. */
-static int withdraw_ack(const struct origin_options *options, struct store *store,
-			struct image *image, struct error *err)
-{
-	char key[RECORD_KEY_BYTES];
-	uint64_t revision = 0;
-	const struct store_op op = {.kind = STORE_DELETE,
-				    .key = record_ack_key(options->node, key)};
-	const struct store_txn txn = {.ops = &op, .op_count = 1};
-	int result = txn_and_wait(store, &txn, &revision, err);
-	if (result < 0 || revision == image->revision)
-		return result;
-	const struct store_event event = {.kind = STORE_DELETE,
-					  .record = {.key = key, .mod_revision = revision}};
-	return image_update(image, revision, &event, 1, clock_now_ms(options->clock), err);
-}
-
 struct owner_wait {
 	bool done;
 	int result;
@@ -231,8 +213,6 @@ static int open_store(const struct origin_options *options, struct origin *origi
 		result = image_load(image, origin->store, clock_now_ms(options->clock), err);
 	if (result == 0 && image->head.sequence)
 		result = check_owner(options, origin->store, err);
-	if (result == 0)
-		result = withdraw_ack(options, origin->store, image, err);
 	if (result == 0 && !image->head.sequence)
 		result = begin_ledger(options, origin, image, err);
 	if (result < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/show.h"
 
-#include "daemon/driver.h"
 #include "daemon/edge_plane.h"
+#include "fabric/driver.h"
 #include "fabric/reports.h"
 
 #include <string.h>
@@ -95,8 +95,9 @@ json_t *show_version(const struct daemon *daemon, const struct service_state *st
 	char since[CLOCK_TEXT_BYTES];
 	uint64_t connections = 0;
 	const char *silent = NULL;
-	bool known = driver_connections(daemon->driver, state, status->number,
-					clock_now_ms(daemon->clock), &connections, &silent);
+	const struct sights sights = driver_sights(daemon->driver);
+	bool known =
+	    driver_connections(daemon->driver, state, status->number, &connections, &silent);
 	struct edge_counters counters = {0};
 	json_t *addresses = json_array();
 	json_t *late_addresses = json_array();
@@ -117,8 +118,8 @@ json_t *show_version(const struct daemon *daemon, const struct service_state *st
 	    since, "share", service_share(state, status->number) / (double)SHARE_WHOLE, "addresses",
 	    addresses, "late_addresses", late_addresses, "connections",
 	    connections_json(known, connections), "held",
-	    (int)(image_acked(&daemon->image) >= status->sequence), "cut", (int)status->cut,
-	    "digest", digest, "sequence", (json_int_t)status->sequence);
+	    (int)merge_is_held(&sights, status->sequence), "cut", (int)status->cut, "digest",
+	    digest, "sequence", (json_int_t)status->sequence);
 	if (silent && status->state != VERSION_RETIRED)
 		json_object_set_new(json, "silent_backend", json_string(silent));
 	json_object_set_new(json, "backends", version_backends_json(daemon, state, status));
@@ -131,7 +132,7 @@ json_t *show_binding(const struct daemon *daemon, const struct service_state *st
 {
 	struct ip_address address = show_own_address(daemon, binding);
 	struct binding_observation observation =
-	    driver_observe(daemon->driver, state, binding, clock_now_ms(daemon->clock), NULL);
+	    driver_observe(daemon->driver, state, binding, NULL);
 	json_t *json =
 	    json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:b, s:b, s:b, s:o}", "service", state->name,
 		      "address", show_address(&address), "pool", (int)binding->pool, "slot",

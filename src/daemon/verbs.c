@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/verbs.h"
 
-#include "daemon/driver.h"
+#include "fabric/driver.h"
 #include "plan/plan.h"
 
 #include <string.h>
@@ -42,7 +42,6 @@ static int live_versions(const struct daemon *daemon, const struct service_state
 	    arena_array(arena, state->version_count + 1, sizeof(*versions));
 	if (!versions)
 		return -ENOMEM;
-	uint64_t now_ms = clock_now_ms(daemon->clock);
 	live->versions = versions;
 	for (size_t i = 0; i < state->version_count; i++) {
 		const struct version_status *status = &state->versions[i];
@@ -52,7 +51,7 @@ static int live_versions(const struct daemon *daemon, const struct service_state
 		version->number = status->number;
 		version->state = version_state_name(status->state);
 		version->connections_known = driver_connections(
-		    daemon->driver, state, status->number, now_ms, &version->connections, NULL);
+		    daemon->driver, state, status->number, &version->connections, NULL);
 	}
 	return 0;
 }

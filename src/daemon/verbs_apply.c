@@ -7,9 +7,9 @@
 #include "base/buffer.h"
 #include "base/digest.h"
 #include "config/config.h"
-#include "daemon/driver.h"
 #include "daemon/order.h"
 #include "daemon/verbs.h"
+#include "fabric/driver.h"
 #include "plan/plan.h"
 #include "state/publication.h"
 

@@ -5,9 +5,9 @@
  */
 #include "base/buffer.h"
 #include "config/config.h"
-#include "daemon/driver.h"
 #include "daemon/order.h"
 #include "daemon/verbs.h"
+#include "fabric/driver.h"
 #include "fabric/reports.h"
 #include "state/publication.h"
 #include "state/records.h"

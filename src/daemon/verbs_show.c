@@ -3,11 +3,11 @@
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "config/config.h"
-#include "daemon/driver.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
 #include "daemon/show.h"
 #include "daemon/verbs.h"
+#include "fabric/driver.h"
 #include "fabric/reports.h"
 #include "ledger/ledger.h"
 

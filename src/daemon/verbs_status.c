@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `status`: one screen of how the node and its services are, and what needs attention. */
-#include "daemon/driver.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
 #include "daemon/show.h"
 #include "daemon/snapshots.h"
 #include "daemon/verbs.h"
+#include "fabric/driver.h"
+#include "fabric/membership.h"
 #include "fabric/reports.h"
 
 #include <stdio.h>
@@ -282,6 +283,8 @@ static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 		if (*store_alarms[i])
 			add_alarm(alarms, "%s", store_alarms[i]);
 	}
+	if (*membership_alarm(daemon->membership))
+		add_alarm(alarms, "%s", membership_alarm(daemon->membership));
 	if (daemon->edge && *edge_plane_alarm(daemon->edge))
 		add_alarm(alarms, "%s", edge_plane_alarm(daemon->edge));
 	const char *interference =
@@ -335,12 +338,12 @@ static json_t *notes_json(const struct daemon *daemon, const json_t *backends)
 void verb_status(struct daemon *daemon, struct api_call *call)
 {
 	json_t *backends = show_backends(daemon);
-	json_t *status =
-	    json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "node", daemon->options->node, "site",
-		      daemon->options->site, "version", FAIRLEAD_VERSION, "uptime_ms",
-		      (json_int_t)(clock_now_ms(daemon->clock) - daemon->start_ms), "sequence",
-		      (json_int_t)daemon->image.head.sequence, "applied",
-		      (json_int_t)image_acked(&daemon->image));
+	const struct sights sights = driver_sights(daemon->driver);
+	json_t *status = json_pack(
+	    "{s:s, s:s, s:s, s:I, s:I, s:I}", "node", daemon->options->node, "site",
+	    daemon->options->site, "version", FAIRLEAD_VERSION, "uptime_ms",
+	    (json_int_t)(clock_now_ms(daemon->clock) - daemon->start_ms), "sequence",
+	    (json_int_t)daemon->image.head.sequence, "applied", (json_int_t)merge_applied(&sights));
 	json_object_set_new(status, "configured", json_boolean(daemon->image.fabric != NULL));
 	json_object_set_new(status, "alarms", alarms_json(daemon, backends));
 	json_object_set_new(status, "notes", notes_json(daemon, backends));

@@ -150,6 +150,23 @@ static int copy_number(const json_t *parameters, const char *key, uint64_t most,
 	return 0;
 }
 
+/* The closing that the landing knew when it began to count. A closing of another chain, as of a
+ * ledger that was put back, is none of ours, whatever its number. */
+static int parse_closing(const json_t *parameters, const struct image *image, uint64_t *ret_closing,
+			 struct error *err)
+{
+	struct ledger_position closing;
+	const char *digest = json_string_value(json_object_get(parameters, "closing_digest"));
+	int result =
+	    copy_number(parameters, "closing", LEDGER_SEQUENCE_MAX, &closing.sequence, err);
+	if (result < 0)
+		return result;
+	if (digest && hex_decode(digest, closing.digest.bytes, DIGEST_BYTES) < 0)
+		return error_set(err, -FL_EINVALID, "the report has no valid \"closing_digest\"");
+	*ret_closing = digest && image_is_on_chain(image, &closing) ? closing.sequence : 0;
+	return 0;
+}
+
 /* It becomes part of store keys. */
 static int check_name(const char *name, struct error *err)
 {
@@ -172,10 +189,8 @@ static int parse_report(const json_t *parameters, const struct report_moment *mo
 	if (result == 0)
 		result = copy_text(parameters, "instance", report->instance,
 				   sizeof(report->instance), err);
-	/* A landing may be ahead only of a ledger that was put back: what it names is another. */
 	if (result == 0)
-		result =
-		    copy_number(parameters, "settled", moment->sequence, &report->settled, err);
+		result = parse_closing(parameters, moment->image, &report->closing, err);
 	if (result == 0)
 		result = copy_number(parameters, "cut", INT64_MAX, &report->cut, err);
 	if (result == 0)
@@ -363,14 +378,14 @@ struct connection_sum reports_sum(struct reports *reports, const struct image *i
 				  const struct connection_query *query)
 {
 	bool counted = bring_places_up_to_date(reports);
-	struct connection_sum sum = {.known = counted, .settled = true};
+	struct connection_sum sum = {.known = counted, .names_closing = true};
 	for (size_t i = 0; i < query->version->backend_count; i++) {
 		const char *name = query->version->backends[i].name;
 		const struct report *report = reports_find(reports, name);
 		if (report && report_is_fresh(report, query->interval_ms, query->now_ms)) {
 			uint64_t age_ms = query->now_ms - report->received_ms;
 			sum.oldest_ms = age_ms > sum.oldest_ms ? age_ms : sum.oldest_ms;
-			sum.settled = sum.settled && report->settled >= query->settled;
+			sum.names_closing = sum.names_closing && report->closing >= query->closing;
 			continue;
 		}
 		if (image_is_forgotten(image, name, query->published))
@@ -378,7 +393,7 @@ struct connection_sum reports_sum(struct reports *reports, const struct image *i
 		sum.known = false;
 		sum.silent = name;
 	}
-	sum.settled = sum.settled && sum.known;
+	sum.names_closing = sum.names_closing && sum.known;
 	for (size_t i = 0; counted && i < query->address_count; i++)
 		sum.count += sum_address(reports, &query->addresses[i], query);
 	return sum;

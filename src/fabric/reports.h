@@ -36,7 +36,8 @@ struct report {
 	uint64_t behind_ms; /* since when it has not carried out what it was told; 0: it has */
 	uint64_t received_ms;
 	uint64_t rival_ms; /* when another process was last refused; 0: never */
-	uint64_t settled; /* ledger sequence that the landing was told before it counted */
+	uint64_t
+	    closing; /* the entry that the landing was told before it counted; 0: none of ours */
 	struct report_count *counts; /* sorted by address, each once */
 	size_t count;
 	uint64_t cut; /* sockets it destroyed by order, over its life */
@@ -52,7 +53,7 @@ void reports_free(struct reports *reports);
 struct report_moment {
 	uint64_t now_ms;
 	uint64_t interval_ms; /* between two reports */
-	uint64_t sequence; /* the ledger's last entry: nobody was told of a later one */
+	const struct image *image; /* whose ledger the closing must be an entry of */
 };
 
 /*
@@ -84,7 +85,7 @@ struct connection_sum {
 	bool known; /* every backend concerned has a fresh report, or was forgotten since */
 	uint64_t count; /* sum over all fresh reports */
 	uint64_t oldest_ms; /* age of the oldest report of the version's backends */
-	bool settled; /* and each report was begun after `settled` */
+	bool names_closing; /* and each count was begun after its landing knew the closing */
 	const char *silent; /* a backend that is not known of; borrowed from the version */
 };
 
@@ -93,7 +94,7 @@ struct connection_query {
 	uint64_t published; /* ledger entry that committed it */
 	const struct ip_address *addresses; /* whose connections are wanted, each once */
 	size_t address_count;
-	uint64_t settled; /* the closing's ledger sequence; 0: any report will do */
+	uint64_t closing; /* its ledger sequence; 0: any report will do */
 	uint64_t interval_ms;
 	uint64_t now_ms;
 };

@@ -102,6 +102,13 @@ void ledger_entry_done(struct ledger_entry *entry);
 /* "ledger/0000000000000017" into `text`, which holds LEDGER_KEY_BYTES. Returns `text`. */
 const char *ledger_key_format(uint64_t sequence, char *text);
 
+/* Names an entry. A sequence alone does not: after a recovery another entry may bear it, on another
+ * chain. All zero: no entry. */
+struct ledger_position {
+	uint64_t sequence;
+	struct digest digest; /* of the entry */
+};
+
 /* The last entry, as ledger/head tells it; all zero for an empty ledger. */
 struct ledger_head {
 	uint64_t sequence;

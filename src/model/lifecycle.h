@@ -56,7 +56,7 @@ enum version_event {
 /* X(from, to, event, guard): `guard` is the sentence of the specification. */
 #define VERSION_TRANSITIONS(X)                                                                     \
 	X(STAGED, READY, CONFIRM,                                                                  \
-	  "every lease-holding edge that must hold it confirms its digest, and every landing of "  \
+	  "every edge that is heard and must hold it confirms its digest, and every landing of "   \
 	  "its backends that speaks is ready for it")                                              \
 	X(READY, SERVING, START,                                                                   \
 	  "it is the rollout's target, still held, and the rollout is not paused; it gets the "    \
@@ -75,7 +75,8 @@ enum version_event {
 	  "on any of its addresses; no new flow came for `quiet` and DNS has not answered it for " \
 	  "`stale`, two wishes that yield "                                                        \
 	  "when a pool it has a slot of is full or its flows were cut; with UDP ports no packet "  \
-	  "came for `quiet`, which never yields; every node has applied its bindings; a version "  \
+	  "came for `quiet`, which never yields; every node has applied its bindings and was "     \
+	  "heard lately; a version "                                                               \
 	  "serves to which they can pass, or the service was removed; a closing given up before "  \
 	  "is a minute past, unless its flows were cut")                                           \
 	X(CLOSING, DRAINING, REOPEN,                                                               \
@@ -156,8 +157,9 @@ struct service_state {
 struct binding_observation {
 	bool connections_known; /* every backend that may hold one has a fresh report */
 	uint64_t connections; /* sum over the backends */
-	uint64_t new_flow_ago_ms; /* since an edge last saw a new flow; UINT64_MAX: never */
-	uint64_t packet_ago_ms; /* since an edge last forwarded any packet */
+	bool packets_known; /* every edge says how long the address has been quiet there */
+	uint64_t new_flow_ago_ms; /* at least so long no edge has seen a new flow */
+	uint64_t packet_ago_ms; /* at least so long no edge has forwarded any packet */
 	/* How long every node not removed has applied `sequence`; 0: not yet. The removal of a node
 	 * counts as its applying at that moment: until then it led new flows by the old meaning. */
 	uint64_t applied_by_all_ms;
@@ -169,11 +171,13 @@ struct binding_observation {
 };
 
 struct version_observation {
-	bool held; /* by every lease-holding edge that must hold it */
-	uint64_t answered_ago_ms; /* since a name server last answered it; UINT64_MAX: never */
+	bool held; /* by every edge that is heard and must hold it */
+	/* At least so long no name server has answered it; 0: not known; UINT64_MAX: none is there.
+	 */
+	uint64_t answered_ago_ms;
 };
 
-struct observations {
+struct service_observation {
 	uint64_t wall_ms;
 	uint64_t quiet_ms;
 	uint64_t stale_ms;
@@ -184,6 +188,9 @@ struct observations {
 	uint8_t exhausted_pools;
 	const struct rollout_policy *policy;
 	bool has_udp; /* idleness is its only barrier */
+	/* Every edge and names node that is not removed was heard lately: no closing begins while
+	 * one is silent, since it could not be proven, and clients would be refused for nothing. */
+	bool everyone_is_heard;
 	const struct version_observation *versions; /* parallel to state->versions */
 	const struct binding_observation *bindings; /* parallel to state->bindings */
 };
@@ -198,8 +205,9 @@ struct observations {
 	X(LIFT, "lift",                                                                            \
 	  "every node not removed has applied the re-bound address: it takes new flows again")     \
 	X(RECLAIM, "reclaim",                                                                      \
-	  "the pool is full, and this is the oldest of its late addresses that carries no "        \
-	  "connection (with UDP ports: no packet for `quiet`): it starts to refuse new flows")     \
+	  "the pool is full, every node was heard lately, and this is the oldest of its late "     \
+	  "addresses that carries no connection (with UDP ports: no packet for `quiet`): it "      \
+	  "starts to refuse new flows")                                                            \
 	X(RELEASE, "release",                                                                      \
 	  "a reclaim found a connection or a packet, or a slot came free otherwise, or the proof " \
 	  "is not complete in the time that a closing has: the address takes new flows again")     \
@@ -244,7 +252,7 @@ struct transition {
 /* Fill `ret_transitions` (room for LIFECYCLE_MAX_TRANSITIONS) in the order in which they are to be
  * applied; returns how many (0: nothing is due) or -ENOMEM. The rest come in the next call. */
 must_check int lifecycle_next(const struct service_state *state,
-			      const struct observations *observations, struct arena *arena,
+			      const struct service_observation *observations, struct arena *arena,
 			      struct transition *ret_transitions);
 
 /*

@@ -14,7 +14,7 @@
 /* What one call works on. */
 struct step {
 	const struct service_state *state;
-	const struct observations *seen;
+	const struct service_observation *seen;
 	struct arena *arena;
 	struct transition *transitions;
 	int count;
@@ -53,10 +53,17 @@ static bool pool_is_full(const struct step *step, uint8_t pool)
 	return pool < MODEL_MAX_POOLS && (step->seen->exhausted_pools >> pool & 1);
 }
 
-/* For UDP idleness is the only barrier, so it never yields. */
+/* For UDP idleness is the only barrier, so it never yields. What is not known is neither. */
 static bool udp_is_busy(const struct step *step, const struct binding_observation *seen)
 {
-	return step->seen->has_udp && seen->packet_ago_ms < step->seen->quiet_ms;
+	return step->seen->has_udp && seen->packets_known &&
+	       seen->packet_ago_ms < step->seen->quiet_ms;
+}
+
+static bool udp_is_idle(const struct step *step, const struct binding_observation *seen)
+{
+	return !step->seen->has_udp ||
+	       (seen->packets_known && seen->packet_ago_ms >= step->seen->quiet_ms);
 }
 
 /* Known, not merely not heard of. */
@@ -83,7 +90,7 @@ static bool is_proven(const struct step *step, const struct binding *binding,
 		      const struct binding_observation *seen)
 {
 	return lifecycle_count_due(binding, seen) && seen->closing_counted &&
-	       seen->closing_connections == 0 && counts_none(seen) && !udp_is_busy(step, seen);
+	       seen->closing_connections == 0 && counts_none(seen) && udp_is_idle(step, seen);
 }
 
 static struct proof binding_proof(const struct binding *binding,
@@ -232,12 +239,13 @@ static bool looks_unused(const struct step *step, const struct version_status *v
 		const struct binding_observation *seen = &step->seen->bindings[i];
 		if (binding->version != version->number)
 			continue;
-		if (!counts_none(seen) || udp_is_busy(step, seen) || binding->refusing ||
+		if (!counts_none(seen) || !udp_is_idle(step, seen) || binding->refusing ||
 		    !seen->applied_by_all_ms || !counted_since(step, version, seen))
 			return false;
 		full |= pool_is_full(step, binding->pool);
-		if (seen->new_flow_ago_ms < new_flow_ago_ms)
-			new_flow_ago_ms = seen->new_flow_ago_ms;
+		uint64_t ago_ms = seen->packets_known ? seen->new_flow_ago_ms : 0;
+		if (ago_ms < new_flow_ago_ms)
+			new_flow_ago_ms = ago_ms;
 	}
 	return full || version->cut ||
 	       (new_flow_ago_ms >= step->seen->quiet_ms &&
@@ -247,7 +255,7 @@ static bool looks_unused(const struct step *step, const struct version_status *v
 static bool close_is_due(const struct step *step, size_t index)
 {
 	const struct version_status *version = &step->state->versions[index];
-	if (version->state != VERSION_DRAINING)
+	if (version->state != VERSION_DRAINING || !step->seen->everyone_is_heard)
 		return false;
 	if (!step->state->rollout.base && !step->state->removed)
 		return false;
@@ -378,12 +386,13 @@ static bool is_reclaimable(const struct step *step, size_t index)
 	const struct binding *binding = &step->state->bindings[index];
 	const struct binding_observation *seen = &step->seen->bindings[index];
 	size_t version;
-	if (!binding->is_late || binding->refusing || !seen->applied_by_all_ms)
+	if (!binding->is_late || binding->refusing || !seen->applied_by_all_ms ||
+	    !step->seen->everyone_is_heard)
 		return false;
 	if (binding->released && since(step, binding->changed_wall_ms) < CLOSING_RETRY_MS)
 		return false;
 	binding_version(step, binding, &version);
-	return counts_none(seen) && !udp_is_busy(step, seen) && !close_is_due(step, version);
+	return counts_none(seen) && udp_is_idle(step, seen) && !close_is_due(step, version);
 }
 
 /* One at a time in each full pool, the oldest first. */
@@ -462,8 +471,9 @@ static void next_frees(struct step *step)
 	}
 }
 
-int lifecycle_next(const struct service_state *state, const struct observations *observations,
-		   struct arena *arena, struct transition *ret_transitions)
+int lifecycle_next(const struct service_state *state,
+		   const struct service_observation *observations, struct arena *arena,
+		   struct transition *ret_transitions)
 {
 	struct step step = {
 	    .state = state, .seen = observations, .arena = arena, .transitions = ret_transitions};

@@ -337,8 +337,8 @@ uint8_t placement_exhausted(const struct placement *placement, uint32_t index,
 	return full;
 }
 
-bool placement_is_spacious(const struct placement *placement,
-			   const struct service_state *const *states, size_t state_count)
+bool placement_has_room_for_all(const struct placement *placement,
+				const struct service_state *const *states, size_t state_count)
 {
 	const struct holders holders = {.states = states, .count = state_count};
 	for (size_t i = 0; i < PLACEMENT_FAMILIES; i++) {

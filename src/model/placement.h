@@ -85,8 +85,8 @@ uint8_t placement_exhausted(const struct placement *placement, uint32_t index,
  * Whether placement_exhausted() is 0 for every service at any moment, as far as one look at all
  * bindings shows: each family's pool is shared by all services and has a slot that was never held.
  */
-bool placement_is_spacious(const struct placement *placement,
-			   const struct service_state *const *states, size_t state_count);
+bool placement_has_room_for_all(const struct placement *placement,
+				const struct service_state *const *states, size_t state_count);
 
 /*
  * Record that the ledger entry `sequence` frees `binding`'s slot, before the FREE is applied to the

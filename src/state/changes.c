@@ -141,6 +141,8 @@ static struct change_draft *draft_new(const struct changes *changes)
 	arena_init(&draft->arena, 0);
 	draft->image = changes->options.image;
 	draft->sequence = draft->image->head.sequence + 1;
+	draft->applied_sequence =
+	    changes->options.applied ? changes->options.applied(changes->options.context) : 0;
 	draft->wall_ms = clock_wall_ms(changes->options.steady);
 	return draft;
 }

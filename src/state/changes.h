@@ -25,6 +25,7 @@ struct change_draft {
 	struct arena arena;
 	const struct image *image;
 	uint64_t sequence; /* the ledger entry that it will be */
+	uint64_t applied_sequence; /* every node that is waited for has applied this entry */
 	uint64_t wall_ms; /* by the steady clock */
 	json_t *what; /* owned; an object for the entry */
 	struct store_compare compares[STORE_TXN_OPS];
@@ -68,6 +69,8 @@ struct changes_options {
 	const struct ledger_signer *signer;
 	const struct clock *clock; /* for the ledger, which people read */
 	const struct clock *steady; /* for states, whose durations count: see daemon.h */
+	/* The entry that every node which is waited for has applied. */
+	uint64_t (*applied)(void *context);
 	const char *refusal; /* "" or NULL; else every change is -FL_ESTATE with this sentence */
 	/* Told how each txn ended; NULL is fine. */
 	void (*told)(void *context, int result, const struct error *err);

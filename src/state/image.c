@@ -257,42 +257,110 @@ static int parse_sequence(const struct store_record *record, uint64_t *ret_seque
 	return 0;
 }
 
-static int take_ack(struct image *image, const struct store_record *record, struct error *err)
+/* --- members --- */
+
+static int compare_member(const void *members, size_t place, const void *name)
 {
-	const char *node = record->key + strlen(RECORD_ACK_PREFIX);
-	uint64_t sequence = 0;
-	int result = parse_sequence(record, &sequence, err);
-	if (result < 0)
-		return result;
-	struct image_ack *ack = NULL;
-	for (size_t i = 0; i < image->ack_count; i++) {
-		if (strcmp(image->acks[i].node, node) == 0)
-			ack = &image->acks[i];
-	}
-	if (!ack) {
-		struct image_ack *acks =
-		    realloc(image->acks, (image->ack_count + 1) * sizeof(*acks));
-		if (!acks)
-			return -ENOMEM;
-		image->acks = acks;
-		ack = &acks[image->ack_count++];
-		*ack = (struct image_ack){0};
-		snprintf(ack->node, sizeof(ack->node), "%s", node);
-	}
-	if (ack->point_count == IMAGE_ACK_HISTORY)
-		memmove(ack->points, ack->points + 1, --ack->point_count * sizeof(ack->points[0]));
-	ack->points[ack->point_count++] =
-	    (struct image_ack_point){.sequence = sequence, .at_ms = image->now_ms};
-	return 0;
+	const struct image_member *list = members;
+	return strcmp(list[place].member->name, name);
 }
 
-static void drop_ack(struct image *image, const char *node)
+static size_t find_member(const struct image *image, const char *node, bool *ret_found)
 {
-	for (size_t i = 0; i < image->ack_count; i++) {
-		if (strcmp(image->acks[i].node, node) == 0)
-			image->acks[i--] = image->acks[--image->ack_count];
-	}
+	return search_place(image->members, image->member_count, node, compare_member, ret_found);
 }
+
+const struct member *image_member(const struct image *image, const char *node)
+{
+	bool found;
+	size_t at = find_member(image, node, &found);
+	return found ? image->members[at].member : NULL;
+}
+
+static int take_member(struct image *image, const struct store_record *record, struct error *err)
+{
+	const char *name = record->key + strlen(RECORD_MEMBER_PREFIX);
+	struct image_member taken = {.mod_revision = record->mod_revision};
+	bool found;
+	size_t at;
+	arena_init(&taken.arena, 0);
+	int result = record_member_parse(record->value, record->value_length, &taken.arena,
+					 &taken.member, err);
+	if (result < 0)
+		goto fail;
+	if (strcmp(taken.member->name, name) != 0) {
+		result = error_set(err, -FL_ECORRUPT, "the store's key %s names another node",
+				   record->key);
+		goto fail;
+	}
+	at = find_member(image, name, &found);
+	if (found) {
+		arena_done(&image->members[at].arena);
+		image->members[at] = taken;
+		return 0;
+	}
+	struct image_member *members =
+	    realloc(image->members, (image->member_count + 1) * sizeof(*members));
+	if (!members) {
+		result = -ENOMEM;
+		goto fail;
+	}
+	image->members = members;
+	memmove(members + at + 1, members + at, (image->member_count - at) * sizeof(*members));
+	members[at] = taken;
+	image->member_count++;
+	return 0;
+fail:
+	arena_done(&taken.arena);
+	return result;
+}
+
+static void drop_member(struct image *image, const char *node)
+{
+	bool found;
+	size_t at = find_member(image, node, &found);
+	if (!found)
+		return;
+	arena_done(&image->members[at].arena);
+	image->member_count--;
+	memmove(image->members + at, image->members + at + 1,
+		(image->member_count - at) * sizeof(*image->members));
+}
+
+/* --- the chain --- */
+
+static void note_position(struct image *image, const struct ledger_position *position)
+{
+	image->chain[position->sequence % IMAGE_CHAIN_ENTRIES] = *position;
+}
+
+static int take_head(struct image *image, const struct store_record *record, struct error *err)
+{
+	int result = ledger_head_parse(record, &image->head, err);
+	if (result == 0)
+		note_position(image, &(struct ledger_position){.sequence = image->head.sequence,
+							       .digest = image->head.digest});
+	return result;
+}
+
+bool image_position(const struct image *image, uint64_t sequence,
+		    struct ledger_position *ret_position)
+{
+	const struct ledger_position *known = &image->chain[sequence % IMAGE_CHAIN_ENTRIES];
+	if (!sequence || known->sequence != sequence || sequence > image->head.sequence)
+		return false;
+	*ret_position = *known;
+	return true;
+}
+
+bool image_is_on_chain(const struct image *image, const struct ledger_position *position)
+{
+	struct ledger_position known;
+	return image_position(image, position->sequence, &known) &&
+	       memcmp(known.digest.bytes, position->digest.bytes, DIGEST_BYTES) == 0;
+}
+
+/* --- forgotten backends --- */
 
 static int take_forgotten(struct image *image, const struct store_record *record, struct error *err)
 {
@@ -348,13 +416,13 @@ static int take(struct image *image, const struct store_record *record, struct e
 	if (strcmp(record->key, RECORD_PLACEMENT_KEY) == 0)
 		return take_placement(image, record, err);
 	if (strcmp(record->key, LEDGER_HEAD_KEY) == 0)
-		return ledger_head_parse(record, &image->head, err);
+		return take_head(image, record, err);
 	if (has_prefix(record->key, RECORD_VERSION_PREFIX))
 		return take_version(image, record, err);
 	if (has_prefix(record->key, RECORD_SERVICE_PREFIX))
 		return take_service(image, record, err);
-	if (has_prefix(record->key, RECORD_ACK_PREFIX))
-		return take_ack(image, record, err);
+	if (has_prefix(record->key, RECORD_MEMBER_PREFIX))
+		return take_member(image, record, err);
 	if (has_prefix(record->key, RECORD_FORGOTTEN_PREFIX))
 		return take_forgotten(image, record, err);
 	return 0;
@@ -374,8 +442,8 @@ static void drop(struct image *image, const char *key)
 		drop_service(image, key + strlen(RECORD_SERVICE_PREFIX));
 	else if (has_prefix(key, RECORD_VERSION_PREFIX))
 		drop_version(image, key + strlen(RECORD_VERSION_PREFIX));
-	else if (has_prefix(key, RECORD_ACK_PREFIX))
-		drop_ack(image, key + strlen(RECORD_ACK_PREFIX));
+	else if (has_prefix(key, RECORD_MEMBER_PREFIX))
+		drop_member(image, key + strlen(RECORD_MEMBER_PREFIX));
 	else if (has_prefix(key, RECORD_FORGOTTEN_PREFIX))
 		drop_forgotten(image, key + strlen(RECORD_FORGOTTEN_PREFIX));
 }
@@ -488,6 +556,48 @@ static int load_prefix(struct load *load, struct store *store, const char *prefi
 	return load->result;
 }
 
+static void load_entry(void *context, int result, const struct error *err,
+		       const struct store_page *page)
+{
+	struct load *load = context;
+	load->done = true;
+	load->result = result;
+	if (err && load->err)
+		*load->err = *err;
+	for (size_t i = 0; result == 0 && i < page->count; i++) {
+		const struct store_record *record = &page->records[i];
+		struct ledger_position position = {
+		    .sequence = strtoull(record->key + strlen(LEDGER_PREFIX), NULL, 10)};
+		digest_of(record->value, record->value_length, &position.digest);
+		if (position.sequence && position.sequence < load->image->head.sequence)
+			note_position(load->image, &position);
+	}
+}
+
+/* The hashes of the last entries: others name them. A snapshot has none, and names none. */
+static int load_chain(struct load *load, struct store *store)
+{
+	struct image *image = load->image;
+	char first[LEDGER_KEY_BYTES];
+	uint64_t sequence = image->head.sequence;
+	if (sequence < 2)
+		return 0;
+	ledger_key_format(sequence > IMAGE_CHAIN_ENTRIES ? sequence - IMAGE_CHAIN_ENTRIES : 0,
+			  first);
+	const struct store_range range = {.key = LEDGER_PREFIX,
+					  .prefix = true,
+					  .after = first,
+					  .limit = IMAGE_CHAIN_ENTRIES,
+					  .revision = load->revision};
+	load->done = false;
+	int result = store_range(store, &range, load_entry, load, load->err);
+	if (result == 0)
+		result = store_wait(store, &load->done, LOAD_TIMEOUT_MS, load->err);
+	if (result == 0)
+		result = load->result;
+	return result == -FL_ESTATE ? 0 : result;
+}
+
 int image_load(struct image *image, struct store *store, uint64_t now_ms, struct error *err)
 {
 	/* Everything at the revision of the first page. */
@@ -497,7 +607,7 @@ int image_load(struct image *image, struct store *store, uint64_t now_ms, struct
 	} parts[] = {
 	    {RECORD_CONFIG_KEY, false},    {RECORD_PLACEMENT_KEY, false},
 	    {RECORD_VERSION_PREFIX, true}, {RECORD_SERVICE_PREFIX, true},
-	    {RECORD_ACK_PREFIX, true},     {RECORD_FORGOTTEN_PREFIX, true},
+	    {RECORD_MEMBER_PREFIX, true},  {RECORD_FORGOTTEN_PREFIX, true},
 	    {LEDGER_HEAD_KEY, false},
 	};
 	*image = (struct image){.now_ms = now_ms};
@@ -508,7 +618,8 @@ int image_load(struct image *image, struct store *store, uint64_t now_ms, struct
 			return result;
 	}
 	image->revision = load.revision;
-	return settle(image, err);
+	int result = load_chain(&load, store);
+	return result < 0 ? result : settle(image, err);
 }
 
 void image_done(struct image *image)
@@ -522,7 +633,9 @@ void image_done(struct image *image)
 		free(service);
 	}
 	free(image->services);
-	free(image->acks);
+	for (size_t i = 0; i < image->member_count; i++)
+		arena_done(&image->members[i].arena);
+	free(image->members);
 	free(image->forgotten);
 	free(image->states);
 	arena_done(&image->config_arena);
@@ -551,37 +664,4 @@ uint64_t image_report_interval_ms(const struct image *image)
 {
 	return image->fabric ? image->fabric->settings.report_interval_ms
 			     : DEFAULT_REPORT_INTERVAL_MS;
-}
-
-static uint64_t ack_latest(const struct image_ack *ack)
-{
-	return ack->points[ack->point_count - 1].sequence;
-}
-
-uint64_t image_acked(const struct image *image)
-{
-	uint64_t least = image->ack_count ? UINT64_MAX : 0;
-	for (size_t i = 0; i < image->ack_count; i++) {
-		if (ack_latest(&image->acks[i]) < least)
-			least = ack_latest(&image->acks[i]);
-	}
-	return least;
-}
-
-uint64_t image_acked_for_ms(const struct image *image, uint64_t sequence, uint64_t now_ms)
-{
-	if (image_acked(image) < sequence)
-		return 0;
-	/* The last node to get there counts. A point that history no longer has makes the time
-	 * shorter, which errs on the safe side. */
-	uint64_t last_ms = 0;
-	for (size_t i = 0; i < image->ack_count; i++) {
-		const struct image_ack *ack = &image->acks[i];
-		size_t p = 0;
-		while (ack->points[p].sequence < sequence)
-			p++;
-		if (ack->points[p].at_ms > last_ms)
-			last_ms = ack->points[p].at_ms;
-	}
-	return image->ack_count ? now_ms - last_ms + 1 : 0;
 }

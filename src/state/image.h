@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "ledger/ledger.h"
 #include "model/lifecycle.h"
+#include "model/member.h"
 #include "model/placement.h"
 #include "model/version.h"
 #include "store/store.h"
@@ -37,17 +38,15 @@ struct image_service {
 	size_t version_count;
 };
 
-#define IMAGE_ACK_HISTORY 32
-
-/* A node's latest acks, oldest first, with the time at which this image learned of each. */
-struct image_ack {
-	char node[MODEL_NAME_BYTES];
-	struct image_ack_point {
-		uint64_t sequence;
-		uint64_t at_ms;
-	} points[IMAGE_ACK_HISTORY];
-	size_t point_count;
+struct image_member {
+	struct arena arena;
+	struct member *member;
+	uint64_t mod_revision; /* of member/NAME */
 };
+
+/* How many of the ledger's last entries are known by their hashes. Who names an older one is so far
+ * behind that it counts as having said nothing. */
+#define IMAGE_CHAIN_ENTRIES 256u
 
 struct image_forgotten {
 	char backend[MODEL_NAME_BYTES];
@@ -64,13 +63,14 @@ struct image {
 	uint64_t placement_revision;
 	struct image_service **services; /* sorted by name */
 	size_t service_count;
-	struct image_ack *acks;
-	size_t ack_count;
+	struct image_member *members; /* sorted by name */
+	size_t member_count;
 	struct image_forgotten *forgotten;
 	size_t forgotten_count;
 	struct ledger_head head;
+	struct ledger_position chain[IMAGE_CHAIN_ENTRIES]; /* entry N lies at N modulo the size */
 	uint64_t revision; /* of the store that this shows */
-	uint64_t now_ms; /* the caller's clock, for the times of acks and versions */
+	uint64_t now_ms; /* the caller's clock, for the times of versions */
 	const struct service_state **states; /* of all services that have one; for the model */
 	size_t state_count;
 };
@@ -93,10 +93,15 @@ const struct version *image_version(const struct image_service *service, uint32_
 const struct image_version *image_version_entry(const struct image_service *service,
 						uint32_t number);
 
-/* Highest ledger sequence that every node which applies changes has applied; 0: none has. */
-uint64_t image_acked(const struct image *image);
-/* How long that has been so for `sequence`, in ms, at least 1; 0: it is not. */
-uint64_t image_acked_for_ms(const struct image *image, uint64_t sequence, uint64_t now_ms);
+/* NULL when the ledger names no such node. */
+const struct member *image_member(const struct image *image, const char *node);
+
+/* Is it an entry of this image's ledger, and one of the last IMAGE_CHAIN_ENTRIES? */
+bool image_is_on_chain(const struct image *image, const struct ledger_position *position);
+
+/* The entry with its hash; false when it is older than those, or is to come. */
+bool image_position(const struct image *image, uint64_t sequence,
+		    struct ledger_position *ret_position);
 
 /* How often landings report; the default until a configuration says so. */
 uint64_t image_report_interval_ms(const struct image *image);

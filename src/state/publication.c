@@ -111,7 +111,7 @@ int publication_take_place(struct change_draft *draft, const struct fabric *fabr
 	struct random random;
 	const struct placement_moment moment = {.wall_ms = draft->wall_ms,
 						.quarantine_ms = fabric->settings.quarantine_ms,
-						.applied_sequence = image_acked(draft->image)};
+						.applied_sequence = draft->applied_sequence};
 	int result = placement_choose(placement, state->index, future->states, future->count,
 				      &moment, bindings, &binding_count, err);
 	if (result < 0)

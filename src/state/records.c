@@ -37,9 +37,9 @@ const char *record_forgotten_key(const char *backend, char *key)
 	return key_format(key, RECORD_FORGOTTEN_PREFIX "%s", backend);
 }
 
-const char *record_ack_key(const char *node, char *key)
+const char *record_member_key(const char *node, char *key)
 {
-	return key_format(key, RECORD_ACK_PREFIX "%s", node);
+	return key_format(key, RECORD_MEMBER_PREFIX "%s", node);
 }
 
 /* --- writing --- */
@@ -419,6 +419,94 @@ int record_placement_parse(const char *value, size_t length, struct arena *arena
 	read_names(&reader, json, "services", &placement->services, &placement->service_count);
 	if (!reader.status)
 		*ret_placement = placement;
+out:
+	json_decref(json);
+	return reader.status;
+}
+
+/* --- members --- */
+
+#define MEMBER_LEVEL 1u
+
+int record_member_put(const struct member *member, struct buffer *value)
+{
+	json_t *roles = json_array();
+	json_t *sources = json_array();
+	size_t role_count = 0;
+#define X(id, name, bit, meaning)                                                                  \
+	if (member_has(member, MEMBER_##id)) {                                                     \
+		json_array_append_new(roles, json_string(name));                                   \
+		role_count++;                                                                      \
+	}
+	MEMBER_ROLES(X)
+#undef X
+	for (size_t i = 0; i < member->source_count; i++) {
+		char text[IP_TEXT_BYTES];
+		json_array_append_new(sources,
+				      json_string(ip_address_format(&member->sources[i], text)));
+	}
+	bool complete = json_array_size(roles) == role_count &&
+			json_array_size(sources) == member->source_count;
+	json_t *json =
+	    json_pack("{s:i, s:s, s:s, s:s, s:I, s:o, s:o}", "level", (int)MEMBER_LEVEL, "name",
+		      member->name, "site", member->site, "key", member->key, "features",
+		      (json_int_t)member->features, "roles", roles, "sources", sources);
+	if (!complete) {
+		json_decref(json);
+		json = NULL;
+	}
+	return put_json(json, value);
+}
+
+static void read_roles(struct reader *reader, const json_t *json, struct member *member)
+{
+	const json_t *roles = json_object_get(json, "roles");
+	if (!json_is_array(roles))
+		reader_fail(reader, "roles");
+	for (size_t i = 0; i < json_array_size(roles); i++) {
+		const char *name = json_string_value(json_array_get(roles, i));
+		unsigned role = name ? member_role_parse(name) : 0;
+		if (!role || member->roles & role)
+			reader_fail(reader, "roles");
+		member->roles |= role;
+	}
+}
+
+static void read_sources(struct reader *reader, const json_t *json, struct member *member)
+{
+	const json_t *sources = json_object_get(json, "sources");
+	if (!json_is_array(sources) || json_array_size(sources) > MEMBER_SOURCES)
+		reader_fail(reader, "sources");
+	for (size_t i = 0; i < json_array_size(sources) && i < MEMBER_SOURCES; i++) {
+		const char *text = json_string_value(json_array_get(sources, i));
+		if (!text || ip_address_parse(text, &member->sources[i]) < 0)
+			reader_fail(reader, "sources");
+		member->source_count++;
+	}
+}
+
+int record_member_parse(const char *value, size_t length, struct arena *arena,
+			struct member **ret_member, struct error *err)
+{
+	struct reader reader = {.arena = arena, .what = "member", .err = err};
+	json_t *json = reader_open(&reader, value, length);
+	if (!json)
+		return reader.status;
+	struct member *member = arena_alloc(arena, sizeof(*member));
+	if (!member) {
+		reader_no_memory(&reader);
+		goto out;
+	}
+	if (read_number(&reader, json, "level", UINT32_MAX) > MEMBER_LEVEL)
+		reader_fail(&reader, "level");
+	member->name = read_text(&reader, json, "name");
+	member->site = read_text(&reader, json, "site");
+	member->key = read_text(&reader, json, "key");
+	member->features = read_u32(&reader, json, "features");
+	read_roles(&reader, json, member);
+	read_sources(&reader, json, member);
+	if (!reader.status)
+		*ret_member = member;
 out:
 	json_decref(json);
 	return reader.status;

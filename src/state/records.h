@@ -7,7 +7,7 @@
  *   service/NAME                 the state of one service: versions, bindings, rollout
  *   version/NAME/0000000017      one version: the canonical bytes that its digest covers
  *   forgotten/NAME               a backend whose silence the operator declared to be its end
- *   ack/NODE                     highest ledger sequence that the node has applied
+ *   member/NODE                  who the node is: roles, site, tunnel sources, key, features
  *
  * Parsing is strict and bounded; a value that does not parse is -FL_ECORRUPT with a sentence that
  * names the key. Results live in the caller's arena. Pure; any thread.
@@ -19,6 +19,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "model/lifecycle.h"
+#include "model/member.h"
 #include "model/placement.h"
 #include "model/version.h"
 
@@ -29,13 +30,19 @@
 #define RECORD_SERVICE_PREFIX "service/"
 #define RECORD_VERSION_PREFIX "version/"
 #define RECORD_FORGOTTEN_PREFIX "forgotten/"
-#define RECORD_ACK_PREFIX "ack/"
+#define RECORD_MEMBER_PREFIX "member/"
+
+/* Written to find out whether a store that failed takes changes again; holds nothing. */
+#define RECORD_PROBE_KEY "probe"
+
+/* What programs up to 0.1 wrote of acknowledgements, which are observations now: left alone. */
+#define RECORD_OLD_ACK_PREFIX "ack/"
 
 /* Each writes a key into `key` (RECORD_KEY_BYTES) and returns it. */
 const char *record_service_key(const char *service, char *key);
 const char *record_version_key(const char *service, uint32_t number, char *key);
 const char *record_forgotten_key(const char *backend, char *key);
-const char *record_ack_key(const char *node, char *key);
+const char *record_member_key(const char *node, char *key);
 
 must_check int record_service_put(const struct service_state *state, struct buffer *value);
 must_check int record_service_parse(const char *value, size_t length, struct arena *arena,
@@ -44,6 +51,10 @@ must_check int record_service_parse(const char *value, size_t length, struct are
 must_check int record_placement_put(const struct placement *placement, struct buffer *value);
 must_check int record_placement_parse(const char *value, size_t length, struct arena *arena,
 				      struct placement **ret_placement, struct error *err);
+
+must_check int record_member_put(const struct member *member, struct buffer *value);
+must_check int record_member_parse(const char *value, size_t length, struct arena *arena,
+				   struct member **ret_member, struct error *err);
 
 /* The canonical bytes of model/version.h. What is parsed has the digest of its bytes; that it is
  * the one that was committed is for who knows the service's state to check. */

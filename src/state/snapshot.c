@@ -17,7 +17,8 @@ static const char MAGIC[] = "fairlead snapshot 1\n";
 
 const struct snapshot_part snapshot_parts[SNAPSHOT_PARTS] = {
     {RECORD_CONFIG_KEY, false},    {RECORD_FORGOTTEN_PREFIX, true}, {LEDGER_HEAD_KEY, false},
-    {RECORD_PLACEMENT_KEY, false}, {RECORD_SERVICE_PREFIX, true},   {RECORD_VERSION_PREFIX, true},
+    {RECORD_MEMBER_PREFIX, true},  {RECORD_PLACEMENT_KEY, false},   {RECORD_SERVICE_PREFIX, true},
+    {RECORD_VERSION_PREFIX, true},
 };
 
 static bool is_covered(const char *key)

@@ -129,9 +129,10 @@ class Node:
 
     def report(self, name, connections=None, instance="1", **more):
         """One report of a landing; what it was told last, it names."""
-        last = self.landings.setdefault(name, {"settled": 0})
+        last = self.landings.setdefault(name, {"closing": 0, "closing_digest": "0" * 64})
         answer = self.ask("landing report", node=name, boot_id="b", instance=instance,
-                          connections=connections or {}, settled=last["settled"],
+                          connections=connections or {}, closing=last["closing"],
+                          closing_digest=last["closing_digest"],
                           generation=last.get("generation", ""), **more)
         self.landings[name] = answer
         return answer
@@ -451,7 +452,7 @@ def test_a_first_report_is_awaited_for_three_intervals(running):
 
 
 @pytest.mark.parametrize("report", [
-    {"settled": -1}, {"settled": 1 << 62}, {"connections": {"198.51.100.1": -1}},
+    {"closing": -1}, {"closing": 1 << 62}, {"connections": {"198.51.100.1": -1}},
     {"connections": {"198.51.100.1": 1 << 40}}, {"connections": {"nowhere": 1}},
     {"node": "../x"}, {"boot_id": ""}, {"instance": "i" * 64}])
 def test_a_report_that_lies_is_refused(running, report):

@@ -171,7 +171,7 @@ def test_a_snapshot_older_than_the_maps_withdraws_nothing(faulty):
     assert_frozen(faulty, "the store is damaged")
     assert words_to_pinned(faulty) == pinned
     answer = faulty.ask("landing report", node="web1", boot_id="b", instance="1", connections={},
-                        settled=0, generation="0" * 64)
+                        closing=0, generation="0" * 64)
     assert "configuration" not in answer and generation
 
 

@@ -586,6 +586,7 @@ static void observe_binding(const struct world *world, const struct binding *bin
 	struct binding_observation seen = {
 	    .connections_known = true,
 	    .closing_counted = binding->refusing,
+	    .packets_known = true,
 	    .new_flow_ago_ms = ago(world, world->new_flow_at_ms[binding->pool][binding->slot]),
 	    .packet_ago_ms = ago(world, world->packet_at_ms[binding->pool][binding->slot]),
 	    .applied_by_all_ms = applied_by_all_ms(world, binding->sequence),
@@ -696,7 +697,7 @@ static void drive(struct world *world)
 
 	const struct service_state *states[] = {&world->state};
 	struct placement_moment moment = placement_moment(world);
-	struct observations seen = {
+	struct service_observation seen = {
 	    .wall_ms = world->now_ms,
 	    .quiet_ms = QUIET_MS,
 	    .stale_ms = STALE_MS,
@@ -705,6 +706,7 @@ static void drive(struct world *world)
 	    .exhausted_pools = placement_exhausted(world->placement, 0, states, 1, &moment),
 	    .policy = &world->service.rollout,
 	    .has_udp = world->has_udp,
+	    .everyone_is_heard = true,
 	    .versions = versions,
 	    .bindings = bindings};
 	world->tally->exhausted += seen.exhausted_pools != 0;

@@ -306,30 +306,6 @@ static void what_is_queued_at_the_end_is_told_so(void **state)
 	fixture->changes = NULL;
 }
 
-/* Acks: the image knows how long every node has applied an entry, by the slowest of them. */
-static void acks_count_from_the_slowest_node(void **state)
-{
-	struct fixture *fixture = *state;
-	struct image *image = &fixture->image;
-	harness_put(&fixture->harness, "ack/edge1", "5");
-	harness_settle(&fixture->harness);
-	uint64_t first_ms = fixture->harness.now_ms;
-	assert_int_equal(image_acked(image), 5);
-	harness_advance(&fixture->harness, 700);
-	harness_put(&fixture->harness, "ack/edge2", "4");
-	harness_settle(&fixture->harness);
-	assert_int_equal(image_acked(image), 4);
-	assert_int_equal(image_acked_for_ms(image, 5, fixture->harness.now_ms), 0);
-	assert_int_equal(image_acked_for_ms(image, 4, first_ms + 1000), 301);
-	harness_put(&fixture->harness, "ack/edge1", "9");
-	harness_settle(&fixture->harness);
-	assert_int_equal(image_acked_for_ms(image, 4, first_ms + 1000), 301);
-	harness_delete(&fixture->harness, "ack/edge2");
-	harness_settle(&fixture->harness);
-	assert_int_equal(image_acked(image), 9);
-	assert_int_equal(image_acked_for_ms(image, 5, first_ms + 1000), 1001);
-}
-
 static void a_damaged_record_is_named(void **state)
 {
 	struct fixture *fixture = *state;
@@ -354,7 +330,6 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(nothing_begins_after_the_stop, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(what_is_queued_at_the_end_is_told_so, set_up,
 					    tear_down),
-	    cmocka_unit_test_setup_teardown(acks_count_from_the_slowest_node, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_damaged_record_is_named, set_up, tear_down),
 	};
 	return cmocka_run_group_tests_name("changes", tests, NULL, NULL);

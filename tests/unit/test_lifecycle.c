@@ -28,7 +28,7 @@ static const struct rollout_policy POLICY = {
  * every version, nothing has a connection, and every wish is fulfilled. */
 struct bench {
 	struct service_state state;
-	struct observations seen;
+	struct service_observation seen;
 	struct version_observation versions[MOST];
 	struct binding_observation bindings[MOST];
 	uint64_t sequence;
@@ -37,6 +37,7 @@ struct bench {
 };
 
 static const struct binding_observation IDLE = {.connections_known = true,
+						.packets_known = true,
 						.new_flow_ago_ms = UINT64_MAX,
 						.packet_ago_ms = UINT64_MAX,
 						.applied_by_all_ms = CLOSING_SETTLE_MS};
@@ -55,13 +56,14 @@ static int set_up(void **state)
 	struct bench *bench = calloc(1, sizeof(*bench));
 	assert_non_null(bench);
 	bench->state = (struct service_state){.name = "web", .next_version = 1};
-	bench->seen = (struct observations){.wall_ms = 1000000,
-					    .quiet_ms = QUIET_MS,
-					    .stale_ms = STALE_MS,
-					    .report_interval_ms = 1000,
-					    .policy = &POLICY,
-					    .versions = bench->versions,
-					    .bindings = bench->bindings};
+	bench->seen = (struct service_observation){.wall_ms = 1000000,
+						   .quiet_ms = QUIET_MS,
+						   .stale_ms = STALE_MS,
+						   .report_interval_ms = 1000,
+						   .policy = &POLICY,
+						   .everyone_is_heard = true,
+						   .versions = bench->versions,
+						   .bindings = bench->bindings};
 	arena_init(&bench->arena, 0);
 	buffer_init(&bench->text, 0);
 	idle(bench);
@@ -272,21 +274,25 @@ static void closing_waits_for_every_condition(void **state)
 		bool has_udp;
 		bool closes;
 	} cases[] = {
-	    {{true, 0, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 0, false, true},
-	    {{true, 0, UINT64_MAX, 0, 1, false, 0, 0}, UINT64_MAX, 0, false, true},
-	    {{false, 0, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 3, false, false},
-	    {{true, 1, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 3, false, false},
-	    {{true, 0, QUIET_MS, 0, 0, false, 0, 0}, STALE_MS, 3, false, false},
-	    {{true, 0, QUIET_MS - 1, 0, 1, false, 0, 0}, STALE_MS, 0, false, false},
-	    {{true, 0, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS - 1, 0, false, false},
+	    {{true, 0, true, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 0, false, true},
+	    {{true, 0, true, UINT64_MAX, 0, 1, false, 0, 0}, UINT64_MAX, 0, false, true},
+	    {{false, 0, true, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 3, false, false},
+	    {{true, 1, true, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 3, false, false},
+	    {{true, 0, true, QUIET_MS, 0, 0, false, 0, 0}, STALE_MS, 3, false, false},
+	    {{true, 0, true, QUIET_MS - 1, 0, 1, false, 0, 0}, STALE_MS, 0, false, false},
+	    {{true, 0, true, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS - 1, 0, false, false},
 	    /* A count from before it drained knows nothing of its last clients. */
-	    {{true, 0, QUIET_MS, 0, 1, false, 0, PAUSE_MS}, STALE_MS, 3, false, false},
+	    {{true, 0, true, QUIET_MS, 0, 1, false, 0, PAUSE_MS}, STALE_MS, 3, false, false},
 	    /* The wishes yield when a pool that it has a slot of is full, and only then. */
-	    {{true, 0, 0, 0, 1, false, 0, 0}, 0, 1 << 1, false, true},
-	    {{true, 0, 0, 0, 1, false, 0, 0}, 0, 1 << 2, false, false},
+	    {{true, 0, true, 0, 0, 1, false, 0, 0}, 0, 1 << 1, false, true},
+	    {{true, 0, true, 0, 0, 1, false, 0, 0}, 0, 1 << 2, false, false},
 	    /* With UDP, packets count, and nothing yields. */
-	    {{true, 0, QUIET_MS, QUIET_MS, 1, false, 0, 0}, STALE_MS, 0, true, true},
-	    {{true, 0, QUIET_MS, QUIET_MS - 1, 1, false, 0, 0}, STALE_MS, 3, true, false},
+	    {{true, 0, true, QUIET_MS, QUIET_MS, 1, false, 0, 0}, STALE_MS, 0, true, true},
+	    {{true, 0, true, QUIET_MS, QUIET_MS - 1, 1, false, 0, 0}, STALE_MS, 3, true, false},
+	    /* What an edge does not say is no idleness: a wish that yields, but not for UDP. */
+	    {{true, 0, false, QUIET_MS, QUIET_MS, 1, false, 0, 0}, STALE_MS, 0, false, false},
+	    {{true, 0, false, QUIET_MS, QUIET_MS, 1, false, 0, 0}, STALE_MS, 3, false, true},
+	    {{true, 0, false, QUIET_MS, QUIET_MS, 1, false, 0, 0}, STALE_MS, 3, true, false},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		/* Each of the version's two addresses must look unused. */
@@ -304,6 +310,17 @@ static void closing_waits_for_every_condition(void **state)
 	}
 }
 
+/* A closing that one node cannot acknowledge would refuse clients for nothing, again and again. */
+static void no_closing_begins_while_somebody_is_silent(void **state)
+{
+	struct bench *bench = *state;
+	roll_out(bench, 2);
+	bench->seen.everyone_is_heard = false;
+	expect(bench, "");
+	bench->seen.everyone_is_heard = true;
+	expect(bench, "close 1");
+}
+
 /* What may be seen of one address of a closing, and what follows. */
 static void closings_need_their_proof(void **state)
 {
@@ -314,23 +331,28 @@ static void closings_need_their_proof(void **state)
 		bool has_udp;
 		const char *due;
 	} cases[] = {
-	    {{true, 0, 0, 0, CLOSING_SETTLE_MS, true, 0, 0}, 4000, false, "retire 1"},
-	    {{true, 0, 0, 0, CLOSING_SETTLE_MS, true, 0, 0}, OVERDUE, false, "retire 1"},
+	    {{true, 0, true, 0, 0, CLOSING_SETTLE_MS, true, 0, 0}, 4000, false, "retire 1"},
+	    {{true, 0, true, 0, 0, CLOSING_SETTLE_MS, true, 0, 0}, OVERDUE, false, "retire 1"},
 	    /* Counted too early, or not by all, or by none. */
-	    {{true, 0, 0, 0, CLOSING_SETTLE_MS - 1, true, 0, 0}, SOON, false, ""},
-	    {{true, 0, 0, 0, 0, true, 0, 0}, SOON, false, ""},
-	    {{true, 0, 0, 0, CLOSING_SETTLE_MS, false, 0, 0}, SOON, false, ""},
+	    {{true, 0, true, 0, 0, CLOSING_SETTLE_MS - 1, true, 0, 0}, SOON, false, ""},
+	    {{true, 0, true, 0, 0, 0, true, 0, 0}, SOON, false, ""},
+	    {{true, 0, true, 0, 0, CLOSING_SETTLE_MS, false, 0, 0}, SOON, false, ""},
 	    /* Silence is not zero. */
-	    {{false, 0, 0, 0, CLOSING_SETTLE_MS, true, 0, 0}, SOON, false, ""},
-	    {{false, 0, 0, 0, 0, false, 0, 0}, OVERDUE, false, "reopen 1"},
-	    {{true, 0, 0, 0, CLOSING_SETTLE_MS, false, 0, 0}, OVERDUE, false, "reopen 1"},
-	    {{true, 0, 0, 0, 0, false, 0, 0}, OVERDUE, false, "reopen 1"},
+	    {{false, 0, true, 0, 0, CLOSING_SETTLE_MS, true, 0, 0}, SOON, false, ""},
+	    {{false, 0, true, 0, 0, 0, false, 0, 0}, OVERDUE, false, "reopen 1"},
+	    {{true, 0, true, 0, 0, CLOSING_SETTLE_MS, false, 0, 0}, OVERDUE, false, "reopen 1"},
+	    {{true, 0, true, 0, 0, 0, false, 0, 0}, OVERDUE, false, "reopen 1"},
 	    /* A connection, whoever counted it. */
-	    {{true, 1, 0, 0, 0, false, 0, 0}, 1, false, "reopen 1"},
-	    {{true, 0, 0, 0, CLOSING_SETTLE_MS, true, 1, 0}, 4000, false, "reopen 1"},
+	    {{true, 1, true, 0, 0, 0, false, 0, 0}, 1, false, "reopen 1"},
+	    {{true, 0, true, 0, 0, CLOSING_SETTLE_MS, true, 1, 0}, 4000, false, "reopen 1"},
 	    /* UDP: a packet. */
-	    {{true, 0, 0, QUIET_MS - 1, CLOSING_SETTLE_MS, true, 0, 0}, 4000, true, "reopen 1"},
-	    {{true, 0, 0, QUIET_MS, CLOSING_SETTLE_MS, true, 0, 0}, 4000, true, "retire 1"},
+	    {{true, 0, true, 0, QUIET_MS - 1, CLOSING_SETTLE_MS, true, 0, 0},
+	     4000,
+	     true,
+	     "reopen 1"},
+	    {{true, 0, true, 0, QUIET_MS, CLOSING_SETTLE_MS, true, 0, 0}, 4000, true, "retire 1"},
+	    /* What an edge does not say proves nothing, and refutes nothing. */
+	    {{true, 0, false, 0, 0, CLOSING_SETTLE_MS, true, 0, 0}, 4000, true, ""},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		tear_down(state);
@@ -856,6 +878,7 @@ int main(void)
 	    TEST(paused_rollouts_stay),
 	    TEST(newer_versions_take_the_rollout_over),
 	    TEST(closing_waits_for_every_condition),
+	    TEST(no_closing_begins_while_somebody_is_silent),
 	    TEST(closings_need_their_proof),
 	    TEST(a_clock_that_goes_back_ends_a_closing),
 	    TEST(counting_is_due_only_after_settling),

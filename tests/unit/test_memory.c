@@ -306,7 +306,7 @@ static int lifecycle_step(struct arena *arena)
 	const struct rollout_policy policy = {.shares = {SHARE_WHOLE}, .share_count = 1};
 	const struct version_observation held = {.held = true};
 	const struct binding_observation seen = {.applied_by_all_ms = 1};
-	const struct observations observations = {
+	const struct service_observation observations = {
 	    .wall_ms = 2000, .policy = &policy, .versions = &held, .bindings = &seen};
 	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
 	result = lifecycle_next(&service, &observations, arena, transitions);

@@ -54,9 +54,14 @@ static struct {
 	struct placement *placement;
 	struct version *version;
 	struct service_state service;
+	struct member member;
 	struct ledger_signer *signer;
 	struct store *store;
-} sample;
+} sample = {.member = {.name = "edge1",
+		       .site = "fra",
+		       .key = "ed25519:",
+		       .roles = MEMBER_EDGE | MEMBER_VOTER,
+		       .features = MEMBER_FEATURES}};
 
 /* --- blocking calls that allocate nothing themselves --- */
 
@@ -174,6 +179,11 @@ static int write_service(const void *record, struct buffer *value)
 	return record_service_put(record, value);
 }
 
+static int write_member(const void *record, struct buffer *value)
+{
+	return record_member_put(record, value);
+}
+
 static int write_number(const void *record, struct buffer *value)
 {
 	buffer_puts(value, record);
@@ -205,7 +215,7 @@ static void fill_store(void)
 	put(RECORD_PLACEMENT_KEY, write_placement, sample.placement);
 	put(record_version_key("web", 1, key), write_version, sample.version);
 	put(record_service_key("web", key), write_service, &sample.service);
-	put(record_ack_key("edge1", key), write_number, "1");
+	put(record_member_key("edge1", key), write_member, &sample.member);
 	put(record_forgotten_key("gone", key), write_number, "1");
 }
 
@@ -670,11 +680,12 @@ static void test_image(void **state)
 					    .record = {.key = "service/web",
 						       .value = service.data,
 						       .value_length = service.length}};
-	const struct store_event acked = {
-	    .kind = STORE_PUT, .record = {.key = "ack/new", .value = "5", .value_length = 1}};
+	const struct store_event forgotten = {
+	    .kind = STORE_PUT, .record = {.key = "forgotten/new", .value = "5", .value_length = 1}};
 	failing_memory_each_or_less("image_load", step_load, NULL, 50);
 	failing_memory_each("image_update, service", step_update, (void *)(uintptr_t)&changed, 10);
-	failing_memory_each("image_update, ack", step_update, (void *)(uintptr_t)&acked, 2);
+	failing_memory_each("image_update, forgotten", step_update, (void *)(uintptr_t)&forgotten,
+			    2);
 	buffer_done(&service);
 }
 
@@ -753,7 +764,8 @@ static void test_changes(void **state)
 static int step_report(void *context)
 {
 	const json_t *report = context;
-	const struct report_moment moment = {.now_ms = 5, .interval_ms = 1000, .sequence = 9};
+	static const struct image image;
+	const struct report_moment moment = {.now_ms = 5, .interval_ms = 1000, .image = &image};
 	struct reports *reports = NULL;
 	struct error err = {0};
 	int result = reports_new(&reports);
@@ -798,7 +810,7 @@ static void test_what_the_daemon_is_told(void **state)
 {
 	(void)state;
 	json_t *report = json_of("{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\","
-				 "\"settled\": 3, \"connections\": {\"198.51.100.1\": 3},"
+				 "\"closing\": 3, \"connections\": {\"198.51.100.1\": 3},"
 				 "\"landing\": {\"alarms\": [\"x\"]}}");
 	json_t *options = json_of("{\"node\": \"edge1\", \"site\": \"fra\","
 				  "\"interface\": [\"eth0\"], \"source\": [\"10.0.0.2\"],"

@@ -388,7 +388,7 @@ static void slot_0_is_not_given_out(void **state)
 }
 
 /* All services share both pools: a slot to spare in each is one for anybody. */
-static void spacious_pools_are_exhausted_for_nobody(void **state)
+static void pools_with_room_for_all_are_exhausted_for_nobody(void **state)
 {
 	(void)state;
 	struct placement *placement = update(NULL, NULL, 0);
@@ -396,13 +396,13 @@ static void spacious_pools_are_exhausted_for_nobody(void **state)
 	struct binding held[] = {{.pool = 1, .slot = 1, .version = 3}};
 	struct service_state web = holder("web", 0, &version, held, 1);
 	const struct service_state *states[] = {&web};
-	assert_true(placement_is_spacious(placement, NULL, 0));
+	assert_true(placement_has_room_for_all(placement, NULL, 0));
 	assert_int_equal(placement_exhausted(placement, 1, NULL, 0, &NOW), 0);
-	assert_false(placement_is_spacious(placement, states, 1));
+	assert_false(placement_has_room_for_all(placement, states, 1));
 	assert_int_equal(placement_exhausted(placement, 1, states, 1, &NOW), 1 << 1);
 	/* Whether each block has one, this look does not tell. */
 	pools[0].slots_per_service = 4;
-	assert_false(placement_is_spacious(update(NULL, NULL, 0), NULL, 0));
+	assert_false(placement_has_room_for_all(update(NULL, NULL, 0), NULL, 0));
 }
 
 /* Slot 1 of the IPv4 pool is the only one that is not held; who may have it, and when? */
@@ -545,7 +545,7 @@ int main(void)
 	    TEST(a_fabric_may_have_one_family_only),
 	    TEST(some_bindings_have_no_address),
 	    TEST(slot_0_is_not_given_out),
-	    TEST(spacious_pools_are_exhausted_for_nobody),
+	    TEST(pools_with_room_for_all_are_exhausted_for_nobody),
 	    TEST(used_slots_wait),
 	    TEST(used_slots_are_taken_in_order),
 	    TEST(blocks_keep_services_apart),

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,12 +26,37 @@ static struct ip_address address_of(const char *text)
 
 #define SEQUENCE 100u /* the ledger's last entry */
 
+/* An image with the ledger's last entries; the hash of entry N is N in each byte. */
+static struct image image_of(struct image_forgotten *forgotten)
+{
+	struct image image = {.forgotten = forgotten, .forgotten_count = forgotten ? 1 : 0};
+	image.head.sequence = SEQUENCE;
+	for (uint64_t i = 1; i <= SEQUENCE; i++) {
+		image.chain[i].sequence = i;
+		memset(image.chain[i].digest.bytes, (int)i, DIGEST_BYTES);
+	}
+	return image;
+}
+
+static void set_digest(json_t *report, uint8_t byte)
+{
+	struct digest digest;
+	char text[DIGEST_HEX_BYTES];
+	memset(digest.bytes, byte, DIGEST_BYTES);
+	hex_encode(digest.bytes, DIGEST_BYTES, text);
+	json_object_set_new(report, "closing_digest", json_string(text));
+}
+
 static int take(struct reports *reports, const char *text, uint64_t now_ms)
 {
+	const struct image image = image_of(NULL);
 	const struct report_moment moment = {
-	    .now_ms = now_ms, .interval_ms = INTERVAL_MS, .sequence = SEQUENCE};
+	    .now_ms = now_ms, .interval_ms = INTERVAL_MS, .image = &image};
 	json_t *json = json_loads(text, 0, NULL);
 	assert_non_null(json);
+	json_int_t closing = json_integer_value(json_object_get(json, "closing"));
+	if (closing > 0 && !json_object_get(json, "closing_digest"))
+		set_digest(json, (uint8_t)closing);
 	struct error err = {0};
 	int result = reports_take(reports, json, &moment, &err);
 	if (result < 0)
@@ -42,29 +68,32 @@ static int take(struct reports *reports, const char *text, uint64_t now_ms)
 #define PUBLISHED 50u
 
 static struct connection_sum sum_at(struct reports *reports, const struct image *image,
-				    uint64_t settled, uint64_t now_ms)
+				    uint64_t closing, uint64_t now_ms)
 {
 	struct ip_address address = address_of("198.51.100.1");
 	const struct connection_query query = {.version = &version,
 					       .published = PUBLISHED,
 					       .addresses = &address,
 					       .address_count = 1,
-					       .settled = settled,
+					       .closing = closing,
 					       .interval_ms = INTERVAL_MS,
 					       .now_ms = now_ms};
 	return reports_sum(reports, image, &query);
 }
 
-#define REPORT_OF(node, instance, connections, settled)                                            \
+#define REPORT_OF(node, instance, connections, closing)                                            \
 	"{\"node\": \"" node "\", \"boot_id\": \"b\", \"instance\": \"" instance                   \
-	"\", \"connections\": {" connections "}, \"settled\": " #settled "}"
-#define REPORT(node, connections, settled) REPORT_OF(node, "i", connections, settled)
+	"\", \"connections\": {" connections "}, \"closing\": " #closing "}"
+#define REPORT_AS(rest)                                                                            \
+	"{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\", \"connections\": {}, " rest \
+	"}"
+#define REPORT(node, connections, closing) REPORT_OF(node, "i", connections, closing)
 
 static void silence_is_not_zero(void **state)
 {
 	(void)state;
 	struct reports *reports;
-	const struct image image = {0};
+	const struct image image = image_of(NULL);
 	assert_int_equal(reports_new(&reports), 0);
 	struct connection_sum sum = sum_at(reports, &image, 0, 0);
 	assert_false(sum.known);
@@ -90,7 +119,7 @@ static void every_report_of_the_address_counts(void **state)
 {
 	(void)state;
 	struct reports *reports;
-	const struct image image = {0};
+	const struct image image = image_of(NULL);
 	assert_int_equal(reports_new(&reports), 0);
 	assert_int_equal(take(reports, REPORT("web1", "", 0), 0), 0);
 	assert_int_equal(take(reports, REPORT("web2", "", 0), 0), 0);
@@ -105,15 +134,44 @@ static void a_closing_wants_every_report_to_name_it(void **state)
 {
 	(void)state;
 	struct reports *reports;
-	const struct image image = {0};
+	const struct image image = image_of(NULL);
 	assert_int_equal(reports_new(&reports), 0);
 	assert_int_equal(take(reports, REPORT("web1", "", 17), 0), 0);
 	assert_int_equal(take(reports, REPORT("web2", "", 16), 0), 0);
 	assert_true(sum_at(reports, &image, 17, 0).known);
-	assert_false(sum_at(reports, &image, 17, 0).settled);
+	assert_false(sum_at(reports, &image, 17, 0).names_closing);
 	assert_int_equal(take(reports, REPORT("web2", "", 17), 0), 0);
-	assert_true(sum_at(reports, &image, 17, 0).settled);
-	assert_false(sum_at(reports, &image, 18, 0).settled);
+	assert_true(sum_at(reports, &image, 17, 0).names_closing);
+	assert_false(sum_at(reports, &image, 18, 0).names_closing);
+	reports_free(reports);
+}
+
+/* After a recovery the same number is another entry's: what a landing says of that is none of ours,
+ * and neither is what it says of an entry that is to come, or without naming its hash. */
+static void a_closing_of_another_chain_is_none(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = image_of(NULL);
+	char other[512];
+	char digest[DIGEST_HEX_BYTES];
+	struct digest bytes;
+	memset(bytes.bytes, 99, DIGEST_BYTES);
+	hex_encode(bytes.bytes, DIGEST_BYTES, digest);
+	snprintf(
+	    other, sizeof(other),
+	    "{\"node\": \"web2\", \"boot_id\": \"b\", \"instance\": \"i\", \"connections\": {}, "
+	    "\"closing\": 17, \"closing_digest\": \"%s\"}",
+	    digest);
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, REPORT("web1", "", 17), 0), 0);
+	assert_int_equal(take(reports, other, 0), 0);
+	assert_true(sum_at(reports, &image, 17, 0).known);
+	assert_false(sum_at(reports, &image, 17, 0).names_closing);
+	assert_int_equal(take(reports, REPORT("web2", "", 101), 0), 0);
+	assert_false(sum_at(reports, &image, 17, 0).names_closing);
+	assert_int_equal(take(reports, REPORT("web2", "", 17), 0), 0);
+	assert_true(sum_at(reports, &image, 17, 0).names_closing);
 	reports_free(reports);
 }
 
@@ -122,12 +180,12 @@ static void a_forgotten_backend_is_no_longer_waited_for(void **state)
 	(void)state;
 	struct reports *reports;
 	struct image_forgotten forgotten = {.backend = "web2", .sequence = PUBLISHED + 1};
-	const struct image image = {.forgotten = &forgotten, .forgotten_count = 1};
+	const struct image image = image_of(&forgotten);
 	assert_int_equal(reports_new(&reports), 0);
 	assert_int_equal(take(reports, REPORT("web1", "", 9), 0), 0);
 	struct connection_sum sum = sum_at(reports, &image, 9, 0);
 	assert_true(sum.known);
-	assert_true(sum.settled);
+	assert_true(sum.names_closing);
 	reports_free(reports);
 }
 
@@ -137,7 +195,7 @@ static void a_version_published_later_waits_for_it_again(void **state)
 	(void)state;
 	struct reports *reports;
 	struct image_forgotten forgotten = {.backend = "web2", .sequence = PUBLISHED - 1};
-	const struct image image = {.forgotten = &forgotten, .forgotten_count = 1};
+	const struct image image = image_of(&forgotten);
 	assert_int_equal(reports_new(&reports), 0);
 	assert_int_equal(take(reports, REPORT("web1", "", 0), 0), 0);
 	struct connection_sum sum = sum_at(reports, &image, 0, 0);
@@ -159,7 +217,7 @@ static void a_malformed_report_changes_nothing(void **state)
 	    REPORT("-", "", 0),
 	    REPORT("web1/x", "", 0),
 	    REPORT("web1", "", -1), /* as an unsigned number it would prove every closing */
-	    REPORT("web1", "", 101), /* of a ledger that this one is not */
+	    REPORT_AS("\"closing\": 3, \"closing_digest\": \"3\""),
 	    REPORT("web1", "", "7"),
 	    REPORT("web1", "\"10.0.0.1\": 4294967296", 0),
 	    "{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\", \"connections\": []}",
@@ -187,7 +245,7 @@ static void another_process_of_the_same_name_is_refused(void **state)
 {
 	(void)state;
 	struct reports *reports;
-	const struct image image = {0};
+	const struct image image = image_of(NULL);
 	assert_int_equal(reports_new(&reports), 0);
 	assert_int_equal(take(reports, REPORT("web2", "", 9), 3000), 0);
 	assert_int_equal(take(reports, REPORT_OF("web1", "a", "\"198.51.100.1\": 5", 0), 0), 0);
@@ -231,7 +289,7 @@ static void connections_of_all_sites_are_summed(void **state)
 {
 	(void)state;
 	struct reports *reports;
-	const struct image image = {0};
+	const struct image image = image_of(NULL);
 	const struct ip_address addresses[] = {address_of("198.51.100.1"),
 					       address_of("198.51.100.33")};
 	const struct connection_query query = {.version = &version,
@@ -260,7 +318,7 @@ static void a_dropped_name_is_gone(void **state)
 	assert_null(reports_find(reports, "wbe2"));
 	assert_non_null(reports_find(reports, "web1"));
 	assert_null(reports_at(reports, 1));
-	const struct image image = {0};
+	const struct image image = image_of(NULL);
 	assert_int_equal(sum_at(reports, &image, 0, 0).count, 1);
 	reports_free(reports);
 }
@@ -271,6 +329,7 @@ int main(void)
 	    cmocka_unit_test(silence_is_not_zero),
 	    cmocka_unit_test(every_report_of_the_address_counts),
 	    cmocka_unit_test(a_closing_wants_every_report_to_name_it),
+	    cmocka_unit_test(a_closing_of_another_chain_is_none),
 	    cmocka_unit_test(a_forgotten_backend_is_no_longer_waited_for),
 	    cmocka_unit_test(a_version_published_later_waits_for_it_again),
 	    cmocka_unit_test(a_malformed_report_changes_nothing),

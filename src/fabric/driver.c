@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/driver.h"
+#include "fabric/driver.h"
 
 #include "base/buffer.h"
-#include "daemon/edge_plane.h"
-#include "daemon/landing_wanted.h"
-#include "daemon/names_plane.h"
-#include "fabric/reports.h"
 #include "state/publication.h"
 #include "state/records.h"
 
@@ -16,12 +12,11 @@
 #define TRANSITION_KIND "transition"
 
 struct driver {
-	struct daemon *daemon;
-	uint64_t settled;
+	struct driver_options options;
+	struct ledger_position closing;
 	struct landing_memory landings;
-	uint64_t spacious_revision; /* of the image, that `spacious` is of */
-	bool spacious; /* no service finds its pools full */
-	bool unsafe;
+	uint64_t roomy_revision; /* of the image, that `has_room_for_all` is of */
+	bool has_room_for_all; /* no service finds its pools full */
 };
 
 /* What is due of all services, as far as one ledger entry holds it, on its way there. */
@@ -30,19 +25,22 @@ struct step {
 	struct driver *driver;
 };
 
-int driver_new(struct daemon *daemon, struct driver **ret_driver)
+static void tell(const struct driver *driver, const char *event, json_t *fields)
+{
+	driver->options.tell(driver->options.context, event, fields);
+}
+
+int driver_new(const struct driver_options *options, struct driver **ret_driver)
 {
 	struct driver *driver = calloc(1, sizeof(*driver));
 	if (!driver)
 		return -ENOMEM;
-	driver->daemon = daemon;
-	const char *unsafe = getenv(DRIVER_UNSAFE_VARIABLE);
-	driver->unsafe = unsafe && strcmp(unsafe, DRIVER_UNSAFE_VALUE) == 0;
-	if (driver->unsafe)
-		daemon_event(daemon, "lab.unsafe",
-			     json_pack("{s:s}", "warning",
-				       "versions are retired without the closing barrier: flows "
-				       "will break"));
+	driver->options = *options;
+	if (options->unsafe)
+		tell(driver, "lab.unsafe",
+		     json_pack("{s:s}", "warning",
+			       "versions are retired without the closing barrier: flows will "
+			       "break"));
 	*ret_driver = driver;
 	return 0;
 }
@@ -54,71 +52,32 @@ void driver_free(struct driver *driver)
 	free(driver);
 }
 
-uint64_t driver_settled(const struct driver *driver)
+struct ledger_position driver_closing(const struct driver *driver)
 {
-	return driver->settled;
+	return driver->closing;
+}
+
+struct sights driver_sights(const struct driver *driver)
+{
+	return (struct sights){.image = driver->options.image,
+			       .observations = driver->options.observations,
+			       .reports = driver->options.reports,
+			       .now_ms = clock_now_ms(driver->options.clock)};
 }
 
 /* --- observing --- */
 
-/* A slot has one address at each site, and a flow may have come by any of them. */
-static size_t binding_addresses(const struct placement *placement, const struct binding *binding,
-				struct ip_address addresses[MODEL_MAX_SITES])
+static struct binding_observation observe_binding(const struct driver *driver,
+						  const struct sights *sights,
+						  const struct service_state *state,
+						  const struct binding *binding,
+						  const char **ret_silent)
 {
-	size_t count = 0;
-	for (size_t i = 0; i < placement->site_count && count < MODEL_MAX_SITES; i++) {
-		const char *site = placement->sites[i];
-		struct ip_address address = placement_address(placement, binding, site);
-		if (*site && address.family)
-			addresses[count++] = address;
-	}
-	return count;
-}
-
-static void observe_connections(const struct driver *driver, const struct service_state *state,
-				const struct binding *binding, uint64_t now_ms,
-				struct binding_observation *observation, const char **ret_silent)
-{
-	const struct daemon *daemon = driver->daemon;
-	const struct image *image = &daemon->image;
-	struct ip_address addresses[MODEL_MAX_SITES];
-	const struct version_status *status = service_version(state, binding->version);
-	const struct connection_query query = {
-	    .version = image_version(image_service(image, state->name), binding->version),
-	    .published = status ? status->sequence : UINT64_MAX,
-	    .addresses = addresses,
-	    .address_count = binding_addresses(image->placement, binding, addresses),
-	    .settled = binding->sequence,
-	    .interval_ms = image_report_interval_ms(image),
-	    .now_ms = now_ms};
-	ASSERT(query.version);
-	struct connection_sum sum = reports_sum(daemon->reports, image, &query);
-	observation->connections = sum.count;
-	observation->connections_known = sum.known;
-	observation->report_ago_ms = sum.oldest_ms;
-	observation->closing_counted = binding->refusing && sum.settled;
-	observation->closing_connections = sum.count;
-	if (sum.silent && ret_silent)
-		*ret_silent = sum.silent;
-}
-
-struct binding_observation driver_observe(const struct driver *driver,
-					  const struct service_state *state,
-					  const struct binding *binding, uint64_t now_ms,
-					  const char **ret_silent)
-{
-	const struct daemon *daemon = driver->daemon;
 	struct binding_observation observation = {
-	    .applied_by_all_ms = image_acked_for_ms(&daemon->image, binding->sequence, now_ms)};
-	if (daemon->edge) {
-		struct ip_address address =
-		    placement_address(daemon->image.placement, binding, daemon->options->site);
-		struct edge_activity activity = edge_plane_activity(daemon->edge, &address, now_ms);
-		observation.new_flow_ago_ms = activity.new_flow_ago_ms;
-		observation.packet_ago_ms = activity.packet_ago_ms;
-	}
-	observe_connections(driver, state, binding, now_ms, &observation, ret_silent);
-	if (driver->unsafe) {
+	    .applied_by_all_ms = merge_applied_for_ms(sights, binding->sequence)};
+	merge_activity(sights, binding, &observation);
+	merge_connections(sights, state, binding, &observation, ret_silent);
+	if (driver->options.unsafe) {
 		observation.connections_known = true;
 		observation.connections = 0;
 		observation.closing_counted = binding->refusing;
@@ -127,18 +86,25 @@ struct binding_observation driver_observe(const struct driver *driver,
 	return observation;
 }
 
-bool driver_connections(const struct driver *driver, const struct service_state *state,
-			uint32_t version, uint64_t now_ms, uint64_t *ret_connections,
-			const char **ret_silent)
+struct binding_observation driver_observe(const struct driver *driver,
+					  const struct service_state *state,
+					  const struct binding *binding, const char **ret_silent)
 {
+	const struct sights sights = driver_sights(driver);
+	return observe_binding(driver, &sights, state, binding, ret_silent);
+}
+
+bool driver_connections(const struct driver *driver, const struct service_state *state,
+			uint32_t version, uint64_t *ret_connections, const char **ret_silent)
+{
+	const struct sights sights = driver_sights(driver);
 	bool known = true;
 	*ret_connections = 0;
 	for (size_t i = 0; i < state->binding_count; i++) {
 		if (state->bindings[i].version != version)
 			continue;
 		struct binding_observation observation = {0};
-		observe_connections(driver, state, &state->bindings[i], now_ms, &observation,
-				    ret_silent);
+		merge_connections(&sights, state, &state->bindings[i], &observation, ret_silent);
 		known = known && observation.connections_known;
 		*ret_connections += observation.connections;
 	}
@@ -159,16 +125,16 @@ static const struct rollout_policy whole_at_once = {.shares = {SHARE_WHOLE}, .sh
 
 /* Do the edges hold the version, and, before DNS first answers it, are its landings ready for it?
  */
-static bool observe_held(struct driver *driver, const struct version_status *status,
-			 const struct version *version)
+static bool observe_held(struct driver *driver, const struct sights *sights,
+			 const struct version_status *status, const struct version *version)
 {
-	struct daemon *daemon = driver->daemon;
-	uint64_t wall_ms = clock_wall_ms(&daemon->steady);
+	uint64_t wall_ms = clock_wall_ms(driver->options.steady);
 	uint64_t age_ms = wall_ms > status->changed_wall_ms ? wall_ms - status->changed_wall_ms : 0;
-	if (image_acked(&daemon->image) < status->sequence)
+	if (!merge_is_held(sights, status->sequence))
 		return false;
 	return (status->state != VERSION_STAGED && status->state != VERSION_READY) ||
-	       landings_ready(daemon, &driver->landings, version, age_ms);
+	       landings_ready(sights->image, sights->reports, &driver->landings, version, age_ms,
+			      sights->now_ms);
 }
 
 /* Only what is to go asks whether its slot is needed. */
@@ -191,24 +157,25 @@ static bool holds_slots_to_give(const struct service_state *state)
 static uint8_t exhausted_pools(struct driver *driver, const struct service_state *state,
 			       const struct placement_moment *moment)
 {
-	const struct image *image = &driver->daemon->image;
+	const struct image *image = driver->options.image;
 	if (!holds_slots_to_give(state))
 		return 0;
-	if (driver->spacious_revision != image->revision) {
-		driver->spacious =
-		    placement_is_spacious(image->placement, image->states, image->state_count);
-		driver->spacious_revision = image->revision;
+	if (driver->roomy_revision != image->revision) {
+		driver->has_room_for_all =
+		    placement_has_room_for_all(image->placement, image->states, image->state_count);
+		driver->roomy_revision = image->revision;
 	}
-	return driver->spacious ? 0
-				: placement_exhausted(image->placement, state->index, image->states,
-						      image->state_count, moment);
+	return driver->has_room_for_all
+		   ? 0
+		   : placement_exhausted(image->placement, state->index, image->states,
+					 image->state_count, moment);
 }
 
-static int observe(struct driver *driver, const struct service_state *state, uint64_t now_ms,
-		   struct arena *arena, struct observations *ret_observations)
+static int observe(struct driver *driver, const struct sights *sights,
+		   const struct service_state *state, struct arena *arena,
+		   struct service_observation *ret_observations)
 {
-	const struct daemon *daemon = driver->daemon;
-	const struct image *image = &daemon->image;
+	const struct image *image = sights->image;
 	const struct image_service *known = image_service(image, state->name);
 	struct version_observation *versions =
 	    arena_array(arena, state->version_count + 1, sizeof(*versions));
@@ -219,36 +186,36 @@ static int observe(struct driver *driver, const struct service_state *state, uin
 	bool udp = false;
 	for (size_t i = 0; i < state->version_count; i++) {
 		const struct version_status *status = &state->versions[i];
+		const struct version *version = image_version(known, status->number);
 		if (status->state == VERSION_RETIRED)
 			continue;
-		versions[i].held =
-		    observe_held(driver, status, image_version(known, status->number));
-		versions[i].answered_ago_ms =
-		    daemon->names ? names_plane_answered_ago_ms(daemon->names, state->name,
-								status->number, now_ms)
-				  : 0;
-		udp = udp || has_udp(image_version(known, status->number));
+		versions[i].held = observe_held(driver, sights, status, version);
+		if (status->state == VERSION_DRAINING)
+			versions[i].answered_ago_ms =
+			    merge_unanswered_ms(sights, status->changed_sequence);
+		udp = udp || has_udp(version);
 	}
 	for (size_t i = 0; i < state->binding_count; i++)
-		bindings[i] = driver_observe(driver, state, &state->bindings[i], now_ms, NULL);
+		bindings[i] = observe_binding(driver, sights, state, &state->bindings[i], NULL);
 
 	const struct service *service = known->configured;
 	const struct settings *settings = &image->fabric->settings;
-	uint64_t wall_ms = clock_wall_ms(&daemon->steady);
+	uint64_t wall_ms = clock_wall_ms(driver->options.steady);
 	const struct placement_moment moment = {.wall_ms = wall_ms,
 						.quarantine_ms = settings->quarantine_ms,
-						.applied_sequence = image_acked(image)};
+						.applied_sequence = merge_applied(sights)};
 	*ret_observations =
-	    (struct observations){.wall_ms = wall_ms,
-				  .quiet_ms = settings->quiet_ms,
-				  .stale_ms = settings->stale_ms,
-				  .report_interval_ms = settings->report_interval_ms,
-				  .drain_limit_ms = service ? service->drain_limit_ms : 0,
-				  .exhausted_pools = exhausted_pools(driver, state, &moment),
-				  .policy = service ? &service->rollout : &whole_at_once,
-				  .has_udp = udp,
-				  .versions = versions,
-				  .bindings = bindings};
+	    (struct service_observation){.wall_ms = wall_ms,
+					 .quiet_ms = settings->quiet_ms,
+					 .stale_ms = settings->stale_ms,
+					 .report_interval_ms = settings->report_interval_ms,
+					 .drain_limit_ms = service ? service->drain_limit_ms : 0,
+					 .exhausted_pools = exhausted_pools(driver, state, &moment),
+					 .policy = service ? &service->rollout : &whole_at_once,
+					 .has_udp = udp,
+					 .everyone_is_heard = merge_everyone_is_heard(sights),
+					 .versions = versions,
+					 .bindings = bindings};
 	return 0;
 }
 
@@ -291,6 +258,26 @@ static int drop_service(struct change_draft *draft, const struct image_service *
 	return result < 0 ? result
 			  : draft_remove(draft, record_service_key(service->name, key),
 					 service->mod_revision);
+}
+
+/* What it stands on, where a flow could break by it: who had applied what, who had counted. */
+static bool needs_evidence(const struct transition *transition)
+{
+	switch (transition->kind) {
+	case TRANSITION_VERSION:
+		return transition->event == VERSION_EVENT_CONFIRM ||
+		       transition->event == VERSION_EVENT_START ||
+		       transition->event == VERSION_EVENT_RETIRE;
+	case TRANSITION_LIFT:
+	case TRANSITION_FREE:
+		return true;
+	case TRANSITION_SHARE:
+	case TRANSITION_CUT:
+	case TRANSITION_RECLAIM:
+	case TRANSITION_RELEASE:
+		break;
+	}
+	return false;
 }
 
 static json_t *transition_json(const struct service_state *state,
@@ -373,14 +360,20 @@ static int free_slot(struct batch *batch, const struct service_state *state, siz
 	return result;
 }
 
-static int apply_transitions(struct batch *batch, const struct image_service *service,
-			     struct service_state *state, const struct transition *transitions,
-			     int count, json_t *list, struct error *err)
+static int apply_transitions(struct batch *batch, const struct sights *sights,
+			     const struct image_service *service, struct service_state *state,
+			     const struct transition *transitions, int count, json_t *list,
+			     struct error *err)
 {
 	struct change_draft *draft = batch->draft;
 	for (int i = 0; i < count; i++) {
 		const struct transition *transition = &transitions[i];
-		json_array_append_new(list, transition_json(state, transition));
+		json_t *json = transition_json(state, transition);
+		if (needs_evidence(transition))
+			json_object_set_new(
+			    json, "evidence",
+			    merge_evidence(sights, image_version(service, transition->version)));
+		json_array_append_new(list, json);
 		int result = 0;
 		if (transition->kind == TRANSITION_FREE)
 			result = free_slot(batch, state, transition->binding);
@@ -399,9 +392,9 @@ static int apply_transitions(struct batch *batch, const struct image_service *se
 static void tell_failure(const struct step *step, const char *service, int result,
 			 const struct error *err)
 {
-	daemon_event(step->driver->daemon, "transition.failed",
-		     json_pack("{s:s, s:s}", "service", service, "error",
-			       err && err->code ? err->text : error_text(result)));
+	tell(step->driver, "transition.failed",
+	     json_pack("{s:s, s:s}", "service", service, "error",
+		       err && err->code ? err->text : error_text(result)));
 }
 
 /* Room for the ops that one service may need, and for the placement's. */
@@ -413,13 +406,15 @@ static bool has_room(const struct batch *batch, size_t ops)
 
 /* What is due of one service joins the step. A service that fails is told of, and left out: it
  * keeps no other from moving on. */
-static int add_due(struct batch *batch, const struct image_service *service,
-		   struct service_state *state, const struct transition *transitions, int count)
+static int add_due(struct batch *batch, const struct sights *sights,
+		   const struct image_service *service, struct service_state *state,
+		   const struct transition *transitions, int count)
 {
 	struct error err = {0};
 	struct batch_mark mark = batch_mark(batch);
 	json_t *list = json_array();
-	int result = apply_transitions(batch, service, state, transitions, count, list, &err);
+	int result =
+	    apply_transitions(batch, sights, service, state, transitions, count, list, &err);
 	if (result == 0 && has_room(batch, 0)) {
 		if (!batch->count)
 			snprintf(batch->step->change.why, sizeof(batch->step->change.why), "%s",
@@ -443,18 +438,19 @@ static int add_service(struct batch *batch, const struct image_service *service)
 {
 	struct driver *driver = batch->step->driver;
 	struct change_draft *draft = batch->draft;
-	uint64_t now_ms = clock_now_ms(driver->daemon->clock);
+	const struct sights sights = driver_sights(driver);
 	struct arena arena;
-	struct observations observations = {0};
+	struct service_observation observations = {0};
 	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS] = {0};
 	arena_init(&arena, 0);
-	int count = observe(driver, service->state, now_ms, &arena, &observations);
+	int count = observe(driver, &sights, service->state, &arena, &observations);
 	if (count == 0)
 		count = lifecycle_next(service->state, &observations, &arena, transitions);
 	int result = count < 0 ? count : 0;
 	if (count > 0) {
 		struct service_state *state = service_state_copy(service->state, &draft->arena);
-		result = state ? add_due(batch, service, state, transitions, count) : -ENOMEM;
+		result =
+		    state ? add_due(batch, &sights, service, state, transitions, count) : -ENOMEM;
 	}
 	arena_done(&arena);
 	return result;
@@ -486,12 +482,12 @@ static int build_step(struct change *change, struct change_draft *draft, struct 
 static void step_done(struct change *change, int result, const struct error *err, uint64_t sequence)
 {
 	struct step *step = (struct step *)change;
-	const struct daemon *daemon = step->driver->daemon;
-	/* The store's own failure is told once, and not for each step every second. */
-	if (result < 0 && result != -ECANCELED && !*daemon->store_alarm)
-		daemon_event(step->driver->daemon, "transition.failed",
-			     json_pack("{s:s}", "error", err ? err->text : error_text(result)));
+	struct driver *driver = step->driver;
 	(void)sequence;
+	/* The store's own failure is told once, and not for each step every second. */
+	if (result < 0 && result != -ECANCELED && !driver->options.rests(driver->options.context))
+		tell(driver, "transition.failed",
+		     json_pack("{s:s}", "error", err ? err->text : error_text(result)));
 	free(step);
 }
 
@@ -505,57 +501,56 @@ static void submit_step(struct driver *driver)
 	step->change.build = build_step;
 	step->change.done = step_done;
 	snprintf(step->change.who, sizeof(step->change.who), "fairlead");
-	changes_submit(driver->daemon->changes, &step->change);
+	changes_submit(driver->options.changes, &step->change);
 }
 
-/* The highest closing whose refusal has settled on every edge. */
-static uint64_t settled_by(const struct driver *driver, const struct service_state *state,
-			   uint64_t now_ms)
+/* The highest closing that everyone has refused for long enough. */
+static uint64_t countable_closing(const struct driver *driver, const struct sights *sights)
 {
-	uint64_t settled = 0;
-	for (size_t i = 0; i < state->binding_count; i++) {
-		const struct binding *binding = &state->bindings[i];
-		if (!binding->refusing)
-			continue;
-		const struct binding_observation observation =
-		    driver_observe(driver, state, binding, now_ms, NULL);
-		if (lifecycle_count_due(binding, &observation) && binding->sequence > settled)
-			settled = binding->sequence;
+	uint64_t closing = 0;
+	for (size_t s = 0; s < sights->image->state_count; s++) {
+		const struct service_state *state = sights->image->states[s];
+		for (size_t i = 0; i < state->binding_count; i++) {
+			const struct binding *binding = &state->bindings[i];
+			if (!binding->refusing || binding->sequence <= closing)
+				continue;
+			const struct binding_observation observation =
+			    observe_binding(driver, sights, state, binding, NULL);
+			if (lifecycle_count_due(binding, &observation))
+				closing = binding->sequence;
+		}
 	}
-	return settled;
+	return closing;
 }
 
-static bool is_anything_due(struct driver *driver, uint64_t now_ms)
+static bool is_anything_due(struct driver *driver, const struct sights *sights)
 {
-	const struct image *image = &driver->daemon->image;
 	int due = 0;
-	for (size_t i = 0; i < image->state_count && due <= 0; i++) {
+	for (size_t i = 0; i < sights->image->state_count && due <= 0; i++) {
+		const struct service_state *state = sights->image->states[i];
 		struct arena arena;
-		struct observations observations;
+		struct service_observation observations;
 		struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
 		arena_init(&arena, 0);
-		due = observe(driver, image->states[i], now_ms, &arena, &observations);
+		due = observe(driver, sights, state, &arena, &observations);
 		if (due == 0)
-			due = lifecycle_next(image->states[i], &observations, &arena, transitions);
+			due = lifecycle_next(state, &observations, &arena, transitions);
 		arena_done(&arena);
 	}
 	return due > 0;
 }
 
-void driver_run(struct driver *driver, uint64_t now_ms)
+void driver_run(struct driver *driver)
 {
-	const struct daemon *daemon = driver->daemon;
-	const struct image *image = &daemon->image;
-	if (!image->fabric || !image->placement)
+	const struct driver_options *options = &driver->options;
+	const struct sights sights = driver_sights(driver);
+	if (!sights.image->fabric || !sights.image->placement)
 		return;
-	uint64_t settled = 0;
-	for (size_t i = 0; i < image->state_count; i++) {
-		uint64_t one = settled_by(driver, image->states[i], now_ms);
-		settled = one > settled ? one : settled;
-	}
-	driver->settled = settled;
+	/* A closing that is no longer known by its hash cannot be named; it is given up in time. */
+	driver->closing = (struct ledger_position){0};
+	(void)image_position(sights.image, countable_closing(driver, &sights), &driver->closing);
 	/* One step at a time keeps the queue short; what else is due comes with the next call. */
-	if (!changes_pending(daemon->changes, TRANSITION_KIND) && !daemon_store_rests(daemon) &&
-	    is_anything_due(driver, now_ms))
+	if (!changes_pending(options->changes, TRANSITION_KIND) &&
+	    !options->rests(options->context) && is_anything_due(driver, &sights))
 		submit_step(driver);
 }

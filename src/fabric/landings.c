@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/landing_wanted.h"
-
-#include "daemon/show.h"
-#include "fabric/reports.h"
+#include "fabric/landings.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,13 +17,20 @@ static json_t *pools_json(const struct image *image)
 	return list;
 }
 
-static json_t *edges_json(const struct daemon_options *options)
+static json_t *address_json(const struct ip_address *address)
+{
+	char text[IP_TEXT_BYTES];
+	return json_string(ip_address_format(address, text));
+}
+
+static json_t *edges_json(const struct image *image)
 {
 	json_t *list = json_array();
-	if (options->source_v4.family)
-		json_array_append_new(list, show_address(&options->source_v4));
-	if (options->source_v6.family)
-		json_array_append_new(list, show_address(&options->source_v6));
+	for (size_t m = 0; m < image->member_count; m++) {
+		const struct member *member = image->members[m].member;
+		for (size_t i = 0; member_has(member, MEMBER_EDGE) && i < member->source_count; i++)
+			json_array_append_new(list, address_json(&member->sources[i]));
+	}
 	return list;
 }
 
@@ -61,7 +65,7 @@ static void add_handing(json_t *handings, const struct ip_address *destination,
 	if (listener->address.family)
 		ip_address_format(&listener->address, text);
 	json_array_append_new(handings, json_pack("{s:o, s:i, s:i, s:s, s:i}", "destination",
-						  show_address(destination), "protocol",
+						  address_json(destination), "protocol",
 						  (int)listener->protocol, "port",
 						  (int)listener->service_port, "listen_address",
 						  text, "listen_port", (int)listener->port));
@@ -79,9 +83,8 @@ static void add_binding(const struct image *image, const struct binding *binding
 	}
 }
 
-static json_t *configuration_json(const struct daemon *daemon, const char *name)
+static json_t *configuration_json(const struct image *image, const char *name)
 {
-	const struct image *image = &daemon->image;
 	json_t *handings = json_array();
 	json_t *addresses = json_object(); /* a set */
 	for (size_t s = 0; s < image->state_count; s++) {
@@ -105,7 +108,7 @@ static json_t *configuration_json(const struct daemon *daemon, const char *name)
 		json_array_append_new(list, json_string(key));
 	json_decref(addresses);
 	return json_pack("{s:o, s:o, s:o, s:o}", "pools", pools_json(image), "edges",
-			 edges_json(daemon->options), "addresses", list, "handings", handings);
+			 edges_json(image), "addresses", list, "handings", handings);
 }
 
 static void generation_of(const json_t *configuration, char text[DIGEST_HEX_BYTES])
@@ -118,10 +121,10 @@ static void generation_of(const json_t *configuration, char text[DIGEST_HEX_BYTE
 	hex_encode(digest.bytes, DIGEST_BYTES, text);
 }
 
-json_t *landing_wanted(const struct daemon *daemon, const char *name,
+json_t *landing_wanted(const struct image *image, const char *name,
 		       char ret_generation[DIGEST_HEX_BYTES])
 {
-	json_t *configuration = configuration_json(daemon, name);
+	json_t *configuration = configuration_json(image, name);
 	if (configuration)
 		generation_of(configuration, ret_generation);
 	return configuration;
@@ -135,12 +138,16 @@ void landing_memory_done(struct landing_memory *memory)
 	*memory = (struct landing_memory){0};
 }
 
-/* What configurations are made from changes with the placement and with bindings only: confirming
- * or starting a version leaves the memory as it is. */
+/* What configurations are made from changes with the placement, the members and the bindings only:
+ * confirming or starting a version leaves the memory as it is. Members only come and change here,
+ * so the sum of their revisions never comes back. */
 static void refresh(struct landing_memory *memory, const struct image *image)
 {
 	uint64_t last_binding = 0;
+	uint64_t members_revision = 0;
 	size_t bindings = 0;
+	for (size_t m = 0; m < image->member_count; m++)
+		members_revision += image->members[m].mod_revision;
 	for (size_t s = 0; s < image->state_count; s++) {
 		const struct service_state *state = image->states[s];
 		bindings += state->binding_count;
@@ -150,23 +157,25 @@ static void refresh(struct landing_memory *memory, const struct image *image)
 		}
 	}
 	if (memory->generations && memory->placement_revision == image->placement_revision &&
-	    memory->last_binding == last_binding && memory->bindings == bindings)
+	    memory->members_revision == members_revision && memory->last_binding == last_binding &&
+	    memory->bindings == bindings)
 		return;
 	landing_memory_done(memory);
 	*memory = (struct landing_memory){.generations = json_object(),
 					  .placement_revision = image->placement_revision,
+					  .members_revision = members_revision,
 					  .last_binding = last_binding,
 					  .bindings = bindings};
 }
 
-static const char *wanted_generation(const struct daemon *daemon, struct landing_memory *memory,
+static const char *wanted_generation(const struct image *image, struct landing_memory *memory,
 				     const char *backend)
 {
 	const char *known = json_string_value(json_object_get(memory->generations, backend));
 	if (known)
 		return known;
 	char generation[DIGEST_HEX_BYTES];
-	json_t *configuration = landing_wanted(daemon, backend, generation);
+	json_t *configuration = landing_wanted(image, backend, generation);
 	json_decref(configuration);
 	if (!configuration ||
 	    json_object_set_new(memory->generations, backend, json_string(generation)) < 0)
@@ -174,22 +183,22 @@ static const char *wanted_generation(const struct daemon *daemon, struct landing
 	return json_string_value(json_object_get(memory->generations, backend));
 }
 
-bool landings_ready(const struct daemon *daemon, struct landing_memory *memory,
-		    const struct version *version, uint64_t version_age_ms)
+bool landings_ready(const struct image *image, const struct reports *reports,
+		    struct landing_memory *memory, const struct version *version,
+		    uint64_t version_age_ms, uint64_t now_ms)
 {
-	uint64_t interval_ms = image_report_interval_ms(&daemon->image);
-	uint64_t now_ms = clock_now_ms(daemon->clock);
-	refresh(memory, &daemon->image);
+	uint64_t interval_ms = image_report_interval_ms(image);
+	refresh(memory, image);
 	for (size_t i = 0; i < version->backend_count; i++) {
 		const char *name = version->backends[i].name;
-		const struct report *report = reports_find(daemon->reports, name);
+		const struct report *report = reports_find(reports, name);
 		if (!report) {
 			if (version_age_ms <= REPORT_STALE_INTERVALS * interval_ms)
 				return false;
 			continue;
 		}
 		if (report_is_fresh(report, interval_ms, now_ms) &&
-		    strcmp(report->generation, wanted_generation(daemon, memory, name)) != 0)
+		    strcmp(report->generation, wanted_generation(image, memory, name)) != 0)
 			return false;
 	}
 	return true;

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fabric/membership.h"
+
+#include "base/buffer.h"
+#include "state/records.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char ADD[] = "member.add";
+static const char UPDATE[] = "member.update";
+
+struct membership {
+	struct membership_options options;
+	struct change change; /* in flight while `busy` */
+	bool busy;
+	char alarm[512];
+};
+
+int membership_new(const struct membership_options *options, struct membership **ret_membership)
+{
+	struct membership *membership = calloc(1, sizeof(*membership));
+	if (!membership)
+		return -ENOMEM;
+	membership->options = *options;
+	*ret_membership = membership;
+	return 0;
+}
+
+void membership_free(struct membership *membership)
+{
+	free(membership);
+}
+
+const char *membership_alarm(const struct membership *membership)
+{
+	return membership->alarm;
+}
+
+/* The roles that the record shall have: those of the flags, and those in which something still
+ * acts. Only what was recorded can still act. */
+static unsigned roles_wanted(const struct membership *membership, const struct member *recorded)
+{
+	const struct membership_options *options = &membership->options;
+	unsigned roles = options->self->roles;
+#define X(id, name, bit, meaning)                                                                  \
+	if (recorded && member_has(recorded, MEMBER_##id) &&                                       \
+	    !member_has(options->self, MEMBER_##id) &&                                             \
+	    options->acts(options->context, MEMBER_##id))                                          \
+		roles |= (unsigned)MEMBER_##id;
+	MEMBER_ROLES(X)
+#undef X
+	return roles;
+}
+
+/* The record as it is to be, and why it differs from the flags; false when it must not be touched.
+ */
+static bool want(struct membership *membership, const struct member *recorded,
+		 struct member *ret_wanted)
+{
+	const struct member *self = membership->options.self;
+	char roles[MEMBER_ROLES_BYTES];
+	membership->alarm[0] = '\0';
+	if (recorded && strcmp(recorded->key, self->key) != 0) {
+		snprintf(
+		    membership->alarm, sizeof(membership->alarm),
+		    "the ledger knows node %s by another key than the one in this state "
+		    "folder, so its record is left as it is: put the folder's node.key back, or "
+		    "start this machine under a name of its own",
+		    self->name);
+		return false;
+	}
+	*ret_wanted = *self;
+	ret_wanted->roles = roles_wanted(membership, recorded);
+	if (ret_wanted->roles != self->roles)
+		snprintf(membership->alarm, sizeof(membership->alarm),
+			 "this node was started without %s, but its maps still forward: every "
+			 "closing waits for it. Start it with that role, or run `fairlead detach`",
+			 member_roles_format(ret_wanted->roles & ~self->roles, roles));
+	/* An edge's tunnels come from where they came from, while its maps send them. */
+	if (recorded && member_has(recorded, MEMBER_EDGE) && !member_has(self, MEMBER_EDGE) &&
+	    member_has(ret_wanted, MEMBER_EDGE)) {
+		memcpy(ret_wanted->sources, recorded->sources, sizeof(ret_wanted->sources));
+		ret_wanted->source_count = recorded->source_count;
+	}
+	return true;
+}
+
+static json_t *roles_json(unsigned roles)
+{
+	char text[MEMBER_ROLES_BYTES];
+	return json_string(member_roles_format(roles, text));
+}
+
+static int build(struct change *change, struct change_draft *draft, struct error *err)
+{
+	struct membership *membership = change->context;
+	const struct member *recorded = image_member(draft->image, membership->options.self->name);
+	struct member wanted;
+	struct buffer value;
+	char key[RECORD_KEY_BYTES];
+	(void)err;
+	if (!want(membership, recorded, &wanted) || (recorded && member_equal(recorded, &wanted)))
+		return CHANGE_NOTHING;
+	uint64_t revision = 0;
+	for (size_t i = 0; i < draft->image->member_count; i++) {
+		if (draft->image->members[i].member == recorded)
+			revision = draft->image->members[i].mod_revision;
+	}
+	change->kind = recorded ? UPDATE : ADD;
+	buffer_init(&value, STORE_VALUE_BYTES);
+	int result = record_member_put(&wanted, &value);
+	if (result == 0)
+		result = draft_put(draft, record_member_key(wanted.name, key), revision, &value);
+	if (result == 0) {
+		json_t *sources = json_array();
+		for (size_t i = 0; i < wanted.source_count; i++) {
+			char text[IP_TEXT_BYTES];
+			json_array_append_new(
+			    sources, json_string(ip_address_format(&wanted.sources[i], text)));
+		}
+		draft->what = json_pack("{s:s, s:s, s:o, s:o, s:I}", "node", wanted.name, "site",
+					wanted.site, "roles", roles_json(wanted.roles), "sources",
+					sources, "features", (json_int_t)wanted.features);
+		if (recorded)
+			json_object_set_new(draft->what, "roles_before",
+					    roles_json(recorded->roles));
+	}
+	buffer_done(&value);
+	return result < 0 ? result : CHANGE_COMMIT;
+}
+
+static void done(struct change *change, int result, const struct error *err, uint64_t sequence)
+{
+	struct membership *membership = change->context;
+	(void)err; /* the store's failures are told where txns end, and it is tried again */
+	(void)result;
+	(void)sequence;
+	membership->busy = false;
+}
+
+void membership_run(struct membership *membership)
+{
+	const struct membership_options *options = &membership->options;
+	const struct member *recorded = image_member(options->image, options->self->name);
+	struct member wanted;
+	if (membership->busy || options->rests(options->context) ||
+	    !want(membership, recorded, &wanted) || (recorded && member_equal(recorded, &wanted)))
+		return;
+	membership->busy = true;
+	membership->change = (struct change){.kind = recorded ? UPDATE : ADD,
+					     .who = "fairlead",
+					     .build = build,
+					     .done = done,
+					     .context = membership};
+	snprintf(membership->change.why, sizeof(membership->change.why),
+		 recorded ? "the node was started with other flags"
+			  : "the node's first start as a member");
+	changes_submit(options->changes, &membership->change);
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fabric/merge.h"
+
+#include "base/search.h"
+
+#include <string.h>
+
+#define EVIDENCE_NAMES 16u /* named in a ledger entry; of more, how many there are */
+
+static uint64_t applied_latest(const struct applied *applied)
+{
+	return applied->count ? applied->points[applied->count - 1].sequence : 0;
+}
+
+/* When the node acknowledged `sequence` or a later entry; 0: it has not. A point that history no
+ * longer has makes this later, which errs on the safe side. */
+static uint64_t applied_at_ms(const struct applied *applied, uint64_t sequence)
+{
+	for (size_t i = 0; i < applied->count; i++) {
+		if (applied->points[i].sequence >= sequence)
+			return applied->points[i].at_ms ? applied->points[i].at_ms : 1;
+	}
+	return 0;
+}
+
+/* The acknowledgements that are waited for of a member: one for each of these roles that it has.
+ * NULL in `ret_applied`: the node was never heard, or does not act in that role. */
+static size_t member_applied(const struct sights *sights, const struct member *member,
+			     unsigned roles, const struct applied *ret_applied[2])
+{
+	const struct observed_node *node = observations_find(sights->observations, member->name);
+	size_t count = 0;
+	if (member->roles & roles & MEMBER_EDGE)
+		ret_applied[count++] = node && node->is_edge ? &node->edge_applied : NULL;
+	if (member->roles & roles & MEMBER_NAMES)
+		ret_applied[count++] = node && node->is_names ? &node->names_applied : NULL;
+	return count;
+}
+
+uint64_t merge_applied(const struct sights *sights)
+{
+	uint64_t least = UINT64_MAX;
+	for (size_t m = 0; m < sights->image->member_count; m++) {
+		const struct applied *applied[2];
+		size_t count = member_applied(sights, sights->image->members[m].member,
+					      MEMBER_EDGE | MEMBER_NAMES, applied);
+		for (size_t i = 0; i < count; i++) {
+			uint64_t latest = applied[i] ? applied_latest(applied[i]) : 0;
+			least = latest < least ? latest : least;
+		}
+	}
+	return least == UINT64_MAX ? 0 : least;
+}
+
+/* When the last member with one of these roles acknowledged `sequence`. False: one has not. */
+static bool all_applied_at(const struct sights *sights, unsigned roles, uint64_t sequence,
+			   uint64_t *ret_last_ms, size_t *ret_members)
+{
+	*ret_last_ms = 0;
+	*ret_members = 0;
+	for (size_t m = 0; m < sights->image->member_count; m++) {
+		const struct applied *applied[2];
+		size_t count =
+		    member_applied(sights, sights->image->members[m].member, roles, applied);
+		*ret_members += count;
+		for (size_t i = 0; i < count; i++) {
+			uint64_t at_ms = applied[i] ? applied_at_ms(applied[i], sequence) : 0;
+			if (!at_ms)
+				return false;
+			*ret_last_ms = at_ms > *ret_last_ms ? at_ms : *ret_last_ms;
+		}
+	}
+	return true;
+}
+
+uint64_t merge_applied_for_ms(const struct sights *sights, uint64_t sequence)
+{
+	uint64_t last_ms;
+	size_t members;
+	if (!all_applied_at(sights, MEMBER_EDGE | MEMBER_NAMES, sequence, &last_ms, &members) ||
+	    !members)
+		return 0;
+	return sights->now_ms - last_ms + 1;
+}
+
+uint64_t merge_unanswered_ms(const struct sights *sights, uint64_t sequence)
+{
+	uint64_t last_ms;
+	size_t members;
+	if (!all_applied_at(sights, MEMBER_NAMES, sequence, &last_ms, &members))
+		return 0;
+	return members ? sights->now_ms - last_ms : UINT64_MAX;
+}
+
+static bool is_heard(const struct sights *sights, const struct observed_node *node,
+		     uint64_t within_ms)
+{
+	return node && sights->now_ms - node->heard_ms <= within_ms;
+}
+
+static uint64_t heard_limit_ms(const struct sights *sights)
+{
+	return OBSERVATION_HEARD_INTERVALS * image_report_interval_ms(sights->image);
+}
+
+bool merge_is_held(const struct sights *sights, uint64_t sequence)
+{
+	size_t heard = 0;
+	for (size_t m = 0; m < sights->image->member_count; m++) {
+		const struct member *member = sights->image->members[m].member;
+		const struct observed_node *node =
+		    observations_find(sights->observations, member->name);
+		if (!member_has(member, MEMBER_EDGE) ||
+		    !is_heard(sights, node, OBSERVATION_EDGE_HEARD_MS))
+			continue;
+		if (applied_latest(&node->edge_applied) < sequence)
+			return false;
+		heard++;
+	}
+	return heard > 0;
+}
+
+bool merge_everyone_is_heard(const struct sights *sights)
+{
+	for (size_t m = 0; m < sights->image->member_count; m++) {
+		const struct member *member = sights->image->members[m].member;
+		if ((member_has(member, MEMBER_EDGE) || member_has(member, MEMBER_NAMES)) &&
+		    !is_heard(sights, observations_find(sights->observations, member->name),
+			      heard_limit_ms(sights)))
+			return false;
+	}
+	return true;
+}
+
+/* --- packets --- */
+
+static int compare_activity(const void *list, size_t place, const void *address)
+{
+	const struct activity *activity = list;
+	return ip_address_compare(&activity[place].address, address);
+}
+
+static const struct activity *find_activity(const struct observed_node *node,
+					    const struct ip_address *address)
+{
+	bool found;
+	size_t at =
+	    search_place(node->activity, node->activity_count, address, compare_activity, &found);
+	return found ? &node->activity[at] : NULL;
+}
+
+/* Of one edge, for the binding's address at each site that it takes traffic for. What it said
+ * before it acknowledged the closing proves nothing of the time after (PROTOCOL rule 15), and false
+ * also when it said nothing of this binding. */
+static bool add_activity(const struct sights *sights, const struct member *member,
+			 const struct binding *binding, struct binding_observation *observation)
+{
+	const struct placement *placement = sights->image->placement;
+	const struct observed_node *node = observations_find(sights->observations, member->name);
+	bool told = false;
+	if (!node || sights->now_ms - node->activity_ms > heard_limit_ms(sights))
+		return false;
+	uint64_t applied_ms = applied_at_ms(&node->edge_applied, binding->sequence);
+	if (binding->refusing && (!applied_ms || node->activity_ms <= applied_ms))
+		return false;
+	for (size_t s = 0; s < placement->site_count; s++) {
+		struct ip_address address =
+		    placement_address(placement, binding, placement->sites[s]);
+		const struct activity *activity =
+		    address.family ? find_activity(node, &address) : NULL;
+		if (!activity)
+			continue;
+		told = true;
+		if (activity->new_flow_ago_ms < observation->new_flow_ago_ms)
+			observation->new_flow_ago_ms = activity->new_flow_ago_ms;
+		if (activity->packet_ago_ms < observation->packet_ago_ms)
+			observation->packet_ago_ms = activity->packet_ago_ms;
+	}
+	return told;
+}
+
+void merge_activity(const struct sights *sights, const struct binding *binding,
+		    struct binding_observation *observation)
+{
+	observation->packets_known = true;
+	observation->new_flow_ago_ms = UINT64_MAX;
+	observation->packet_ago_ms = UINT64_MAX;
+	for (size_t m = 0; m < sights->image->member_count; m++) {
+		const struct member *member = sights->image->members[m].member;
+		if (member_has(member, MEMBER_EDGE) &&
+		    !add_activity(sights, member, binding, observation))
+			observation->packets_known = false;
+	}
+}
+
+/* --- connections --- */
+
+/* A slot has one address at each site, and a flow may have come by any of them. */
+static size_t binding_addresses(const struct placement *placement, const struct binding *binding,
+				struct ip_address addresses[MODEL_MAX_SITES])
+{
+	size_t count = 0;
+	for (size_t i = 0; i < placement->site_count && count < MODEL_MAX_SITES; i++) {
+		const char *site = placement->sites[i];
+		struct ip_address address = placement_address(placement, binding, site);
+		if (*site && address.family)
+			addresses[count++] = address;
+	}
+	return count;
+}
+
+void merge_connections(const struct sights *sights, const struct service_state *state,
+		       const struct binding *binding, struct binding_observation *observation,
+		       const char **ret_silent)
+{
+	const struct image *image = sights->image;
+	struct ip_address addresses[MODEL_MAX_SITES];
+	const struct version_status *status = service_version(state, binding->version);
+	const struct connection_query query = {
+	    .version = image_version(image_service(image, state->name), binding->version),
+	    .published = status ? status->sequence : UINT64_MAX,
+	    .addresses = addresses,
+	    .address_count = binding_addresses(image->placement, binding, addresses),
+	    .closing = binding->sequence,
+	    .interval_ms = image_report_interval_ms(image),
+	    .now_ms = sights->now_ms};
+	ASSERT(query.version);
+	struct connection_sum sum = reports_sum(sights->reports, image, &query);
+	observation->connections = sum.count;
+	observation->connections_known = sum.known;
+	observation->report_ago_ms = sum.oldest_ms;
+	observation->closing_counted = binding->refusing && sum.names_closing;
+	observation->closing_connections = sum.count;
+	if (sum.silent && ret_silent)
+		*ret_silent = sum.silent;
+}
+
+/* --- evidence --- */
+
+json_t *merge_evidence(const struct sights *sights, const struct version *version)
+{
+	json_t *applied = json_object();
+	json_t *counted = json_object();
+	size_t more = 0;
+	for (size_t m = 0; m < sights->image->member_count; m++) {
+		const struct member *member = sights->image->members[m].member;
+		const struct applied *list[2];
+		size_t count = member_applied(sights, member, MEMBER_EDGE | MEMBER_NAMES, list);
+		uint64_t least = UINT64_MAX;
+		for (size_t i = 0; i < count; i++) {
+			uint64_t latest = list[i] ? applied_latest(list[i]) : 0;
+			least = latest < least ? latest : least;
+		}
+		if (!count)
+			continue;
+		if (json_object_size(applied) == EVIDENCE_NAMES)
+			more++;
+		else
+			json_object_set_new(applied, member->name, json_integer((json_int_t)least));
+	}
+	for (size_t i = 0; version && i < version->backend_count; i++) {
+		const char *name = version->backends[i].name;
+		const struct report *report = reports_find(sights->reports, name);
+		if (json_object_size(counted) == EVIDENCE_NAMES)
+			more++;
+		else
+			json_object_set_new(counted, name,
+					    report ? json_integer((json_int_t)report->closing)
+						   : json_null());
+	}
+	json_t *evidence = json_pack("{s:o, s:o}", "applied", applied, "counted", counted);
+	if (more)
+		json_object_set_new(evidence, "more", json_integer((json_int_t)more));
+	return evidence;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fabric/observation.h"
+
+#include "base/search.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct observations {
+	struct observed_node **nodes; /* owned; sorted by name */
+	size_t count;
+};
+
+int observations_new(struct observations **ret_observations)
+{
+	struct observations *observations = calloc(1, sizeof(*observations));
+	if (!observations)
+		return -ENOMEM;
+	*ret_observations = observations;
+	return 0;
+}
+
+void observations_free(struct observations *observations)
+{
+	if (!observations)
+		return;
+	for (size_t i = 0; i < observations->count; i++) {
+		free(observations->nodes[i]->activity);
+		free(observations->nodes[i]);
+	}
+	free(observations->nodes);
+	free(observations);
+}
+
+static int compare_node(const void *nodes, size_t place, const void *name)
+{
+	struct observed_node *const *list = nodes;
+	return strcmp(list[place]->node, name);
+}
+
+static size_t find_place(const struct observations *observations, const char *node, bool *ret_found)
+{
+	return search_place(observations->nodes, observations->count, node, compare_node,
+			    ret_found);
+}
+
+const struct observed_node *observations_find(const struct observations *observations,
+					      const char *node)
+{
+	bool found;
+	size_t at = find_place(observations, node, &found);
+	return found ? observations->nodes[at] : NULL;
+}
+
+static struct observed_node *get(struct observations *observations, const char *node)
+{
+	bool found;
+	size_t at = find_place(observations, node, &found);
+	if (found)
+		return observations->nodes[at];
+	struct observed_node **nodes = realloc(
+	    observations->nodes, (observations->count + 1) * sizeof(struct observed_node *));
+	if (!nodes)
+		return NULL;
+	observations->nodes = nodes;
+	struct observed_node *added = calloc(1, sizeof(*added));
+	if (!added)
+		return NULL;
+	snprintf(added->node, sizeof(added->node), "%s", node);
+	memmove(nodes + at + 1, nodes + at, (observations->count - at) * sizeof(*nodes));
+	nodes[at] = added;
+	observations->count++;
+	return added;
+}
+
+/* Note what is acknowledged now. What is not on our chain is no acknowledgement, and one that went
+ * back began anew. */
+static void note_applied(struct applied *applied, const struct image *image,
+			 const struct ledger_position *position, uint64_t now_ms)
+{
+	uint64_t sequence = image_is_on_chain(image, position) ? position->sequence : 0;
+	uint64_t before = applied->count ? applied->points[applied->count - 1].sequence : 0;
+	if (sequence == before)
+		return;
+	if (sequence < before)
+		applied->count = 0;
+	if (!sequence)
+		return;
+	if (applied->count == OBSERVATION_APPLIED_POINTS)
+		memmove(applied->points, applied->points + 1,
+			--applied->count * sizeof(applied->points[0]));
+	applied->points[applied->count++] =
+	    (struct applied_point){.sequence = sequence, .at_ms = now_ms};
+}
+
+int observations_take(struct observations *observations, const struct image *image,
+		      const struct observation *observation, uint64_t now_ms)
+{
+	if (!image_member(image, observation->node))
+		return -FL_ENOTFOUND;
+	struct observed_node *node = get(observations, observation->node);
+	if (!node)
+		return -ENOMEM;
+	size_t count = observation->activity_count;
+	struct activity *activity =
+	    observation->activity ? calloc(count ? count : 1, sizeof(*activity)) : NULL;
+	if (observation->activity && !activity)
+		return -ENOMEM;
+	if (strcmp(node->instance, observation->instance) != 0) {
+		node->edge_applied.count = 0;
+		node->names_applied.count = 0;
+		node->activity_count = 0;
+		snprintf(node->instance, sizeof(node->instance), "%s", observation->instance);
+	}
+	node->heard_ms = now_ms;
+	node->is_edge = observation->is_edge;
+	node->is_names = observation->is_names;
+	note_applied(&node->edge_applied, image, &observation->edge_applied, now_ms);
+	note_applied(&node->names_applied, image, &observation->names_applied, now_ms);
+	if (activity) {
+		memcpy(activity, observation->activity, count * sizeof(*activity));
+		free(node->activity);
+		node->activity = activity;
+		node->activity_count = count;
+		node->activity_ms = now_ms;
+	}
+	return 0;
+}
