@@ -121,10 +121,8 @@ static void fill_share(const struct names_plane *plane, const struct image *imag
 {
 	const struct version_status *status = service_version(state, version);
 	ASSERT(status);
-	*share = (struct naming_share){.upper = upper,
-				       .version = version,
-				       .held = status->state == VERSION_SERVING,
-				       .counter_slot = NAMING_NO_SLOT};
+	*share = (struct naming_share){
+	    .upper = upper, .version = version, .held = status->state == VERSION_SERVING};
 	for (size_t i = 0; i < state->binding_count; i++) {
 		const struct binding *binding = &state->bindings[i];
 		if (binding->version == version && !binding->is_late)

@@ -22,7 +22,7 @@ struct plan {
 	bool glue;
 	bool subnet; /* state a scope: the answer is one that a cache would keep */
 	unsigned scope;
-	uint32_t counter_slot;
+	uint32_t version;
 };
 
 struct ip_prefix naming_client_prefix(const struct ip_address *address, unsigned bits)
@@ -119,7 +119,7 @@ static void plan_addresses(struct plan *plan, const struct naming_snapshot *snap
 		return;
 	}
 	plan_records(plan, piece);
-	plan->counter_slot = choice->counter_slot;
+	plan->version = choice->version;
 }
 
 /* A question about a name of the zone. */
@@ -148,7 +148,7 @@ static void plan_name(struct plan *plan, const struct naming_snapshot *snapshot,
 static size_t plan_answer(struct plan *plan, const struct naming_snapshot *snapshot,
 			  const struct dns_query *query, const struct ip_address *source)
 {
-	*plan = (struct plan){.rcode = DNS_NOERROR, .counter_slot = NAMING_NO_SLOT};
+	*plan = (struct plan){.rcode = DNS_NOERROR};
 	int below;
 	if (query->rcode == DNS_FORMERR)
 		plan_failure(plan, DNS_FORMERR, NAMING_RESULT_FORMERR);
@@ -306,8 +306,8 @@ size_t naming_answer(const struct naming_snapshot *snapshot, const struct ip_add
 		     uint8_t *answer, size_t capacity, struct naming_outcome *ret_outcome)
 {
 	ASSERT(capacity >= (transport == NAMING_UDP ? NAMING_UDP_ANSWER_MAX : NAMING_ANSWER_MAX));
-	*ret_outcome = (struct naming_outcome){
-	    .qtype = NAMING_QTYPE_UNREAD, .drop = NAMING_DROP_NONE, .counter_slot = NAMING_NO_SLOT};
+	*ret_outcome =
+	    (struct naming_outcome){.qtype = NAMING_QTYPE_UNREAD, .drop = NAMING_DROP_NONE};
 	struct dns_query query;
 	switch (dns_query_read(query_bytes, length, &query)) {
 	case DNS_VERDICT_SHORT:
@@ -324,7 +324,7 @@ size_t naming_answer(const struct naming_snapshot *snapshot, const struct ip_add
 	size_t below = plan_answer(&plan, snapshot, &query, client);
 	ret_outcome->qtype = classify(&query);
 	ret_outcome->result = plan.result;
-	ret_outcome->counter_slot = plan.counter_slot;
+	ret_outcome->version = plan.version;
 	return write_answer(snapshot, &plan, below, &query, query_bytes + DNS_HEADER_BYTES,
 			    transport, answer, &ret_outcome->truncated);
 }

@@ -37,8 +37,6 @@
 #define NAMING_SERVICES_MAX 65536u
 #define NAMING_SHARES_MAX 64u /* of one service */
 #define NAMING_NSID_MAX 128u /* bytes; keeps every OPT record within a 512-byte answer */
-#define NAMING_COUNTER_SLOTS 65536u
-#define NAMING_NO_SLOT UINT32_MAX
 #define NAMING_TTL_MAX 0x7fffffffu /* seconds (RFC 2181 §8) */
 
 #define NAMING_QUERY_MAX 4096u /* bytes; a longer query is dropped or its connection closed */
@@ -54,8 +52,7 @@ struct naming_nameserver {
 struct naming_share {
 	uint32_t upper; /* 1…65536, never below the share before; the last is 65536 */
 	struct ip_address v4, v6; /* service addresses; IP_NONE where the version has none */
-	uint64_t version; /* for the eyes of tests and `explain`; not in the answer */
-	uint32_t counter_slot; /* below NAMING_COUNTER_SLOTS, or NAMING_NO_SLOT */
+	uint32_t version; /* from 1; it is not in the answer, but in its outcome */
 	bool held; /* invariant 1: every lease-holding edge that must hold it does */
 };
 
@@ -151,7 +148,7 @@ struct naming_outcome {
 	enum naming_qtype qtype;
 	enum naming_result result; /* meaningless when dropped */
 	enum naming_drop drop; /* NAMING_DROP_NONE: it was answered */
-	uint32_t counter_slot; /* whose service address was given out; else NAMING_NO_SLOT */
+	uint32_t version; /* whose service address was given out; 0: of none */
 	bool truncated;
 };
 

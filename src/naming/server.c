@@ -344,15 +344,3 @@ void naming_server_counters(const struct naming_server *server, struct naming_co
 		add_counts(&sum, server->tcp[i].counts);
 	*ret = sum;
 }
-
-uint64_t naming_server_answers(const struct naming_server *server, uint32_t counter_slot)
-{
-	if (counter_slot >= NAMING_COUNTER_SLOTS)
-		return 0;
-	uint64_t sum = 0;
-	for (size_t i = 0; i < server->udp_count; i++)
-		sum += count_read(&server->udp[i].counts->slots[counter_slot]);
-	for (size_t i = 0; i < server->tcp_count; i++)
-		sum += count_read(&server->tcp[i].counts->slots[counter_slot]);
-	return sum;
-}

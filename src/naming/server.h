@@ -89,10 +89,4 @@ struct naming_counters {
 
 void naming_server_counters(const struct naming_server *server, struct naming_counters *ret);
 
-/*
- * How often the service address of this counter slot was given out since open; 0 for a slot out
- * of range. A slot keeps its count when its meaning changes: take differences.
- */
-uint64_t naming_server_answers(const struct naming_server *server, uint32_t counter_slot);
-
 #endif

@@ -266,7 +266,7 @@ static int add_nameserver(struct builder *b, const struct naming_nameserver *nam
 	if (result != 0)
 		return result;
 
-	struct naming_choice choice = {.upper = NAMING_SHARE_WHOLE, .counter_slot = NAMING_NO_SLOT};
+	struct naming_choice choice = {.upper = NAMING_SHARE_WHOLE};
 	struct naming_piece *own[] = {&choice.a, &choice.aaaa};
 	enum ip_family families[] = {IP_V4, IP_V6};
 	for (unsigned i = 0; i < 2; i++) {
@@ -363,11 +363,6 @@ static int check_service(struct builder *b, const struct naming_service *service
 			return error_set(b->err, -FL_EINVALID,
 					 "service %s: share %zu needs an IPv4 or an IPv6 address",
 					 service->name, i + 1);
-		if (share->counter_slot >= NAMING_COUNTER_SLOTS &&
-		    share->counter_slot != NAMING_NO_SLOT)
-			return error_set(b->err, -FL_ELIMIT,
-					 "service %s: counter slot %u is out of range",
-					 service->name, share->counter_slot);
 		before = share->upper;
 	}
 	if (service->share_count > 0 && before != NAMING_SHARE_WHOLE)
@@ -390,7 +385,7 @@ static void add_shares(struct builder *b, const struct naming_service *service,
 		before = share->upper;
 		struct naming_choice choice = {
 		    .upper = share->upper,
-		    .counter_slot = share->counter_slot,
+		    .version = share->version,
 		    .a = put_addresses(b, NULL, &share->v4, 1, IP_V4, service->ttl_s),
 		    .aaaa = put_addresses(b, NULL, &share->v6, 1, IP_V6, service->ttl_s),
 		};

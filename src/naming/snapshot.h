@@ -26,7 +26,7 @@ struct naming_piece {
 /* A share of the clients of a name, or (upper 65536) all of them. */
 struct naming_choice {
 	uint32_t upper;
-	uint32_t counter_slot;
+	uint32_t version;
 	struct naming_piece a, aaaa;
 };
 

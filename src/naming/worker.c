@@ -25,8 +25,6 @@ void count_outcome(struct counts *counts, enum naming_transport transport,
 	count(&counts->answers[outcome->qtype][outcome->result][transport], 1);
 	if (outcome->truncated)
 		count(&counts->truncated, 1);
-	if (outcome->counter_slot != NAMING_NO_SLOT)
-		count(&counts->slots[outcome->counter_slot], 1);
 }
 
 /* ---- UDP ---- */

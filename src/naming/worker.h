@@ -40,7 +40,6 @@ struct counts {
 	uint64_t drops[NAMING_DROP_COUNT];
 	uint64_t tcp_accepted;
 	uint64_t tcp_open;
-	uint64_t slots[NAMING_COUNTER_SLOTS];
 };
 
 static inline void count(uint64_t *counter, uint64_t more)

@@ -36,9 +36,9 @@ static struct naming_snapshot *zone(void)
 	    {.upper = 30000,
 	     .v4 = address("192.0.2.1"),
 	     .v6 = address("2001:db8::1"),
-	     .counter_slot = 1,
+	     .version = 1,
 	     .held = true},
-	    {.upper = 65536, .v4 = address("192.0.2.2"), .counter_slot = 2, .held = true},
+	    {.upper = 65536, .v4 = address("192.0.2.2"), .version = 2, .held = true},
 	};
 	struct naming_service services[] = {
 	    {.name = "w", .ttl_s = 30, .shares = shares, .share_count = 2},
@@ -148,7 +148,7 @@ static void check_answer(enum naming_transport transport, const uint8_t *query, 
 	if (flags & DNS_FLAG_TC)
 		require(dns_get_u16(answer + 6) == 0 && dns_get_u16(answer + 8) == 0);
 	/* Only an answer that has data gives an address out. */
-	if (outcome->counter_slot != NAMING_NO_SLOT)
+	if (outcome->version)
 		require(outcome->result == NAMING_RESULT_DATA && dns_get_u16(answer + 6) == 1);
 	if (outcome->result == NAMING_RESULT_NXDOMAIN || outcome->result == NAMING_RESULT_NODATA)
 		require(dns_get_u16(answer + 6) == 0 && flags & DNS_FLAG_AA);

@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct naming_share share(uint32_t upper, const char *v4, const char *v6, uint32_t slot)
+static struct naming_share share(uint32_t upper, const char *v4, const char *v6, uint32_t version)
 {
 	struct naming_share made = {
-	    .upper = upper, .v4 = address(v4), .counter_slot = slot, .held = true};
+	    .upper = upper, .v4 = address(v4), .version = version, .held = true};
 	if (v6)
 		made.v6 = address(v6);
 	return made;

@@ -31,27 +31,27 @@ static struct naming_snapshot *zone_z(uint32_t newest_upper)
 	struct naming_share plain[] = {{.upper = 65536,
 					.v4 = address("198.51.100.1"),
 					.v6 = address("2001:db8:f::1"),
-					.counter_slot = 1,
+					.version = 1,
 					.held = true}};
 	struct naming_share rolling[] = {
 	    {.upper = newest_upper,
 	     .v4 = address("198.51.100.3"),
 	     .v6 = address("2001:db8:f::3"),
-	     .counter_slot = 3,
+	     .version = 3,
 	     .held = true},
 	    {.upper = 65536,
 	     .v4 = address("198.51.100.2"),
 	     .v6 = address("2001:db8:f::2"),
-	     .counter_slot = 2,
+	     .version = 2,
 	     .held = true},
 	};
 	struct naming_share mixed[] = {
 	    {.upper = 32768,
 	     .v4 = address("198.51.100.4"),
 	     .v6 = address("2001:db8:f::4"),
-	     .counter_slot = 4,
+	     .version = 4,
 	     .held = true},
-	    {.upper = 65536, .v4 = address("198.51.100.4"), .counter_slot = 5, .held = true},
+	    {.upper = 65536, .v4 = address("198.51.100.4"), .version = 5, .held = true},
 	};
 	struct naming_service services[] = {
 	    {.name = "web", .ttl_s = 30, .shares = plain, .share_count = 1},
@@ -416,8 +416,8 @@ static bool got_newest(const struct naming_snapshot *snapshot, const char *subne
 {
 	ask(snapshot, (struct ask){.name = "roll.z", .type = type, .subnet = subnet}, reply);
 	assert_int_equal(reply->counts[1], 1);
-	assert_true(reply->outcome.counter_slot == 2 || reply->outcome.counter_slot == 3);
-	bool newest = reply->outcome.counter_slot == 3;
+	assert_true(reply->outcome.version == 2 || reply->outcome.version == 3);
+	bool newest = reply->outcome.version == 3;
 	assert_string_equal(first_address(reply), type == DNS_A
 						      ? newest ? "198.51.100.3" : "198.51.100.2"
 						  : newest ? "2001:db8:f::3"
@@ -474,7 +474,7 @@ static void the_choice_uses_no_more_of_a_client_than_it_may(void **state)
 		assert_int_equal(reply.scope, 24);
 		/* A resolver of that network without client subnet belongs to it too. */
 		ask(snapshot, (struct ask){.name = "roll.z", .type = DNS_A, .from = from}, &reply);
-		assert_int_equal(reply.outcome.counter_slot == 3, newest);
+		assert_int_equal(reply.outcome.version == 3, newest);
 		assert_int_equal(reply.scope, -1);
 	}
 	/* Less told, less used; nothing told, nothing stated. */
@@ -503,8 +503,8 @@ static void a_client_that_opted_out_counts_as_its_resolver(void **state)
 		    (struct ask){
 			.name = "roll.z", .type = DNS_A, .from = from, .subnet = "0.0.0.0/0"},
 		    &opted);
-		assert_int_equal(plain.outcome.counter_slot, opted.outcome.counter_slot);
-		newest += plain.outcome.counter_slot == 3;
+		assert_int_equal(plain.outcome.version, opted.outcome.version);
+		newest += plain.outcome.version == 3;
 	}
 	assert_in_range(newest, 12, 52);
 	naming_snapshot_free(snapshot);
@@ -525,8 +525,8 @@ static void the_scope_is_true_where_versions_differ_in_families(void **state)
 		/* Both versions have the same IPv4 address; only one has IPv6. */
 		assert_int_equal(a.scope, 0);
 		assert_int_equal(aaaa.scope, 24);
-		assert_int_equal(aaaa.counts[1], a.outcome.counter_slot == 4);
-		assert_int_equal(aaaa.outcome.result, a.outcome.counter_slot == 4
+		assert_int_equal(aaaa.counts[1], a.outcome.version == 4);
+		assert_int_equal(aaaa.outcome.result, a.outcome.version == 4
 							  ? NAMING_RESULT_DATA
 							  : NAMING_RESULT_NODATA);
 		with += aaaa.counts[1];
@@ -690,15 +690,14 @@ static void the_builder_refuses_what_cannot_be_served(void **state)
 	struct naming_nameserver crowd[NAMING_NAMESERVERS_MAX + 1];
 	for (size_t i = 0; i < COUNT(crowd); i++)
 		crowd[i] = (struct naming_nameserver){"ns.other", NULL, 0};
-	struct naming_share whole = {.upper = 65536, .v4 = v4, .counter_slot = 0, .held = true};
+	struct naming_share whole = {.upper = 65536, .v4 = v4, .version = 0, .held = true};
 	struct naming_share half = whole, zero = whole, above = whole, bare = whole,
-			    crossed = whole, slot = whole;
+			    crossed = whole;
 	half.upper = 100;
 	zero.upper = 0;
 	above.upper = 65537;
 	bare.v4 = none;
 	crossed.v6 = v4;
-	slot.counter_slot = NAMING_COUNTER_SLOTS;
 	struct naming_share backwards[] = {half, half, whole};
 	backwards[1].upper = 99;
 	struct naming_share too_many[NAMING_SHARES_MAX + 1];
@@ -751,7 +750,6 @@ static void the_builder_refuses_what_cannot_be_served(void **state)
 	    {-FL_EINVALID, "share 2 is 99,", {SERVICES({.name = "w", SHARES(backwards)})}},
 	    {-FL_EINVALID, "needs an IPv4 or", {SERVICES({.name = "w", SHARE(bare)})}},
 	    {-FL_EINVALID, "needs an IPv4 or", {SERVICES({.name = "w", SHARE(crossed)})}},
-	    {-FL_ELIMIT, "counter slot 65536", {SERVICES({.name = "w", SHARE(slot)})}},
 	    {-FL_ELIMIT, "number of shares", {SERVICES({.name = "w", SHARES(too_many)})}},
 	};
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -829,7 +827,7 @@ static void thousands_of_names_are_all_found(void **state)
 	for (uint32_t i = 0; i < SERVICES_HERE; i++) {
 		snprintf(names[i], sizeof(names[i]), "s%u.group%u", i, i % 97);
 		shares[i] = (struct naming_share){
-		    .upper = 65536, .v4.family = IP_V4, .counter_slot = i, .held = true};
+		    .upper = 65536, .v4.family = IP_V4, .version = i, .held = true};
 		dns_put_u32(shares[i].v4.bytes, i);
 		services[i] = (struct naming_service){
 		    .name = names[i], .ttl_s = i, .shares = &shares[i], .share_count = 1};
@@ -853,7 +851,7 @@ static void thousands_of_names_are_all_found(void **state)
 		char name[32];
 		snprintf(name, sizeof(name), "%s.z", names[i]);
 		ask(snapshot, (struct ask){.name = name, .type = DNS_A}, &reply);
-		assert_int_equal(reply.outcome.counter_slot, i);
+		assert_int_equal(reply.outcome.version, i);
 		assert_int_equal(reply.records[0].ttl, i);
 		snprintf(name, sizeof(name), "s%u.group%u.z", i, (i + 1) % 97);
 		ask(snapshot, (struct ask){.name = name, .type = DNS_A}, &reply);
@@ -871,8 +869,8 @@ static void a_share_of_no_width_is_nobodys(void **state)
 	struct ip_address ns = address("192.0.2.53");
 	struct naming_nameserver nameserver = {"ns.other", &ns, 1};
 	struct naming_share shares[] = {
-	    {.upper = 65536, .v4 = address("192.0.2.1"), .counter_slot = 1, .held = true},
-	    {.upper = 65536, .v4 = address("192.0.2.2"), .counter_slot = 2, .held = true},
+	    {.upper = 65536, .v4 = address("192.0.2.1"), .version = 1, .held = true},
+	    {.upper = 65536, .v4 = address("192.0.2.2"), .version = 2, .held = true},
 	};
 	struct naming_service service = {.name = "@", .shares = shares, .share_count = 2};
 	struct naming_input input = {.zone = "z",
@@ -885,7 +883,7 @@ static void a_share_of_no_width_is_nobodys(void **state)
 	assert_int_equal(naming_snapshot_build(&input, &snapshot, NULL), 0);
 	struct reply reply;
 	ask(snapshot, (struct ask){.name = "z", .type = DNS_A, .subnet = "10.0.0.0/24"}, &reply);
-	assert_int_equal(reply.outcome.counter_slot, 1);
+	assert_int_equal(reply.outcome.version, 1);
 	assert_int_equal(reply.scope, 0);
 	ask(snapshot, (struct ask){.name = "z", .type = DNS_AAAA}, &reply);
 	assert_int_equal(reply.outcome.result, NAMING_RESULT_NODATA);

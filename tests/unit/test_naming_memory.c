@@ -21,10 +21,7 @@ static int build(struct naming_snapshot **ret_snapshot, struct error *err)
 	static struct naming_service services[100];
 	struct ip_address ns = address("192.0.2.53");
 	struct naming_nameserver nameserver = {"ns.z", &ns, 1};
-	struct naming_share share = {.upper = 65536,
-				     .v4 = address("192.0.2.1"),
-				     .counter_slot = NAMING_NO_SLOT,
-				     .held = true};
+	struct naming_share share = {.upper = 65536, .v4 = address("192.0.2.1"), .held = true};
 	for (unsigned i = 0; i < 100; i++) { /* enough for the table to grow */
 		names[i][0] = (char)('a' + i / 10);
 		names[i][1] = (char)('a' + i % 10);
