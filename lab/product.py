@@ -128,10 +128,12 @@ def parse_status(raw):
 
 
 class Cli:
-    """The command line, run as an operator would: `cli("rollback", "web")` returns its output."""
+    """The command line, run as an operator would: `cli("rollback", "web")` returns its output.
+    `parse` reads the program's status; another release's may look otherwise."""
 
     def __init__(self, capsule, program, socket):
         self.capsule, self.program, self.socket = capsule, program, socket
+        self.parse = parse_status
 
     def try_(self, *words, **options):
         """Run and return a CompletedProcess, whatever the exit code."""
@@ -149,7 +151,7 @@ class Cli:
         return json.loads(self(*words, "-o", "json"))
 
     def status(self):
-        return parse_status(self.json("status"))
+        return self.parse(self.json("status"))
 
     def start_status(self):
         """Begin `status` without waiting for it; see StatusPoll."""
@@ -175,7 +177,7 @@ class StatusPoll:
             with done:
                 text = done.stdout.read()
             if done.returncode == 0 and self._is_news:
-                status = parse_status(json.loads(text))
+                status = self._cli.parse(json.loads(text))
         if not self._asked and time.monotonic() - self._asked_at > self.SECONDS:
             self._asked_at, self._is_news = time.monotonic(), True
             self._asked = self._cli.start_status()
