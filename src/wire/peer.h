@@ -41,11 +41,14 @@ enum {
 	PEER_INTERFACES_MAX = 64,
 	PEER_COUNTS_MAX = 262144,
 	PEER_ROWS_MAX = 65536, /* of one list of a configuration */
+	PEER_STORE_ID_BYTES = 16,
 	PEER_STORE_KEY_MAX = 512,
 	PEER_STORE_VALUE_MAX = 1048576,
 	PEER_STORE_PARTS_MAX = 128, /* compares or ops of a txn */
 	PEER_STORE_RECORDS_MAX = 1000,
 };
+
+enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 
 /* --- rows of lists ---------------------------------------------------------------------------- */
 
@@ -177,7 +180,7 @@ enum {
 
 #define PEER_STORE_SERVES_FIELDS(F, L, of)                                                         \
 	F(of, NUMBER, level, 1, UINT16_MAX, 1, "the highest level that the server knows")          \
-	F(of, KEY, authority, 1, PEER_ID_MAX, 1,                                                   \
+	F(of, BYTES, history, PEER_STORE_ID_BYTES, PEER_STORE_ID_BYTES, 1,                         \
 	  "whose revisions these are: with another id, no revision of before means anything")      \
 	F(of, NUMBER, revision, 0, UINT64_MAX, 1, "the store's, now")
 
@@ -203,7 +206,8 @@ enum {
 
 #define PEER_STORE_OUTCOME_FIELDS(F, L, of)                                                        \
 	PEER_STORE_CALL(F, of)                                                                     \
-	F(of, FLAG, conflict, 0, 1, 1, "a compare failed, and nothing changed")                    \
+	F(of, TEXT, conflict, 0, PEER_SENTENCE_MAX, 1,                                             \
+	  "which compare failed, so that nothing changed; empty: none did")                        \
 	F(of, NUMBER, revision, 0, UINT64_MAX, 1,                                                  \
 	  "that the txn made; the store's if it changed nothing")                                  \
 	F(of, FLAG, repeated, 0, 1, 1, "an earlier call with this id did it")                      \
@@ -212,7 +216,8 @@ enum {
 
 #define PEER_STORE_LEASE_FIELDS(F, L, of)                                                          \
 	PEER_STORE_CALL(F, of)                                                                     \
-	F(of, NUMBER, verb, 1, 3, 1, "1: grant, 2: keep alive, 3: revoke")                         \
+	F(of, NUMBER, verb, PEER_LEASE_GRANT, PEER_LEASE_REVOKE, 1,                                \
+	  "1: grant, 2: keep alive, 3: revoke")                                                    \
 	F(of, NUMBER, lease, 0, UINT64_MAX, 1, "which; 0 with a grant")                            \
 	F(of, NUMBER, ttl_ms, 0, UINT32_MAX, 1, "time to live of a grant")
 

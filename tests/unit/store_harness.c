@@ -37,6 +37,23 @@ static void sqlite_advance(struct harness *harness, uint64_t ms)
 const struct harness_engine harness_sqlite = {
     .name = "sqlite", .open = sqlite_open, .advance = sqlite_advance};
 
+static int peer_open(struct harness *harness, struct store **ret_store, struct error *err)
+{
+	struct store *served;
+	int result = sqlite_open(harness, &served, err);
+	if (result < 0)
+		return result;
+	peer_wire_init(&harness->wire, served, 1);
+	/* A watch that heard nothing for longer than the history reaches cannot be resumed. */
+	harness->wire.cuts_when_idle = harness->history_revisions ? 0 : 100;
+	peer_wire_settle(&harness->wire);
+	*ret_store = &harness->wire.base;
+	return 0;
+}
+
+const struct harness_engine harness_peer = {
+    .name = "peer", .open = peer_open, .advance = sqlite_advance};
+
 void harness_init(struct harness *harness, const struct harness_engine *engine)
 {
 	*harness = (struct harness){.engine = engine, .now_ms = 1000000};

@@ -7,6 +7,7 @@
 #ifndef FAIRLEAD_TESTS_STORE_HARNESS_H
 #define FAIRLEAD_TESTS_STORE_HARNESS_H
 
+#include "../peer_wire.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "store/store.h"
@@ -23,6 +24,8 @@ struct harness_engine {
 };
 
 extern const struct harness_engine harness_sqlite;
+/* The same behind a line in memory; it delays frames, and breaks when no call is under way. */
+extern const struct harness_engine harness_peer;
 
 struct harness {
 	const struct harness_engine *engine;
@@ -32,6 +35,7 @@ struct harness {
 	uint64_t history_revisions;
 	struct arena arena;
 	struct store *store; /* NULL while closed */
+	struct peer_wire wire; /* of harness_peer */
 	struct error err; /* of the last blocking call that failed */
 };
 

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct harness_engine *const engines[] = {&harness_sqlite};
+static const struct harness_engine *const engines[] = {&harness_sqlite, &harness_peer};
 
 static const struct harness_engine *engine; /* the one under test */
 
@@ -777,10 +777,11 @@ static void on_chain(void *context, int result, const struct error *err,
 	}
 }
 
-static bool is_readable(const struct harness *harness)
+/* Does the store ask for a dispatch? */
+static bool is_owed(const struct harness *harness)
 {
 	struct pollfd event = {.fd = store_fd(harness->store), .events = POLLIN};
-	return poll(&event, 1, 0) == 1;
+	return poll(&event, 1, 0) == 1 || store_timeout_ms(harness->store) == 0;
 }
 
 static void test_completions_come_from_dispatch_only(void **state)
@@ -789,16 +790,18 @@ static void test_completions_come_from_dispatch_only(void **state)
 	struct chain chain = {.store = harness->store, .left = 2};
 	struct store_op op = put_op("a", "x");
 	struct store_txn txn = {.ops = &op, .op_count = 1};
-	assert_false(is_readable(harness));
+	assert_false(is_owed(harness));
 	assert_int_equal(store_txn(harness->store, &txn, on_chain, &chain, NULL), 0);
 	assert_int_equal(chain.done, 0);
-	assert_true(is_readable(harness));
-	store_dispatch(harness->store);
+	while (!chain.done) {
+		assert_true(is_owed(harness));
+		store_dispatch(harness->store);
+	}
 	assert_int_equal(chain.done, 1);
-	assert_true(is_readable(harness));
+	assert_true(is_owed(harness));
 	harness_settle(harness);
 	assert_int_equal(chain.done, 3);
-	assert_false(is_readable(harness));
+	assert_false(is_owed(harness));
 }
 
 static void test_close_completes_what_is_outstanding(void **state)

@@ -360,14 +360,14 @@ static void check_watches(struct walk *walk)
 	}
 }
 
-static void walk_once(struct walk *walk, uint64_t seed)
+static void walk_once(struct walk *walk, const struct harness_engine *engine, uint64_t seed)
 {
 	static void (*const steps[])(struct walk *) = {step_txn,   step_txn,  step_txn,  step_txn,
 						       step_lease, step_time, step_lease};
 	*walk = (struct walk){.seed = seed};
 	current = walk;
 	random_init_seeded(&walk->random, seed);
-	harness_init(&walk->harness, &harness_sqlite);
+	harness_init(&walk->harness, engine);
 	harness_open(&walk->harness);
 	watches_start(walk);
 	for (walk->step = 0; walk->step < STEPS; walk->step++) {
@@ -389,8 +389,10 @@ static void test_random_walks(void **state)
 	assert_non_null(walk);
 	const char *fixed = getenv("FAIRLEAD_SEED");
 	uint64_t seed = fixed ? strtoull(fixed, NULL, 10) : (uint64_t)time(NULL) * 1000;
-	for (unsigned i = 0; i < (fixed ? 1 : WALKS); i++)
-		walk_once(walk, seed + i);
+	for (unsigned i = 0; i < (fixed ? 1 : WALKS); i++) {
+		walk_once(walk, &harness_sqlite, seed + i);
+		walk_once(walk, &harness_peer, seed + i);
+	}
 	free(walk);
 }
 
