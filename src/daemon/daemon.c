@@ -657,7 +657,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 		result = snapshots_new(daemon, &daemon->snapshots);
 	if (result == 0)
 		result = observations_new(&daemon->observations);
-	const struct changes_options changes = {.store = daemon->store,
+	const struct changes_options changes = {.authority = daemon->store,
 						.image = &daemon->image,
 						.signer = daemon->signer,
 						.clock = daemon->clock,

@@ -27,7 +27,8 @@ struct changes {
 	enum stage stage;
 	bool pumping; /* guards against recursion through done callbacks */
 	bool stopped;
-	uint64_t wait_revision;
+	struct store_id wait_id;
+	uint64_t wait_revision; /* of wait_id */
 	uint64_t sequence;
 	unsigned attempts;
 	struct change_draft *draft; /* of the change in flight */
@@ -130,7 +131,7 @@ static int send(struct changes *changes, struct error *err)
 				      .ops = draft->ops,
 				      .op_count = draft->op_count,
 				      .id = id};
-	return store_txn(changes->options.store, &txn, on_txn, changes, err);
+	return store_txn(changes->options.authority, &txn, on_txn, changes, err);
 }
 
 static struct change_draft *draft_new(const struct changes *changes)
@@ -176,6 +177,15 @@ static bool begin(struct changes *changes)
 		finish(changes, -FL_ESTATE, &err, 0);
 		return false;
 	}
+	changes->wait_id = store_id(changes->options.authority);
+	if (!store_id_equal(&changes->wait_id, &changes->options.image->authority)) {
+		error_set(
+		    &err, -FL_EUNAVAILABLE,
+		    "this node has not caught up yet with the place where changes are decided; "
+		    "nothing was changed. `fairlead status` says why");
+		finish(changes, -FL_EUNAVAILABLE, &err, 0);
+		return false;
+	}
 	struct change_draft *draft = draft_new(changes);
 	if (!draft) {
 		error_set(&err, -ENOMEM, "out of memory");
@@ -201,13 +211,25 @@ static bool begin(struct changes *changes)
 	return false;
 }
 
-/* Does the first change wait for the store or for the image? Ends it when the image shows it. */
+/* Does the first change wait for the authority or for the image? Ends it when the image shows it.
+ */
 static bool is_waiting(struct changes *changes)
 {
+	const struct image *image = changes->options.image;
 	if (changes->stage == STAGE_QUEUED)
 		return false;
-	if (changes->stage == STAGE_SENT ||
-	    changes->options.image->revision < changes->wait_revision)
+	if (changes->stage == STAGE_SENT)
+		return true;
+	if (!store_id_equal(&changes->wait_id, &image->authority)) {
+		struct error err;
+		error_set(
+		    &err, -FL_EUNAVAILABLE,
+		    "the place where changes are decided was exchanged meanwhile; whether this "
+		    "was committed shows in `fairlead log`");
+		finish(changes, -FL_EUNAVAILABLE, &err, 0);
+		return false;
+	}
+	if (image->revision < changes->wait_revision)
 		return true;
 	if (changes->stage == STAGE_COMMITTED)
 		finish(changes, 0, NULL, changes->sequence);

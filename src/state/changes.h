@@ -4,6 +4,10 @@
  * records and the ledger entry that tells of them. One is in flight at a time; the next is built
  * only when the image shows the outcome of the one before, so each decides on what is true.
  * A txn that somebody else's change overtook is built again from the newer image.
+ *
+ * The txn goes to the authority; the image shows this node's replica. The two are one store where
+ * the node decides for itself. Elsewhere a revision means something only together with the id of
+ * its history: while the replica is a copy of another one than the authority's, nothing is sent.
  */
 #ifndef FAIRLEAD_STATE_CHANGES_H
 #define FAIRLEAD_STATE_CHANGES_H
@@ -64,8 +68,8 @@ struct change {
 };
 
 struct changes_options {
-	struct store *store;
-	struct image *image;
+	struct store *authority;
+	struct image *image; /* of the replica */
 	const struct ledger_signer *signer;
 	const struct clock *clock; /* for the ledger, which people read */
 	const struct clock *steady; /* for states, whose durations count: see daemon.h */

@@ -617,6 +617,7 @@ int image_load(struct image *image, struct store *store, uint64_t now_ms, struct
 		if (result < 0)
 			return result;
 	}
+	image->authority = store_id(store);
 	image->revision = load.revision;
 	int result = load_chain(&load, store);
 	return result < 0 ? result : settle(image, err);

@@ -69,7 +69,8 @@ struct image {
 	size_t forgotten_count;
 	struct ledger_head head;
 	struct ledger_position chain[IMAGE_CHAIN_ENTRIES]; /* entry N lies at N modulo the size */
-	uint64_t revision; /* of the store that this shows */
+	struct store_id authority; /* whose revisions are counted */
+	uint64_t revision; /* of the replica that this shows */
 	uint64_t now_ms; /* the caller's clock, for the times of versions */
 	const struct service_state **states; /* of all services that have one; for the model */
 	size_t state_count;

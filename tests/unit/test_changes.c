@@ -93,7 +93,7 @@ static int set_up(void **state)
 	assert_int_equal(store_watch(store, "", fixture->image.revision + 1, on_events, fixture,
 				     &fixture->watch, NULL),
 			 0);
-	const struct changes_options options = {.store = store,
+	const struct changes_options options = {.authority = store,
 						.image = &fixture->image,
 						.signer = fixture->signer,
 						.clock = &fixture->harness.clock,
@@ -306,6 +306,27 @@ static void what_is_queued_at_the_end_is_told_so(void **state)
 	fixture->changes = NULL;
 }
 
+/* A revision means nothing under another id: nothing is decided by the one or waited for by the
+ * other. */
+static void another_history_is_not_changed_or_waited_for(void **state)
+{
+	static const struct store_id other = {.bytes = "another history"};
+	struct fixture *fixture = *state;
+	struct store_id own = fixture->image.authority;
+	struct deed first = deed_of(fixture, '1', "web1");
+	struct deed second = deed_of(fixture, '2', "web2");
+	fixture->image.authority = other;
+	changes_submit(fixture->changes, &first.change);
+	harness_settle(&fixture->harness);
+	assert_int_equal(first.result, -FL_EUNAVAILABLE);
+	fixture->image.authority = own;
+	changes_submit(fixture->changes, &second.change);
+	fixture->image.authority = other;
+	harness_settle(&fixture->harness);
+	assert_int_equal(second.result, -FL_EUNAVAILABLE);
+	assert_string_equal(fixture->log, "f1 b2 f2 ");
+}
+
 static void a_damaged_record_is_named(void **state)
 {
 	struct fixture *fixture = *state;
@@ -329,6 +350,8 @@ int main(void)
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(nothing_begins_after_the_stop, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(what_is_queued_at_the_end_is_told_so, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(another_history_is_not_changed_or_waited_for, set_up,
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(a_damaged_record_is_named, set_up, tear_down),
 	};

@@ -729,7 +729,7 @@ static int step_change(void *context)
 	assert_int_equal(image_load(&image, sample.store, 0, NULL), 0);
 	failing_memory_go_on();
 	uint64_t before = image.revision;
-	const struct changes_options options = {.store = sample.store,
+	const struct changes_options options = {.authority = sample.store,
 						.image = &image,
 						.signer = sample.signer,
 						.clock = clock,
