@@ -111,6 +111,11 @@ class Status:
         return not self.alarms and not self.silent
 
 
+def sentences(alarms):
+    """What each of a status's alarms or notes says, and what to do about it."""
+    return ["; ".join(filter(None, (alarm["text"], alarm.get("advice")))) for alarm in alarms]
+
+
 def parse_status(raw):
     services = {}
     for service in raw["services"]:
@@ -123,7 +128,7 @@ def parse_status(raw):
         services[service["name"]] = Service(service["name"], versions)
     return Status(raw["node"], raw["build_id"], raw["layout"],
                   {i["name"]: i["mode"] for i in raw["interfaces"]}, services,
-                  [b["name"] for b in raw["backends"] if b["silent"]], raw["alarms"],
+                  [b["name"] for b in raw["backends"] if b["silent"]], sentences(raw["alarms"]),
                   raw["drops"], raw)
 
 

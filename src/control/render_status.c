@@ -92,17 +92,23 @@ static void put_ledger(const struct render *render, const json_t *status)
 	buffer_putc(text, '\n');
 }
 
-/* Sentences, one to a line: alarms, which need somebody, or notes. */
-static void put_sentences(const struct render *render, const char *heading, enum paint paint,
-			  const json_t *sentences)
+/* Alarms, which need somebody, or notes: what is wrong, then what to do about it. */
+static void put_alarms(const struct render *render, const char *heading, enum paint paint,
+		       const json_t *alarms)
 {
-	if (!json_array_size(sentences))
+	if (!json_array_size(alarms))
 		return;
 	put_heading(render, heading);
-	for (size_t i = 0; i < json_array_size(sentences); i++) {
-		const char *sentence = json_string_value(json_array_get(sentences, i));
+	for (size_t i = 0; i < json_array_size(alarms); i++) {
+		const json_t *alarm = json_array_get(alarms, i);
+		const char *advice = part_text(alarm, "advice", "");
 		buffer_puts(render->text, "  ");
-		screen_paint(render->text, paint, render->color, sentence ? sentence : "?");
+		screen_paint(render->text, paint, render->color, part_text(alarm, "text", "?"));
+		buffer_puts(render->text, " (");
+		screen_paint(render->text, PAINT_FAINT, render->color,
+			     part_text(alarm, "code", "?"));
+		buffer_puts(render->text, *advice ? ")\n    " : ")");
+		screen_puts(render->text, advice);
 		buffer_putc(render->text, '\n');
 	}
 }
@@ -166,8 +172,8 @@ void render_status(const struct render *render, const json_t *status)
 	put_edge(render, status);
 	put_names(render, status);
 	put_ledger(render, status);
-	put_sentences(render, "alarms", PAINT_BAD, json_object_get(status, "alarms"));
-	put_sentences(render, "notes", PAINT_NONE, json_object_get(status, "notes"));
+	put_alarms(render, "alarms", PAINT_BAD, json_object_get(status, "alarms"));
+	put_alarms(render, "notes", PAINT_NONE, json_object_get(status, "notes"));
 	if (json_is_false(configured))
 		buffer_puts(render->text,
 			    "\nNothing was applied yet: write a configuration, look "

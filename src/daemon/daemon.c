@@ -91,6 +91,17 @@ void daemon_event(struct daemon *daemon, const char *name, json_t *fields)
 	json_decref(fields);
 }
 
+void daemon_tell_alarm(struct daemon *daemon, const struct alarm *alarm)
+{
+	char advice[512];
+	const struct alarm_row *row = &alarm_rows[alarm->code];
+	alarm_advice(alarm->code, alarm->subject, advice, sizeof(advice));
+	daemon_event(daemon, row->code,
+		     json_pack("{s:s, s:s, s:s}", "subject", alarm->subject,
+			       row->severity == ALARM_IS_ALARM ? "error" : "warning", alarm->text,
+			       "advice", advice));
+}
+
 /* --- what the store is fit for --- */
 
 bool daemon_is_frozen(const struct daemon *daemon)
@@ -117,23 +128,17 @@ static bool is_failure_of_store(int result)
 
 static void store_failed(struct daemon *daemon, const struct error *err)
 {
-	char text[sizeof(daemon->store_alarm)];
-	snprintf(text, sizeof(text),
-		 "the store takes no changes: %.700s. What is forwarded and answered stays as it "
-		 "is; it is tried again every second",
-		 err->text);
 	daemon->store_failed_ms = clock_now_ms(daemon->clock);
-	if (strcmp(text, daemon->store_alarm) != 0)
-		daemon_event(daemon, "store.failed", json_pack("{s:s}", "error", err->text));
-	memcpy(daemon->store_alarm, text, sizeof(text));
+	if (ALARM_SET(&daemon->store_alarm, daemon->store_failed_ms, STORE_FAILED, "", err->text))
+		daemon_tell_alarm(daemon, &daemon->store_alarm);
 }
 
 void daemon_store_result(struct daemon *daemon, int result, const struct error *err)
 {
 	if (is_failure_of_store(result) && err) {
 		store_failed(daemon, err);
-	} else if (result == 0 && *daemon->store_alarm) {
-		daemon->store_alarm[0] = '\0';
+	} else if (result == 0 && alarm_stands(&daemon->store_alarm)) {
+		alarm_end(&daemon->store_alarm);
 		daemon_event(daemon, "store.recovered", json_object());
 	}
 }
@@ -141,21 +146,11 @@ void daemon_store_result(struct daemon *daemon, int result, const struct error *
 bool daemon_store_rests(const struct daemon *daemon)
 {
 	return daemon_is_frozen(daemon) ||
-	       (*daemon->store_alarm &&
+	       (alarm_stands(&daemon->store_alarm) &&
 		clock_now_ms(daemon->clock) - daemon->store_failed_ms < STORE_RETRY_MS);
 }
 
 /* --- carrying out what the store says --- */
-
-static void set_alarm(struct daemon *daemon, const char *what, const struct error *err)
-{
-	char text[sizeof(daemon->alarm)];
-	snprintf(text, sizeof(text), "%s: %.900s", what, err->text);
-	if (strcmp(text, daemon->alarm) != 0)
-		daemon_event(daemon, "apply.failed",
-			     json_pack("{s:s, s:s}", "what", what, "error", err->text));
-	memcpy(daemon->alarm, text, sizeof(text));
-}
 
 static struct ledger_position head_of(const struct image *image)
 {
@@ -207,11 +202,11 @@ static void observe_self(struct daemon *daemon, bool activity)
 static void tell_status(struct daemon *daemon)
 {
 	char line[sizeof(daemon->status_line)];
-	const char *alarm = *daemon->alarm         ? daemon->alarm
-			    : *daemon->origin.why  ? daemon->origin.why
-			    : *daemon->store_alarm ? daemon->store_alarm
-			    : daemon->names        ? names_plane_alarm(daemon->names)
-						   : "";
+	const char *alarm = alarm_stands(&daemon->alarm) ? daemon->alarm.text
+			    : *daemon->origin.why        ? daemon->origin.why
+			    : *daemon->store_alarm.text  ? daemon->store_alarm.text
+			    : daemon->names              ? names_plane_alarm(daemon->names)->text
+							 : "";
 	if (*alarm)
 		snprintf(line, sizeof(line), "STATUS=alarm: %.400s", alarm);
 	else if (!daemon->image.fabric)
@@ -232,13 +227,17 @@ static void carry_out(struct daemon *daemon)
 {
 	struct error err = {0};
 	int swapped = 0;
-	if (daemon->edge && forward(daemon, &err) < 0) {
-		set_alarm(daemon, "the edge cannot take the latest change", &err);
-	} else if (daemon->names && (swapped = answer(daemon, &err)) < 0) {
-		set_alarm(daemon, "DNS cannot take the latest change", &err);
-	} else {
-		daemon->alarm[0] = '\0';
-	}
+	bool is_new = false;
+	uint64_t now_ms = clock_now_ms(daemon->clock);
+	const char *node = daemon->options->node;
+	if (daemon->edge && forward(daemon, &err) < 0)
+		is_new = ALARM_SET(&daemon->alarm, now_ms, EDGE_BEHIND, node, err.text);
+	else if (daemon->names && (swapped = answer(daemon, &err)) < 0)
+		is_new = ALARM_SET(&daemon->alarm, now_ms, DNS_BEHIND, "", err.text);
+	else
+		alarm_end(&daemon->alarm);
+	if (is_new)
+		daemon_tell_alarm(daemon, &daemon->alarm);
 	if (swapped > 0) {
 		char serial[16];
 		snprintf(serial, sizeof(serial), "%u", names_plane_serial(daemon->names));
@@ -390,9 +389,8 @@ static void arm_store_timer(struct daemon *daemon)
 
 static void check_edge(struct daemon *daemon, uint64_t now_ms)
 {
-	char text[EDGE_PLANE_TEXT];
-	if (edge_plane_check(daemon->edge, now_ms, text))
-		daemon_event(daemon, "edge.interference", json_pack("{s:s}", "warning", text));
+	if (edge_plane_check(daemon->edge, now_ms))
+		daemon_tell_alarm(daemon, edge_plane_interference(daemon->edge, now_ms));
 	if (edge_plane_is_damaged(daemon->edge))
 		carry_out(daemon);
 }
@@ -409,6 +407,7 @@ static void tick_names(struct daemon *daemon, uint64_t now_ms)
  * the log explains what people see around that time. */
 static void tick_time(struct daemon *daemon, uint64_t now_ms)
 {
+	struct alarm alarm = {0};
 	uint64_t still_ms = now_ms - daemon->ticked_ms;
 	if (daemon->ticked_ms && still_ms >= EDGE_STALE_MS)
 		daemon_event(daemon, "daemon.stood_still",
@@ -417,10 +416,12 @@ static void tick_time(struct daemon *daemon, uint64_t now_ms)
 				       "packets were forwarded by the kernel's routes",
 				       "ms", (json_int_t)still_ms));
 	daemon->ticked_ms = now_ms;
-	if (wall_watch_look(&daemon->wall, now_ms, clock_wall_ms(daemon->clock)))
-		daemon_event(daemon, "clock.jumped",
-			     json_pack("{s:s, s:I}", "warning", "the machine's clock was set", "ms",
-				       (json_int_t)daemon->wall.jump_ms));
+	if (wall_watch_look(&daemon->wall, now_ms, clock_wall_ms(daemon->clock))) {
+		ALARM_SET(&alarm, now_ms, CLOCK_JUMPED, daemon->options->node,
+			  daemon->wall.jump_ms < 0 ? "back" : "forward",
+			  llabs((long long)daemon->wall.jump_ms) / 1000);
+		daemon_tell_alarm(daemon, &alarm);
+	}
 }
 
 /* Nothing is asked of a store that failed but a write that does no harm: once it succeeds, the
@@ -439,7 +440,7 @@ static void probe_store(struct daemon *daemon)
 	const struct store_op op = {.kind = STORE_PUT, .key = RECORD_PROBE_KEY, .value = ""};
 	const struct store_txn txn = {.ops = &op, .op_count = 1};
 	struct error err = {0};
-	if (!*daemon->store_alarm || daemon->probing || daemon_store_rests(daemon))
+	if (!alarm_stands(&daemon->store_alarm) || daemon->probing || daemon_store_rests(daemon))
 		return;
 	int result = store_txn(daemon->store, &txn, on_probed, daemon, &err);
 	daemon->probing = result == 0;
@@ -496,13 +497,13 @@ static void on_tick(uv_timer_t *timer)
 	if (daemon->names)
 		tick_names(daemon, now_ms);
 	probe_store(daemon);
-	if (*daemon->alarm)
+	if (alarm_stands(&daemon->alarm))
 		carry_out(daemon);
 	observe_self(daemon, true);
 	membership_run(daemon->membership);
 	driver_run(daemon->driver);
 	trim_memory(daemon);
-	bool well = !*daemon->alarm && daemon->image.fabric;
+	bool well = !alarm_stands(&daemon->alarm) && daemon->image.fabric;
 	prove(daemon, well, now_ms);
 	if (daemon->snapshots)
 		snapshots_run(daemon->snapshots, well, now_ms);
@@ -534,6 +535,14 @@ static void on_owned(void *context)
 	(void)begin_edge(context, &err); /* tried again, and told of, when the state is there */
 }
 
+static void tell_frozen(struct daemon *daemon)
+{
+	struct alarm alarm = {0};
+	(void)ALARM_SET(&alarm, 0, STATE_FROZEN, origin_name(daemon->origin.kind),
+			daemon->origin.why);
+	daemon_tell_alarm(daemon, &alarm);
+}
+
 static int open_state(struct daemon *daemon, struct error *err)
 {
 	struct origin_options options = origin_options(daemon);
@@ -545,9 +554,7 @@ static int open_state(struct daemon *daemon, struct error *err)
 	daemon->store = daemon->origin.store;
 	daemon->signer = daemon->origin.signer;
 	if (daemon_is_frozen(daemon))
-		daemon_event(daemon, "state.frozen",
-			     json_pack("{s:s, s:s}", "origin", origin_name(daemon->origin.kind),
-				       "error", daemon->origin.why));
+		tell_frozen(daemon);
 	return begin_edge(daemon, err);
 }
 
@@ -641,7 +648,7 @@ static int open_names(struct daemon *daemon, struct error *err)
 	result = names_plane_open(daemon->names, now_ms, err);
 	if (result == 0 || !daemon->options->edge || !daemon->image.fabric)
 		return result;
-	daemon_event(daemon, "dns.failed", json_pack("{s:s}", "error", err->text));
+	daemon_tell_alarm(daemon, names_plane_alarm(daemon->names));
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #ifndef FAIRLEAD_DAEMON_DAEMON_H
 #define FAIRLEAD_DAEMON_DAEMON_H
 
+#include "base/alarms.h"
 #include "base/clock.h"
 #include "daemon/open_files.h"
 #include "daemon/options.h"
@@ -70,8 +71,8 @@ struct daemon {
 	struct open_files files;
 	struct ledger_position forwarded; /* up to here the edge does what the ledger says */
 	struct ledger_position answered; /* up to here DNS does */
-	char alarm[1024]; /* why the latest change could not be carried out; "" when it was */
-	char store_alarm[1024]; /* why the store took no change lately; "" when it did */
+	struct alarm alarm; /* why the latest change could not be carried out */
+	struct alarm store_alarm; /* why the store took no change lately */
 	uint64_t store_failed_ms; /* when that was last */
 	bool probing; /* a write is under way that finds out whether it does again */
 	uint64_t well_since_ms; /* what the image says is carried out since then; 0: it is not */
@@ -96,6 +97,9 @@ must_check int daemon_detach(const json_t *parameters, struct error *err);
 
 /* Something happened: log it and tell those who follow `fairlead events`. `fields` is moved. */
 void daemon_event(struct daemon *daemon, const char *name, json_t *fields);
+
+/* The same when an alarm begins, or says something else than before. */
+void daemon_tell_alarm(struct daemon *daemon, const struct alarm *alarm);
 
 /*
  * What a txn came to: a store that does not take changes is an alarm, once, until it does again.

@@ -43,22 +43,20 @@ struct edge_plane {
 	struct digest published; /* of what the maps say */
 	bool has_published;
 	bool damaged; /* since then, by somebody else */
-	char alarm[EDGE_PLANE_TEXT];
+	struct alarm alarm; /* next hops are not followed */
 	uint64_t interfered_ms; /* when `interference` was last found */
-	char interference[EDGE_PLANE_TEXT];
+	struct alarm interference;
 };
 
 static void follow(struct edge_plane *plane)
 {
 	struct error err = {0};
 	if (edge_drain_netlink(plane->edge, &err) == 0) {
-		plane->alarm[0] = '\0';
+		alarm_end(&plane->alarm);
 		edge_heartbeat(plane->edge);
 	} else {
-		snprintf(plane->alarm, sizeof(plane->alarm),
-			 "next hops are not followed, the kernel's routes are asked instead: "
-			 "%.400s",
-			 err.text);
+		(void)ALARM_SET(&plane->alarm, clock_now_ms(plane->clock), EDGE_NEXT_HOPS,
+				plane->options->node, err.text);
 	}
 }
 
@@ -514,40 +512,32 @@ int edge_plane_status(struct edge_plane *plane, struct edge_status *ret_status)
 	return edge_status(plane->edge, ret_status);
 }
 
-const char *edge_plane_alarm(const struct edge_plane *plane)
+const struct alarm *edge_plane_alarm(const struct edge_plane *plane)
 {
-	return plane->alarm;
+	return &plane->alarm;
 }
 
-static void describe(const struct edge_check *check, char text[EDGE_PLANE_TEXT])
+bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms)
 {
-	unsigned more = check->repaired + check->damaged + check->standing - 1;
+	char text[sizeof(((struct edge_check *)NULL)->text) + 48];
 	char rest[48] = "";
-	if (more > 0)
-		snprintf(rest, sizeof(rest), " (and %u more such)", more);
-	snprintf(text, EDGE_PLANE_TEXT, "somebody else changed this edge: %s%s%s", check->text,
-		 rest,
-		 check->standing > 0
-		     ? ""
-		     : "; it was set back. Find out who: 'bpftool' can, and so can another "
-		       "program that manages XDP");
-}
-
-bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms, char ret_text[EDGE_PLANE_TEXT])
-{
-	char text[EDGE_PLANE_TEXT];
 	struct edge_check check;
+	struct alarm *alarm = &plane->interference;
 	if (edge_check(plane->edge, &check, NULL) < 0 ||
 	    check.repaired + check.damaged + check.standing == 0)
 		return false;
 	plane->damaged = plane->damaged || check.damaged > 0;
-	describe(&check, text);
-	bool is_new = check.repaired + check.damaged > 0 ||
-		      strcmp(text, edge_plane_interference(plane, now_ms)) != 0;
-	memcpy(plane->interference, text, sizeof(text));
+	unsigned more = check.repaired + check.damaged + check.standing - 1;
+	if (more > 0)
+		snprintf(rest, sizeof(rest), " (and %u more such)", more);
+	snprintf(text, sizeof(text), "%s%s", check.text, rest);
+	if (!edge_plane_interference(plane, now_ms))
+		alarm_end(alarm);
+	const char *node = plane->options->node;
+	bool is_new = check.standing > 0 ? ALARM_SET(alarm, now_ms, EDGE_INTERFERENCE, node, text)
+					 : ALARM_SET(alarm, now_ms, EDGE_SET_BACK, node, text);
 	plane->interfered_ms = now_ms;
-	memcpy(ret_text, text, sizeof(text));
-	return is_new;
+	return is_new || check.repaired + check.damaged > 0;
 }
 
 bool edge_plane_is_damaged(const struct edge_plane *plane)
@@ -555,8 +545,8 @@ bool edge_plane_is_damaged(const struct edge_plane *plane)
 	return plane->damaged;
 }
 
-const char *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms)
+const struct alarm *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms)
 {
 	bool lately = now_ms - plane->interfered_ms < INTERFERENCE_TOLD_MS;
-	return lately ? plane->interference : "";
+	return lately && alarm_stands(&plane->interference) ? &plane->interference : NULL;
 }

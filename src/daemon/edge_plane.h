@@ -6,14 +6,13 @@
 #ifndef FAIRLEAD_DAEMON_EDGE_PLANE_H
 #define FAIRLEAD_DAEMON_EDGE_PLANE_H
 
+#include "base/alarms.h"
 #include "daemon/options.h"
 #include "dataplane/edge.h"
 #include "fabric/observation.h"
 #include "state/image.h"
 
 #include <uv.h>
-
-#define EDGE_PLANE_TEXT 512 /* longest sentence */
 
 struct edge_plane;
 
@@ -60,17 +59,16 @@ must_check int edge_plane_status(struct edge_plane *plane, struct edge_status *r
 /*
  * Compare maps, programs and pins with what was published, and set back what somebody else changed;
  * call it every tick, which is every EDGE_CHECK_MS. True when it found something that it did not
- * find the time before: `ret_text` says what. edge_plane_interference() keeps that for a minute, or
- * while it stands.
+ * find the time before. edge_plane_interference() keeps that for a minute, or while it stands.
  */
-bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms, char ret_text[EDGE_PLANE_TEXT]);
+bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms);
 /* Did it find what only edge_plane_publish() sets back? */
 bool edge_plane_is_damaged(const struct edge_plane *plane);
 
-/* "" or what somebody else did to the edge lately. */
-const char *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms);
+/* What somebody else did to the edge lately; NULL: nothing. */
+const struct alarm *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms);
 
-/* "" or why next hops could not be followed lately. */
-const char *edge_plane_alarm(const struct edge_plane *plane);
+/* Why next hops could not be followed lately; it does not stand while they are. */
+const struct alarm *edge_plane_alarm(const struct edge_plane *plane);
 
 #endif

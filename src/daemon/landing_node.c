@@ -46,7 +46,7 @@ struct landing_node {
 	char boot_id[LANDING_BOOT_ID_BYTES];
 	char instance[33]; /* hex; tells this process from another one of the same name */
 	/* Why the node refused the last report; "" if it did not. */
-	char refusal[LANDING_FAILURE_BYTES];
+	char refusal[1024];
 	char generation[DIGEST_HEX_BYTES]; /* "" until a configuration was applied */
 	uint64_t interval_ms;
 	/* The closing that the last answer of this connection named: entry and hash. */
@@ -73,7 +73,8 @@ static void configure(struct landing_node *node, const json_t *json, const char 
 		snprintf(node->generation, sizeof(node->generation), "%s", generation);
 		log_event(LOG_LEVEL_INFO, "landing.configured", "generation", generation, NULL);
 	}
-	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CONFIGURE, result < 0 ? &err : NULL);
+	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CONFIGURED, result < 0 ? &err : NULL,
+			       uv_now(&node->loop));
 	arena_done(&arena);
 }
 
@@ -91,7 +92,8 @@ static void cut(struct landing_node *node, const json_t *list)
 	int result = landing_addresses_parse(list, SIZE_MAX, &arena, &addresses, &count, &err);
 	if (result == 0)
 		result = landing_destroy(node->landing, addresses, count, &destroyed, &err);
-	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CUT, result < 0 ? &err : NULL);
+	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CUT, result < 0 ? &err : NULL,
+			       uv_now(&node->loop));
 	if (destroyed) {
 		char number[32];
 		snprintf(number, sizeof(number), "%llu", (unsigned long long)destroyed);
@@ -156,7 +158,7 @@ static void take_answer(struct landing_node *node, const json_t *answer)
 
 static void take_refusal(struct landing_node *node, const struct error *err)
 {
-	char text[LANDING_FAILURE_BYTES];
+	char text[1024];
 	snprintf(text, sizeof(text), "%.1000s", err->text);
 	if (strcmp(node->refusal, text) != 0)
 		log_event(LOG_LEVEL_ERROR, "report.refused", "error", text, NULL);
@@ -324,7 +326,7 @@ static int make_report(struct landing_node *node, json_t **ret_parameters, struc
 	json_t *connections = connections_json(node, err);
 	if (!connections)
 		return err->code ? err->code : error_set(err, -ENOMEM, "out of memory");
-	landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNT, NULL);
+	landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNTED, NULL, uv_now(&node->loop));
 	*ret_parameters = json_pack(
 	    "{s:s, s:s, s:s, s:o, s:I, s:s*, s:s, s:I, s:o}", "node", node->options->node,
 	    "boot_id", node->boot_id, "instance", node->instance, "connections", connections,
@@ -350,7 +352,8 @@ static void report(struct landing_node *node)
 	int result = make_report(node, &parameters, &err);
 	/* Silence, not zero: the node will say that this backend is not known of. */
 	if (result < 0)
-		landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNT, &err);
+		landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNTED, &err,
+				       uv_now(&node->loop));
 	else
 		send_report(node, parameters);
 	json_decref(parameters);
@@ -364,10 +367,11 @@ static void check(struct landing_node *node)
 	struct error err = {0};
 	struct landing_alarms alarms;
 	if (landing_check(node->landing, &alarms, &err) < 0) {
-		landing_trouble_failed(&node->trouble, LANDING_FAILURE_CHECK, &err);
+		landing_trouble_failed(&node->trouble, LANDING_FAILURE_CHECKED, &err,
+				       uv_now(&node->loop));
 		return;
 	}
-	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CHECK, NULL);
+	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CHECKED, NULL, uv_now(&node->loop));
 	landing_trouble_found(&node->trouble, &alarms, uv_now(&node->loop));
 }
 

@@ -8,29 +8,43 @@
 
 #define REPAIRED_TOLD_MS 60000u
 
-static const char *const failure_texts[LANDING_FAILURES] = {
-    [LANDING_FAILURE_CONFIGURE] = "the landing cannot take its configuration",
-    [LANDING_FAILURE_CUT] = "connections cannot be cut",
-    [LANDING_FAILURE_COUNT] = "connections cannot be counted",
-    [LANDING_FAILURE_CHECK] = "the landing cannot be checked",
-};
-
-void landing_trouble_failed(struct landing_trouble *trouble, enum landing_failure which,
-			    const struct error *err)
+static void log_alarm(enum alarm_code code, const char *subject, const char *text)
 {
-	char *failure = trouble->failures[which];
-	char text[LANDING_FAILURE_BYTES] = "";
-	if (err)
-		snprintf(text, sizeof(text), "%s: %.900s", failure_texts[which], err->text);
-	if (err && strcmp(text, failure) != 0)
-		log_event(LOG_LEVEL_ERROR, "landing.failed", "error", text, NULL);
-	memcpy(failure, text, sizeof(text));
+	const struct alarm_row *row = &alarm_rows[code];
+	log_event(row->severity == ALARM_IS_ALARM ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, row->code,
+		  "subject", subject, "text", text, NULL);
 }
 
-static bool has(const struct landing_alarms *alarms, const char *text)
+static bool set_failure(struct alarm *failure, enum landing_failure which, const char *why,
+			uint64_t now_ms)
+{
+	switch (which) {
+#define X(id)                                                                                      \
+	case LANDING_FAILURE_##id:                                                                 \
+		return ALARM_SET(failure, now_ms, LANDING_NOT_##id, "", why);
+		LANDING_FAILURE_KINDS(X)
+#undef X
+	case LANDING_FAILURES:
+		break;
+	}
+	return false;
+}
+
+void landing_trouble_failed(struct landing_trouble *trouble, enum landing_failure which,
+			    const struct error *err, uint64_t now_ms)
+{
+	struct alarm *failure = &trouble->failures[which];
+	if (!err)
+		alarm_end(failure);
+	else if (set_failure(failure, which, err->text, now_ms))
+		log_alarm(failure->code, failure->subject, failure->text);
+}
+
+static bool has(const struct landing_alarms *alarms, const struct landing_alarm *alarm)
 {
 	for (unsigned i = 0; i < alarms->count; i++) {
-		if (strcmp(alarms->items[i].text, text) == 0)
+		if (alarms->items[i].code == alarm->code &&
+		    strcmp(alarms->items[i].text, alarm->text) == 0)
 			return true;
 	}
 	return false;
@@ -48,7 +62,7 @@ static void remember_repaired(struct landing_trouble *trouble, const struct land
 	if (!is_recent(trouble, now_ms))
 		repaired->count = 0;
 	trouble->repaired_ms = now_ms;
-	if (!has(repaired, alarm->text) && repaired->count < LANDING_ALARMS_MAX)
+	if (!has(repaired, alarm) && repaired->count < LANDING_ALARMS_MAX)
 		repaired->items[repaired->count++] = *alarm;
 }
 
@@ -58,31 +72,38 @@ void landing_trouble_found(struct landing_trouble *trouble, const struct landing
 	for (unsigned i = 0; i < alarms->count; i++) {
 		const struct landing_alarm *alarm = &alarms->items[i];
 		/* One that lasts is found by every check. */
-		if (!has(&trouble->alarms, alarm->text))
-			log_event(LOG_LEVEL_WARNING, "landing.alarm", "repaired",
-				  alarm->repaired ? "yes" : "no", "text", alarm->text, NULL);
-		if (alarm->repaired)
+		if (!has(&trouble->alarms, alarm))
+			log_alarm(alarm->code, alarm->subject, alarm->text);
+		if (alarm_is_repaired(alarm->code))
 			remember_repaired(trouble, alarm, now_ms);
 	}
 	trouble->alarms = *alarms;
+}
+
+static void put_found(json_t *list, const struct landing_alarm *found)
+{
+	struct alarm alarm = {.code = found->code};
+	memcpy(alarm.subject, found->subject, sizeof(found->subject));
+	memcpy(alarm.text, found->text, sizeof(found->text));
+	bool repaired = alarm_is_repaired(found->code);
+	json_array_append_new(list,
+			      alarm_json(&alarm, repaired ? "within the last minute: " : "", NULL));
 }
 
 json_t *landing_trouble_json(const struct landing_trouble *trouble, uint64_t now_ms)
 {
 	json_t *list = json_array();
 	for (int i = 0; i < LANDING_FAILURES; i++) {
-		if (*trouble->failures[i])
-			json_array_append_new(list, json_string(trouble->failures[i]));
+		if (alarm_stands(&trouble->failures[i]))
+			json_array_append_new(list, alarm_json(&trouble->failures[i], "", NULL));
 	}
 	for (unsigned i = 0; i < trouble->alarms.count; i++) {
-		if (!trouble->alarms.items[i].repaired)
-			json_array_append_new(list, json_string(trouble->alarms.items[i].text));
+		if (!alarm_is_repaired(trouble->alarms.items[i].code))
+			put_found(list, &trouble->alarms.items[i]);
 	}
 	if (trouble->alarms.dropped)
-		json_array_append_new(
-		    list, json_sprintf("%u more than are told here", trouble->alarms.dropped));
+		ALARM_PUT(list, NULL, 0, LANDING_MORE, "", trouble->alarms.dropped);
 	for (unsigned i = 0; i < trouble->repaired.count && is_recent(trouble, now_ms); i++)
-		json_array_append_new(list, json_sprintf("within the last minute: %s",
-							 trouble->repaired.items[i].text));
+		put_found(list, &trouble->repaired.items[i]);
 	return list;
 }

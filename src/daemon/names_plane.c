@@ -22,7 +22,7 @@ struct names_plane {
 	const struct daemon_options *options;
 	unsigned tcp_connections; /* of each thread, at most */
 	uint64_t tried_ms; /* when it was last tried to open it */
-	char alarm[1024]; /* why it could not; "" when it is open */
+	struct alarm alarm; /* why it could not; ended when it is open */
 	const char *site;
 	const char *node;
 	struct ip_address *addresses; /* owned; where it listens, without wildcards */
@@ -73,11 +73,10 @@ int names_plane_open(struct names_plane *plane, uint64_t now_ms, struct error *e
 	ASSERT(!plane->server);
 	plane->tried_ms = now_ms;
 	int result = naming_server_open(&server, &plane->server, err);
-	plane->alarm[0] = '\0';
 	if (result < 0)
-		snprintf(plane->alarm, sizeof(plane->alarm),
-			 "no name is answered here: %.800s. It is tried again every second",
-			 err->text);
+		(void)ALARM_SET(&plane->alarm, now_ms, DNS_FAILED, "", err->text);
+	else
+		alarm_end(&plane->alarm);
 	return result;
 }
 
@@ -258,9 +257,9 @@ bool names_plane_has_address(const struct names_plane *plane)
 	return plane->address_count > 0;
 }
 
-const char *names_plane_alarm(const struct names_plane *plane)
+const struct alarm *names_plane_alarm(const struct names_plane *plane)
 {
-	return plane->alarm;
+	return &plane->alarm;
 }
 
 const struct ip_address *names_plane_missing(const struct names_plane *plane)

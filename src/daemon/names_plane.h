@@ -7,6 +7,7 @@
 #ifndef FAIRLEAD_DAEMON_NAMES_PLANE_H
 #define FAIRLEAD_DAEMON_NAMES_PLANE_H
 
+#include "base/alarms.h"
 #include "daemon/options.h"
 #include "naming/server.h"
 #include "state/image.h"
@@ -33,8 +34,8 @@ must_check int names_plane_publish(struct names_plane *plane, const struct image
 
 void names_plane_counters(const struct names_plane *plane, struct naming_counters *ret_counters);
 
-/* "" or why no name is answered. */
-const char *names_plane_alarm(const struct names_plane *plane);
+/* Why no name is answered; it does not stand while some are. */
+const struct alarm *names_plane_alarm(const struct names_plane *plane);
 
 /* One of its addresses that is not on this machine any more; NULL if all are. */
 const struct ip_address *names_plane_missing(const struct names_plane *plane);

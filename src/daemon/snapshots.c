@@ -62,7 +62,7 @@ struct snapshots {
 	struct buffer page;
 	size_t part; /* of snapshot_parts */
 	char last_key[STORE_KEY_BYTES + 1];
-	char alarm[512];
+	struct alarm alarm; /* none can be kept */
 };
 
 uint64_t snapshots_good_ms(void)
@@ -162,16 +162,10 @@ static void submit(struct snapshots *snapshots, enum job job)
 /* The disk, most likely: what is on it stays, and it is tried again. */
 static void rest(struct snapshots *snapshots, const struct error *err)
 {
-	char text[sizeof(snapshots->alarm)];
-	snapshots->rest_until_ms = clock_now_ms(snapshots->daemon->clock) + RETRY_MS;
-	snprintf(text, sizeof(text),
-		 "no snapshot can be kept: %.300s. It is tried again; until then a store that "
-		 "is lost would leave this node with an older one",
-		 err->text);
-	if (strcmp(text, snapshots->alarm) != 0)
-		daemon_event(snapshots->daemon, "snapshot.failed",
-			     json_pack("{s:s}", "error", err->text));
-	memcpy(snapshots->alarm, text, sizeof(text));
+	uint64_t now_ms = clock_now_ms(snapshots->daemon->clock);
+	snapshots->rest_until_ms = now_ms + RETRY_MS;
+	if (ALARM_SET(&snapshots->alarm, now_ms, SNAPSHOT_FAILED, "", err->text))
+		daemon_tell_alarm(snapshots->daemon, &snapshots->alarm);
 }
 
 static void read_page(struct snapshots *snapshots);
@@ -247,17 +241,12 @@ static void begin(struct snapshots *snapshots, uint64_t now_ms)
 	submit(snapshots, JOB_BEGIN);
 }
 
-static void tell_damage(struct snapshots *snapshots, struct file_state *file)
+static void tell_damage(struct snapshots *snapshots, const struct file_state *file,
+			const char *which)
 {
-	if (!file->error.code)
-		return;
-	struct error plain = file->error;
-	error_set(&file->error, plain.code,
-		  "%.1000s: a store that is lost now would leave this node without it. The store "
-		  "is sound, and a new one is written; look after the disk",
-		  plain.text);
-	daemon_event(snapshots->daemon, "snapshot.damaged",
-		     json_pack("{s:s}", "error", file->error.text));
+	struct alarm alarm = {0};
+	if (file->error.code && ALARM_SET(&alarm, 0, SNAPSHOT_DAMAGED, which, file->error.text))
+		daemon_tell_alarm(snapshots->daemon, &alarm);
 }
 
 static void checked(struct snapshots *snapshots)
@@ -265,8 +254,8 @@ static void checked(struct snapshots *snapshots)
 	snapshots->checked = true;
 	snapshots->newest = snapshots->found[0];
 	snapshots->good = snapshots->found[1];
-	tell_damage(snapshots, &snapshots->newest);
-	tell_damage(snapshots, &snapshots->good);
+	tell_damage(snapshots, &snapshots->newest, "newest");
+	tell_damage(snapshots, &snapshots->good, "good");
 }
 
 static void written(struct snapshots *snapshots)
@@ -293,18 +282,18 @@ static void go_on(struct snapshots *snapshots)
 		read_page(snapshots);
 		break;
 	case JOB_COMMIT:
-		snapshots->alarm[0] = '\0';
+		alarm_end(&snapshots->alarm);
 		written(snapshots);
 		break;
 	case JOB_ABANDON:
 		break;
 	case JOB_PROVE:
-		snapshots->alarm[0] = '\0';
+		alarm_end(&snapshots->alarm);
 		snapshots->proving = snapshots->newest.sequence;
 		snapshots->proving_since_ms = clock_now_ms(snapshots->daemon->clock);
 		break;
 	case JOB_PROMOTE:
-		snapshots->alarm[0] = '\0';
+		alarm_end(&snapshots->alarm);
 		snapshots->good = (struct file_state){.sequence = snapshots->proving};
 		snapshots->proving = 0;
 		daemon_event(snapshots->daemon, "snapshot.good",
@@ -402,13 +391,15 @@ void snapshots_free(struct snapshots *snapshots)
 	free(snapshots);
 }
 
-const char *snapshots_alarm(const struct snapshots *snapshots)
+void snapshots_put_alarms(const struct snapshots *snapshots, json_t *list)
 {
-	if (*snapshots->alarm)
-		return snapshots->alarm;
-	return snapshots->newest.error.code ? snapshots->newest.error.text
-	       : snapshots->good.error.code ? snapshots->good.error.text
-					    : "";
+	const struct clock *clock = snapshots->daemon->clock;
+	if (alarm_stands(&snapshots->alarm))
+		json_array_append_new(list, alarm_json(&snapshots->alarm, "", clock));
+	if (snapshots->newest.error.code)
+		ALARM_PUT(list, clock, 0, SNAPSHOT_DAMAGED, "newest", snapshots->newest.error.text);
+	if (snapshots->good.error.code)
+		ALARM_PUT(list, clock, 0, SNAPSHOT_DAMAGED, "good", snapshots->good.error.text);
 }
 
 struct snapshots_state snapshots_state(const struct snapshots *snapshots)

@@ -39,8 +39,8 @@ void snapshots_run(struct snapshots *snapshots, bool well, uint64_t now_ms);
 /* Milliseconds of running well that make a state good. */
 uint64_t snapshots_good_ms(void);
 
-/* "" or what is wrong with the files, and what to do. */
-const char *snapshots_alarm(const struct snapshots *snapshots);
+/* Add what is wrong with the files to the array `list`. */
+void snapshots_put_alarms(const struct snapshots *snapshots, json_t *list);
 
 /* Ledger entries that the newest and the last good one stand on; 0: there is none. */
 struct snapshots_state {

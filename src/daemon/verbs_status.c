@@ -109,19 +109,17 @@ static void status_state(const struct daemon *daemon, json_t *status)
 }
 
 #define NEXT_HOP_ALARMS 4 /* of single backends */
+#define LATE_INTERVALS 4 /* to carry a configuration out: one to hear of it, one to confirm it */
 
-/* One more alarm, or note. */
-static void add_alarm(json_t *alarms, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void add_alarm(json_t *alarms, const char *format, ...)
+static void put_standing(const struct daemon *daemon, const struct alarm *alarm, json_t *list)
 {
-	char text[2048];
-	va_list arguments;
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	json_array_append_new(alarms, json_string(text));
+	if (alarm && alarm_stands(alarm))
+		json_array_append_new(list, alarm_json(alarm, "", daemon->clock));
+}
+
+static bool has(const json_t *backend, const char *key)
+{
+	return json_is_true(json_object_get(backend, key));
 }
 
 static bool is_backend(const json_t *backend)
@@ -129,58 +127,34 @@ static bool is_backend(const json_t *backend)
 	return json_is_string(json_object_get(backend, "address"));
 }
 
-static bool is_silent(const json_t *backend)
-{
-	return json_is_true(json_object_get(backend, "silent"));
-}
-
-static bool is_awaited(const json_t *backend)
-{
-	return json_is_true(json_object_get(backend, "awaited"));
-}
-
 /* Nothing is known of its connections. */
-static void silence_alarm(const char *name, const json_t *last_report_ms, json_t *alarms)
+static void silence_alarm(const struct daemon *daemon, const char *name,
+			  const json_t *last_report_ms, json_t *alarms)
 {
+	json_int_t ago_ms = json_integer_value(last_report_ms);
+	uint64_t since_ms = clock_now_ms(daemon->clock) - (uint64_t)ago_ms;
 	if (json_is_integer(last_report_ms))
-		add_alarm(
-		    alarms,
-		    "backend %s is silent for %.1f s: its connections count as in use; bring "
-		    "its landing back, or `fairlead backend forget %s` if the machine is gone",
-		    name, (double)json_integer_value(last_report_ms) / 1000.0, name);
+		ALARM_PUT(alarms, daemon->clock, since_ms, BACKEND_SILENT, name, name,
+			  (double)ago_ms / 1000.0);
 	else
-		add_alarm(
-		    alarms,
-		    "backend %s has not reported since this daemon started: its connections "
-		    "count as in use; start `fairlead run --role backend --node %s` there, or "
-		    "`fairlead backend forget %s`",
-		    name, name, name);
+		ALARM_PUT(alarms, NULL, 0, BACKEND_NEVER_REPORTED, name, name);
 }
-
-#define LATE_INTERVALS 4 /* to carry a configuration out: one to hear of it, one to confirm it */
 
 static void landing_alarms(const struct daemon *daemon, const char *name, const json_t *backend,
 			   json_t *alarms)
 {
 	uint64_t interval_ms = image_report_interval_ms(&daemon->image);
 	uint64_t late_ms = (uint64_t)json_integer_value(json_object_get(backend, "late_ms"));
-	if (json_is_true(json_object_get(backend, "disputed")))
-		add_alarm(alarms,
-			  "two processes report as %s, and the newer one is not heard: give each "
-			  "backend a --node of its own",
-			  name);
+	if (has(backend, "disputed"))
+		ALARM_PUT(alarms, NULL, 0, BACKEND_DISPUTED, name, name);
 	if (late_ms > LATE_INTERVALS * interval_ms)
-		add_alarm(alarms,
-			  "backend %s has not carried out its configuration for %.1f s: new flows "
-			  "to it may be lost",
-			  name, (double)late_ms / 1000.0);
+		ALARM_PUT(alarms, daemon->clock, clock_now_ms(daemon->clock) - late_ms,
+			  BACKEND_LATE, name, name, (double)late_ms / 1000.0);
 	size_t at;
-	json_t *text;
+	json_t *sent;
 	json_array_foreach (json_object_get(json_object_get(backend, "landing"), "alarms"), at,
-			    text) {
-		if (json_is_string(text))
-			add_alarm(alarms, "backend %s: %s", name, json_string_value(text));
-	}
+			    sent)
+		alarm_put_sent(alarms, ALARM_ABOUT_BACKEND, name, sent);
 }
 
 static void backend_alarms(const struct daemon *daemon, const json_t *backends, json_t *alarms)
@@ -189,28 +163,33 @@ static void backend_alarms(const struct daemon *daemon, const json_t *backends, 
 	json_t *backend;
 	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
 		const char *name = json_string_value(json_object_get(backend, "name"));
-		if (!is_silent(backend))
+		if (!has(backend, "silent"))
 			landing_alarms(daemon, name, backend, alarms);
-		else if (is_backend(backend) && !is_awaited(backend) &&
-			 !json_is_true(json_object_get(backend, "forgotten")))
-			silence_alarm(name, json_object_get(backend, "last_report_ms"), alarms);
+		else if (is_backend(backend) && !has(backend, "awaited") &&
+			 !has(backend, "forgotten"))
+			silence_alarm(daemon, name, json_object_get(backend, "last_report_ms"),
+				      alarms);
 	}
 }
 
 static void interface_alarm(const struct edge_interface_status *interface, json_t *alarms)
 {
+	const char *name = interface->name;
 	if (!interface->ifindex)
-		add_alarm(alarms, "interface %s is gone: it is taken back when it appears again",
-			  interface->name);
+		ALARM_PUT(alarms, NULL, 0, INTERFACE_GONE, name, name);
 	else if (interface->mode == EDGE_DETACHED)
-		add_alarm(alarms, "interface %s does not carry the edge program%s%s",
-			  interface->name, *interface->problem ? ": " : "", interface->problem);
+		ALARM_PUT(alarms, NULL, 0, INTERFACE_DETACHED, name, name,
+			  *interface->problem ? interface->problem : "it is not attached");
 	else if (*interface->problem)
-		add_alarm(alarms, "interface %s: %s", interface->name, interface->problem);
+		ALARM_PUT(alarms, NULL, 0, INTERFACE_TROUBLE, name, name, interface->problem);
+	else if (interface->link == EDGE_LINK_DOWN)
+		ALARM_PUT(alarms, NULL, 0, INTERFACE_DOWN, name, name);
+	else if (interface->link == EDGE_LINK_NO_CARRIER)
+		ALARM_PUT(alarms, NULL, 0, INTERFACE_NO_CARRIER, name, name);
 }
 
 /* Of thousands without a next hop, the first few say what is wrong. */
-static void next_hop_alarms(const struct edge_status *edge, json_t *alarms)
+static void next_hop_alarms(const struct edge_status *edge, const char *node, json_t *alarms)
 {
 	char text[IP_TEXT_BYTES];
 	size_t found = 0;
@@ -223,92 +202,71 @@ static void next_hop_alarms(const struct edge_status *edge, json_t *alarms)
 			continue;
 		ip_address_format(&backend->address, text);
 		if (backend->no_route)
-			add_alarm(alarms,
-				  "there is no route to backend %s, and its packets are lost: see "
-				  "'ip route get %s', and add one",
-				  text, text);
+			ALARM_PUT(alarms, NULL, 0, BACKEND_NO_ROUTE, text, text);
 		else
-			add_alarm(alarms,
-				  "backend %s has no next hop: each packet asks the kernel's "
-				  "routes; is it up, and does the route to it leave by an "
-				  "--interface?",
-				  text);
+			ALARM_PUT(alarms, NULL, 0, BACKEND_NO_NEXT_HOP, text, text);
 	}
 	if (found > NEXT_HOP_ALARMS)
-		add_alarm(alarms, "%zu more backends have no next hop", found - NEXT_HOP_ALARMS);
+		ALARM_PUT(alarms, NULL, 0, BACKENDS_NO_NEXT_HOP, node, found - NEXT_HOP_ALARMS);
 }
 
-static void edge_alarms(struct edge_plane *plane, json_t *alarms)
+static void edge_alarms(const struct daemon *daemon, json_t *alarms)
 {
 	char text[IP_TEXT_BYTES];
 	struct edge_status edge;
-	if (edge_plane_status(plane, &edge) < 0)
+	put_standing(daemon, edge_plane_alarm(daemon->edge), alarms);
+	put_standing(daemon, edge_plane_interference(daemon->edge, clock_now_ms(daemon->clock)),
+		     alarms);
+	if (edge_plane_status(daemon->edge, &edge) < 0)
 		return;
 	for (size_t i = 0; i < edge.interface_count; i++)
 		interface_alarm(&edge.interfaces[i], alarms);
-	for (size_t i = 0; i < edge.missing_source_count; i++)
-		add_alarm(alarms,
-			  "source %s is not on this machine any more: packets of IPv%d tunnels are "
-			  "lost or go unanswered; add it back, or start with another --source",
-			  ip_address_format(&edge.missing_sources[i], text),
+	for (size_t i = 0; i < edge.missing_source_count; i++) {
+		ip_address_format(&edge.missing_sources[i], text);
+		ALARM_PUT(alarms, NULL, 0, SOURCE_GONE, text, text,
 			  edge.missing_sources[i].family == IP_V4 ? 4 : 6);
-	next_hop_alarms(&edge, alarms);
+	}
+	next_hop_alarms(&edge, daemon->options->node, alarms);
 }
 
 static void names_alarms(const struct daemon *daemon, json_t *alarms)
 {
 	char text[IP_TEXT_BYTES];
-	if (*names_plane_alarm(daemon->names))
-		add_alarm(alarms, "%s", names_plane_alarm(daemon->names));
+	put_standing(daemon, names_plane_alarm(daemon->names), alarms);
 	const struct ip_address *missing = names_plane_missing(daemon->names);
-	if (missing)
-		add_alarm(alarms,
-			  "%s is not on this machine any more, so no name is answered there; add "
-			  "it back, or start with another --dns",
-			  ip_address_format(missing, text));
+	if (missing) {
+		ip_address_format(missing, text);
+		ALARM_PUT(alarms, NULL, 0, DNS_ADDRESS_GONE, text, text);
+	}
 	if (!names_plane_has_address(daemon->names) && daemon->image.fabric &&
 	    !daemon->image.fabric->nameserver_count)
-		add_alarm(
-		    alarms,
-		    "the file has no `nameservers`, and --dns is a wildcard: the zone's name "
-		    "server has no address that could be published; name it under `nameservers`");
+		ALARM_PUT(alarms, NULL, 0, DNS_NO_NAMESERVER, "");
 }
 
 static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 {
 	json_t *alarms = json_array();
-	const char *store_alarms[] = {daemon->origin.why, daemon->alarm, daemon->store_alarm,
-				      daemon->snapshots ? snapshots_alarm(daemon->snapshots) : ""};
-	for (size_t i = 0; i < sizeof(store_alarms) / sizeof(store_alarms[0]); i++) {
-		if (*store_alarms[i])
-			add_alarm(alarms, "%s", store_alarms[i]);
-	}
-	if (*membership_alarm(daemon->membership))
-		add_alarm(alarms, "%s", membership_alarm(daemon->membership));
-	if (daemon->edge && *edge_plane_alarm(daemon->edge))
-		add_alarm(alarms, "%s", edge_plane_alarm(daemon->edge));
-	const char *interference =
-	    daemon->edge ? edge_plane_interference(daemon->edge, clock_now_ms(daemon->clock)) : "";
-	if (*interference)
-		add_alarm(alarms, "%s", interference);
+	const char *node = daemon->options->node;
+	const struct open_files *files = &daemon->files;
+	if (*daemon->origin.why)
+		ALARM_PUT(alarms, daemon->clock, daemon->start_ms, STATE_FROZEN,
+			  origin_name(daemon->origin.kind), daemon->origin.why);
+	put_standing(daemon, &daemon->alarm, alarms);
+	put_standing(daemon, &daemon->store_alarm, alarms);
+	put_standing(daemon, membership_alarm(daemon->membership), alarms);
+	if (daemon->snapshots)
+		snapshots_put_alarms(daemon->snapshots, alarms);
 	if (daemon->edge)
-		edge_alarms(daemon->edge, alarms);
+		edge_alarms(daemon, alarms);
 	if (daemon->names)
 		names_alarms(daemon, alarms);
 	if (daemon->wall.jump_ms)
-		add_alarm(alarms,
-			  "this machine's clock was set %s by %lld s: states and pauses are paced "
-			  "without it, but ledger and log are stamped with it; see 'timedatectl' "
-			  "whether it is right now",
+		ALARM_PUT(alarms, daemon->clock, daemon->wall.since_ms, CLOCK_JUMPED, node,
 			  daemon->wall.jump_ms < 0 ? "back" : "forward",
 			  llabs((long long)daemon->wall.jump_ms) / 1000);
-	if (daemon->files.limit < daemon->files.wanted)
-		add_alarm(alarms,
-			  "this process may have only %zu files open: the local API takes %u "
-			  "clients, and DNS %u connections over TCP per thread; raise LimitNOFILE "
-			  "(ulimit -n) to %zu",
-			  daemon->files.limit, daemon->files.api_clients,
-			  daemon->files.tcp_connections, daemon->files.wanted);
+	if (files->limit < files->wanted)
+		ALARM_PUT(alarms, NULL, 0, FILES_FEW, node, files->limit, files->wanted,
+			  files->api_clients, files->tcp_connections);
 	backend_alarms(daemon, backends, alarms);
 	return alarms;
 }
@@ -322,15 +280,12 @@ static json_t *notes_json(const struct daemon *daemon, const json_t *backends)
 	json_t *backend;
 	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
 		const char *name = json_string_value(json_object_get(backend, "name"));
-		awaited += is_awaited(backend);
-		if (!is_backend(backend) && !is_silent(backend) && daemon->image.fabric)
-			add_alarm(notes,
-				  "%s reports, but is no backend of any service: a spare, or is "
-				  "its --node wrong?",
-				  name);
+		awaited += has(backend, "awaited");
+		if (!is_backend(backend) && !has(backend, "silent") && daemon->image.fabric)
+			ALARM_PUT(notes, NULL, 0, BACKEND_SPARE, name, name);
 	}
 	if (awaited)
-		add_alarm(notes, "the first report of %zu %s is awaited", awaited,
+		ALARM_PUT(notes, NULL, 0, BACKENDS_AWAITED, daemon->options->node, awaited,
 			  awaited == 1 ? "backend" : "backends");
 	return notes;
 }

@@ -297,9 +297,8 @@ static void fill_interfaces(struct edge *edge)
 		memcpy(status->name, interface->name, sizeof(status->name));
 		memcpy(status->problem, interface->problem, sizeof(status->problem));
 		attach_query(interface, &status->mode, &status->program_id);
-		if (status->ifindex != 0 && status->problem[0] == '\0')
-			nexthop_link_problem(edge, interface, status->problem,
-					     sizeof(status->problem));
+		if (status->ifindex != 0)
+			status->link = nexthop_link_state(edge, interface);
 	}
 }
 

@@ -221,13 +221,15 @@ const char *drop_label(unsigned reason);
 const char *drop_text(unsigned reason);
 
 enum edge_mode { EDGE_DETACHED, EDGE_NATIVE, EDGE_GENERIC };
+enum edge_link { EDGE_LINK_UP, EDGE_LINK_DOWN, EDGE_LINK_NO_CARRIER };
 
 struct edge_interface_status {
 	char name[16];
 	uint32_t ifindex; /* 0: there is no such interface now */
 	enum edge_mode mode;
 	uint32_t program_id; /* of the XDP program on it, whosoever's; 0: none */
-	char problem[160]; /* why it is not attached, or carries nothing; "": none, or absent */
+	enum edge_link link; /* of one that is there */
+	char problem[160]; /* why it is not attached; "" if it is or if it is absent */
 };
 
 struct edge_backend_status {

@@ -319,9 +319,8 @@ void nexthop_release(struct edge *edge, uint32_t backend);
 void nexthop_resolve_all(struct edge *edge);
 /* Whether the address is one of this machine, by the kernel's routes; true if they do not tell. */
 bool nexthop_is_local(struct edge *edge, const struct ip_address *address);
-/* What keeps packets from an interface that is there; untouched if nothing does. */
-void nexthop_link_problem(struct edge *edge, const struct interface *interface, char *ret_problem,
-			  size_t size);
+/* Does an interface that is there carry packets? */
+enum edge_link nexthop_link_state(struct edge *edge, const struct interface *interface);
 /* Read all pending news into `routes_changed`, `links_changed` and the backends' entries. */
 must_check int nexthop_drain(struct edge *edge, struct error *err);
 /* Remove the neighbours that we have installed, of any edge of this network namespace. */

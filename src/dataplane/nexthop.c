@@ -470,17 +470,14 @@ bool nexthop_is_local(struct edge *edge, const struct ip_address *address)
 	return result < 0 || route.type == RTN_LOCAL;
 }
 
-void nexthop_link_problem(struct edge *edge, const struct interface *interface, char *ret_problem,
-			  size_t size)
+enum edge_link nexthop_link_state(struct edge *edge, const struct interface *interface)
 {
 	struct link_info link;
 	if (get_link(edge, interface->ifindex, &link) < 0)
-		return;
+		return EDGE_LINK_UP; /* it has just gone: the next look says so */
 	if (!(link.flags & IFF_UP))
-		snprintf(ret_problem, size, "it is down; bring it up with 'ip link set %s up'",
-			 interface->name);
-	else if (!(link.flags & IFF_RUNNING))
-		snprintf(ret_problem, size, "it has no carrier: look at the cable and its far end");
+		return EDGE_LINK_DOWN;
+	return link.flags & IFF_RUNNING ? EDGE_LINK_UP : EDGE_LINK_NO_CARRIER;
 }
 
 /* News */

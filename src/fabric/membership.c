@@ -15,7 +15,7 @@ struct membership {
 	struct membership_options options;
 	struct change change; /* in flight while `busy` */
 	bool busy;
-	char alarm[512];
+	struct alarm alarm;
 };
 
 int membership_new(const struct membership_options *options, struct membership **ret_membership)
@@ -33,9 +33,9 @@ void membership_free(struct membership *membership)
 	free(membership);
 }
 
-const char *membership_alarm(const struct membership *membership)
+const struct alarm *membership_alarm(const struct membership *membership)
 {
-	return membership->alarm;
+	return &membership->alarm;
 }
 
 /* The roles that the record shall have: those of the flags, and those in which something still
@@ -61,23 +61,16 @@ static bool want(struct membership *membership, const struct member *recorded,
 {
 	const struct member *self = membership->options.self;
 	char roles[MEMBER_ROLES_BYTES];
-	membership->alarm[0] = '\0';
+	alarm_end(&membership->alarm);
 	if (recorded && strcmp(recorded->key, self->key) != 0) {
-		snprintf(
-		    membership->alarm, sizeof(membership->alarm),
-		    "the ledger knows node %s by another key than the one in this state "
-		    "folder, so its record is left as it is: put the folder's node.key back, or "
-		    "start this machine under a name of its own",
-		    self->name);
+		ALARM_SET(&membership->alarm, 0, MEMBER_OTHER_KEY, self->name, self->name);
 		return false;
 	}
 	*ret_wanted = *self;
 	ret_wanted->roles = roles_wanted(membership, recorded);
 	if (ret_wanted->roles != self->roles)
-		snprintf(membership->alarm, sizeof(membership->alarm),
-			 "this node was started without %s, but its maps still forward: every "
-			 "closing waits for it. Start it with that role, or run `fairlead detach`",
-			 member_roles_format(ret_wanted->roles & ~self->roles, roles));
+		ALARM_SET(&membership->alarm, 0, MEMBER_ROLE_LEFT, self->name,
+			  member_roles_format(ret_wanted->roles & ~self->roles, roles));
 	/* An edge's tunnels come from where they came from, while its maps send them. */
 	if (recorded && member_has(recorded, MEMBER_EDGE) && !member_has(self, MEMBER_EDGE) &&
 	    member_has(ret_wanted, MEMBER_EDGE)) {

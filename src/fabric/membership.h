@@ -11,6 +11,7 @@
 #ifndef FAIRLEAD_FABRIC_MEMBERSHIP_H
 #define FAIRLEAD_FABRIC_MEMBERSHIP_H
 
+#include "base/alarms.h"
 #include "model/member.h"
 #include "state/changes.h"
 #include "state/image.h"
@@ -35,7 +36,7 @@ void membership_free(struct membership *membership);
 /* Look whether the record is true, and mend it; call it every tick. */
 void membership_run(struct membership *membership);
 
-/* "" or how the record differs from the flags where this node must not mend it, and what to do. */
-const char *membership_alarm(const struct membership *membership);
+/* How the record differs from the flags where this node must not mend it. */
+const struct alarm *membership_alarm(const struct membership *membership);
 
 #endif

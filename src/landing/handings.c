@@ -220,6 +220,7 @@ static void report_missing(const struct handing_place *place, bool seen,
 {
 	char destination[IP_TEXT_BYTES];
 	char address[IP_TEXT_BYTES];
+	char subject[IP_TEXT_BYTES + 8];
 	const struct landing_handing *handing = &place->handing;
 	const char *protocol = handing->protocol == IPPROTO_TCP ? "tcp" : "udp";
 	ip_prefix_format(&handing->destination, destination);
@@ -227,11 +228,13 @@ static void report_missing(const struct handing_place *place, bool seen,
 		snprintf(address, sizeof(address), "*");
 	else
 		ip_address_format(&handing->listener.address, address);
-	alarms_add(alarms, false, "%s %s/%u: %s on %s %s/%u; new flows take the kernel's own way",
-		   destination, protocol, handing->port,
-		   seen ? "cannot get hold of the process's socket (is CAP_SYS_PTRACE there?)"
-			: "nothing listens",
-		   address, protocol, handing->listener.port);
+	snprintf(subject, sizeof(subject), "%s %u", address, handing->listener.port);
+	if (seen)
+		LANDING_ALARM(alarms, LISTENER_CLOSED, subject, destination, protocol,
+			      handing->port, address, protocol, handing->listener.port);
+	else
+		LANDING_ALARM(alarms, LISTENER_NONE, subject, destination, protocol, handing->port,
+			      address, protocol, handing->listener.port);
 }
 
 /*

@@ -17,7 +17,7 @@
 #ifndef FAIRLEAD_LANDING_HANDINGS_H
 #define FAIRLEAD_LANDING_HANDINGS_H
 
-#include "landing/alarms.h"
+#include "landing/landing_alarms.h"
 #include "landing/sockets.h"
 
 struct handing_place {

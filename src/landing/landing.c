@@ -3,8 +3,8 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
-#include "landing/alarms.h"
 #include "landing/handings.h"
+#include "landing/landing_alarms.h"
 #include "landing/netlink.h"
 #include "landing/programs.h"
 #include "landing/routes.h"
@@ -312,7 +312,7 @@ static unsigned count_unrepaired(const struct landing_alarms *alarms)
 {
 	unsigned count = alarms->dropped;
 	for (unsigned i = 0; i < alarms->count; i++)
-		count += !alarms->items[i].repaired;
+		count += !alarm_is_repaired(alarms->items[i].code);
 	return count;
 }
 

@@ -26,6 +26,7 @@
 #define FAIRLEAD_LANDING_LANDING_H
 
 #include "abi/drop.h"
+#include "base/alarms.h"
 #include "base/error.h"
 #include "base/netaddr.h"
 
@@ -84,8 +85,9 @@ struct landing_desired {
 
 /* Something that is not as it was set. While it lasts, every check reports it again. */
 struct landing_alarm {
-	bool repaired; /* set back; the sentence says to what */
-	char text[256]; /* one sentence: what is wrong, where, what was or must be done */
+	enum alarm_code code;
+	char subject[64]; /* what it is about, by name */
+	char text[256]; /* the sentence of the code's row */
 };
 
 struct landing_alarms {

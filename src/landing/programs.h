@@ -14,7 +14,7 @@
 #ifndef FAIRLEAD_LANDING_PROGRAMS_H
 #define FAIRLEAD_LANDING_PROGRAMS_H
 
-#include "landing/alarms.h"
+#include "landing/landing_alarms.h"
 
 #include <limits.h>
 

@@ -130,10 +130,7 @@ static int watch_interface(const struct programs *programs, struct program_inter
 	interface->ifindex = if_nametoindex(interface->name);
 	if (!interface->ifindex) {
 		programs_close_link(&interface->link);
-		alarms_add(alarms, false,
-			   "interface %s has vanished: no tunnel can land through it; it is taken "
-			   "up again when it comes back",
-			   interface->name);
+		LANDING_ALARM(alarms, UNDERLAY_GONE, interface->name, interface->name);
 		return 0;
 	}
 	if (interface->link >= 0 && interface->ifindex == before &&
@@ -143,9 +140,11 @@ static int watch_interface(const struct programs *programs, struct program_inter
 	int result = attach_interface(programs, interface, err);
 	if (result < 0)
 		return result;
-	alarms_add(alarms, true, "%s %s; landing's program is attached (%s)", interface->name,
-		   before == interface->ifindex ? "had lost landing's program" : "has come back",
-		   interface->native ? "native" : "generic");
+	const char *mode = interface->native ? "native" : "generic";
+	if (before == interface->ifindex)
+		LANDING_ALARM(alarms, UNDERLAY_LOST, interface->name, interface->name, mode);
+	else
+		LANDING_ALARM(alarms, UNDERLAY_BACK, interface->name, interface->name, mode);
 	return 0;
 }
 
@@ -157,7 +156,8 @@ int programs_attach(struct programs *programs, struct landing_alarms *alarms, st
 		int result = watch_interface(programs, interface, alarms, &reason);
 		/* A check goes on with the other interfaces; a change must know. */
 		if (result < 0 && alarms)
-			alarms_add(alarms, false, "%.200s", reason.text);
+			LANDING_ALARM(alarms, UNDERLAY_DETACHED, interface->name, interface->name,
+				      reason.text);
 		else if (result < 0)
 			return error_set(err, result, "%s", reason.text);
 	}
@@ -230,6 +230,6 @@ int programs_attach_lookup(struct programs *programs, bool wanted, struct landin
 		return 0;
 	int result = create_lookup(programs, path, &programs->lookup_link, err);
 	if (result == 0 && lost)
-		alarms_add(alarms, true, "the sk_lookup program was gone; attached again");
+		LANDING_ALARM(alarms, LOOKUP_LOST, "");
 	return result;
 }

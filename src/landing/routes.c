@@ -133,8 +133,7 @@ static int replace_local(struct netlink *route, uint8_t family, const struct loc
 		if (result < 0)
 			return result;
 		if (result == 1)
-			alarms_add(alarms, true, "the local route of pool %s was gone; added again",
-				   ip_prefix_format(&pools[i], text));
+			LANDING_ALARM(alarms, ROUTE_LOST, ip_prefix_format(&pools[i], text), text);
 	}
 	for (unsigned i = 0; i < present->count; i++) {
 		if (has_prefix(pools, pool_count, &present->items[i]))

@@ -10,7 +10,7 @@
 #ifndef FAIRLEAD_LANDING_ROUTES_H
 #define FAIRLEAD_LANDING_ROUTES_H
 
-#include "landing/alarms.h"
+#include "landing/landing_alarms.h"
 #include "landing/netlink.h"
 
 /* A route as a request to the kernel, in one fixed form, so that equal routes are equal bytes. */

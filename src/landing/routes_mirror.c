@@ -254,10 +254,10 @@ static void add_copies(struct netlink *route, const struct copies *wanted,
 			continue;
 		int result = change_copy(route, copy, RTM_NEWROUTE);
 		/* A link that is down, or has just gone: its event brings us back here. */
-		if (result < 0 && result != -ENETDOWN && result != -ENODEV)
-			alarms_add(alarms, false,
-				   "the route to %s cannot be mirrored with a smaller MSS: %s",
-				   (describe(copy, text), text), error_text(result));
+		if (result < 0 && result != -ENETDOWN && result != -ENODEV) {
+			describe(copy, text);
+			LANDING_ALARM(alarms, ROUTE_NOT_MIRRORED, text, text, error_text(result));
+		}
 	}
 }
 
@@ -280,14 +280,9 @@ static int replace_mirror(struct netlink *route, uint8_t family, struct copies *
 					 (describe(copy, text), text), error_text(result));
 	}
 	if (wanted->too_long)
-		alarms_add(alarms, false, "%u routes are too long to mirror with a smaller MSS",
-			   wanted->too_long);
+		LANDING_ALARM(alarms, ROUTES_TOO_LONG, "", wanted->too_long);
 	if (wanted->tunnel_mtu && !wanted->leads_beyond)
-		alarms_add(
-		    alarms, false,
-		    "no %s route leads beyond this machine's own links: clients elsewhere get "
-		    "no answer; give the main table a default route",
-		    family_name(family));
+		LANDING_ALARM(alarms, ROUTE_NONE, family_name(family), family_name(family));
 	return 0;
 }
 

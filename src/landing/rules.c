@@ -296,8 +296,8 @@ static int add_missing(struct netlink *route, const struct rule_list *present,
 		int result = change_rule(route, RTM_NEWRULE, rule, err);
 		if (result < 0)
 			return result;
-		alarms_add(alarms, true, "the %s rule with preference %u was gone; added again",
-			   family_name(rule->family), rule->pref);
+		LANDING_ALARM(alarms, RULE_LOST, family_name(rule->family),
+			      family_name(rule->family), rule->pref);
 	}
 	return 0;
 }
@@ -350,10 +350,8 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 				 "table, which landing moves to %d; give the rule a higher one",
 				 family_name(family), in_the_way->pref, RULE_PREF_LOCAL);
 	if (in_the_way && moved)
-		alarms_add(alarms, false,
-			   "the %s rule with preference %u comes before the local table, which "
-			   "landing moved to %d; give the rule a higher one",
-			   family_name(family), in_the_way->pref, RULE_PREF_LOCAL);
+		LANDING_ALARM(alarms, RULE_IN_THE_WAY, family_name(family), family_name(family),
+			      in_the_way->pref, RULE_PREF_LOCAL);
 	int result = 0;
 	if (must_move || moved)
 		result = list_append(wanted, &local);
@@ -367,10 +365,7 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 	if (result == 0 && must_move) {
 		result = change_rule(route, RTM_DELRULE, foreign, err);
 		if (result == 0 && moved)
-			alarms_add(alarms, true,
-				   "the %s rule with preference 0 was back and would lead calls to "
-				   "other services to this machine's own; deleted",
-				   family_name(family));
+			LANDING_ALARM(alarms, RULE_BACK, family_name(family), family_name(family));
 	}
 	return result < 0 ? result : delete_unwanted(route, present, wanted, err);
 }

@@ -14,7 +14,7 @@
 #ifndef FAIRLEAD_LANDING_RULES_H
 #define FAIRLEAD_LANDING_RULES_H
 
-#include "landing/alarms.h"
+#include "landing/landing_alarms.h"
 #include "landing/netlink.h"
 
 #include <linux/netlink.h>

@@ -258,8 +258,7 @@ static int meet_need(struct sysctls *sysctls, const struct sysctl_need *need,
 	}
 	result = write_setting(need->path, need->ours, err);
 	if (result == 0 && !need->is_new)
-		alarms_add(alarms, true, "%s had been changed to %d; set back to %d", need->path,
-			   value, need->ours);
+		LANDING_ALARM(alarms, SYSCTL_CHANGED, need->path, need->path, value, need->ours);
 	return result;
 }
 

@@ -15,7 +15,7 @@
 #ifndef FAIRLEAD_LANDING_SYSCTLS_H
 #define FAIRLEAD_LANDING_SYSCTLS_H
 
-#include "landing/alarms.h"
+#include "landing/landing_alarms.h"
 
 #include <limits.h>
 

@@ -54,17 +54,9 @@ void underlay_check_interfaces(const struct program_interface *interfaces, unsig
 		if (!ask_interface(control, SIOCGIFFLAGS, name, &answer))
 			continue;
 		if (!(answer.ifr_flags & IFF_UP))
-			alarms_add(
-			    alarms, false,
-			    "interface %s is down: no tunnel can land through it; bring it up "
-			    "with 'ip link set %s up'",
-			    name, name);
+			LANDING_ALARM(alarms, UNDERLAY_DOWN, name, name);
 		else if (!(answer.ifr_flags & IFF_RUNNING))
-			alarms_add(
-			    alarms, false,
-			    "interface %s has no carrier: no tunnel can land through it; look "
-			    "at the cable and its far end",
-			    name);
+			LANDING_ALARM(alarms, UNDERLAY_NO_CARRIER, name, name);
 	}
 	if (control >= 0)
 		close(control);
@@ -123,12 +115,8 @@ int underlay_check_addresses(struct netlink *route, const struct ip_address *add
 				 error_text(result));
 	for (unsigned i = 0; i < count; i++) {
 		if (!search.found[i])
-			alarms_add(
-			    alarms, false,
-			    "%s, where edges send this backend's packets, is no address of "
-			    "this machine: they will soon find no way here; add it again, or "
-			    "correct the backend's address in the fabric's file",
-			    ip_address_format(&addresses[i], text));
+			LANDING_ALARM(alarms, TUNNEL_END_GONE,
+				      ip_address_format(&addresses[i], text), text);
 	}
 	return 0;
 }

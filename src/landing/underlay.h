@@ -6,7 +6,7 @@
 #ifndef FAIRLEAD_LANDING_UNDERLAY_H
 #define FAIRLEAD_LANDING_UNDERLAY_H
 
-#include "landing/alarms.h"
+#include "landing/landing_alarms.h"
 #include "landing/netlink.h"
 #include "landing/programs.h"
 

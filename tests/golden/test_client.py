@@ -19,7 +19,8 @@ import pytest
 from conftest import CLIENT, TIMEOUT_S, answer, refusal, say
 
 STATUS = {"node": "edge1", "site": "fra", "version": "0.1.0", "uptime_ms": 1000, "sequence": 1,
-          "applied": 1, "configured": True, "alarms": ["trouble"], "services": [], "backends": []}
+          "applied": 1, "configured": True, "services": [], "backends": [],
+          "alarms": [{"code": "store.failed", "text": "trouble", "advice": "wait"}]}
 
 
 @pytest.fixture

@@ -112,9 +112,13 @@ static int do_check(struct driver *driver, char *words, struct error *err)
 	struct landing_alarms alarms;
 	(void)words;
 	int result = landing_check(driver->landing, &alarms, err);
-	for (unsigned i = 0; result == 0 && i < alarms.count; i++)
-		printf("%s %s\n", alarms.items[i].repaired ? "repaired" : "standing",
-		       alarms.items[i].text);
+	for (unsigned i = 0; result == 0 && i < alarms.count; i++) {
+		char advice[512];
+		const struct landing_alarm *alarm = &alarms.items[i];
+		alarm_advice(alarm->code, alarm->subject, advice, sizeof(advice));
+		printf("%s %s%s%s\n", alarm_is_repaired(alarm->code) ? "repaired" : "standing",
+		       alarm->text, *advice ? "; " : "", advice);
+	}
 	return result;
 }
 

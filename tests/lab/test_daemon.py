@@ -262,7 +262,7 @@ def test_a_source_that_vanishes_is_told(lab):
     told = f"source {fabric.v6} is not on this machine any more"
 
     def alarms():
-        return "\n".join(lab.cli.json("status")["alarms"])
+        return "\n".join(lab.cli.status().alarms)
     assert "source" not in alarms()
     prefix = f"{fabric.v6}/64"
     lab.capsule.run(["ip", "addr", "del", prefix, "dev", fabric.interface], "edge")
@@ -283,7 +283,7 @@ def test_maps_that_somebody_empties_are_filled_again(lab):
                          "0", "value", *["0"] * 8], "edge")
 
     def told():
-        return [alarm for alarm in lab.cli.json("status")["alarms"] if "somebody else" in alarm]
+        return [alarm for alarm in lab.cli.status().alarms if "somebody else" in alarm]
     alarm, = wait_for(told, "the alarm")
     assert "it was set back" in alarm
     # The check may have come between two of the writes above: then the next one repairs the rest.

@@ -117,7 +117,7 @@ def test_an_interface_is_down(ended):
     """The routes lead round by the uplink meanwhile: not only the kernel's, but the program's."""
     with forwarding_goes_on(ended, "interface down", GAP_MS):
         ip(ended.lab, "edge", "link", "set", RACK.interface, "down")
-        said = wait_alarm(ended, RACK.interface, "it is down")
+        said = wait_alarm(ended, RACK.interface, "is down")
         assert f"ip link set {RACK.interface} up" in said
     with forwarding_goes_on(ended, "interface up", LINK_MS):
         ip(ended.lab, "edge", "link", "set", RACK.interface, "up")

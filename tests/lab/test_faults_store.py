@@ -13,6 +13,7 @@ import sqlite3
 import pytest
 
 from lab.host import LabError, wait_for
+from lab.product import sentences
 import test_daemon_alone as alone
 from test_daemon_alone import NAMESPACE, Refused, fabric, service
 
@@ -70,7 +71,7 @@ def assert_frozen(node, *words):
     wait_for(lambda: node.resolve("web"), "the name")
     status = node.ask("status")
     assert status["state"]["origin"] == "snapshot"
-    said = " ".join(status["alarms"])
+    said = " ".join(sentences(status["alarms"]))
     for word in words + ("nothing can be changed now", "forwards and answers by its"):
         assert word in said, said
     refused = node.refused("apply", file="f", text=fabric(service("web", (("web3", 13),))))
@@ -141,7 +142,7 @@ def wait_return(node):
     wait_for(returned, "the store to be used again", 20)
     apply_and_serve(node, 2)
     assert node.ask("verify")["sound"]
-    assert not [alarm for alarm in node.ask("status")["alarms"] if "backend" not in alarm]
+    assert not [alarm for alarm in sentences(node.ask("status")["alarms"]) if "backend" not in alarm]
 
 
 def test_a_missing_store(faulty):
@@ -187,7 +188,7 @@ def test_a_damaged_snapshot_and_a_sound_store(faulty):
     assert faulty.ask("status")["state"]["origin"] == "store"
     wait_for(lambda: "snapshot.damaged" in faulty.child.log.read_text(), "the event")
     wait_snapshot(faulty, "newest_snapshot")
-    assert "damaged" not in " ".join(faulty.ask("status")["alarms"])
+    assert "damaged" not in " ".join(sentences(faulty.ask("status")["alarms"]))
     apply_and_serve(faulty, 2)
 
 
@@ -245,7 +246,7 @@ def test_three_crashes_on_a_newer_state(crashed):
     crashed.again()
     status = crashed.ask("status")
     assert status["state"]["origin"] == "last good snapshot"
-    assert "ended uncleanly 3 times in a row" in status["alarms"][0]
+    assert "ended uncleanly 3 times in a row" in status["alarms"][0]["text"]
     assert "state.frozen" in crashed.child.log.read_text()
     assert crashed.versions("web") == {1: "serving"}
     wait_for(lambda: crashed.resolve("web"), "the name")
@@ -356,14 +357,14 @@ def test_a_disk_that_fills_up(small):
             acknowledged += 1
     assert refused.value.code == "ENOSPC"
     wait_for(lambda: any("the store takes no changes" in alarm and "Make room" in alarm
-                         for alarm in small.ask("status")["alarms"]), "the alarm")
+                         for alarm in sentences(small.ask("status")["alarms"])), "the alarm")
     assert small.resolve("web")
     log = small.child.log.read_text()
     assert log.count("store.failed") < 5, "the log is filled with one failure"
     numbers = small.versions("web")
     assert max(numbers) == acknowledged
     (state(small) / "filler").unlink()
-    wait_for(lambda: not any("store" in alarm for alarm in small.ask("status")["alarms"]),
+    wait_for(lambda: not any("store" in alarm for alarm in sentences(small.ask("status")["alarms"])),
              "the alarm to end")
     assert small.versions("web").keys() >= {acknowledged}
     small.apply(fabric(service("web", (("web1", 11, 255), ("web2", 12)))))
@@ -386,7 +387,7 @@ def test_a_start_on_a_full_disk(small, reboot):
         for weight in range(100, 140):
             small.apply(fabric(service("web", (("web1", 11, weight), ("web2", 12)))))
     assert refused.value.code in ("FL_ESTATE", "ENOSPC") and "full" in str(refused.value)
-    assert any("full" in alarm for alarm in small.ask("status")["alarms"])
+    assert any("full" in alarm for alarm in sentences(small.ask("status")["alarms"]))
     (state(small) / "filler").unlink()
     wait_return(small)
 

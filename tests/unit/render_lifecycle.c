@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Renders the life cycle's tables as docs/design/lifecycle.md: `--write FILE` writes the page,
- * `--check FILE` compares it with the file, fails when they differ, and says which in TAP, as every
- * test of the house does.
- */
-#include "base/buffer.h"
-#include "base/file.h"
+/* Renders the life cycle's tables as docs/design/lifecycle.md. */
 #include "model/lifecycle.h"
-
-#include <stdio.h>
-#include <string.h>
+#include "rendered_page.h"
 
 struct state_line {
 	const char *name, *meaning;
@@ -77,46 +69,7 @@ static void render(struct buffer *page)
 		      CLOSING_SETTLE_MS, CLOSING_LIMIT_MS, CLOSING_LIMIT_REPORTS, CLOSING_RETRY_MS);
 }
 
-static int compare(const struct buffer *page, const char *path)
-{
-	struct buffer file;
-	struct error err = {0};
-	buffer_init(&file, 0);
-	int result = file_read(path, &file, &err);
-	if (result < 0)
-		fprintf(stderr, "%s\n", err.text);
-	else if (file.length != page->length || memcmp(file.data, page->data, page->length) != 0)
-		result = -FL_ECORRUPT;
-	buffer_done(&file);
-	if (result < 0)
-		fprintf(stderr,
-			"%s is not what the tables in src/model/lifecycle.h say:\n"
-			"run `ninja -C build/dev lifecycle-doc` and commit the result\n",
-			path);
-	return result;
-}
-
-static int check(const struct buffer *page, const char *path)
-{
-	int result = compare(page, path);
-	printf("1..1\n%s 1 - the page says what the tables say\n", result ? "not ok" : "ok");
-	return result;
-}
-
 int main(int argc, char **argv)
 {
-	struct buffer page;
-	buffer_init(&page, 0);
-	render(&page);
-	int result = -FL_EUSAGE;
-	if (page.status)
-		result = page.status;
-	else if (argc == 3 && !strcmp(argv[1], "--check"))
-		result = check(&page, argv[2]);
-	else if (argc == 3 && !strcmp(argv[1], "--write"))
-		result = file_write_durably(argv[2], page.data, page.length, 0644, NULL);
-	buffer_done(&page);
-	if (result == -FL_EUSAGE)
-		fprintf(stderr, "usage: render_lifecycle --write|--check FILE\n");
-	return result ? 1 : 0;
+	return rendered_page(argc, argv, render, "src/model/lifecycle.h", "lifecycle-doc");
 }

@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "base/buffer.h"
-#include "landing/alarms.h"
 #include "landing/handings.h"
+#include "landing/landing_alarms.h"
 #include "landing/routes.h"
 #include "landing/rules.h"
 #include "landing/sockets.h"
@@ -526,14 +526,20 @@ static void test_alarms_have_a_limit_and_count_what_is_over_it(void **state)
 {
 	(void)state;
 	struct landing_alarms alarms = {0};
-	alarms_add(NULL, true, "nobody asked");
-	for (int i = 0; i < LANDING_ALARMS_MAX + 3; i++)
-		alarms_add(&alarms, i % 2, "alarm %d", i);
+	LANDING_ALARM(NULL, LOOKUP_LOST, "");
+	for (unsigned i = 0; i < LANDING_ALARMS_MAX + 3; i++) {
+		if (i % 2)
+			LANDING_ALARM(&alarms, RULE_LOST, "IPv4", "IPv4", i);
+		else
+			LANDING_ALARM(&alarms, ROUTES_TOO_LONG, "", i);
+	}
 	assert_int_equal(alarms.count, LANDING_ALARMS_MAX);
 	assert_int_equal(alarms.dropped, 3);
-	assert_string_equal(alarms.items[5].text, "alarm 5");
-	assert_true(alarms.items[5].repaired);
-	assert_false(alarms.items[6].repaired);
+	assert_string_equal(alarms.items[5].text,
+			    "the IPv4 rule with preference 5 was gone; added again");
+	assert_string_equal(alarms.items[5].subject, "IPv4");
+	assert_true(alarm_is_repaired(alarms.items[5].code));
+	assert_false(alarm_is_repaired(alarms.items[6].code));
 }
 
 static void test_the_boot_id_is_read(void **state)

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Alarms: what is not as it should be and may need somebody, and notes, which are as they may be
+ * and yet worth knowing. One table holds all of them. A row has a code that programs may rely on, a
+ * severity, the kind of thing that it is about, the sentence, and what to do about it.
+ *
+ * `status` shows those that stand; the log and `fairlead events` tell of one when it begins, under
+ * the same code. An alarm travels between nodes as its code and its words (alarm_json()), so that a
+ * node shows what a newer one sent, though its own table does not have the code.
+ *
+ * docs/design/alarms.md is rendered from the table.
+ */
+#ifndef FAIRLEAD_BASE_ALARMS_H
+#define FAIRLEAD_BASE_ALARMS_H
+
+#include "base/clock.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* X(id, name, meaning) */
+#define ALARM_SEVERITIES(X)                                                                        \
+	X(ALARM, "alarm", "needs somebody while it stands")                                        \
+	X(REPAIRED, "repaired",                                                                    \
+	  "was set back already, and is told for a minute, so that somebody looks for the cause")  \
+	X(NOTE, "note", "is as it may be, and worth knowing")
+
+/* X(id, name): kinds of things that alarms are about. */
+#define ALARM_SUBJECTS(X)                                                                          \
+	X(NODE, "node")                                                                            \
+	X(STORE, "store")                                                                          \
+	X(SNAPSHOT, "snapshot")                                                                    \
+	X(DNS, "dns")                                                                              \
+	X(INTERFACE, "interface")                                                                  \
+	X(ADDRESS, "address")                                                                      \
+	X(BACKEND, "backend")                                                                      \
+	X(SYSCTL, "sysctl")                                                                        \
+	X(ROUTE, "route")                                                                          \
+	X(RULE, "rule")                                                                            \
+	X(LISTENER, "listener")
+
+/*
+ * X(id, code, severity, subject, sentence, advice)
+ *
+ * The sentence is a printf format. In the advice {} stands for the subject's name.
+ */
+#define ALARMS(X)                                                                                  \
+	X(STATE_FROZEN, "state.frozen", ALARM, STORE, "%s", "")                                    \
+	X(STORE_FAILED, "store.failed", ALARM, STORE, "the store takes no changes: %s",            \
+	  "what is forwarded and answered stays as it is; it is tried again every second")         \
+	X(SNAPSHOT_FAILED, "snapshot.failed", ALARM, SNAPSHOT, "no snapshot can be kept: %s",      \
+	  "it is tried again; until then a store that is lost would leave this node with an "      \
+	  "older one")                                                                             \
+	X(SNAPSHOT_DAMAGED, "snapshot.damaged", ALARM, SNAPSHOT,                                   \
+	  "%s: a store that is lost now would leave this node without it",                         \
+	  "the store is sound, and a new one is written; look after the disk")                     \
+	X(MEMBER_OTHER_KEY, "member.other-key", ALARM, NODE,                                       \
+	  "the ledger knows node %s by another key than the one in this state folder, so its "     \
+	  "record is left as it is",                                                               \
+	  "put the folder's node.key back, or start this machine under a name of its own")         \
+	X(MEMBER_ROLE_LEFT, "member.role-left", ALARM, NODE,                                       \
+	  "this node was started without %s, but its maps still forward: every closing waits for " \
+	  "it",                                                                                    \
+	  "start it with that role, or run `fairlead detach`")                                     \
+	X(EDGE_BEHIND, "edge.behind", ALARM, NODE, "the edge cannot take the latest change: %s",   \
+	  "what is forwarded and answered stays as it is; it is tried again all the time")         \
+	X(DNS_BEHIND, "dns.behind", ALARM, DNS, "DNS cannot take the latest change: %s",           \
+	  "what is answered stays as it is; it is tried again all the time")                       \
+	X(EDGE_INTERFERENCE, "edge.interference", ALARM, NODE,                                     \
+	  "somebody else changed this edge: %s",                                                   \
+	  "find out who: 'bpftool' can, and so can another program that manages XDP")              \
+	X(EDGE_SET_BACK, "edge.set-back", REPAIRED, NODE,                                          \
+	  "somebody else changed this edge: %s; it was set back",                                  \
+	  "find out who: 'bpftool' can, and so can another program that manages XDP")              \
+	X(EDGE_NEXT_HOPS, "edge.next-hops", ALARM, NODE,                                           \
+	  "next hops are not followed, the kernel's routes are asked instead: %s",                 \
+	  "it is tried again all the time")                                                        \
+	X(INTERFACE_GONE, "interface.gone", ALARM, INTERFACE, "interface %s is gone",              \
+	  "it is taken back when it appears again")                                                \
+	X(INTERFACE_DETACHED, "interface.detached", ALARM, INTERFACE,                              \
+	  "interface %s does not carry the edge program: %s", "it is tried again all the time")    \
+	X(INTERFACE_TROUBLE, "interface.trouble", ALARM, INTERFACE, "interface %s: %s", "")        \
+	X(INTERFACE_DOWN, "interface.down", ALARM, INTERFACE, "interface %s is down",              \
+	  "bring it up with 'ip link set {} up'")                                                  \
+	X(INTERFACE_NO_CARRIER, "interface.no-carrier", ALARM, INTERFACE,                          \
+	  "interface %s has no carrier", "look at the cable and its far end")                      \
+	X(SOURCE_GONE, "source.gone", ALARM, ADDRESS,                                              \
+	  "source %s is not on this machine any more: packets of IPv%d tunnels are lost or go "    \
+	  "unanswered",                                                                            \
+	  "add it back, or start with another --source")                                           \
+	X(BACKEND_NO_ROUTE, "backend.no-route", ALARM, ADDRESS,                                    \
+	  "there is no route to backend %s, and its packets are lost",                             \
+	  "see 'ip route get {}', and add one")                                                    \
+	X(BACKEND_NO_NEXT_HOP, "backend.no-next-hop", ALARM, ADDRESS,                              \
+	  "backend %s has no next hop: each packet asks the kernel's routes",                      \
+	  "is it up, and does the route to it leave by an --interface?")                           \
+	X(BACKENDS_NO_NEXT_HOP, "backend.no-next-hop-more", ALARM, NODE,                           \
+	  "%zu more backends have no next hop", "`fairlead status -o json` lists them")            \
+	X(DNS_FAILED, "dns.failed", ALARM, DNS, "no name is answered here: %s",                    \
+	  "it is tried again every second")                                                        \
+	X(DNS_ADDRESS_GONE, "dns.address-gone", ALARM, ADDRESS,                                    \
+	  "%s is not on this machine any more, so no name is answered there",                      \
+	  "add it back, or start with another --dns")                                              \
+	X(DNS_NO_NAMESERVER, "dns.no-nameserver", ALARM, DNS,                                      \
+	  "the file has no `nameservers`, and --dns is a wildcard: the zone's name server has no " \
+	  "address that could be published",                                                       \
+	  "name it under `nameservers`")                                                           \
+	X(CLOCK_JUMPED, "clock.jumped", ALARM, NODE,                                               \
+	  "this machine's clock was set %s by %lld s: states and pauses are paced without it, "    \
+	  "but ledger and log are stamped with it",                                                \
+	  "see 'timedatectl' whether it is right now")                                             \
+	X(FILES_FEW, "files.few", ALARM, NODE,                                                     \
+	  "this process may have only %zu files open of the %zu that it wants: the local API "     \
+	  "takes %u clients, and DNS %u connections over TCP per thread",                          \
+	  "raise LimitNOFILE (ulimit -n)")                                                         \
+	X(BACKEND_SILENT, "backend.silent", ALARM, BACKEND,                                        \
+	  "backend %s is silent for %.1f s: its connections count as in use",                      \
+	  "bring its landing back, or `fairlead backend forget {}` if the machine is gone")        \
+	X(BACKEND_NEVER_REPORTED, "backend.never-reported", ALARM, BACKEND,                        \
+	  "backend %s has not reported since this daemon started: its connections count as in "    \
+	  "use",                                                                                   \
+	  "start `fairlead run --role backend --node {}` there, or `fairlead backend forget {}`")  \
+	X(BACKEND_DISPUTED, "backend.disputed", ALARM, BACKEND,                                    \
+	  "two processes report as %s, and the newer one is not heard",                            \
+	  "give each backend a --node of its own")                                                 \
+	X(BACKEND_LATE, "backend.late", ALARM, BACKEND,                                            \
+	  "backend %s has not carried out its configuration for %.1f s: new flows to it may be "   \
+	  "lost",                                                                                  \
+	  "see what `fairlead describe backend/{}` says of its landing")                           \
+	X(BACKEND_SPARE, "backend.spare", NOTE, BACKEND,                                           \
+	  "%s reports, but is no backend of any service", "a spare, or is its --node wrong?")      \
+	X(BACKENDS_AWAITED, "backend.awaited", NOTE, NODE,                                         \
+	  "the first report of %zu %s is awaited", "")                                             \
+	X(LANDING_NOT_CONFIGURED, "landing.not-configured", ALARM, NODE,                           \
+	  "the landing cannot take its configuration: %s", "it is tried again with each report")   \
+	X(LANDING_NOT_CUT, "landing.not-cut", ALARM, NODE, "connections cannot be cut: %s", "")    \
+	X(LANDING_NOT_COUNTED, "landing.not-counted", ALARM, NODE,                                 \
+	  "connections cannot be counted: %s", "")                                                 \
+	X(LANDING_NOT_CHECKED, "landing.not-checked", ALARM, NODE,                                 \
+	  "the landing cannot be checked: %s", "")                                                 \
+	X(LANDING_MORE, "landing.more", ALARM, NODE, "%u more than are told here", "")             \
+	X(UNDERLAY_GONE, "underlay.gone", ALARM, INTERFACE,                                        \
+	  "interface %s has vanished: no tunnel can land through it",                              \
+	  "it is taken up again when it comes back")                                               \
+	X(UNDERLAY_DOWN, "underlay.down", ALARM, INTERFACE,                                        \
+	  "interface %s is down: no tunnel can land through it",                                   \
+	  "bring it up with 'ip link set {} up'")                                                  \
+	X(UNDERLAY_NO_CARRIER, "underlay.no-carrier", ALARM, INTERFACE,                            \
+	  "interface %s has no carrier: no tunnel can land through it",                            \
+	  "look at the cable and its far end")                                                     \
+	X(UNDERLAY_DETACHED, "underlay.detached", ALARM, INTERFACE,                                \
+	  "no tunnel can land through interface %s: %s", "it is tried again with each check")      \
+	X(UNDERLAY_BACK, "underlay.back", REPAIRED, INTERFACE,                                     \
+	  "%s has come back; landing's program is attached (%s)", "")                              \
+	X(UNDERLAY_LOST, "underlay.lost", REPAIRED, INTERFACE,                                     \
+	  "%s had lost landing's program; it is attached (%s)", "")                                \
+	X(LOOKUP_LOST, "lookup.lost", REPAIRED, NODE,                                              \
+	  "the sk_lookup program was gone; attached again", "")                                    \
+	X(TUNNEL_END_GONE, "tunnel-end.gone", ALARM, ADDRESS,                                      \
+	  "%s, where edges send this backend's packets, is no address of this machine: they will " \
+	  "soon find no way here",                                                                 \
+	  "add it again, or correct the backend's address in the fabric's file")                   \
+	X(SYSCTL_CHANGED, "sysctl.changed", REPAIRED, SYSCTL,                                      \
+	  "%s had been changed to %d; set back to %d", "")                                         \
+	X(ROUTE_LOST, "route.lost", REPAIRED, ROUTE,                                               \
+	  "the local route of pool %s was gone; added again", "")                                  \
+	X(ROUTE_NOT_MIRRORED, "route.not-mirrored", ALARM, ROUTE,                                  \
+	  "the route to %s cannot be mirrored with a smaller MSS: %s", "")                         \
+	X(ROUTES_TOO_LONG, "route.too-long", ALARM, NODE,                                          \
+	  "%u routes are too long to mirror with a smaller MSS", "")                               \
+	X(ROUTE_NONE, "route.none", ALARM, NODE,                                                   \
+	  "no %s route leads beyond this machine's own links: clients elsewhere get no answer",    \
+	  "give the main table a default route")                                                   \
+	X(RULE_LOST, "rule.lost", REPAIRED, RULE,                                                  \
+	  "the %s rule with preference %u was gone; added again", "")                              \
+	X(RULE_BACK, "rule.back", REPAIRED, RULE,                                                  \
+	  "the %s rule with preference 0 was back and would lead calls to other services to this " \
+	  "machine's own; deleted",                                                                \
+	  "")                                                                                      \
+	X(RULE_IN_THE_WAY, "rule.in-the-way", ALARM, RULE,                                         \
+	  "the %s rule with preference %u comes before the local table, which landing moved to "   \
+	  "%d",                                                                                    \
+	  "give the rule a higher one")                                                            \
+	X(LISTENER_NONE, "listener.none", ALARM, LISTENER,                                         \
+	  "%s %s/%u: nothing listens on %s %s/%u; new flows take the kernel's own way", "")        \
+	X(LISTENER_CLOSED, "listener.closed", ALARM, LISTENER,                                     \
+	  "%s %s/%u: cannot get hold of the process's socket on %s %s/%u; new flows take the "     \
+	  "kernel's own way",                                                                      \
+	  "is CAP_SYS_PTRACE there?")
+
+enum alarm_severity {
+#define X(id, name, meaning) ALARM_IS_##id,
+	ALARM_SEVERITIES(X)
+#undef X
+};
+
+enum alarm_subject {
+#define X(id, name) ALARM_ABOUT_##id,
+	ALARM_SUBJECTS(X)
+#undef X
+};
+
+enum alarm_code {
+#define X(id, code, severity, subject, sentence, advice) ALARM_##id,
+	ALARMS(X)
+#undef X
+	    ALARM_CODES
+};
+
+/* The sentences as constants, so that the compiler compares them with what they are given. */
+#define X(id, code, severity, subject, sentence, advice)                                           \
+	static const char alarm_sentence_##id[] = sentence;
+ALARMS(X)
+#undef X
+
+struct alarm_row {
+	const char *code;
+	enum alarm_severity severity;
+	enum alarm_subject subject;
+	const char *sentence;
+	const char *advice; /* "" where the sentence says it, or nothing is to be done */
+};
+
+extern const struct alarm_row alarm_rows[ALARM_CODES];
+
+const char *alarm_severity_name(enum alarm_severity severity);
+const char *alarm_subject_name(enum alarm_subject subject);
+bool alarm_is_repaired(enum alarm_code code);
+
+#define ALARM_SUBJECT_BYTES 128u
+#define ALARM_TEXT_BYTES 2048u
+
+struct alarm {
+	enum alarm_code code;
+	uint64_t since_ms; /* of a clock that only goes forward; 0: not known */
+	char subject[ALARM_SUBJECT_BYTES]; /* its name; "" for what there is one of */
+	char text[ALARM_TEXT_BYTES]; /* the sentence; "" while nothing is wrong */
+};
+
+/*
+ * ALARM_SET(alarm, now_ms, STORE_FAILED, subject, the sentence's arguments): it stands, since
+ * `now_ms` unless it stood already. True when these words are new, so that they should be told.
+ */
+#define ALARM_SET(alarm, now_ms, id, ...)                                                          \
+	alarm_set(alarm, now_ms, ALARM_##id, alarm_sentence_##id, __VA_ARGS__)
+bool alarm_set(struct alarm *alarm, uint64_t now_ms, enum alarm_code code, const char *sentence,
+	       const char *subject, ...) __attribute__((format(printf, 4, 6)));
+
+void alarm_end(struct alarm *alarm);
+bool alarm_stands(const struct alarm *alarm);
+
+/* The row's advice for this subject, cut to `size` bytes. */
+void alarm_advice(enum alarm_code code, const char *subject, char *text, size_t size);
+
+/*
+ * {code, severity, subject, since?, text, advice?}, a new reference: `subject` is "backend/web1",
+ * or only "store" where there is one, and `since` a time of the wall clock. The text begins with
+ * `prefix`. `clock` may be NULL: then `since` is left out.
+ */
+json_t *alarm_json(const struct alarm *alarm, const char *prefix, const struct clock *clock);
+
+/* ALARM_PUT(list, clock, since_ms, id, subject, arguments): one more in the array `list`. */
+#define ALARM_PUT(list, clock, since_ms, id, ...)                                                  \
+	alarm_put(list, clock, since_ms, ALARM_##id, alarm_sentence_##id, __VA_ARGS__)
+void alarm_put(json_t *list, const struct clock *clock, uint64_t since_ms, enum alarm_code code,
+	       const char *sentence, const char *subject, ...)
+    __attribute__((format(printf, 5, 7)));
+
+/*
+ * One that another node sent about itself, as alarm_json() there made it: kept word for word, but
+ * its subject is that node. What has no text is left out; the other members may be missing.
+ */
+void alarm_put_sent(json_t *list, enum alarm_subject kind, const char *sender, const json_t *sent);
+
+#endif
