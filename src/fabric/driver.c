@@ -171,40 +171,26 @@ static uint8_t exhausted_pools(struct driver *driver, const struct service_state
 					 image->state_count, moment);
 }
 
-static int observe(struct driver *driver, const struct sights *sights,
-		   const struct service_state *state, struct arena *arena,
-		   struct service_observation *ret_observations)
+/* What can be said without looking at addresses; `versions` has room for all of them. */
+static void observe_settings(struct driver *driver, const struct sights *sights,
+			     const struct service_state *state,
+			     struct version_observation *versions,
+			     struct service_observation *ret_seen)
 {
 	const struct image *image = sights->image;
-	const struct image_service *known = image_service(image, state->name);
-	struct version_observation *versions =
-	    arena_array(arena, state->version_count + 1, sizeof(*versions));
-	struct binding_observation *bindings =
-	    arena_array(arena, state->binding_count + 1, sizeof(*bindings));
-	if (!versions || !bindings)
-		return -ENOMEM;
-	bool udp = false;
-	for (size_t i = 0; i < state->version_count; i++) {
-		const struct version_status *status = &state->versions[i];
-		const struct version *version = image_version(known, status->number);
-		if (status->state == VERSION_RETIRED)
-			continue;
-		versions[i].held = observe_held(driver, sights, status, version);
-		if (status->state == VERSION_DRAINING)
-			versions[i].answered_ago_ms =
-			    merge_unanswered_ms(sights, status->changed_sequence);
-		udp = udp || has_udp(version);
-	}
-	for (size_t i = 0; i < state->binding_count; i++)
-		bindings[i] = observe_binding(driver, sights, state, &state->bindings[i], NULL);
-
-	const struct service *service = known->configured;
+	const struct service *service = image_service(image, state->name)->configured;
 	const struct settings *settings = &image->fabric->settings;
 	uint64_t wall_ms = clock_wall_ms(driver->options.steady);
 	const struct placement_moment moment = {.wall_ms = wall_ms,
 						.quarantine_ms = settings->quarantine_ms,
 						.applied_sequence = merge_applied(sights)};
-	*ret_observations =
+	for (size_t i = 0; i < state->version_count; i++) {
+		const struct version_status *status = &state->versions[i];
+		if (status->state == VERSION_DRAINING)
+			versions[i].answered_ago_ms =
+			    merge_unanswered_ms(sights, status->changed_sequence);
+	}
+	*ret_seen =
 	    (struct service_observation){.wall_ms = wall_ms,
 					 .quiet_ms = settings->quiet_ms,
 					 .stale_ms = settings->stale_ms,
@@ -212,11 +198,38 @@ static int observe(struct driver *driver, const struct sights *sights,
 					 .drain_limit_ms = service ? service->drain_limit_ms : 0,
 					 .exhausted_pools = exhausted_pools(driver, state, &moment),
 					 .policy = service ? &service->rollout : &whole_at_once,
-					 .has_udp = udp,
 					 .everyone_is_heard = merge_everyone_is_heard(sights),
-					 .versions = versions,
-					 .bindings = bindings};
-	return 0;
+					 .versions = versions};
+}
+
+/* What is due of one service: how many transitions, or -ENOMEM. */
+static int find_due(struct driver *driver, const struct sights *sights,
+		    const struct service_state *state, struct arena *arena,
+		    struct transition *ret_transitions)
+{
+	const struct image_service *known = image_service(sights->image, state->name);
+	struct version_observation *versions =
+	    arena_array(arena, state->version_count + 1, sizeof(*versions));
+	struct binding_observation *bindings =
+	    arena_array(arena, state->binding_count + 1, sizeof(*bindings));
+	struct service_observation seen;
+	if (!versions || !bindings)
+		return -ENOMEM;
+	observe_settings(driver, sights, state, versions, &seen);
+	if (lifecycle_is_at_rest(state, &seen))
+		return 0;
+	for (size_t i = 0; i < state->version_count; i++) {
+		const struct version_status *status = &state->versions[i];
+		const struct version *version = image_version(known, status->number);
+		if (status->state == VERSION_RETIRED)
+			continue;
+		versions[i].held = observe_held(driver, sights, status, version);
+		seen.has_udp = seen.has_udp || has_udp(version);
+	}
+	for (size_t i = 0; i < state->binding_count; i++)
+		bindings[i] = observe_binding(driver, sights, state, &state->bindings[i], NULL);
+	seen.bindings = bindings;
+	return lifecycle_next(state, &seen, arena, ret_transitions);
 }
 
 /* --- committing --- */
@@ -440,12 +453,9 @@ static int add_service(struct batch *batch, const struct image_service *service)
 	struct change_draft *draft = batch->draft;
 	const struct sights sights = driver_sights(driver);
 	struct arena arena;
-	struct service_observation observations = {0};
 	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS] = {0};
 	arena_init(&arena, 0);
-	int count = observe(driver, &sights, service->state, &arena, &observations);
-	if (count == 0)
-		count = lifecycle_next(service->state, &observations, &arena, transitions);
+	int count = find_due(driver, &sights, service->state, &arena, transitions);
 	int result = count < 0 ? count : 0;
 	if (count > 0) {
 		struct service_state *state = service_state_copy(service->state, &draft->arena);
@@ -527,14 +537,10 @@ static bool is_anything_due(struct driver *driver, const struct sights *sights)
 {
 	int due = 0;
 	for (size_t i = 0; i < sights->image->state_count && due <= 0; i++) {
-		const struct service_state *state = sights->image->states[i];
 		struct arena arena;
-		struct service_observation observations;
 		struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
 		arena_init(&arena, 0);
-		due = observe(driver, sights, state, &arena, &observations);
-		if (due == 0)
-			due = lifecycle_next(state, &observations, &arena, transitions);
+		due = find_due(driver, sights, sights->image->states[i], &arena, transitions);
 		arena_done(&arena);
 	}
 	return due > 0;

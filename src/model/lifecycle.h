@@ -256,6 +256,15 @@ must_check int lifecycle_next(const struct service_state *state,
 			      struct transition *ret_transitions);
 
 /*
+ * Is nothing due of this service, whatever is observed of its addresses and of who holds its
+ * versions? So it is with most services most of the time, and who asks saves the trouble of
+ * observing them. Of the observations it reads the settings, the pools, and `answered_ago_ms` of
+ * versions that drain.
+ */
+bool lifecycle_is_at_rest(const struct service_state *state,
+			  const struct service_observation *observation);
+
+/*
  * May backends count for the closing that `binding` is part of? Only after every node has refused
  * new flows for CLOSING_SETTLE_MS. The daemon then asks each backend for a report that names
  * binding->sequence; `closing_counted` is true when all have answered.

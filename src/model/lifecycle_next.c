@@ -489,3 +489,41 @@ int lifecycle_next(const struct service_state *state,
 	next_frees(&step);
 	return step.status ? step.status : step.count;
 }
+
+/* Each branch is the least that the guard of any transition out of this state wants. */
+static bool version_rests(const struct service_state *state, const struct service_observation *seen,
+			  size_t index)
+{
+	const struct version_status *version = &state->versions[index];
+	switch (version->state) {
+	case VERSION_RETIRED:
+		return true;
+	case VERSION_SERVING:
+		return version->number != state->rollout.target ||
+		       state->rollout.share == SHARE_WHOLE;
+	case VERSION_DRAINING:
+		return !version->cut && !seen->drain_limit_ms &&
+		       seen->versions[index].answered_ago_ms < seen->stale_ms;
+	case VERSION_STAGED:
+	case VERSION_READY:
+	case VERSION_CLOSING:
+		break;
+	}
+	return false;
+}
+
+bool lifecycle_is_at_rest(const struct service_state *state,
+			  const struct service_observation *observation)
+{
+	if (observation->exhausted_pools)
+		return false;
+	for (size_t i = 0; i < state->version_count; i++) {
+		if (!version_rests(state, observation, i))
+			return false;
+	}
+	for (size_t i = 0; i < state->binding_count; i++) {
+		if (state->bindings[i].refusing)
+			return false;
+	}
+	return true;
+}

@@ -714,6 +714,8 @@ static void drive(struct world *world)
 	arena_init(&scratch, 0);
 	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
 	int count = lifecycle_next(&world->state, &seen, &scratch, transitions);
+	CHECK(world, count == 0 || !lifecycle_is_at_rest(&world->state, &seen),
+	      "%d transitions are due of a service at rest", count);
 	assert_in_range(count, 0, LIFECYCLE_MAX_TRANSITIONS);
 	apply_all(world, transitions, count);
 	lifecycle_forget_retired(&world->state, 3);
