@@ -45,6 +45,8 @@ static const struct backend *find_backend(const struct version *version, const c
 
 bool landing_is_wanted(const struct image *image, const char *name)
 {
+	if (!image->member_count)
+		return false;
 	for (size_t s = 0; s < image->state_count; s++) {
 		const struct service_state *state = image->states[s];
 		const struct image_service *service = image_service(image, state->name);

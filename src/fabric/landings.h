@@ -18,7 +18,11 @@
 
 #include <jansson.h>
 
-/* Is there a landing of this name: a backend of a version that some address means? */
+/*
+ * Is there a landing of this name to be told what it shall be: a backend of a version that some
+ * address means? Not before the ledger has members: a landing that was told of no edges would drop
+ * the flows that an earlier program's edge sends it.
+ */
 bool landing_is_wanted(const struct image *image, const char *name);
 
 /* The configuration for the landing `name` (a new reference) and its generation; NULL without
