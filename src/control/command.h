@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The command table: one list that is the CLI's dispatcher, its help, its completion, and the set
- * of verbs that the local API knows. Adding a verb means one entry here, one handler in the daemon
- * and one renderer in render.c.
+ * of verbs that the local API knows. A command is one row: its words, its parameters, who handles
+ * it, its help, and how its answer is shown.
  *
  * command_parse() turns an argument vector into an invocation: the command, its arguments and
  * options as one JSON object (the form in which the API takes them), and how to print the answer.
@@ -51,9 +51,42 @@ struct command_argument {
 
 #define COMMAND_MAX_ARGUMENTS 3
 
+/* X(name): what the daemon handles. A row of the table names it as VERB_name, and the local API
+ * declares verb_name(), its handler, from the same list. */
+#define COMMAND_VERBS(X)                                                                           \
+	X(plan)                                                                                    \
+	X(apply)                                                                                   \
+	X(status)                                                                                  \
+	X(get)                                                                                     \
+	X(describe)                                                                                \
+	X(rollout_status)                                                                          \
+	X(rollout_pause)                                                                           \
+	X(rollout_resume)                                                                          \
+	X(rollout_cut)                                                                             \
+	X(rollback)                                                                                \
+	X(backend_forget)                                                                          \
+	X(log)                                                                                     \
+	X(verify)                                                                                  \
+	X(events)                                                                                  \
+	X(landing_report)
+
+enum command_verb {
+	VERB_NONE, /* the daemon has no part in it */
+#define X(name) VERB_##name,
+	COMMAND_VERBS(X)
+#undef X
+	    COMMAND_VERB_COUNT
+};
+
+struct render;
+/* Append an answer to what is rendered, for people. */
+typedef void render_fn(const struct render *render, const json_t *data);
+
 struct command {
 	const char *name; /* one or two words */
 	enum command_place place;
+	enum command_verb verb; /* of COMMAND_DAEMON */
+	render_fn *render; /* NULL: there is nothing to show, or nothing of its own */
 	bool internal; /* between daemons; not for people */
 	bool streams; /* the answer is an endless series of items */
 	bool repeatable; /* only shows something: --watch may ask it again and again */

@@ -2,6 +2,8 @@
 /* The verbs. What stands here is what `--help` teaches. */
 #include "control/command.h"
 
+#include "control/render_parts.h"
+
 #define FILE_ARGUMENT {"file", VALUE_FILE, false, "the configuration; - reads standard input"}
 #define SERVICE_ARGUMENT {"service", VALUE_TEXT, false, "name of the service"}
 #define LAB_ARGUMENT {"topology", VALUE_TEXT, false, "the topology file, or the lab's name"}
@@ -88,6 +90,7 @@ const struct command command_table[] = {
     {
 	.name = "validate",
 	.place = COMMAND_HERE,
+	.render = render_validate,
 	.summary = "check a file without a daemon",
 	.description =
 	    "Reports every fault with file, line and column, and what to do about it. Also prints\n"
@@ -98,6 +101,8 @@ const struct command command_table[] = {
     {
 	.name = "plan",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_plan,
+	.render = render_plan,
 	.summary = "show what a file would change, and what it would do to live flows",
 	.description = "Changes nothing. The connections are those that landing counts now.",
 	.examples = "fairlead plan fairlead.yaml",
@@ -106,6 +111,8 @@ const struct command command_table[] = {
     {
 	.name = "apply",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_apply,
+	.render = render_apply,
 	.summary = "make a file the fabric's configuration",
 	.description =
 	    "A changed service becomes its next version; what is unchanged is not touched.\n"
@@ -117,6 +124,8 @@ const struct command command_table[] = {
     {
 	.name = "status",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_status,
+	.render = render_status,
 	.repeatable = true,
 	.summary = "how the node and its services are, and what needs attention",
 	.description =
@@ -127,6 +136,8 @@ const struct command command_table[] = {
     {
 	.name = "get",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_get,
+	.render = render_get,
 	.repeatable = true,
 	.summary = "print the configuration, or list things of one kind",
 	.description =
@@ -139,6 +150,8 @@ const struct command command_table[] = {
     {
 	.name = "describe",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_describe,
+	.render = render_describe,
 	.repeatable = true,
 	.summary = "all that is known of one thing",
 	.description = "Things: service/NAME, version/NAME/NUMBER, backend/NAME, address/ADDRESS.",
@@ -149,6 +162,8 @@ const struct command command_table[] = {
     {
 	.name = "rollout status",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_rollout_status,
+	.render = render_rollout_status,
 	.repeatable = true,
 	.summary = "how far a rollout is",
 	.description =
@@ -159,6 +174,8 @@ const struct command command_table[] = {
     {
 	.name = "rollout pause",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_rollout_pause,
+	.render = render_rollout_pause,
 	.summary = "keep a rollout at its present share",
 	.description = "Until `rollout resume`. Clients keep the version they have.",
 	.examples = "fairlead rollout pause web",
@@ -168,6 +185,8 @@ const struct command command_table[] = {
     {
 	.name = "rollout resume",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_rollout_resume,
+	.render = render_rollout_resume,
 	.summary = "let a paused rollout go on",
 	.description = "The pause between two shares begins anew.",
 	.examples = "fairlead rollout resume web",
@@ -177,6 +196,8 @@ const struct command command_table[] = {
     {
 	.name = "rollout cut",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_rollout_cut,
+	.render = render_rollout_cut,
 	.summary = "end what is left of a draining version's flows",
 	.description =
 	    "Destroys the sockets at landing; the flows are counted as cut. Only a draining\n"
@@ -188,6 +209,8 @@ const struct command command_table[] = {
     {
 	.name = "rollback",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_rollback,
+	.render = render_rollback,
 	.summary = "go back to the version before",
 	.description =
 	    "While the previous version still drains, DNS names it again within one TTL. Once it\n"
@@ -201,6 +224,8 @@ const struct command command_table[] = {
     {
 	.name = "backend forget",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_backend_forget,
+	.render = render_backend_forget,
 	.summary = "declare a silent backend's connections gone",
 	.description =
 	    "A backend that does not report keeps versions from being retired, because silence is\n"
@@ -214,6 +239,8 @@ const struct command command_table[] = {
     {
 	.name = "log",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_log,
+	.render = render_log,
 	.repeatable = true,
 	.summary = "who changed what, when and why",
 	.description = "Entries of the ledger, oldest first.",
@@ -223,6 +250,8 @@ const struct command command_table[] = {
     {
 	.name = "verify",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_verify,
+	.render = render_verify,
 	.repeatable = true,
 	.summary = "check the ledger's hash chain and signatures",
 	.description = "Names the first entry that was changed, removed or added by another hand.",
@@ -231,6 +260,8 @@ const struct command command_table[] = {
     {
 	.name = "events",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_events,
+	.render = render_event,
 	.streams = true,
 	.summary = "follow what happens, as it happens",
 	.description =
@@ -251,6 +282,7 @@ const struct command command_table[] = {
     {
 	.name = "lab up",
 	.place = COMMAND_LAB,
+	.render = render_lab_up,
 	.summary = "make a network on this computer to try things in (root)",
 	.description =
 	    "A topology file says which machines there are, what runs on them, and which links\n"
@@ -299,6 +331,7 @@ const struct command command_table[] = {
     {
 	.name = "lab status",
 	.place = COMMAND_LAB,
+	.render = render_lab_status,
 	.repeatable = true,
 	.summary = "what a lab consists of, and what its links carried",
 	.description =
@@ -313,6 +346,7 @@ const struct command command_table[] = {
     {
 	.name = "lab unplug",
 	.place = COMMAND_LAB,
+	.render = render_lab_link,
 	.summary = "cut a link of a lab",
 	.description = "Both of its interfaces vanish, with their addresses and routes.",
 	.examples = "fairlead lab unplug rack web1",
@@ -321,6 +355,7 @@ const struct command command_table[] = {
     {
 	.name = "lab plug",
 	.place = COMMAND_LAB,
+	.render = render_lab_link,
 	.summary = "join a link again that was cut",
 	.description =
 	    "Also after somebody deleted an interface of it. Addresses and routes come back; the\n"
@@ -331,6 +366,7 @@ const struct command command_table[] = {
     {
 	.name = "lab down",
 	.place = COMMAND_LAB,
+	.render = render_lab_down,
 	.summary = "end a lab; nothing of it remains",
 	.description = "Kills all of its processes; its network, files and pinned BPF objects go "
 		       "with them. Well\n"
@@ -341,6 +377,7 @@ const struct command command_table[] = {
     {
 	.name = "landing report",
 	.place = COMMAND_DAEMON,
+	.verb = VERB_landing_report,
 	.internal = true,
 	.summary = "a backend's report; answered with what it is to do",
 	.description = "",

@@ -41,42 +41,6 @@ static const char *file_of(const struct invocation *invocation, const json_t *da
 	return json_string_value(json_object_get(data, "file"));
 }
 
-static void put_table(const struct render *render, const json_t *data)
-{
-	static const struct {
-		const char *command;
-		render_fn *render;
-	} renderers[] = {
-	    {"validate", render_validate},
-	    {"plan", render_plan},
-	    {"apply", render_apply},
-	    {"status", render_status},
-	    {"get", render_get},
-	    {"describe", render_describe},
-	    {"rollout status", render_rollout_status},
-	    {"rollout pause", render_rollout_pause},
-	    {"rollout resume", render_rollout_resume},
-	    {"rollout cut", render_rollout_cut},
-	    {"rollback", render_rollback},
-	    {"backend forget", render_backend_forget},
-	    {"log", render_log},
-	    {"verify", render_verify},
-	    {"events", render_event},
-	    {"lab up", render_lab_up},
-	    {"lab status", render_lab_status},
-	    {"lab unplug", render_lab_link},
-	    {"lab plug", render_lab_link},
-	    {"lab down", render_lab_down},
-	};
-	for (size_t i = 0; i < sizeof(renderers) / sizeof(renderers[0]); i++) {
-		if (strcmp(renderers[i].command, render->invocation->command->name) == 0) {
-			renderers[i].render(render, data);
-			return;
-		}
-	}
-	render_report(render, data, 0);
-}
-
 void render_answer(const struct invocation *invocation, const json_t *data,
 		   const struct render_style *style, struct buffer *text)
 {
@@ -88,8 +52,10 @@ void render_answer(const struct invocation *invocation, const json_t *data,
 	case OUTPUT_TABLE:
 		if (file)
 			buffer_puts(text, file);
+		else if (invocation->command->render)
+			invocation->command->render(&render, data);
 		else
-			put_table(&render, data);
+			render_report(&render, data, 0);
 		break;
 	case OUTPUT_YAML:
 		/* A series of items is a series of documents. */

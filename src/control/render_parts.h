@@ -20,10 +20,7 @@ struct render {
 	struct buffer *text;
 };
 
-typedef void render_fn(const struct render *render, const json_t *data);
-
-/* --- one for each command, in render_status.c, render_things.c, render_changes.c, render_lab.c ---
- */
+/* --- what rows of the command table name --- */
 
 render_fn render_status;
 render_fn render_get;

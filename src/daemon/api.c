@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "control/protocol.h"
+#include "daemon/verbs.h"
 
 #include <pwd.h>
 #include <stdio.h>
@@ -61,7 +62,6 @@ struct api {
 	uv_idle_t turns; /* runs while a client waits for its next turn */
 	uv_timer_t door; /* runs while a client waits to be accepted, for want of memory */
 	bool stopped;
-	api_route_fn *route;
 	struct client *clients;
 	size_t client_count;
 	unsigned max_clients;
@@ -324,13 +324,7 @@ static void begin_call(struct client *client, const struct command *command, jso
 				  .parameters = parameters,
 				  .memory_failures = memory_failures()};
 	client->call = call;
-	api_handler_fn *handler = api->route(command);
-	if (handler) {
-		handler(api->daemon, call);
-		return;
-	}
-	struct error err;
-	api_fail(call, (error_set(&err, -FL_EUSAGE, "`%s` is not built yet", command->name), &err));
+	verb_handler(command)(api->daemon, call);
 }
 
 /* Malformed input ends the connection, after it was told why. */
@@ -592,7 +586,7 @@ static struct api *make_api(void)
 }
 
 int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, unsigned max_clients,
-	     api_route_fn *route, struct api **ret_api, struct error *err)
+	     struct api **ret_api, struct error *err)
 {
 	int result = claim_path(path, err);
 	if (result < 0)
@@ -601,7 +595,6 @@ int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, unsigned 
 	if (!api)
 		return error_set(err, -ENOMEM, "out of memory");
 	api->daemon = daemon;
-	api->route = route;
 	api->max_clients = max_clients;
 	api->listener.data = api;
 	api->turns.data = api;

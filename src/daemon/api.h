@@ -26,14 +26,10 @@ struct daemon;
  * streaming verb sends items until its client goes. */
 typedef void api_handler_fn(struct daemon *daemon, struct api_call *call);
 
-/* Which handler a command has; NULL: none. */
-typedef api_handler_fn *api_route_fn(const struct command *command);
-
 /* -EADDRINUSE when another daemon listens on `path`, -EEXIST when something else than a socket is
  * there; a dead daemon's socket is replaced. */
 must_check int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path,
-			unsigned max_clients, api_route_fn *route, struct api **ret_api,
-			struct error *err);
+			unsigned max_clients, struct api **ret_api, struct error *err);
 /* From now on no request begins; calls under way may still be ended. NULL is fine. */
 void api_stop(struct api *api);
 /* Stops listening and drops all clients. Runs the loop until its handles are closed. */

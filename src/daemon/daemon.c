@@ -8,7 +8,6 @@
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
 #include "daemon/snapshots.h"
-#include "daemon/verbs.h"
 #include "fabric/driver.h"
 #include "fabric/membership.h"
 #include "fabric/reports.h"
@@ -679,7 +678,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 		result = open_fabric(daemon);
 	if (result == 0)
 		result = api_open(daemon, &daemon->loop, options->socket_path,
-				  daemon->files.api_clients, verb_route, &daemon->api, err);
+				  daemon->files.api_clients, &daemon->api, err);
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);

@@ -6,33 +6,15 @@
 
 #include <string.h>
 
-api_handler_fn *verb_route(const struct command *command)
+api_handler_fn *verb_handler(const struct command *command)
 {
-	static const struct {
-		const char *name;
-		api_handler_fn *handler;
-	} routes[] = {
-	    {"plan", verb_plan},
-	    {"apply", verb_apply},
-	    {"rollback", verb_rollback},
-	    {"rollout status", verb_rollout_status},
-	    {"rollout pause", verb_rollout_pause},
-	    {"rollout resume", verb_rollout_resume},
-	    {"rollout cut", verb_rollout_cut},
-	    {"backend forget", verb_backend_forget},
-	    {"status", verb_status},
-	    {"get", verb_get},
-	    {"describe", verb_describe},
-	    {"log", verb_log},
-	    {"verify", verb_verify},
-	    {"events", verb_events},
-	    {"landing report", verb_landing_report},
+	static api_handler_fn *const handlers[COMMAND_VERB_COUNT] = {
+#define X(name) [VERB_##name] = verb_##name,
+	    COMMAND_VERBS(X)
+#undef X
 	};
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		if (strcmp(routes[i].name, command->name) == 0)
-			return routes[i].handler;
-	}
-	return NULL;
+	ASSERT(command->verb != VERB_NONE);
+	return handlers[command->verb];
 }
 
 static int live_versions(const struct daemon *daemon, const struct service_state *state,

@@ -10,25 +10,12 @@
 struct arena;
 struct plan_live_service;
 
-api_handler_fn *verb_route(const struct command *command);
+/* Of a command that the protocol lets through. */
+api_handler_fn *verb_handler(const struct command *command);
 
-api_handler_fn verb_plan;
-api_handler_fn verb_apply;
-api_handler_fn verb_rollback;
-api_handler_fn verb_rollout_pause;
-api_handler_fn verb_rollout_resume;
-api_handler_fn verb_rollout_cut;
-api_handler_fn verb_backend_forget;
-
-api_handler_fn verb_status;
-api_handler_fn verb_get;
-api_handler_fn verb_describe;
-api_handler_fn verb_rollout_status;
-api_handler_fn verb_log;
-api_handler_fn verb_verify;
-api_handler_fn verb_events;
-
-api_handler_fn verb_landing_report;
+#define X(name) api_handler_fn verb_##name;
+COMMAND_VERBS(X)
+#undef X
 
 /* What plan_build() wants to know of the live services; lives in `arena`. */
 must_check int verbs_live_services(const struct daemon *daemon, struct arena *arena,

@@ -28,6 +28,9 @@ static void table_is_whole(void **state)
 		assert_true(*command->summary);
 		assert_true(command->internal || *command->description);
 		assert_true(command->internal || *command->examples);
+		assert_int_equal(command->verb != VERB_NONE, command->place == COMMAND_DAEMON);
+		for (const struct command *other = command_table; other != command; other++)
+			assert_true(!command->verb || command->verb != other->verb);
 		bool optional = false;
 		for (size_t i = 0; command->arguments[i].name; i++) {
 			assert_true(i < COMMAND_MAX_ARGUMENTS);
