@@ -7,8 +7,8 @@ size; each is then published nine times more, and as no old version may end, tha
 of each for the second. Each size is measured by
 
 - ending the daemon and starting it again. The maps are pinned, so packets go on all the
-  while, which a stream of probes checks; `forwarding` is when the daemon says that it has adopted
-  the maps, found every version in them as it was committed, and taken charge of the interfaces.
+  while, which a stream of probes checks; `forwarding` is when the daemon says that it has filled
+  maps of its own and taken charge of the interfaces.
   `answering` is the first right answer from DNS;
 - the same after `fairlead detach`, as after a reboot: `forwarding` is then the first probe that comes
   back from a backend;
@@ -37,7 +37,7 @@ ROUNDS = 5
 # The lab's IPv4 pool is too small; this prefix is for benchmarks (RFC 2544).
 POOLS = ("198.18.0.0/16", topology.POOLS[1])
 STATE = REPOSITORY / "build/bench/state"
-TARGETS = {"forwarding_s": 0.2, "answering_s": 1.0, "apply_s": 0.1, "resident_mb": 50.0,
+TARGETS = {"forwarding_s": 0.3, "answering_s": 1.0, "apply_s": 0.1, "resident_mb": 50.0,
            "map_kb_per_version": 20.0}
 
 

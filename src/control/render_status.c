@@ -46,8 +46,7 @@ static void put_edge(const struct render *render, const json_t *status)
 	screen_puts(text, part_text(status, "build_id", "?"));
 	buffer_puts(text, ", layout ");
 	screen_puts(text, part_text(status, "layout", "?"));
-	buffer_printf(text, "%s\n",
-		      part_true(status, "adopted") ? ", taken over at the start" : "");
+	buffer_putc(text, '\n');
 }
 
 static void put_names(const struct render *render, const json_t *status)

@@ -160,7 +160,7 @@ static struct ledger_position head_of(const struct image *image)
 static int forward(struct daemon *daemon, struct error *err)
 {
 	const struct ledger_position head = head_of(&daemon->image);
-	if (daemon->forwarded.sequence == head.sequence && !edge_plane_is_damaged(daemon->edge))
+	if (daemon->forwarded.sequence == head.sequence)
 		return 0;
 	int result = daemon_is_frozen(daemon)
 			 ? edge_plane_keep(daemon->edge, &daemon->image, err)
@@ -255,8 +255,7 @@ static void tell_forwarding(const struct daemon *daemon)
 	if (edge_plane_status(daemon->edge, &status) < 0)
 		return;
 	snprintf(addresses, sizeof(addresses), "%zu", status.addresses);
-	log_event(LOG_LEVEL_INFO, "edge.forwarding", "addresses", addresses, "maps",
-		  status.adopted ? "taken over" : "new", NULL);
+	log_event(LOG_LEVEL_INFO, "edge.forwarding", "addresses", addresses, NULL);
 }
 
 /* At the start a fault of the options or of the machine ends the daemon: its supervisor shows it
@@ -390,8 +389,6 @@ static void check_edge(struct daemon *daemon, uint64_t now_ms)
 {
 	if (edge_plane_check(daemon->edge, now_ms))
 		daemon_tell_alarm(daemon, edge_plane_interference(daemon->edge, now_ms));
-	if (edge_plane_is_damaged(daemon->edge))
-		carry_out(daemon);
 }
 
 static void tick_names(struct daemon *daemon, uint64_t now_ms)

@@ -42,7 +42,6 @@ struct edge_plane {
 	size_t activity_count;
 	struct digest published; /* of what the maps say */
 	bool has_published;
-	bool damaged; /* since then, by somebody else */
 	struct alarm alarm; /* next hops are not followed */
 	uint64_t interfered_ms; /* when `interference` was last found */
 	struct alarm interference;
@@ -304,7 +303,7 @@ static int publish(struct edge_plane *plane, const struct edge_desired *desired,
 	int result = desired_digest(desired, &digest);
 	if (result < 0)
 		return result;
-	if (plane->attached && plane->has_published && !plane->damaged &&
+	if (plane->attached && plane->has_published &&
 	    memcmp(digest.bytes, plane->published.bytes, DIGEST_BYTES) == 0)
 		return 0;
 	plane->has_published = false;
@@ -313,7 +312,6 @@ static int publish(struct edge_plane *plane, const struct edge_desired *desired,
 		return result;
 	plane->published = digest;
 	plane->has_published = true;
-	plane->damaged = false;
 	if (!plane->attached) {
 		result = edge_attach(plane->edge, err);
 		plane->attached = result == 0;
@@ -391,12 +389,7 @@ int edge_plane_keep(struct edge_plane *plane, const struct image *image, struct 
 {
 	if (!edge_is_forwarding(plane->edge))
 		return edge_plane_publish(plane, image, err);
-	int result = check_held(plane, image, err);
-	if (result < 0 || plane->attached)
-		return result;
-	result = edge_attach(plane->edge, err);
-	plane->attached = result == 0;
-	return result;
+	return check_held(plane, image, err);
 }
 
 /* --- activity --- */
@@ -442,7 +435,6 @@ static void sample_one(struct edge_plane *plane, const struct ip_address *addres
 	watched->wanted = true;
 	if (edge_counters(plane->edge, address, &counters) < 0)
 		return;
-	/* Any difference is activity: the counts start anew when the maps are replaced. */
 	if (counters.new_flows != watched->new_flows)
 		watched->new_flow_ms = now_ms;
 	if (counters.packets != watched->packets)
@@ -471,6 +463,8 @@ static void note_activity(struct edge_plane *plane, uint64_t now_ms)
 
 void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint64_t now_ms)
 {
+	if (!plane->attached)
+		return; /* what is forwarded now is counted by an earlier process's maps */
 	for (size_t i = 0; i < plane->watched_count; i++)
 		plane->watched[i].wanted = false;
 	for (size_t s = 0; s < image->state_count; s++) {
@@ -523,11 +517,9 @@ bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms)
 	char rest[48] = "";
 	struct edge_check check;
 	struct alarm *alarm = &plane->interference;
-	if (edge_check(plane->edge, &check, NULL) < 0 ||
-	    check.repaired + check.damaged + check.standing == 0)
+	if (edge_check(plane->edge, &check, NULL) < 0 || check.repaired + check.standing == 0)
 		return false;
-	plane->damaged = plane->damaged || check.damaged > 0;
-	unsigned more = check.repaired + check.damaged + check.standing - 1;
+	unsigned more = check.repaired + check.standing - 1;
 	if (more > 0)
 		snprintf(rest, sizeof(rest), " (and %u more such)", more);
 	snprintf(text, sizeof(text), "%s%s", check.text, rest);
@@ -537,12 +529,7 @@ bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms)
 	bool is_new = check.standing > 0 ? ALARM_SET(alarm, now_ms, EDGE_INTERFERENCE, node, text)
 					 : ALARM_SET(alarm, now_ms, EDGE_SET_BACK, node, text);
 	plane->interfered_ms = now_ms;
-	return is_new || check.repaired + check.damaged > 0;
-}
-
-bool edge_plane_is_damaged(const struct edge_plane *plane)
-{
-	return plane->damaged;
+	return is_new || check.repaired > 0;
 }
 
 const struct alarm *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms)

@@ -17,7 +17,7 @@
 struct edge_plane;
 
 /*
- * Begin to load or adopt, which takes the kernel's verifier a while: a thread does it, while the
+ * Begin to load the program, which takes the kernel's verifier a while: a thread does it, while the
  * caller reads the store. Nothing is attached before the first edge_plane_publish().
  */
 must_check int edge_plane_new(const struct daemon_options *options, const struct clock *clock,
@@ -47,8 +47,8 @@ bool edge_plane_goes_on(const struct edge_plane *plane, const struct image *imag
 /* Read the counters; call it every tick. */
 void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint64_t now_ms);
 
-/* How long each address was quiet at the last edge_plane_sample(): sorted by address, borrowed
- * until the next one. */
+/* How long each address was quiet at the last edge_plane_sample(), since this process attached at
+ * most: sorted by address, borrowed until the next one. */
 const struct activity *edge_plane_activity(const struct edge_plane *plane, size_t *ret_count);
 
 must_check int edge_plane_counters(const struct edge_plane *plane, const struct ip_address *address,
@@ -57,13 +57,12 @@ must_check int edge_plane_drops(const struct edge_plane *plane, uint64_t ret_dro
 must_check int edge_plane_status(struct edge_plane *plane, struct edge_status *ret_status);
 
 /*
- * Compare maps, programs and pins with what was published, and set back what somebody else changed;
- * call it every tick, which is every EDGE_CHECK_MS. True when it found something that it did not
- * find the time before. edge_plane_interference() keeps that for a minute, or while it stands.
+ * See that programs, links and pins are as they were attached, and set back what somebody else
+ * changed; call it every tick, which is every EDGE_CHECK_MS. True when it found something that it
+ * did not find the time before. edge_plane_interference() keeps that for a minute, or while it
+ * stands.
  */
 bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms);
-/* Did it find what only edge_plane_publish() sets back? */
-bool edge_plane_is_damaged(const struct edge_plane *plane);
 
 /* What somebody else did to the edge lately; NULL: nothing. */
 const struct alarm *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms);

@@ -49,7 +49,6 @@ static int status_edge(const struct daemon *daemon, json_t *status)
 						      "mtu", (int)edge.backends[i].mtu));
 	json_object_set_new(status, "build_id", json_string(edge.build_id));
 	json_object_set_new(status, "layout", json_string(edge.layout));
-	json_object_set_new(status, "adopted", json_boolean(edge.adopted));
 	json_object_set_new(status, "addresses", json_integer((json_int_t)edge.addresses));
 	json_object_set_new(status, "rings", json_integer((json_int_t)edge.rings));
 	json_object_set_new(status, "interfaces", interfaces);

@@ -34,11 +34,14 @@ static enum edge_mode query_mode(uint32_t ifindex, uint32_t *ret_program_id)
 	}
 }
 
-void attach_query(const struct interface *interface, enum edge_mode *ret_mode,
-		  uint32_t *ret_program_id)
+void attach_query(const struct edge *edge, const struct interface *interface,
+		  enum edge_mode *ret_mode, uint32_t *ret_program_id)
 {
+	char path[EDGE_PATH];
 	*ret_mode = query_mode(interface->ifindex, ret_program_id);
-	if (interface->link_fd < 0)
+	maps_path(path, edge->pin_root, "links", interface->name);
+	/* Until this process attaches, an earlier one's program may be what forwards. */
+	if (interface->link_fd < 0 && (edge->attached || access(path, F_OK) < 0))
 		*ret_mode = EDGE_DETACHED;
 }
 
@@ -113,26 +116,6 @@ static int open_link(const struct edge *edge, const struct interface *interface,
 	return -1;
 }
 
-static uint32_t program_id_of(int program_fd)
-{
-	struct bpf_prog_info info = {0};
-	uint32_t size = sizeof(info);
-	return bpf_obj_get_info_by_fd(program_fd, &info, &size) < 0 ? 0 : info.id;
-}
-
-/* Put our program on the link. One that was taken over runs there already, and the kernel takes its
- * time for an exchange. */
-static int update_link(const struct edge *edge, int link_fd)
-{
-	struct bpf_link_info info = {0};
-	uint32_t size = sizeof(info);
-	int program_fd = edge_program_fd(edge);
-	if (bpf_obj_get_info_by_fd(link_fd, &info, &size) == 0 && info.prog_id != 0 &&
-	    info.prog_id == program_id_of(program_fd))
-		return 0;
-	return bpf_link_update(link_fd, program_fd, NULL) < 0 ? -errno : 0;
-}
-
 static int attach_one(struct edge *edge, struct interface *interface)
 {
 	char path[EDGE_PATH];
@@ -149,7 +132,7 @@ static int attach_one(struct edge *edge, struct interface *interface)
 	if (link_fd < 0) {
 		result = create_link(edge, interface, path);
 	} else {
-		result = update_link(edge, link_fd);
+		result = bpf_link_update(link_fd, edge_program_fd(edge), NULL) < 0 ? -errno : 0;
 		if (result < 0) {
 			close(link_fd);
 			result = fail(interface, result, "its XDP program cannot be replaced");
@@ -200,103 +183,24 @@ void attach_reconcile(struct edge *edge)
 		choose_direct(edge);
 }
 
-/* Exchanging the program of all links */
-
-struct switched {
-	int link_fd;
-	int program_fd; /* that was on it; owned */
-	bool opened; /* the link is ours to close */
-};
-
-/* Whether the program reads the map of this id. */
-static int reads_map(int program_fd, uint32_t map_id, bool *ret_reads, struct error *err)
-{
-	uint32_t ids[64];
-	struct bpf_prog_info info = {.nr_map_ids = sizeof(ids) / sizeof(ids[0]),
-				     .map_ids = (uint64_t)(uintptr_t)ids};
-	uint32_t size = sizeof(info);
-	if (bpf_obj_get_info_by_fd(program_fd, &info, &size) < 0)
-		return error_set(err, -errno, "a program cannot be examined: %s",
-				 error_text(-errno));
-	*ret_reads = false;
-	for (uint32_t i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++)
-		*ret_reads = *ret_reads || ids[i] == map_id;
-	return 0;
-}
-
-/* The program on a link if it reads the map, else -1 in `ret_fd`. */
-static int find_program(int link_fd, uint32_t map_id, int *ret_fd, struct error *err)
-{
-	struct bpf_link_info info = {0};
-	uint32_t size = sizeof(info);
-	bool reads = false;
-	*ret_fd = -1;
-	if (bpf_obj_get_info_by_fd(link_fd, &info, &size) < 0 || info.type != BPF_LINK_TYPE_XDP ||
-	    info.xdp.ifindex == 0)
-		return 0;
-	int program_fd = bpf_prog_get_fd_by_id(info.prog_id);
-	if (program_fd < 0)
-		return error_set(err, errno == EPERM ? -FL_EPRIVILEGE : -errno,
-				 "the program on an interface cannot be opened (%s); that needs "
-				 "CAP_SYS_ADMIN",
-				 error_text(-errno));
-	int result = reads_map(program_fd, map_id, &reads, err);
-	if (result == 0 && reads)
-		*ret_fd = program_fd;
-	else
-		close(program_fd);
-	return result;
-}
-
-/* Switch one interface. Nothing to be switched is fine: then `ret->program_fd` is -1. */
-static int switch_one(const struct edge *edge, const struct interface *interface, int program_fd,
-		      uint32_t map_id, struct switched *ret, struct error *err)
-{
-	char path[EDGE_PATH];
-	maps_path(path, edge->pin_root, "links", interface->name);
-	*ret = (struct switched){.link_fd = interface->link_fd, .program_fd = -1};
-	if (ret->link_fd < 0) {
-		ret->link_fd = bpf_obj_get(path);
-		ret->opened = ret->link_fd >= 0;
-	}
-	if (ret->link_fd < 0)
-		return 0;
-	int result = find_program(ret->link_fd, map_id, &ret->program_fd, err);
-	if (result == 0 && ret->program_fd >= 0 &&
-	    bpf_link_update(ret->link_fd, program_fd, NULL) < 0) {
-		result =
-		    error_set(err, -errno, "the program on interface '%s' cannot be replaced: %s",
-			      interface->name, error_text(-errno));
-		close(ret->program_fd);
-		ret->program_fd = -1;
-	}
-	return result;
-}
-
 int attach_switch(struct edge *edge, int program_fd, struct error *err)
 {
-	struct switched done[EDGE_INTERFACES];
-	struct bpf_map_info info = {0};
-	uint32_t size = sizeof(info);
-	size_t count = 0;
-	if (bpf_obj_get_info_by_fd(edge->view.settings_fd, &info, &size) < 0)
-		return error_set(err, -errno, "the edge's maps cannot be examined: %s",
-				 error_text(-errno));
-	int result = 0;
-	while (count < edge->interface_count && result == 0) {
-		result = switch_one(edge, &edge->interfaces[count], program_fd, info.id,
-				    &done[count], err);
-		count++;
+	for (size_t i = 0; i < edge->interface_count; i++) {
+		const struct interface *interface = &edge->interfaces[i];
+		if (interface->link_fd < 0 || link_ifindex(interface->link_fd) == 0 ||
+		    bpf_link_update(interface->link_fd, program_fd, NULL) == 0)
+			continue;
+		int result =
+		    error_set(err, -errno, "the program on interface '%s' cannot be replaced: %s",
+			      interface->name, error_text(-errno));
+		while (i-- > 0) {
+			if (edge->interfaces[i].link_fd >= 0)
+				(void)bpf_link_update(edge->interfaces[i].link_fd,
+						      edge_program_fd(edge), NULL);
+		}
+		return result;
 	}
-	for (size_t i = 0; i < count; i++) {
-		if (result < 0 && done[i].program_fd >= 0)
-			(void)bpf_link_update(done[i].link_fd, done[i].program_fd, NULL);
-		if (done[i].program_fd >= 0)
-			close(done[i].program_fd);
-		if (done[i].opened)
-			close(done[i].link_fd);
-	}
-	return result;
+	return 0;
 }
 
 void attach_close(struct edge *edge)
@@ -395,18 +299,19 @@ int edge_attach(struct edge *edge, struct error *err)
 	char folder[EDGE_PATH];
 	maps_path(folder, edge->pin_root, "links", NULL);
 	int result = file_make_folders(folder, 0700, err);
+	if (result == 0 && !edge->pinned)
+		result = maps_pin(edge, err);
 	if (result < 0)
 		return result;
 	edge->attached = true;
+	held_forget(edge);
 	attach_reconcile(edge);
 	/* Which interfaces packets may be redirected to is known only now. */
 	nexthop_resolve_all(edge);
 	result = require_one(edge, err);
 	if (result == 0)
 		result = remove_links(edge->pin_root, edge, err);
-	if (result == 0)
-		result = edge_programs_sweep(edge->pin_root, edge, err);
-	if (result == 0)
-		result = maps_sweep(edge->pin_root, edge->layout, err);
+	if (result == 0 && !edge->pinned)
+		result = maps_take_place(edge, err);
 	return result;
 }

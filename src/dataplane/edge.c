@@ -3,6 +3,7 @@
 #include "dataplane/edge.h"
 #include "base/lock.h"
 #include "dataplane/internal.h"
+#include "dataplane/skeleton.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -50,7 +51,6 @@ static struct edge *create(const struct edge_options *options)
 	edge->source_v6 = options->source_v6;
 	edge->clock = options->clock ? options->clock : &clock_system;
 	edge->lock_fd = -1;
-	edge_programs_init(&edge->programs);
 	edge->most_pages = options->most_pages ? options->most_pages : EDGE_MOST_PAGES;
 	edge->most_descriptors =
 	    (options->most_addresses ? options->most_addresses : EDGE_MOST_ADDRESSES) + 1;
@@ -70,8 +70,7 @@ static int create_tables(struct edge *edge)
 	edge->sites = calloc(EDGE_MAP_SPANS, sizeof(*edge->sites));
 	edge->reaches = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->reaches));
 	edge->backend_order = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->backend_order));
-	edge->kept = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->kept));
-	bool complete = edge->sites && edge->reaches && edge->backend_order && edge->kept;
+	bool complete = edge->sites && edge->reaches && edge->backend_order;
 	int result = complete ? 0 : -ENOMEM;
 	if (result == 0)
 		result = slots_init(&edge->span_slots, 0, EDGE_MAP_SPANS);
@@ -130,13 +129,11 @@ int edge_open(const struct edge_options *options, struct edge **ret_edge, struct
 	if (result == 0)
 		result = maps_open(edge, err);
 	if (result == 0)
-		result = grow_init_tables(edge, err);
-	if (result == 0)
 		result = nexthop_open(edge, err);
 	if (result == 0)
 		result = require_sources(edge, err);
 	if (result == 0)
-		result = adopt(edge, err);
+		result = held_read(edge, err);
 	if (result < 0) {
 		edge_close(edge);
 		return result;
@@ -163,11 +160,9 @@ void edge_close(struct edge *edge)
 	slots_done(&edge->pool_slots[0]);
 	slots_done(&edge->pool_slots[1]);
 	free(edge->backend_status);
+	held_forget(edge);
 	free(edge->bound);
 	free(edge->backend_order);
-	free(edge->descriptor_sums);
-	free(edge->page_sums);
-	free(edge->kept);
 	free(edge->reaches);
 	free(edge->sites);
 	if (edge->lock_fd >= 0)
@@ -177,16 +172,21 @@ void edge_close(struct edge *edge)
 
 bool edge_is_forwarding(const struct edge *edge)
 {
+	if (edge->attached)
+		return edge->bound_count > 0;
 	/* What the attached program reads may be out of reach: pins that are gone, or maps of
-	 * another layout, which are there until this edge has attached. Pins of its own say nothing
-	 * then: a process that ended before it published left its maps empty. */
-	return edge->bound_count > 0 || (!edge->attached && attach_is_pinned(edge) &&
-					 (!edge->adopted || maps_has_others(edge)));
+	 * another layout. */
+	return edge->held_count > 0 || edge->held_unread;
 }
 
 bool edge_holds(const struct edge *edge, const struct ip_address *address,
 		const struct digest *version)
 {
+	if (!edge->attached) {
+		const struct held *held = held_find(edge, address);
+		return held && !held->refuses_new &&
+		       memcmp(held->version.bytes, version->bytes, DIGEST_BYTES) == 0;
+	}
 	const struct bound *bound = bound_find(edge, address);
 	return bound && !(bound->word & EDGE_WORD_REFUSE_NEW) &&
 	       memcmp(bound->ring->digest.bytes, version->bytes, DIGEST_BYTES) == 0;
@@ -214,11 +214,16 @@ int edge_drain_netlink(struct edge *edge, struct error *err)
 	return 0;
 }
 
+int edge_program_fd(const struct edge *edge)
+{
+	return bpf_program__fd(edge->skeleton->progs.edge);
+}
+
 void edge_heartbeat(struct edge *edge)
 {
 	/* A failure leaves the heartbeat to grow old, which is what it is there for. */
 	struct bpf_test_run_opts options = {.sz = sizeof(options)};
-	(void)bpf_prog_test_run_opts(edge->programs.fds[EDGE_PROGRAM_HEARTBEAT], &options);
+	(void)bpf_prog_test_run_opts(bpf_program__fd(edge->skeleton->progs.heartbeat), &options);
 }
 
 /* All CPUs' values of one entry: `bytes` each, a multiple of 8. The caller frees. */
@@ -296,7 +301,7 @@ static void fill_interfaces(struct edge *edge)
 		*status = (struct edge_interface_status){.ifindex = interface->ifindex};
 		memcpy(status->name, interface->name, sizeof(status->name));
 		memcpy(status->problem, interface->problem, sizeof(status->problem));
-		attach_query(interface, &status->mode, &status->program_id);
+		attach_query(edge, interface, &status->mode, &status->program_id);
 		if (status->ifindex != 0)
 			status->link = nexthop_link_state(edge, interface);
 	}
@@ -341,8 +346,7 @@ int edge_status(struct edge *edge, struct edge_status *ret_status)
 	fill_interfaces(edge);
 	*ret_status = (struct edge_status){
 	    .program_id = info.id,
-	    .adopted = edge->adopted,
-	    .addresses = edge->bound_count,
+	    .addresses = edge->attached ? edge->bound_count : edge->held_count,
 	    .rings = edge->ring_count,
 	    .interfaces = edge->interface_status,
 	    .interface_count = edge->interface_count,
@@ -377,8 +381,6 @@ int edge_remove(const char *pin_root, struct error *err)
 		result = sysctl_undo(pin_root, err);
 	if (result == 0)
 		result = nexthop_remove_neighbours(err);
-	if (result == 0)
-		result = edge_programs_sweep(pin_root, NULL, err);
 	if (result == 0)
 		result = maps_sweep(pin_root, NULL, err);
 	/* Other parts of the node may keep pins here too. */

@@ -4,10 +4,9 @@
  * maps it reads. This header is the whole of the data plane as the daemon sees it.
  *
  * The maps are pinned below `pin_root` and outlive the process: when it ends, however it ends,
- * packets go on. The next edge_open() finds maps of its own layout and adopts them, or, if this
- * build lays them out differently, makes a new set beside the old one; edge_publish() fills it and
- * edge_attach() switches the interfaces over in one step each, then removes the old set. Up- and
- * downgrade are the same path.
+ * packets go on. The next edge_open() makes a new set of maps beside the old one, edge_publish()
+ * fills it, and edge_attach() switches the interfaces over in one step each, then removes the old
+ * set. A restart, an upgrade and a downgrade are the same path.
  *
  *   edge_open → edge_publish → edge_attach → { edge_drain_netlink, edge_heartbeat,
  *                                              edge_publish … } → edge_close
@@ -18,7 +17,7 @@
  * While an edge is open its process holds pin_root locked; a second one is refused.
  *
  * Under pin_root, where whatever else lies is left alone:
- *   <layout digest>/<map>   the maps
+ *   <layout digest>/<map>   the maps; in <layout digest>_new/ while edge_attach() is under way
  *   links/<interface>       the XDP links
  *   sysctls                 the values of the sysctls that attaching changed, for undoing it
  */
@@ -77,8 +76,7 @@ struct edge_backend {
 };
 
 /* A version as the edge needs it. What `digest` covers never changes (invariant 2): arrays that
- * were published once are not looked into when they come again under the same digest, unless
- * edge_check() found a ring damaged since. */
+ * were published once are not looked into when they come again under the same digest. */
 struct edge_version {
 	struct digest digest;
 	const char *service;
@@ -116,12 +114,12 @@ struct edge_desired {
 };
 
 /*
- * Load the program, and adopt or create the maps. Nothing is attached and nothing that is attached
- * changes. Errors, each with a sentence: -FL_EPRIVILEGE (which capability is missing),
- * -FL_EUNSUPPORTED (the kernel refuses the program), -FL_EUNAVAILABLE (pin_root is not on a BPF
- * file system), -EBUSY (an edge of another process, which the sentence names, is open on pin_root),
- * -EADDRNOTAVAIL (a source is no address of this machine), -FL_ECORRUPT (pinned maps contradict
- * themselves), -FL_EINVALID.
+ * Load the program and its maps, and read what an earlier process's maps hold that are in force.
+ * Nothing is attached or pinned, and nothing that is changes. Errors, each with a sentence:
+ * -FL_EPRIVILEGE (which capability is missing), -FL_EUNSUPPORTED (the kernel refuses the program),
+ * -FL_EUNAVAILABLE (pin_root is not on a BPF file system), -EBUSY (an edge of another process,
+ * which the sentence names, is open on pin_root), -EADDRNOTAVAIL (a source is no address of this
+ * machine), -FL_EINVALID.
  */
 must_check int edge_open(const struct edge_options *options, struct edge **ret_edge,
 			 struct error *err);
@@ -135,29 +133,28 @@ void edge_close(struct edge *edge);
  * order. Only differences are written, so that publishing the same again writes nothing. All of
  * `desired` is checked, and all room is found, before the first address changes: on
  * failure every address means what it meant before. -FL_EINVALID; -FL_EEXHAUSTED (a table is full,
- * or full until EDGE_GRACE_MS after the last withdrawal); -FL_ECORRUPT (the read-back differs, or
- * adopted maps hold other content under this digest; this process's own such mistake is an
- * assertion).
+ * or full until EDGE_GRACE_MS after the last withdrawal); -FL_ECORRUPT (the read-back differs).
  */
 must_check int edge_publish(struct edge *edge, const struct edge_desired *desired,
 			    struct error *err);
 
 /*
  * Set the sysctls that the slow path needs, put this edge's program on each interface (replacing an
- * older one without a gap), and remove the maps of other layouts. An interface that is missing is
- * not an error if another one is there: it is attached by edge_drain_netlink() when it appears.
- * -FL_EUNAVAILABLE when none is there, or when one carries somebody else's XDP program.
+ * older one without a gap), pin this edge's maps, and remove those of earlier processes. An
+ * interface that is missing is not an error if another one is there: it is attached by
+ * edge_drain_netlink() when it appears. -FL_EUNAVAILABLE when none is there, or when one carries
+ * somebody else's XDP program.
  */
 must_check int edge_attach(struct edge *edge, struct error *err);
 
 /*
- * Whether packets are forwarded, or may be, by what is pinned now: the maps hold addresses, or a
- * program is attached whose maps this process does not read. Who has no desired
- * state of its own then leaves all of it as it is (invariant 6).
+ * Whether packets are forwarded, or may be, by what is attached now: its maps hold addresses, or
+ * cannot be read (they are another layout's, or were unpinned). Who has no desired state of its own
+ * then leaves all of it as it is (invariant 6).
  */
 bool edge_is_forwarding(const struct edge *edge);
 
-/* Whether new flows for the address go by the version of this digest, by what the maps say now. */
+/* Whether new flows for the address go by the version of this digest, by the maps in force. */
 bool edge_holds(const struct edge *edge, const struct ip_address *address,
 		const struct digest *version);
 
@@ -173,20 +170,18 @@ must_check int edge_drain_netlink(struct edge *edge, struct error *err);
 
 /* What edge_check() found. */
 struct edge_check {
-	unsigned repaired; /* differences that were set back, … */
-	unsigned damaged; /* … those that edge_publish() of the same again sets back, … */
-	unsigned standing; /* … and those that cannot be */
+	unsigned repaired; /* differences that were set back */
+	unsigned standing; /* differences that cannot be */
 	char text[256]; /* the first of them; "" if there is none */
 };
 
 #define EDGE_CHECK_MS 250 /* call edge_check() about this often */
 
 /*
- * Compare what the program reads, the program on each interface, and the pins with what this
- * process has published and attached; set back what somebody else changed. Cheap: each call
- * sees programs, pins, settings, spans and words, and a part of descriptors, backends and rings; 64
- * calls see an edge of a thousand versions whole, a larger one takes more. A program that cannot be
- * put back is in the interface's `problem`.
+ * Compare the program on each interface, the links and the pins with what this process has
+ * attached; set back what somebody else changed. A program that cannot be put back is in the
+ * interface's `problem`. What is in the maps is not looked at: who may write to them may do
+ * anything.
  */
 must_check int edge_check(struct edge *edge, struct edge_check *ret_result, struct error *err);
 
@@ -194,9 +189,8 @@ must_check int edge_check(struct edge *edge, struct edge_check *ret_result, stru
 void edge_heartbeat(struct edge *edge);
 
 /*
- * Counts since the address was bound to its version; the sum over all CPUs. They survive
- * edge_close() and adoption, and start from zero when the maps are replaced by another layout (a
- * new `edge_status.layout`): take any difference, not only growth, for activity.
+ * Counts since the address was bound to its version by this process; the sum over all CPUs. Until
+ * it attaches, what is forwarded is not counted here.
  */
 struct edge_counters {
 	uint64_t packets; /* forwarded */
@@ -247,8 +241,7 @@ struct edge_status {
 	char build_id[17]; /* hex; of the BPF object of this build */
 	char layout[17]; /* hex; of the maps' layout */
 	uint32_t program_id; /* of this process's program */
-	bool adopted; /* the maps were there when this process opened them */
-	size_t addresses; /* bound */
+	size_t addresses; /* bound, by the maps in force */
 	size_t rings;
 	const struct edge_interface_status *interfaces; /* borrowed until the next call */
 	size_t interface_count;

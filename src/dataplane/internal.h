@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of the data plane share. `struct edge` is the process's memory of what the maps
- * say; after a restart adopt.c reads it back from the maps alone.
+ * What the files of the data plane share. `struct edge` is the process's memory of what its maps
+ * say.
  *
  *   maps.c      object, pins, views           attach.c   links, interfaces
  *   layout.c    digest of the maps' layout    sysctl.c   kernel settings, and their undoing
  *   publish.c   desired → maps                nexthop.c  routes and neighbours → backends
- *   rings.c     its rings and backends      grow.c      larger maps in the place of full ones
- *   adopt.c     maps → memory                 programs.c programs, loaded or taken over
- *   plan.c      checks of `desired`           check.c    maps against memory, later on
- *   edge.c      the public calls
+ *   rings.c     its rings and backends        grow.c     larger maps in the place of full ones
+ *   plan.c      checks of `desired`           check.c    programs, links and pins, later on
+ *   held.c      an earlier process's maps     edge.c     the public calls
  */
 #ifndef FAIRLEAD_DATAPLANE_INTERNAL_H
 #define FAIRLEAD_DATAPLANE_INTERNAL_H
@@ -28,6 +27,7 @@ struct mnl_socket;
 #define EDGE_BLOCKS (EDGE_MAP_ADDRESSES / EDGE_BLOCK)
 #define EDGE_PATH 512 /* longest pin path */
 #define EDGE_LAYOUT_HEX 17
+#define EDGE_FOLDER 32 /* longest name of a folder of maps */
 #define EDGE_LOCK_NAME "this pin folder of an edge"
 
 /* The maps in this process's memory; the program reads the same pages. All but the ring pages,
@@ -63,7 +63,6 @@ struct ring {
 	struct digest digest;
 	uint32_t first_page, second_page, pages;
 	uint32_t references; /* addresses; 0 removes it */
-	bool adopted; /* not published, nor compared, by this process */
 	const uint16_t *first, *second; /* marks only: what it was last compared with */
 	uint16_t *backends; /* owned; distinct, ascending */
 	size_t backend_count;
@@ -77,7 +76,6 @@ struct bound {
 	uint32_t descriptor;
 	struct ring *ring; /* borrowed from edge.rings */
 	uint64_t word;
-	bool adopted; /* not published by this process */
 	bool written; /* its word or its span, by the publication under way */
 };
 
@@ -99,19 +97,11 @@ struct interface {
 	char problem[160]; /* why it is not attached; "" if it is or if it is absent */
 };
 
-/* Where edge_check() goes on: it looks at the large tables a part at a time. */
-struct check_cursors {
-	size_t bound, backend, page;
-};
-
-enum edge_program {
-	EDGE_PROGRAM_PACKETS,
-	EDGE_PROGRAM_HEARTBEAT, /* takes down the time */
-	EDGE_PROGRAMS,
-};
-
-struct edge_programs {
-	int fds[EDGE_PROGRAMS]; /* owned; -1: none */
+/* An address of the maps that an earlier process left. */
+struct held {
+	struct ip_address address;
+	struct digest version;
+	bool refuses_new;
 };
 
 struct edge {
@@ -119,16 +109,20 @@ struct edge {
 	char layout[EDGE_LAYOUT_HEX];
 	char build_id[EDGE_LAYOUT_HEX];
 	bool force_generic;
-	bool adopted;
 	bool attached; /* edge_attach() was called: interfaces that appear are attached */
+	bool pinned; /* the maps are, in the folder of their layout */
 	struct ip_address source_v4, source_v6;
 	bool source_missing[2]; /* v4, v6; not on this machine any more */
 	const struct clock *clock;
 	int lock_fd; /* of pin_root; -1 until it is locked */
 
-	struct edge_bpf *skeleton; /* owned; its programs are loaded only if none were pinned */
-	struct edge_programs programs;
+	struct edge_bpf *skeleton; /* owned */
 	struct edge_view view;
+
+	/* Until this process attaches. */
+	struct held *held; /* sorted by address; owned */
+	size_t held_count;
+	bool held_unread; /* something is attached whose maps cannot be read */
 
 	uint32_t most_pages, most_descriptors; /* the limits of growth; entries */
 	struct slots span_slots, blocks, descriptors, pages, backends, links;
@@ -137,13 +131,6 @@ struct edge {
 	struct site *sites; /* EDGE_MAP_SPANS of them; owned */
 	struct bound *bound; /* sorted by address; owned */
 	size_t bound_count;
-	/* What this process wrote or adopted, so that what somebody else writes shows. */
-	struct edge_map_settings published; /* but for the heartbeat */
-	bool has_published;
-	struct edge_map_backend *kept; /* by number of the backend; owned */
-	uint64_t *page_sums; /* record_sum() of each ring page in use; owned, grows with `pages` */
-	uint64_t *descriptor_sums; /* likewise, with `descriptors` */
-	struct check_cursors cursors;
 	struct ring **rings; /* sorted by digest; owned */
 	size_t ring_count;
 
@@ -190,9 +177,14 @@ must_check int maps_open(struct edge *edge, struct error *err);
 void maps_close(struct edge *edge);
 /* "<pin_root>/<name>[/<leaf>]"; the lengths were checked when the edge was opened. */
 void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, const char *leaf);
-/* Whether there are maps of another layout. */
-bool maps_has_others(const struct edge *edge);
-/* Remove the map folders under `pin_root` but `keep` (NULL: none). */
+/* The folder of maps that are not in force yet. */
+void maps_new_folder(const struct edge *edge, char name[EDGE_FOLDER]);
+/* Pin the maps there. */
+must_check int maps_pin(struct edge *edge, struct error *err);
+/* Remove all other maps, and give these the folder of their layout. */
+must_check int maps_take_place(struct edge *edge, struct error *err);
+/* Remove what any build has pinned under `pin_root` but links, and but the folder `keep` (NULL:
+ * none). */
 must_check int maps_sweep(const char *pin_root, const char *keep, struct error *err);
 must_check int maps_load(const struct edge_bpf *skeleton, struct error *err);
 /* Map what was loaded into memory; what a failure leaves is for maps_unview(), as is the rest. */
@@ -211,34 +203,12 @@ must_check int maps_check_filesystem(const char *path, struct error *err);
  * such pin, "" if all are there.
  */
 must_check int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err);
-/* Pin `fd` at <pin_root>/<folder>/<leaf> unless something is there; `ret_name` as above. */
-must_check int maps_repin_one(struct edge *edge, int fd, const char *folder, const char *leaf,
-			      char ret_name[EDGE_PATH], struct error *err);
-
-/* programs.c */
-void edge_programs_init(struct edge_programs *programs);
-void edge_programs_close(struct edge_programs *programs);
-/* Load the object: with its programs, or without, if an earlier process's can be taken over. */
-must_check int edge_programs_load(struct edge *edge, struct error *err);
-/* Hold the programs that were loaded with `skeleton`; what a failure leaves is to be closed. */
-must_check int edge_programs_take(const struct edge_bpf *skeleton, struct edge_programs *programs,
-				  struct error *err);
-/* Pin the programs in the place of those that this build has pinned before. */
-must_check int edge_programs_pin(const struct edge *edge, struct error *err);
-/* As maps_repin(). */
-must_check int edge_programs_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err);
-/* Remove the pins of programs but those of the build of `keep` (NULL: all, and the folder). */
-must_check int edge_programs_sweep(const char *pin_root, const struct edge *keep,
-				   struct error *err);
 
 /* grow.c */
 /* Whether the map of this name grows. */
 bool grow_is_for(const char *map);
-/* Before loading: take pinned maps that grow at the size they have. */
-must_check int grow_take_over(const struct edge *edge, const struct edge_bpf *skeleton,
-			      struct error *err);
-/* After loading: what is kept of the entries of the maps that grow, as many as there are. */
-must_check int grow_init_tables(struct edge *edge, struct error *err);
+/* Before loading: give the maps that grow the size that an earlier process's had. */
+must_check int grow_begin(struct edge *edge, const struct edge_bpf *skeleton, struct error *err);
 /*
  * Put larger maps in the place of the present ones, by at least so many pages and descriptors (0:
  * that one stays), as far as the limits allow: whoever needs the room finds out by taking it. After
@@ -251,8 +221,11 @@ struct bpf_object;
 must_check int layout_digest(const struct bpf_object *object, char text[EDGE_LAYOUT_HEX],
 			     struct error *err);
 
-/* adopt.c */
-must_check int adopt(struct edge *edge, struct error *err);
+/* held.c */
+/* What an earlier process's maps hold that are in force; the edge has not attached yet. */
+must_check int held_read(struct edge *edge, struct error *err);
+const struct held *held_find(const struct edge *edge, const struct ip_address *address);
+void held_forget(struct edge *edge);
 
 /* plan.c: everything about `desired` that can be judged without the maps. */
 must_check int plan_check(const struct edge *edge, const struct edge_desired *desired,
@@ -263,51 +236,25 @@ const struct pool *plan_locate(const struct pool *pools, size_t count,
 			       uint64_t *ret_slot);
 
 /* rings.c */
-/* By which a record that somebody else changed is known again. */
-uint64_t record_sum(const void *record, size_t bytes);
 /* Write a record that nothing refers to yet, and read it back through the kernel. */
 must_check int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 			    struct error *err);
-must_check int page_read(const struct edge *edge, uint32_t number, struct edge_map_page *ret_page,
-			 struct error *err);
 /*
  * The ring of `version`: found, and compared with what is asked for, or built. A built one is
  * removed by rings_sweep() unless an address refers to it by then.
  */
 must_check int rings_take(struct edge *edge, const struct edge_version *version,
 			  struct ring **ret_ring, struct error *err);
-/* Add a ring that the maps hold; `backends` is moved. */
-must_check int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring);
 struct ring *rings_find(const struct edge *edge, const struct digest *digest);
 /* Whether this very ring, by the place of its arrays, was compared or written under this digest. */
 bool rings_is_known(const struct edge *edge, const struct edge_version *version);
 /* Retire the rings that no address of `edge->bound` refers to, then the backends without a ring. */
 void rings_sweep(struct edge *edge);
 void rings_close(struct edge *edge);
-/* Put a backend that the maps hold into the order by address, and keep what they say of it. */
-must_check int backends_insert(struct edge *edge, uint16_t number);
 struct ip_address backend_address(const struct edge *edge, uint32_t number);
-/* Forget which rings were compared: the next publish looks into all of them. */
-void rings_doubt(struct edge *edge);
-/* Whether the page holds what this process wrote there, or adopted. */
-bool page_is_whole(const struct edge *edge, uint32_t number);
-/* Note that it holds `page`. */
-void page_keep(struct edge *edge, uint32_t number, const struct edge_map_page *page);
 
 /* publish.c */
 const struct bound *bound_find(const struct edge *edge, const struct ip_address *address);
-int bound_compare(const void *a, const void *b);
-/* Exchange prefix and mask of a pool's entry, which lie side by side, in one store. */
-void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t mask);
-/* Where the address's word lies. */
-uint32_t bound_index(const struct edge *edge, const struct bound *bound);
-/* As for pages. */
-bool descriptor_is_whole(const struct edge *edge, uint32_t descriptor);
-void descriptor_keep(struct edge *edge, uint32_t descriptor);
-
-/* check.c */
-/* Remember the settings as they are now, for edge_check(). */
-void check_keep(struct edge *edge);
 
 /* nexthop.c */
 must_check int nexthop_open(struct edge *edge, struct error *err);
@@ -327,8 +274,8 @@ must_check int nexthop_drain(struct edge *edge, struct error *err);
 must_check int nexthop_remove_neighbours(struct error *err);
 
 /* attach.c */
-void attach_query(const struct interface *interface, enum edge_mode *ret_mode,
-		  uint32_t *ret_program_id);
+void attach_query(const struct edge *edge, const struct interface *interface,
+		  enum edge_mode *ret_mode, uint32_t *ret_program_id);
 void attach_close(struct edge *edge);
 /* Whether a link is pinned for an interface of this edge, whosoever's process made it. */
 bool attach_is_pinned(const struct edge *edge);
@@ -336,8 +283,7 @@ bool attach_is_pinned(const struct edge *edge);
 void attach_reconcile(struct edge *edge);
 must_check int attach_remove(const char *pin_root, struct error *err);
 /*
- * Put `program_fd` on every interface that this edge's maps serve now, be it by this process's
- * program or by an earlier one's; on all of them, or none.
+ * Put `program_fd` on every interface that this process has attached; on all of them, or none.
  */
 must_check int attach_switch(struct edge *edge, int program_fd, struct error *err);
 

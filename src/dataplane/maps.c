@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The object, its maps and their pins. Maps live in <pin_root>/<layout digest>/: those that are
- * there are reused, the others are created and pinned, so that a start that was interrupted between
- * two pins is completed by the next one.
+ * The object, its maps and their pins. Each process fills maps of its own, which are pinned in
+ * <pin_root>/<layout digest>_new/ before it attaches, and take the place of whatever is in
+ * <pin_root>/<layout digest>/ after that. A process that ends in between leaves both.
  */
 #include "abi/edge.h"
 #include "base/file.h"
@@ -22,6 +22,8 @@
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define NEW "_new" /* after the layout's digest: a set of maps that is not in force yet */
 
 /* Where libbpf's last complaint goes: it knows why the kernel refused, its return codes do not. */
 static char complaint[256];
@@ -45,6 +47,11 @@ void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, con
 	int length = snprintf(path, EDGE_PATH, "%s/%s%s%s", pin_root, name, leaf ? "/" : "",
 			      leaf ? leaf : "");
 	ASSERT(length > 0 && length < EDGE_PATH);
+}
+
+void maps_new_folder(const struct edge *edge, char name[EDGE_FOLDER])
+{
+	snprintf(name, EDGE_FOLDER, "%s" NEW, edge->layout);
 }
 
 int maps_check_privileges(struct error *err)
@@ -105,55 +112,6 @@ static const char *pin_name(const struct bpf_map *map)
 	return name[0] == '.' ? strrchr(name, '.') + 1 : name;
 }
 
-/*
- * Maps of which some are missing are not adopted: others refer to what was in those. The program
- * that is attached goes on with all of them, pinned or not, until edge_attach() replaces it by one
- * with a whole new set.
- */
-static int unpin_rest(const struct edge *edge, struct error *err)
-{
-	char path[EDGE_PATH];
-	struct bpf_map *map;
-	bpf_object__for_each_map(map, edge->skeleton->obj)
-	{
-		maps_path(path, edge->pin_root, edge->layout, pin_name(map));
-		if (unlink(path) < 0 && errno != ENOENT)
-			return error_set(err, -errno, "'%s' cannot be removed: %s", path,
-					 error_text(-errno));
-	}
-	return 0;
-}
-
-/* Name the map's pin, by which loading finds it again; `ret_found`: it is there. */
-static int set_pin(const struct edge *edge, struct bpf_map *map, bool *ret_found, struct error *err)
-{
-	char path[EDGE_PATH];
-	maps_path(path, edge->pin_root, edge->layout, pin_name(map));
-	*ret_found = access(path, F_OK) == 0;
-	int result = bpf_map__set_pin_path(map, path);
-	if (result < 0)
-		return error_set(err, result, "the pin of map '%s' cannot be set: %s",
-				 bpf_map__name(map), error_text(result));
-	return 0;
-}
-
-static int set_pins(struct edge *edge, struct error *err)
-{
-	struct bpf_map *map;
-	bool all = true;
-
-	bpf_object__for_each_map(map, edge->skeleton->obj)
-	{
-		bool found;
-		int result = set_pin(edge, map, &found, err);
-		if (result < 0)
-			return result;
-		all = all && found;
-	}
-	edge->adopted = all;
-	return all ? 0 : unpin_rest(edge, err);
-}
-
 /* A folder that was made again lies on another file system perhaps, where nobody holds a lock. */
 static int lock_again(struct edge *edge, struct error *err)
 {
@@ -171,8 +129,9 @@ static int lock_again(struct edge *edge, struct error *err)
 	return 0;
 }
 
-int maps_repin_one(struct edge *edge, int fd, const char *folder, const char *leaf,
-		   char ret_name[EDGE_PATH], struct error *err)
+/* Pin `fd` unless something is there; `ret_name` as for maps_repin(). */
+static int repin_one(struct edge *edge, int fd, const char *folder, const char *leaf,
+		     char ret_name[EDGE_PATH], struct error *err)
 {
 	char path[EDGE_PATH];
 	maps_path(path, edge->pin_root, folder, leaf);
@@ -200,18 +159,16 @@ int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err)
 	ret_name[0] = '\0';
 	bpf_object__for_each_map(map, edge->skeleton->obj)
 	{
-		if (result == 0)
-			result = maps_repin_one(edge, bpf_map__fd(map), edge->layout, pin_name(map),
-						ret_name, err);
+		if (result == 0 && edge->pinned)
+			result = repin_one(edge, bpf_map__fd(map), edge->layout, pin_name(map),
+					   ret_name, err);
 	}
 	for (size_t i = 0; i < edge->interface_count && result == 0; i++) {
 		const struct interface *interface = &edge->interfaces[i];
 		if (interface->link_fd >= 0)
-			result = maps_repin_one(edge, interface->link_fd, "links", interface->name,
-						ret_name, err);
+			result = repin_one(edge, interface->link_fd, "links", interface->name,
+					   ret_name, err);
 	}
-	if (result == 0)
-		result = edge_programs_repin(edge, ret_name, err);
 	return result;
 }
 
@@ -311,7 +268,6 @@ static void set_build_id(struct edge *edge)
 
 int maps_open(struct edge *edge, struct error *err)
 {
-	char folder[EDGE_PATH];
 	int result = maps_check_privileges(err);
 	if (result < 0)
 		return result;
@@ -330,15 +286,9 @@ int maps_open(struct edge *edge, struct error *err)
 	result = layout_digest(edge->skeleton->obj, edge->layout, err);
 	if (result < 0)
 		return result;
-	maps_path(folder, edge->pin_root, edge->layout, NULL);
-	result = file_make_folders(folder, 0700, err);
-	if (result < 0)
-		return result;
-	result = set_pins(edge, err);
+	result = grow_begin(edge, edge->skeleton, err);
 	if (result == 0)
-		result = grow_take_over(edge, edge->skeleton, err);
-	if (result == 0)
-		result = edge_programs_load(edge, err);
+		result = maps_load(edge->skeleton, err);
 	if (result == 0)
 		result = maps_view(edge->skeleton, &edge->view, err);
 	return result;
@@ -349,16 +299,15 @@ void maps_close(struct edge *edge)
 	if (!edge->skeleton)
 		return;
 	maps_unview(edge->skeleton, &edge->view);
-	edge_programs_close(&edge->programs);
 	edge_bpf__destroy(edge->skeleton);
 	edge->skeleton = NULL;
 }
 
-/* 16 hex digits. */
-static bool is_digest(const char *name)
+/* 16 hex digits, and `suffix`. */
+static bool is_digest(const char *name, const char *suffix)
 {
-	return strlen(name) == EDGE_LAYOUT_HEX - 1 &&
-	       strspn(name, "0123456789abcdef") == EDGE_LAYOUT_HEX - 1;
+	return strspn(name, "0123456789abcdef") == EDGE_LAYOUT_HEX - 1 &&
+	       strcmp(name + EDGE_LAYOUT_HEX - 1, suffix) == 0;
 }
 
 /* Other programs pin where they like: a folder is ours if it holds a map that every layout has. */
@@ -398,19 +347,24 @@ static int remove_folder(const char *pin_root, const char *name, struct error *e
 	return 0;
 }
 
-bool maps_has_others(const struct edge *edge)
+/* Earlier releases pinned their programs, too, as programs/<16 hex digits>_<program>. */
+static void sweep_programs(const char *pin_root)
 {
-	bool others = false;
-	DIR *root = opendir(edge->pin_root);
-	if (!root)
-		return false;
-	for (struct dirent *entry = readdir(root); entry; entry = readdir(root)) {
-		others = others ||
-			 (is_digest(entry->d_name) && strcmp(entry->d_name, edge->layout) != 0 &&
-			  holds_our_maps(edge->pin_root, entry->d_name));
+	char folder[EDGE_PATH];
+	char path[EDGE_PATH];
+	maps_path(folder, pin_root, "programs", NULL);
+	DIR *pins = opendir(folder);
+	if (!pins)
+		return;
+	for (struct dirent *pin = readdir(pins); pin; pin = readdir(pins)) {
+		if (strlen(folder) + strlen(pin->d_name) + 2 > sizeof(path) ||
+		    (!is_digest(pin->d_name, "_edge") && !is_digest(pin->d_name, "_heartbeat")))
+			continue;
+		maps_path(path, pin_root, "programs", pin->d_name);
+		(void)unlink(path); /* what stays is only memory that is not given back */
 	}
-	closedir(root);
-	return others;
+	closedir(pins);
+	(void)rmdir(folder); /* unless others keep pins there */
 }
 
 int maps_sweep(const char *pin_root, const char *keep, struct error *err)
@@ -423,7 +377,8 @@ int maps_sweep(const char *pin_root, const char *keep, struct error *err)
 				       : error_set(err, -errno, "'%s' cannot be read: %s", pin_root,
 						   error_text(-errno));
 	for (struct dirent *entry = readdir(root); entry && result == 0; entry = readdir(root)) {
-		if (!is_digest(entry->d_name) || (keep && strcmp(entry->d_name, keep) == 0))
+		if ((!is_digest(entry->d_name, "") && !is_digest(entry->d_name, NEW)) ||
+		    (keep && strcmp(entry->d_name, keep) == 0))
 			continue;
 		maps_path(folder, pin_root, entry->d_name, NULL);
 		if (holds_our_maps(pin_root, entry->d_name))
@@ -432,5 +387,49 @@ int maps_sweep(const char *pin_root, const char *keep, struct error *err)
 			(void)rmdir(folder); /* empty after a start that was interrupted */
 	}
 	closedir(root);
+	if (result == 0)
+		sweep_programs(pin_root);
 	return result;
+}
+
+int maps_pin(struct edge *edge, struct error *err)
+{
+	char name[EDGE_FOLDER];
+	char path[EDGE_PATH];
+	struct bpf_map *map;
+	maps_new_folder(edge, name);
+	maps_path(path, edge->pin_root, name, NULL);
+	int result = 0;
+	if (access(path, F_OK) == 0) /* of a process that ended while it attached */
+		result = remove_folder(edge->pin_root, name, err);
+	if (result == 0)
+		result = file_make_folders(path, 0700, err);
+	bpf_object__for_each_map(map, edge->skeleton->obj)
+	{
+		if (result < 0)
+			break;
+		maps_path(path, edge->pin_root, name, pin_name(map));
+		if (bpf_obj_pin(bpf_map__fd(map), path) < 0)
+			result = error_set(err, -errno, "map '%s' cannot be pinned: %s",
+					   bpf_map__name(map), error_text(-errno));
+	}
+	return result;
+}
+
+int maps_take_place(struct edge *edge, struct error *err)
+{
+	char name[EDGE_FOLDER];
+	char from[EDGE_PATH];
+	char to[EDGE_PATH];
+	maps_new_folder(edge, name);
+	int result = maps_sweep(edge->pin_root, name, err);
+	if (result < 0)
+		return result;
+	maps_path(from, edge->pin_root, name, NULL);
+	maps_path(to, edge->pin_root, edge->layout, NULL);
+	if (rename(from, to) < 0)
+		return error_set(err, -errno, "'%s' cannot be renamed: %s", from,
+				 error_text(-errno));
+	edge->pinned = true;
+	return 0;
 }

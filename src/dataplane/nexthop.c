@@ -311,16 +311,15 @@ static uint16_t link_number(struct edge *edge, uint32_t ifindex, const uint8_t a
 	struct edge_map_link *links = edge->view.settings->links;
 	uint32_t number;
 	for (number = 1; number < EDGE_MAP_LINKS; number++) {
-		const struct edge_map_link *kept = &edge->published.links[number];
-		if (slots_used(&edge->links, number) && kept->ifindex == ifindex &&
-		    memcmp(kept->address, address, sizeof(kept->address)) == 0)
+		const struct edge_map_link *link = &links[number];
+		if (slots_used(&edge->links, number) && link->ifindex == ifindex &&
+		    memcmp(link->address, address, sizeof(link->address)) == 0)
 			return (uint16_t)number;
 	}
 	if (slots_take(&edge->links, 1, edge_now(edge), &number, NULL) < 0)
 		return 0;
 	links[number] = (struct edge_map_link){.ifindex = ifindex};
 	memcpy(links[number].address, address, sizeof(links[number].address));
-	edge->published.links[number] = links[number];
 	return (uint16_t)number;
 }
 
@@ -329,7 +328,8 @@ static void sweep_links(struct edge *edge)
 {
 	bool used[EDGE_MAP_LINKS] = {false};
 	for (size_t i = 0; i < edge->backend_count; i++) {
-		union edge_map_hop hop = {.word = edge->kept[edge->backend_order[i]].hop};
+		uint32_t backend = edge->backend_order[i];
+		union edge_map_hop hop = {.word = edge->view.backends[backend].hop};
 		if (hop.to.link < EDGE_MAP_LINKS)
 			used[hop.to.link] = true;
 	}
@@ -353,8 +353,6 @@ static void store_hop(struct edge *edge, uint32_t backend, uint16_t link, const 
 		memcpy(hop.to.address, address, sizeof(hop.to.address));
 		hop.to.link = link;
 	}
-	edge->kept[backend].mtu = mtu;
-	edge->kept[backend].hop = hop.word;
 	if (entry->mtu != mtu)
 		__atomic_store_n(&entry->mtu, mtu, __ATOMIC_RELAXED);
 	if (entry->hop != hop.word)
@@ -450,7 +448,6 @@ void nexthop_resolve_all(struct edge *edge)
 	for (size_t i = 0; i < EDGE_MAP_INTERFACES; i++) {
 		bool direct = i < edge->interface_count && edge->interfaces[i].direct;
 		uint32_t ifindex = direct ? edge->interfaces[i].ifindex : 0;
-		edge->published.direct[i] = ifindex;
 		if (settings->direct[i] != ifindex)
 			__atomic_store_n(&settings->direct[i], ifindex, __ATOMIC_RELAXED);
 	}

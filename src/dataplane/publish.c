@@ -24,7 +24,7 @@ struct publish {
 	struct error *err;
 };
 
-int bound_compare(const void *a, const void *b)
+static int bound_compare(const void *a, const void *b)
 {
 	const struct bound *left = a;
 	const struct bound *right = b;
@@ -39,7 +39,8 @@ const struct bound *bound_find(const struct edge *edge, const struct ip_address 
 	return bsearch(&key, edge->bound, edge->bound_count, sizeof(key), bound_compare);
 }
 
-uint32_t bound_index(const struct edge *edge, const struct bound *bound)
+/* Where the address's word lies. */
+static uint32_t bound_index(const struct edge *edge, const struct bound *bound)
 {
 	return edge->sites[bound->span].first_block * EDGE_BLOCK + bound->slot;
 }
@@ -115,7 +116,7 @@ static void raise_count(uint8_t *count, uint32_t slot)
 		__atomic_store_n(count, (uint8_t)(slot + 1), __ATOMIC_RELEASE);
 }
 
-void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t mask)
+static void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t mask)
 {
 	const struct edge_map_pool4 both = {.prefix = prefix, .mask = mask};
 	__atomic_store_n(&pool->prefix_and_mask, both.prefix_and_mask, __ATOMIC_RELEASE);
@@ -238,18 +239,6 @@ static void fill_descriptor(struct edge_map_descriptor *record, const struct edg
 	memcpy(record->service, version->service, strlen(version->service));
 }
 
-bool descriptor_is_whole(const struct edge *edge, uint32_t descriptor)
-{
-	const struct edge_map_descriptor *record = &edge->view.descriptors[descriptor];
-	return edge->descriptor_sums[descriptor] == record_sum(record, sizeof(*record));
-}
-
-void descriptor_keep(struct edge *edge, uint32_t descriptor)
-{
-	const struct edge_map_descriptor *record = &edge->view.descriptors[descriptor];
-	edge->descriptor_sums[descriptor] = record_sum(record, sizeof(*record));
-}
-
 /* A descriptor that is reused starts its counts from zero. */
 static int clear_counters(struct publish *p, uint32_t descriptor)
 {
@@ -289,15 +278,13 @@ static int create_descriptor(struct publish *p, const struct edge_map_descriptor
 		slots_retire(&edge->descriptors, descriptor, 1, edge_now(edge));
 		return result;
 	}
-	descriptor_keep(edge, descriptor);
 	*ret_descriptor = descriptor;
 	return 0;
 }
 
 /*
  * The descriptor of a binding: the address's own one if that says the same already. Under one
- * digest the rules, which are all that comes before `family`, cannot differ (invariant 2). One that
- * somebody else changed is replaced.
+ * digest the rules, which are all that comes before `family`, cannot differ (invariant 2).
  */
 static int prepare_descriptor(struct publish *p, const struct edge_binding *binding,
 			      struct bound *bound)
@@ -305,19 +292,12 @@ static int prepare_descriptor(struct publish *p, const struct edge_binding *bind
 	const struct bound *old = bound_find(p->edge, &binding->address);
 	struct edge_map_descriptor record;
 	fill_descriptor(&record, binding, bound->ring);
-	if (old && old->ring == bound->ring && descriptor_is_whole(p->edge, old->descriptor)) {
+	if (old && old->ring == bound->ring) {
 		const struct edge_map_descriptor *held =
 		    &p->edge->view.descriptors[old->descriptor];
 		bool same =
 		    memcmp(held, &record, offsetof(struct edge_map_descriptor, family)) == 0;
-		ASSERT_INVARIANT(2, same || old->adopted);
-		if (!same)
-			return error_set(
-			    p->err, -FL_ECORRUPT,
-			    "the pinned maps hold other rules for version %llu of '%s' than those "
-			    "it was committed with; 'fairlead detach' and start again",
-			    (unsigned long long)binding->version->number,
-			    binding->version->service);
+		ASSERT_INVARIANT(2, same);
 		if (memcmp(held, &record, sizeof(record)) == 0) {
 			bound->descriptor = old->descriptor;
 			return 0;
@@ -561,12 +541,12 @@ static void commit_sources(struct edge *edge)
 		settings->heartbeat_limit = stale_jiffies();
 }
 
-/* Whether the address's word or its span is to be written; of the first publication all count. */
+/* Whether the address's word or its span is to be written. */
 static bool is_written(const struct publish *p, const struct bound *bound)
 {
 	const struct bound *old = bound_find(p->edge, &bound->address);
-	return !p->edge->has_published || !old || old->word != bound->word ||
-	       old->span != bound->span || old->slot != bound->slot || site_moved(p, bound->span);
+	return !old || old->word != bound->word || old->span != bound->span ||
+	       old->slot != bound->slot || site_moved(p, bound->span);
 }
 
 static void commit(struct publish *p)
@@ -653,7 +633,6 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 	} else {
 		undo(&p);
 	}
-	check_keep(edge);
 	free(p.bound);
 	free(p.sites);
 	return result;

@@ -7,17 +7,10 @@
 #include "dataplane/internal.h"
 
 #include "base/search.h"
-#include "base/siphash.h"
 
 #include <bpf/bpf.h>
 #include <stdlib.h>
 #include <string.h>
-
-uint64_t record_sum(const void *record, size_t bytes)
-{
-	static const uint8_t key[SIPHASH_KEY_BYTES] = "fairlead records";
-	return siphash24(key, record, bytes);
-}
 
 int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 		 struct error *err)
@@ -34,8 +27,8 @@ int record_write(int map_fd, void *view, uint32_t key, const void *record, size_
 	return 0;
 }
 
-int page_read(const struct edge *edge, uint32_t number, struct edge_map_page *ret_page,
-	      struct error *err)
+static int page_read(const struct edge *edge, uint32_t number, struct edge_map_page *ret_page,
+		     struct error *err)
 {
 	if (bpf_map_lookup_elem(edge->view.pages_fd, &number, ret_page) == 0)
 		return 0;
@@ -60,7 +53,7 @@ static int page_write(const struct edge *edge, uint32_t number, const struct edg
 
 struct ip_address backend_address(const struct edge *edge, uint32_t number)
 {
-	const struct edge_map_backend *entry = &edge->kept[number];
+	const struct edge_map_backend *entry = &edge->view.backends[number];
 	struct ip_address address = {.family = entry->family};
 	memcpy(address.bytes, entry->address, entry->family == IP_V4 ? 4 : 16);
 	return address;
@@ -80,19 +73,16 @@ static size_t backend_position(const struct edge *edge, const struct ip_address 
 	return search_place(edge, edge->backend_count, address, compare_backend, ret_found);
 }
 
-int backends_insert(struct edge *edge, uint16_t number)
+static void backends_insert(struct edge *edge, uint16_t number)
 {
 	bool found;
-	edge->kept[number] = edge->view.backends[number];
 	struct ip_address address = backend_address(edge, number);
 	size_t position = backend_position(edge, &address, &found);
-	if (found)
-		return -FL_ECORRUPT;
+	ASSERT(!found);
 	memmove(edge->backend_order + position + 1, edge->backend_order + position,
 		(edge->backend_count - position) * sizeof(*edge->backend_order));
 	edge->backend_order[position] = number;
 	edge->backend_count++;
-	return 0;
 }
 
 static int backend_create(struct edge *edge, const struct ip_address *address, uint16_t *ret_number,
@@ -112,12 +102,11 @@ static int backend_create(struct edge *edge, const struct ip_address *address, u
 	};
 	memcpy(record.address, address->bytes, sizeof(record.address));
 	result = record_write(edge->view.backends_fd, entry, number, &record, sizeof(record), err);
-	if (result == 0)
-		result = backends_insert(edge, (uint16_t)number);
 	if (result < 0) {
 		slots_retire(&edge->backends, number, 1, edge_now(edge));
 		return result;
 	}
+	backends_insert(edge, (uint16_t)number);
 	nexthop_resolve(edge, number);
 	*ret_number = (uint16_t)number;
 	return 0;
@@ -182,29 +171,11 @@ static int write_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
 	for (uint32_t i = 0; i < pages && result == 0; i++) {
 		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
 		result = page_write(edge, first_page + i, &page, err);
-		page_keep(edge, first_page + i, &page);
 	}
 	return result;
 }
 
-bool page_is_whole(const struct edge *edge, uint32_t number)
-{
-	_Alignas(8) struct edge_map_page page;
-	struct error err;
-	return page_read(edge, number, &page, &err) == 0 &&
-	       edge->page_sums[number] == record_sum(&page, sizeof(page));
-}
-
-void page_keep(struct edge *edge, uint32_t number, const struct edge_map_page *page)
-{
-	edge->page_sums[number] = record_sum(page, sizeof(*page));
-}
-
-/*
- * Whether the pages were written as `candidates` says. One that somebody else changed since is
- * written again: while it is, a packet finds a backend of the ring in it, or what it would have
- * found before.
- */
+/* Whether the pages were written as `candidates` says. */
 static int compare_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
 			 const uint16_t *candidates, const uint16_t *numbers, bool *ret_same,
 			 struct error *err)
@@ -213,17 +184,11 @@ static int compare_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
 	_Alignas(8) struct edge_map_page page;
 	bool same = true;
 	for (uint32_t i = 0; i < pages && same; i++) {
-		uint32_t number = first_page + i;
-		int result = page_read(edge, number, &held, err);
+		int result = page_read(edge, first_page + i, &held, err);
 		if (result < 0)
 			return result;
 		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
-		if (memcmp(&page, &held, sizeof(page)) == 0)
-			continue;
-		same = edge->page_sums[number] == record_sum(&page, sizeof(page));
-		result = same ? page_write(edge, number, &page, err) : 0;
-		if (result < 0)
-			return result;
+		same = memcmp(&page, &held, sizeof(page)) == 0;
 	}
 	*ret_same = same;
 	return 0;
@@ -248,7 +213,8 @@ struct ring *rings_find(const struct edge *edge, const struct digest *digest)
 	return found ? edge->rings[position] : NULL;
 }
 
-int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring)
+/* `ring->backends` is moved. */
+static int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring)
 {
 	bool found;
 	size_t position = ring_position(edge, &ring->digest, &found);
@@ -368,13 +334,7 @@ static int ring_compare(struct edge *edge, struct ring *ring, const struct edge_
 	free(numbers);
 	if (result < 0)
 		return result;
-	ASSERT_INVARIANT(2, same || ring->adopted);
-	if (!same)
-		return error_set(err, -FL_ECORRUPT,
-				 "the pinned maps hold another ring for version %llu of '%s' than "
-				 "the one it was committed with; 'fairlead detach' and start again",
-				 (unsigned long long)version->number, version->service);
-	ring->adopted = false;
+	ASSERT_INVARIANT(2, same);
 	ring->first = version->first;
 	ring->second = version->second;
 	return 0;
@@ -384,12 +344,6 @@ bool rings_is_known(const struct edge *edge, const struct edge_version *version)
 {
 	const struct ring *ring = rings_find(edge, &version->digest);
 	return ring && ring->first == version->first && ring->second == version->second;
-}
-
-void rings_doubt(struct edge *edge)
-{
-	for (size_t i = 0; i < edge->ring_count; i++)
-		edge->rings[i]->first = edge->rings[i]->second = NULL;
 }
 
 int rings_take(struct edge *edge, const struct edge_version *version, struct ring **ret_ring,

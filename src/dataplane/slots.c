@@ -89,31 +89,10 @@ bool slots_used(const struct slots *slots, uint32_t entry)
 	return entry < slots->count && slots->states[entry] == SLOT_USED;
 }
 
-bool slots_mark(struct slots *slots, uint32_t first, uint32_t run)
-{
-	if (first < slots->first || run > slots->count || first > slots->count - run)
-		return false;
-	for (uint32_t i = 0; i < run; i++) {
-		if (slots->states[first + i] == SLOT_USED)
-			return false;
-	}
-	for (uint32_t i = 0; i < run; i++)
-		slots->states[first + i] = SLOT_USED;
-	return true;
-}
-
 void slots_retire(struct slots *slots, uint32_t first, uint32_t run, uint64_t now_ms)
 {
 	for (uint32_t i = 0; i < run; i++) {
 		ASSERT(slots_used(slots, first + i));
 		slots->states[first + i] = SLOT_RESTING + now_ms;
-	}
-}
-
-void slots_rest(struct slots *slots, uint64_t now_ms)
-{
-	for (uint32_t i = slots->first; i < slots->count; i++) {
-		if (slots->states[i] != SLOT_USED)
-			slots->states[i] = SLOT_RESTING + now_ms;
 	}
 }

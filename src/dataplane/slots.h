@@ -33,15 +33,9 @@ uint32_t slots_free(const struct slots *slots, uint64_t now_ms);
 must_check int slots_take(struct slots *slots, uint32_t run, uint64_t now_ms, uint32_t *ret_first,
 			  bool *ret_resting);
 
-/* Note that the entries are in use: adoption. False if they lie outside, or one is in use. */
-must_check bool slots_mark(struct slots *slots, uint32_t first, uint32_t run);
-
 bool slots_used(const struct slots *slots, uint32_t entry);
 
 /* Give the entries, which must be in use, back to rest. */
 void slots_retire(struct slots *slots, uint32_t first, uint32_t run, uint64_t now_ms);
-
-/* Let every entry that is not in use rest from now on: after adoption its past is not known. */
-void slots_rest(struct slots *slots, uint64_t now_ms);
 
 #endif

@@ -49,14 +49,12 @@ struct choice {
 struct account {
 	uint32_t backends[FIXTURE_BACKENDS]; /* their numbers at this edge */
 	uint32_t descriptors[FIXTURE_ADDRESSES];
-	bool adopted;
 	struct choice choices[PACKETS];
 };
 
 enum part {
 	STRAIGHT, /* publishes once */
 	WINDING, /* publishes something else, and withdraws it while the rest comes bit by bit */
-	HEIR, /* takes over the maps of a process that went the winding way and was killed */
 	PARTS,
 };
 
@@ -233,30 +231,6 @@ static void go_winding_way(void)
 	}
 }
 
-/* Leaves the maps of a process that was killed, and adopts them. */
-static void inherit(void)
-{
-	struct edge_binding reversed[FIXTURE_ADDRESSES];
-	struct edge_status status;
-	int how;
-	pid_t process = fork();
-	assert_true(process >= 0);
-	if (process == 0) {
-		fixture_open(&fixture);
-		go_winding_way();
-		raise(SIGKILL);
-	}
-	assert_int_equal(waitpid(process, &how, 0), process);
-	assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
-
-	fixture_open(&fixture);
-	assert_int_equal(edge_status(fixture.edge, &status), 0);
-	assert_true(status.adopted);
-	assert_true(edge_is_forwarding(fixture.edge));
-	reverse_bindings(reversed);
-	publish(reversed, FIXTURE_ADDRESSES, fixture.pools);
-}
-
 static void reach_desired_state(enum part part)
 {
 	fixture_desire(&fixture);
@@ -270,9 +244,6 @@ static void reach_desired_state(enum part part)
 		fixture_open(&fixture);
 		go_winding_way();
 		break;
-	case HEIR:
-		inherit();
-		break;
 	case PARTS:
 		fail();
 	}
@@ -284,7 +255,6 @@ static int play(enum part part)
 	struct account *account = &accounts[part];
 	struct random random;
 	struct error err = {0};
-	struct edge_status status;
 	if (!fixture_enter(&fixture))
 		return 1;
 	reach_desired_state(part);
@@ -292,8 +262,6 @@ static int play(enum part part)
 		fail_msg("%s", err.text);
 	fixture_drain(&fixture);
 
-	assert_int_equal(edge_status(fixture.edge, &status), 0);
-	account->adopted = status.adopted;
 	for (size_t i = 0; i < FIXTURE_BACKENDS; i++)
 		account->backends[i] = backend_number(i);
 	for (size_t i = 0; i < FIXTURE_ADDRESSES; i++)
@@ -342,14 +310,6 @@ static void test_edges_with_other_numbers_agree(void **state)
 		assert_int_not_equal(accounts[STRAIGHT].descriptors[i],
 				     accounts[WINDING].descriptors[i]);
 	assert_same_choices(&accounts[STRAIGHT], &accounts[WINDING]);
-}
-
-static void test_an_edge_that_adopts_agrees(void **state)
-{
-	(void)state;
-	assert_true(accounts[HEIR].adopted);
-	assert_false(accounts[STRAIGHT].adopted);
-	assert_same_choices(&accounts[STRAIGHT], &accounts[HEIR]);
 }
 
 /* Agreement would mean little if the packets had all been dropped, or all gone to one backend. */
@@ -413,7 +373,6 @@ int main(int count, char **arguments)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_edges_with_other_numbers_agree),
-	    cmocka_unit_test(test_an_edge_that_adopts_agrees),
 	    cmocka_unit_test(test_packets_went_everywhere),
 	};
 	if (count == 4) {

@@ -456,6 +456,23 @@ static void assert_says_desired(void)
 	}
 }
 
+/* What is in force is what was published, before and after this process takes its place. */
+static void restart(void)
+{
+	struct error err;
+	fixture_close(&fixture);
+	fixture_open(&fixture);
+	for (size_t i = 0; i < fixture.desired.binding_count; i++) {
+		const struct edge_binding *binding = &fixture.bindings[i];
+		assert_int_equal(
+		    edge_holds(fixture.edge, &binding->address, &binding->version->digest),
+		    !binding->refuse_new);
+	}
+	fixture_publish(&fixture);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	fixture_drain(&fixture);
+}
+
 static void test_random_walk(void **state)
 {
 	(void)state;
@@ -472,8 +489,7 @@ static void test_random_walk(void **state)
 		assert_int_equal(result, 0);
 		assert_says_desired();
 		if (random_below(&random, 8) == 0) {
-			fixture_close(&fixture);
-			fixture_open(&fixture);
+			restart();
 			assert_says_desired();
 		}
 		fixture.now_ms += random_below(&random, 2000);

@@ -193,7 +193,7 @@ void assert_second_edge_is_refused(void)
 	fixture_close(&fixture);
 	assert_int_equal(edge_open(&options, &second, &err), 0);
 	edge_close(second);
-	fixture_open(&fixture);
+	fixture_start(&fixture);
 	assert_all_served();
 }
 
@@ -267,15 +267,4 @@ void case_tamper(const char *map, uint32_t key, size_t offset, uint8_t value)
 	record[offset] = value;
 	assert_int_equal(bpf_map_update_elem(map_fd, &key, record, 0), 0);
 	close(map_fd);
-}
-
-void case_empty(const char *map, uint32_t first, uint32_t count, size_t bytes)
-{
-	uint8_t *zeros = calloc(1, bytes);
-	int map_fd = fixture_map(&fixture, map);
-	assert_non_null(zeros);
-	for (uint32_t key = first; key < first + count; key++)
-		assert_int_equal(bpf_map_update_elem(map_fd, &key, zeros, 0), 0);
-	close(map_fd);
-	free(zeros);
 }

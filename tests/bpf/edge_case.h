@@ -66,7 +66,5 @@ uint32_t case_descriptor(const struct ip_address *address,
 struct bpf_map_info case_map_info(const char *map);
 /* Sets one byte of a value. */
 void case_tamper(const char *map, uint32_t key, size_t offset, uint8_t value);
-/* Zeroes `count` values of a map from `first` on, as somebody who empties it would. */
-void case_empty(const char *map, uint32_t first, uint32_t count, size_t bytes);
 
 #endif

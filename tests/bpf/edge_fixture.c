@@ -481,13 +481,25 @@ void frame_expect(struct frame *expected, const struct frame *frame, const struc
 
 int fixture_map(const struct fixture *fixture, const char *name)
 {
-	struct edge_status status;
-	char path[256];
-	assert_int_equal(edge_status(fixture->edge, &status), 0);
-	snprintf(path, sizeof(path), "%s/%s/%s", fixture->pins, status.layout, name);
-	int fd = bpf_obj_get(path);
-	assert_true(fd >= 0);
-	return fd;
+	uint32_t ids[64];
+	struct bpf_prog_info program = {.nr_map_ids = 64, .map_ids = (uint64_t)(uintptr_t)ids};
+	uint32_t size = sizeof(program);
+	assert_int_equal(bpf_obj_get_info_by_fd(edge_program_fd(fixture->edge), &program, &size),
+			 0);
+	for (uint32_t i = 0; i < program.nr_map_ids; i++) {
+		struct bpf_map_info map = {0};
+		int fd = bpf_map_get_fd_by_id(ids[i]);
+		size = sizeof(map);
+		assert_true(fd >= 0);
+		assert_int_equal(bpf_obj_get_info_by_fd(fd, &map, &size), 0);
+		/* Global data's map is called after its object and section. */
+		const char *dot = strrchr(map.name, '.');
+		if (strcmp(dot ? dot + 1 : map.name, name) == 0)
+			return fd;
+		close(fd);
+	}
+	fail_msg("the program reads no map '%s'", name);
+	return -1;
 }
 
 struct edge_counters fixture_counters(const struct fixture *fixture,

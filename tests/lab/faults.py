@@ -74,7 +74,7 @@ def unbroken(job):
 
 
 @contextlib.contextmanager
-def forwarding_goes_on(job, what, gap_ms=None, may_move=False):
+def forwarding_goes_on(job, what, gap_ms=None):
     """While the body does something, and after it: not one datagram is lost, or, with `gap_ms`, no
     flow waits longer than that; new flows are served; no flow breaks or moves."""
     with unbroken(job):
@@ -83,7 +83,7 @@ def forwarding_goes_on(job, what, gap_ms=None, may_move=False):
             open_new_flows(job)
         for family in FAMILIES:
             seen = event.probe[str(family)]
-            assert seen["sent"] > 0 and (may_move or seen["moved"] == 0), event.probe
+            assert seen["sent"] > 0 and seen["moved"] == 0, event.probe
             assert seen["lost"] == 0 if gap_ms is None else seen["gap_ms"] <= gap_ms, event.probe
 
 

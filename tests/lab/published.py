@@ -12,7 +12,6 @@ POOLS4, POOLS6 = 8, 8
 SETTINGS = struct.Struct("<QQ16sIBB2x")  # heartbeat, limit, source_v6, source_v4, pools4, pools6
 POOL4 = struct.Struct("<4s4sHHB3x")  # prefix, mask, first span, site mask, slot bits
 POOL6 = struct.Struct("<16s8sHHBB2x")
-LINKS_BYTES, DIRECT_BYTES = 64 * 16, 16 * 4
 MAPS = "settings", "spans", "addresses", "descriptors", "ring_pages", "backends"
 DESCRIPTOR = struct.Struct("<16sIIHBB48sB3x16s32sQQ64s48x")
 PAGE_ENTRIES, PAGE_BYTES = 4096, 8192
@@ -24,8 +23,6 @@ class Published:
 
     def __init__(self, lab):
         self.lab = lab
-        self.settings_bytes = (SETTINGS.size + POOLS4 * POOL4.size + POOLS6 * POOL6.size +
-                               LINKS_BYTES + DIRECT_BYTES)
         folder = lab.capsule.bpffs / "edge/edge" / lab.cli.json("status")["layout"]
         self.maps = {name: bpf.map_memory(folder / name) for name in MAPS}
 
@@ -69,19 +66,6 @@ class Published:
     def _page(self, number):
         return struct.unpack_from(f"<{PAGE_ENTRIES}H", self.maps["ring_pages"],
                                   number * PAGE_BYTES)
-
-    def entries_of(self, address):
-        """What the packet of an address meets: map → [(key, bytes of a value)]."""
-        index, word = self._word(address)
-        number = word & 0xffffffff
-        descriptor = self._descriptor(number)
-        pages = [descriptor["first"], descriptor["second"]]
-        return {"settings": [(0, self.settings_bytes)],
-                "spans": [(self._span(address)[0], 8)], "addresses": [(index, 8)],
-                "descriptors": [(number, DESCRIPTOR.size)],
-                "ring_pages": [(page, PAGE_BYTES) for page in pages],
-                "backends": [(backend, BACKEND.size)
-                             for backend in sorted(set(self._page(pages[0])))]}
 
     def check(self):
         """Every address means what the daemon says; no other address means anything."""

@@ -74,27 +74,6 @@ static void test_runs(void **state)
 	slots_done(&slots);
 }
 
-static void test_mark(void **state)
-{
-	(void)state;
-	struct slots slots;
-	uint32_t slot;
-	assert_int_equal(slots_init(&slots, 1, 8), 0);
-	assert_false(slots_mark(&slots, 0, 1));
-	assert_false(slots_mark(&slots, 7, 2));
-	assert_false(slots_mark(&slots, UINT32_MAX, 2));
-	assert_false(slots_mark(&slots, 2, UINT32_MAX));
-	assert_true(slots_mark(&slots, 5, 3));
-	assert_false(slots_mark(&slots, 4, 2)); /* as a whole or not at all */
-	assert_false(slots_used(&slots, 4));
-	assert_true(slots_used(&slots, 7));
-	assert_false(slots_used(&slots, 8));
-	slots_rest(&slots, 0);
-	assert_int_equal(slots_take(&slots, 1, 0, &slot, NULL), -FL_EEXHAUSTED);
-	assert_int_equal(slots_take(&slots, 1, EDGE_GRACE_MS, &slot, NULL), 0);
-	slots_done(&slots);
-}
-
 /* Whatever happens, an entry is given to one user at a time and rests in between. */
 static void test_random_walk(void **state)
 {
@@ -137,7 +116,6 @@ int main(void)
 	    cmocka_unit_test(test_first_and_exhaustion),
 	    cmocka_unit_test(test_growth),
 	    cmocka_unit_test(test_runs),
-	    cmocka_unit_test(test_mark),
 	    cmocka_unit_test(test_random_walk),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
