@@ -3,7 +3,6 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "base/random.h"
 #include "daemon/api.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
@@ -590,7 +589,6 @@ static void describe_self(struct daemon *daemon)
 	const struct daemon_options *options = daemon->options;
 	struct member *self = &daemon->self;
 	uint8_t bytes[16];
-	struct random random;
 	*self =
 	    (struct member){.name = options->node,
 			    .site = options->site,
@@ -602,8 +600,7 @@ static void describe_self(struct daemon *daemon)
 		self->sources[self->source_count++] = options->source_v4;
 	if (options->edge && options->source_v6.family)
 		self->sources[self->source_count++] = options->source_v6;
-	random_init_system(&random);
-	random_fill(&random, bytes, sizeof(bytes));
+	random_fill(&daemon->random, bytes, sizeof(bytes));
 	hex_encode(bytes, sizeof(bytes), daemon->instance);
 }
 
@@ -665,6 +662,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 						.signer = daemon->signer,
 						.clock = daemon->clock,
 						.steady = &daemon->steady,
+						.random = &daemon->random,
 						.applied = applied_by_all,
 						.refusal = daemon->origin.why,
 						.told = on_change,
@@ -823,6 +821,7 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 		wall_watch_init(&daemon.wall, daemon.start_ms, daemon.start_wall_ms);
 		daemon.steady = (struct clock){
 		    .now_ms = steady_now_ms, .wall_ms = steady_wall_ms, .context = &daemon};
+		random_init_system(&daemon.random);
 		daemon.files = files;
 		result = run_once(&daemon, err);
 		again = daemon.again;

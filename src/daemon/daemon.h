@@ -15,6 +15,7 @@
 
 #include "base/alarms.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "daemon/open_files.h"
 #include "daemon/options.h"
 #include "daemon/origin.h"
@@ -43,6 +44,7 @@ struct daemon {
 	 * keeps an address closed. */
 	struct clock steady;
 	uint64_t start_wall_ms;
+	struct random random; /* the kernel's */
 	uv_loop_t loop;
 	struct origin origin; /* where the state came from, and why */
 	struct store *store;

@@ -122,9 +122,7 @@ static int send(struct changes *changes, struct error *err)
 	struct change_draft *draft = changes->draft;
 	uint8_t id_bytes[16];
 	char id[2 * sizeof(id_bytes) + 1];
-	struct random random;
-	random_init_system(&random);
-	random_fill(&random, id_bytes, sizeof(id_bytes));
+	random_fill(changes->options.random, id_bytes, sizeof(id_bytes));
 	hex_encode(id_bytes, sizeof(id_bytes), id);
 	const struct store_txn txn = {.compares = draft->compares,
 				      .compare_count = draft->compare_count,
@@ -145,6 +143,7 @@ static struct change_draft *draft_new(const struct changes *changes)
 	draft->applied_sequence =
 	    changes->options.applied ? changes->options.applied(changes->options.context) : 0;
 	draft->wall_ms = clock_wall_ms(changes->options.steady);
+	draft->random = changes->options.random;
 	return draft;
 }
 

@@ -23,6 +23,7 @@
 
 struct changes;
 struct change;
+struct random;
 
 /* What a change's build function fills in. Everything lives in `arena` until the txn is done. */
 struct change_draft {
@@ -31,6 +32,7 @@ struct change_draft {
 	uint64_t sequence; /* the ledger entry that it will be */
 	uint64_t applied_sequence; /* every node that is waited for has applied this entry */
 	uint64_t wall_ms; /* by the steady clock */
+	struct random *random; /* borrowed: for what the change draws */
 	json_t *what; /* owned; an object for the entry */
 	struct store_compare compares[STORE_TXN_OPS];
 	size_t compare_count;
@@ -73,6 +75,7 @@ struct changes_options {
 	const struct ledger_signer *signer;
 	const struct clock *clock; /* for the ledger, which people read */
 	const struct clock *steady; /* for states, whose durations count: see daemon.h */
+	struct random *random; /* for the seeds of versions, salts of rollouts and ids of txns */
 	/* The entry that every node which is waited for has applied. */
 	uint64_t (*applied)(void *context);
 	const char *refusal; /* "" or NULL; else every change is -FL_ESTATE with this sentence */

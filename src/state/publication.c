@@ -108,7 +108,6 @@ int publication_take_place(struct change_draft *draft, const struct fabric *fabr
 	struct binding bindings[PLACEMENT_FAMILIES] = {0};
 	size_t binding_count = 0;
 	uint8_t salt[16];
-	struct random random;
 	const struct placement_moment moment = {.wall_ms = draft->wall_ms,
 						.quarantine_ms = fabric->settings.quarantine_ms,
 						.applied_sequence = draft->applied_sequence};
@@ -116,8 +115,7 @@ int publication_take_place(struct change_draft *draft, const struct fabric *fabr
 				      &moment, bindings, &binding_count, err);
 	if (result < 0)
 		return error_prefix(err, "service %s", state->name);
-	random_init_system(&random);
-	random_fill(&random, salt, sizeof(salt));
+	random_fill(draft->random, salt, sizeof(salt));
 	result = lifecycle_publish(state, version, bindings, binding_count, salt, draft->sequence,
 				   draft->wall_ms, &draft->arena, err);
 	if (result == 0)
@@ -135,11 +133,9 @@ int publication_make(struct change_draft *draft, const struct fabric *fabric,
 	    known, service->name, placement_service(placement, service->name), &draft->arena);
 	if (!state)
 		return -ENOMEM;
-	struct random random;
-	random_init_system(&random);
 	struct version *version;
-	int result = version_build(fabric, service, state->next_version, base_of(known), &random,
-				   &draft->arena, &version, err);
+	int result = version_build(fabric, service, state->next_version, base_of(known),
+				   draft->random, &draft->arena, &version, err);
 	if (result == 0)
 		result =
 		    publication_take_place(draft, fabric, version, placement, future, state, err);

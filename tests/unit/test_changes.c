@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Changes and the image over a real store: in order, once, each with its ledger entry. */
 #include "base/buffer.h"
+#include "base/random.h"
 #include "state/changes.h"
 #include "state/image.h"
 #include "state/records.h"
@@ -22,6 +23,7 @@ struct fixture {
 	struct image image;
 	struct store_watch *watch;
 	struct changes *changes;
+	struct random random;
 	int image_result;
 	char log[256]; /* what happened, in order */
 };
@@ -97,7 +99,9 @@ static int set_up(void **state)
 						.image = &fixture->image,
 						.signer = fixture->signer,
 						.clock = &fixture->harness.clock,
-						.steady = &fixture->harness.clock};
+						.steady = &fixture->harness.clock,
+						.random = &fixture->random};
+	random_init_system(&fixture->random);
 	assert_int_equal(changes_new(&options, &fixture->changes), 0);
 	*state = fixture;
 	return 0;

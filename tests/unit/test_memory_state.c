@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "config/config.h"
 #include "daemon/landing_config.h"
 #include "daemon/options.h"
@@ -723,6 +724,7 @@ static int step_change(void *context)
 	const struct clock *clock = context;
 	struct changes *changes = NULL;
 	struct image image = {0};
+	struct random random;
 	struct deed deed = {
 	    .change = {.kind = "deed", .who = "walker", .build = build_deed, .done = deed_done}};
 	failing_memory_pause();
@@ -733,7 +735,9 @@ static int step_change(void *context)
 						.image = &image,
 						.signer = sample.signer,
 						.clock = clock,
-						.steady = clock};
+						.steady = clock,
+						.random = &random};
+	random_init_system(&random);
 	int result = changes_new(&options, &changes);
 	if (result == 0) {
 		changes_submit(changes, &deed.change);
