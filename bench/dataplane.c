@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The measuring process of `./dev bench dataplane`. It takes commands on stdin, one a line, and
- * answers each by one line of JSON:
+ * The measuring process of `./dev bench dataplane`: bench-dataplane [SEED]. The seed, a decimal
+ * number, is what the versions' keys are drawn from; without one it is 0. It takes commands on
+ * stdin, one a line, and answers each by one line of JSON. `--against` asks the processes of
+ * earlier releases by the same lines:
  *
  *   time FAMILY KIND PROGRAM FLOWS VERSIONS     {"ns": 61.25}
  *   memory                                      see dataplane_memory.h
@@ -82,12 +84,13 @@ static int answer(struct rig *rig, const char *line, struct error *err)
 	return result;
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
 	struct rig *rig = NULL;
 	struct error err = {0};
 	char line[128];
-	int result = rig_open(&rig, &err);
+	uint64_t seed = count > 1 ? strtoull(arguments[1], NULL, 10) : 0;
+	int result = rig_open(seed, &rig, &err);
 	while (result == 0 && fgets(line, sizeof(line), stdin))
 		result = answer(rig, line, &err);
 	rig_close(rig);

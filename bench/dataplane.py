@@ -15,18 +15,27 @@ In build/bench/dataplane.json, times in nanoseconds and memory in bytes:
     cases    FAMILY.KIND.FLOWS.VERSIONS: ns above the entry, over the rounds their median, `min` and
              `max`; floor_ratio; and floor_ratio_bare, from which the cost of taking the header off
              again, which only the benchmark pays, is subtracted on both sides
+    more_versions   by family: ns that established packets of 2^20 flows take more over 128 versions
+             than over 16, each round from its own
     entry, floor, move   by family: ns, min, max; the last two above the entry
     memory   of all maps, before and after flows, and per further version: dataplane_memory.h
+    seed     of the versions' keys; FAIRLEAD_SEED=N repeats a run with the same
+
+`--against REV` is dataplane_against.py's.
 """
 import functools
 import json
+import os
+import random
+import secrets
 import subprocess
 
 from bench import measure as common
 from lab.host import BUILD
 
 ROUNDS = 11
-PROGRAM = BUILD / "bench/bench-dataplane"
+PROGRAM = "bench/bench-dataplane"  # in a build directory
+MOST_NS_FOR_128, MOST_BYTES_PER_VERSION = 8.0, 9728
 
 FAMILIES = ("v4", "v6")
 KINDS = ("syn", "established", "udp")
@@ -41,9 +50,12 @@ class Failure(OSError):
 class Rig:
     """The measuring process: one line of command, one line of JSON."""
 
+    def __init__(self, seed, build=BUILD):
+        self.command = [build / PROGRAM, str(seed)]
+
     def __enter__(self):
-        self.process = subprocess.Popen([PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, bufsize=1)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, bufsize=1)
         return self
 
     def __exit__(self, *_):
@@ -64,9 +76,21 @@ class Rig:
         return self.ask(f"time {family} {kind} {program} {flows} {versions}")["ns"]
 
 
-def measure_group(family, kind):
+class Seeds:
+    """Seeds for one process after the other, all from one number."""
+
+    def __init__(self):
+        self.first = int(os.environ.get("FAIRLEAD_SEED") or secrets.randbits(32))
+        self.random = random.Random(self.first)
+        common.progress(f"FAIRLEAD_SEED={self.first}")
+
+    def next(self):
+        return self.random.getrandbits(64)
+
+
+def measure_group(seeds, family, kind):
     """{contender: ns} of one family and kind, from programs loaded for it."""
-    with Rig() as rig:
+    with Rig(seeds.next()) as rig:
         found = {program: rig.time(family, kind, program, 1 << 20, 128)
                  for program in ("entry", "move", "floor")}
         for label, flows in FLOWS.items():
@@ -89,13 +113,15 @@ def summary(sample):
 
 def evaluate(groups):
     """The samples by family, kind and contender as the JSON that the head of this file describes."""
-    result = {"cases": {}, "entry": {}, "floor": {}, "move": {}}
+    result = {"cases": {}, "more_versions": {}, "entry": {}, "floor": {}, "move": {}}
     for (family, kind), samples in groups.items():
         entry = samples["entry"]
         move, floor = less(samples["move"], entry), less(samples["floor"], entry)
         if kind == "established":
             for name, sample in (("entry", entry), ("floor", floor), ("move", move)):
                 result[name][family] = summary(sample)
+            more = less(samples["1Mi.128"], samples["1Mi.16"])
+            result["more_versions"][family] = round(more.median, 2)
         for label in FLOWS:
             for versions in VERSIONS:
                 edge = less(samples[f"{label}.{versions}"], entry)
@@ -108,12 +134,13 @@ def evaluate(groups):
 
 
 def measure(options):
-    rounds = options.rounds or ROUNDS
-    with Rig() as rig:
+    rounds, seeds = options.rounds or ROUNDS, Seeds()
+    with Rig(seeds.next()) as rig:
         memory = rig.ask("memory")
-    groups = common.interleave({(family, kind): functools.partial(measure_group, family, kind)
-                                for family in FAMILIES for kind in KINDS}, rounds)
-    return {"rounds": rounds, **evaluate(groups), "memory": memory}
+    groups = common.interleave(
+        {(family, kind): functools.partial(measure_group, seeds, family, kind)
+         for family in FAMILIES for kind in KINDS}, rounds)
+    return {"rounds": rounds, "seed": seeds.first, **evaluate(groups), "memory": memory}
 
 
 def row(result, family, kind, label, versions):
@@ -133,6 +160,14 @@ def show_memory(memory):
     common.print_table(f"Memory of the edge's maps, on {memory['cpus']} CPUs", ["", "bytes"], rows)
 
 
+def show_targets(result):
+    rows = [[f"128 versions over 16, {family}, ns", f"{ns:.1f}", f"{MOST_NS_FOR_128:g}"]
+            for family, ns in result["more_versions"].items()]
+    rows.append(["maps of a further version, bytes",
+                 f"{result['memory']['per_version']['bytes']:,.0f}", f"{MOST_BYTES_PER_VERSION:,}"])
+    common.print_table("Targets; --against has one more", ["", "measured", "at most"], rows)
+
+
 def show(result):
     heads = ["packets", "flows", "versions", "ns", "least – most", "× floor", "× floor, bare"]
     rows = [row(result, family, kind, label, versions) for family in FAMILIES for kind in KINDS
@@ -146,3 +181,4 @@ def show(result):
     print("  Times are above the entry's. Program and floor both include that the benchmark takes\n"
           "  their header off again; `bare` is the ratio without it.")
     show_memory(result["memory"])
+    show_targets(result)

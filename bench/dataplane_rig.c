@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/dataplane_rig.h"
 #include "abi/pick.h"
+#include "base/random.h"
 #include "model/ring.h"
 
 #include "dataplane_entry.skel.h"
@@ -128,7 +129,7 @@ __attribute__((format(printf, 1, 2))) static struct ip_address address(const cha
 }
 
 static int build_version(struct version *version, unsigned number, const char *service,
-			 const struct edge_backend *backends)
+			 const struct edge_backend *backends, struct random *random)
 {
 	uint32_t weights[RIG_BACKENDS];
 	struct ring ring = {EDGE_RING_PAGE, version->first, version->second};
@@ -144,7 +145,7 @@ static int build_version(struct version *version, unsigned number, const char *s
 	    .first = version->first,
 	    .second = version->second,
 	};
-	memset(version->version.seed, (int)number + 1, sizeof(version->version.seed));
+	random_fill(random, version->version.seed, sizeof(version->version.seed));
 	digest_of(version->version.seed, sizeof(version->version.seed), &version->version.digest);
 	version->version.digest.bytes[0] = (uint8_t)service[1];
 	for (size_t i = 0; i < RIG_BACKENDS; i++)
@@ -152,8 +153,10 @@ static int build_version(struct version *version, unsigned number, const char *s
 	return ring_build(weights, RIG_BACKENDS, version->version.seed, NULL, NULL, 0, &ring);
 }
 
-static int build_versions(struct rig *rig, struct error *err)
+static int build_versions(struct rig *rig, uint64_t seed, struct error *err)
 {
+	struct random random;
+	random_init_seeded(&random, seed);
 	for (unsigned i = 0; i < RIG_BACKENDS; i++) {
 		rig->v4.backends[i].address = address("10.1.1.%u", i + 1);
 		rig->v6.backends[i].address = address("fd00:1::1:%x", i + 1);
@@ -161,9 +164,11 @@ static int build_versions(struct rig *rig, struct error *err)
 	for (unsigned i = 0; i < RIG_VERSIONS; i++) {
 		rig->v4.services[i] = address("198.51.100.%u", i);
 		rig->v6.services[i] = address("2001:db8:f::%x", i);
-		int result = build_version(&rig->v4.versions[i], i, "v4", rig->v4.backends);
+		int result =
+		    build_version(&rig->v4.versions[i], i, "v4", rig->v4.backends, &random);
 		if (result == 0)
-			result = build_version(&rig->v6.versions[i], i, "v6", rig->v6.backends);
+			result =
+			    build_version(&rig->v6.versions[i], i, "v6", rig->v6.backends, &random);
 		if (result < 0)
 			return error_set(err, result, "no ring for version %u: %s", i + 1,
 					 error_text(result));
@@ -249,14 +254,14 @@ static int open_edge(struct rig *rig, struct error *err)
 	return 0;
 }
 
-int rig_open(struct rig **ret_rig, struct error *err)
+int rig_open(uint64_t seed, struct rig **ret_rig, struct error *err)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
 	if (!rig)
 		return error_set(err, -ENOMEM, "out of memory");
 	int result = enter(err);
 	if (result == 0)
-		result = build_versions(rig, err);
+		result = build_versions(rig, seed, err);
 	if (result == 0)
 		result = open_programs(rig, err);
 	if (result == 0)

@@ -4,7 +4,8 @@
  * programs of bench/dataplane_*.bpf.c around it, run with BPF_PROG_TEST_RUN.
  *
  *   RIG_VERSIONS versions for each family, each with a ring of one page and seconds, of
- *   RIG_BACKENDS backends of the client's family; v4 at 198.51.100.N, v6 at 2001:db8:f::N
+ *   RIG_BACKENDS backends of the client's family, and a key of its own drawn from the rig's seed;
+ *   v4 at 198.51.100.N, v6 at 2001:db8:f::N
  *   edge0 10.1.0.1/16 and fd00:1::1/64; backends 10.1.1.N and fd00:1::1:N, from 1 on, on that link
  *
  * rig_open() moves the process into network and mount namespaces of its own; everything is gone
@@ -41,7 +42,7 @@ struct rig_frame {
 struct rig;
 
 /* -errno or what the edge's calls return, with a sentence. */
-must_check int rig_open(struct rig **ret_rig, struct error *err);
+must_check int rig_open(uint64_t seed, struct rig **ret_rig, struct error *err);
 void rig_close(struct rig *rig);
 
 /* What of the rig is published: the first `versions` of each family; all after rig_open(). */

@@ -79,6 +79,12 @@ def machine():
             "kernel": platform.release(), "date": datetime.date.today().isoformat()}
 
 
+def read(name):
+    """The result that a benchmark left last, or {}."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def write(name, result):
     """Leave the result, with the machine it is of, in build/bench/NAME.json; returns the path."""
     RESULTS.mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,14 @@
  * is worse than none.
  */
 #include "bench/dataplane_rig.h"
+#include "tests/seed.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -217,7 +219,7 @@ static int open_rig(void **state)
 {
 	(void)state;
 	struct error err = {0};
-	int result = rig_open(&rig, &err);
+	int result = rig_open(seed_choose((uint64_t)time(NULL)), &rig, &err);
 	if (result < 0)
 		print_error("%s\n", err.text);
 	return result;
