@@ -64,7 +64,7 @@ static int print_help(const struct invocation *invocation)
 	struct buffer text;
 	buffer_init(&text, 0);
 	if (!invocation->group || !command_group_help(invocation->group, &text))
-		command_help(invocation->command, &text);
+		command_help(invocation->command, invocation->topic, &text);
 	struct error err = {0};
 	int result = output_write(&text, &err);
 	buffer_done(&text);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/command.h"
 
+#include "control/thing.h"
+
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -400,6 +402,8 @@ int command_parse(int argc, char **argv, struct invocation *ret_invocation, stru
 	int result = parse_all(&parser);
 	if (result < 0)
 		return result;
+	ret_invocation->topic =
+	    ret_invocation->command && parser.word_count ? parser.words[0] : NULL;
 	ret_invocation->group =
 	    !ret_invocation->command && parser.word_count ? parser.words[0] : NULL;
 	if (ret_invocation->help || ret_invocation->version)
@@ -457,6 +461,15 @@ static void help_one(const struct command *command, struct buffer *text)
 			 option->placeholder ? option->placeholder : "");
 		buffer_printf(text, "  %-24s %s\n", left, option->help);
 	}
+	if (command->verb == VERB_get) {
+		buffer_puts(text, "\nkinds:\n");
+		for (const struct thing *const *kind = thing_kinds; *kind; kind++)
+			buffer_printf(text, "  %-24s %s\n", (*kind)->plural, (*kind)->help);
+	}
+	if (command->thing) {
+		buffer_puts(text, "\nfields of -o json:\n");
+		thing_help(command->thing, text);
+	}
 	buffer_puts(text, "\nexamples:\n");
 	const char *line = command->examples;
 	while (*line) {
@@ -507,9 +520,21 @@ bool command_group_help(const char *group, struct buffer *text)
 	return true;
 }
 
-void command_help(const struct command *command, struct buffer *text)
+/* A kind of `get`. */
+static void help_kind(const struct command *command, const struct thing *kind, struct buffer *text)
 {
-	if (command)
+	buffer_printf(text, "usage: fairlead %s %s [-o json]\n\n%s\n\nfields:\n", command->name,
+		      kind->plural, kind->help);
+	thing_help(kind, text);
+}
+
+void command_help(const struct command *command, const char *topic, struct buffer *text)
+{
+	bool lists_kinds = command && command->verb == VERB_get;
+	const struct thing *kind = lists_kinds && topic ? thing_find_kind(topic) : NULL;
+	if (kind)
+		help_kind(command, kind, text);
+	else if (command)
 		help_one(command, text);
 	else
 		help_overview(text);

@@ -79,6 +79,7 @@ enum command_verb {
 };
 
 struct render;
+struct thing;
 /* Append an answer to what is rendered, for people. */
 typedef void render_fn(const struct render *render, const json_t *data);
 
@@ -86,7 +87,8 @@ struct command {
 	const char *name; /* one or two words */
 	enum command_place place;
 	enum command_verb verb; /* of COMMAND_DAEMON */
-	render_fn *render; /* NULL: there is nothing to show, or nothing of its own */
+	const struct thing *thing; /* what the answer is, or is a list of; NULL: no thing */
+	render_fn *render; /* NULL: the answer is shown as the thing is described */
 	bool internal; /* between daemons; not for people */
 	bool streams; /* the answer is an endless series of items */
 	bool repeatable; /* only shows something: --watch may ask it again and again */
@@ -109,6 +111,7 @@ struct invocation {
 	enum command_output output;
 	const char *socket; /* borrowed from argv or the environment; NULL: the default */
 	const char *group; /* borrowed: a word that no command came from, yet perhaps begins some */
+	const char *topic; /* borrowed: the first word after the command; NULL: none */
 	char **words; /* borrowed from argv, ended by NULL: the VALUE_WORDS; NULL: none */
 	bool help;
 	bool version;
@@ -124,8 +127,9 @@ must_check int command_parse(int argc, char **argv, struct invocation *ret_invoc
 			     struct error *err);
 void invocation_done(struct invocation *invocation);
 
-/* Help for one command, or, with NULL, the overview of all. */
-void command_help(const struct command *command, struct buffer *text);
+/* Help for one command, or, with NULL, the overview of all. A `topic` (NULL is fine) that is a kind
+ * of `get` is explained instead. */
+void command_help(const struct command *command, const char *topic, struct buffer *text);
 
 /* Help for the commands whose first word of two is `group`; false when there are none. */
 bool command_group_help(const char *group, struct buffer *text);

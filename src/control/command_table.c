@@ -125,6 +125,7 @@ const struct command command_table[] = {
 	.name = "status",
 	.place = COMMAND_DAEMON,
 	.verb = VERB_status,
+	.thing = &thing_status,
 	.render = render_status,
 	.repeatable = true,
 	.summary = "how the node and its services are, and what needs attention",
@@ -141,11 +142,11 @@ const struct command command_table[] = {
 	.repeatable = true,
 	.summary = "print the configuration, or list things of one kind",
 	.description =
-	    "Without a kind: the configuration as a file whose plan is empty. Kinds: services,\n"
-	    "versions, backends, bindings, pools, sites.",
+	    "Without a kind: the configuration as a file whose plan is empty. `fairlead get KIND\n"
+	    "--help` lists the fields of that kind.",
 	.examples = "fairlead get -o yaml > fairlead.yaml\nfairlead get versions",
 	.arguments = {{"kind", VALUE_TEXT, true,
-		       "services, versions, backends, bindings, pools, sites"}},
+		       "services, versions, backends, bindings, pools or sites"}},
     },
     {
 	.name = "describe",
@@ -163,7 +164,7 @@ const struct command command_table[] = {
 	.name = "rollout status",
 	.place = COMMAND_DAEMON,
 	.verb = VERB_rollout_status,
-	.render = render_rollout_status,
+	.thing = &thing_rollout,
 	.repeatable = true,
 	.summary = "how far a rollout is",
 	.description =
@@ -240,7 +241,7 @@ const struct command command_table[] = {
 	.name = "log",
 	.place = COMMAND_DAEMON,
 	.verb = VERB_log,
-	.render = render_log,
+	.thing = &thing_entry,
 	.repeatable = true,
 	.summary = "who changed what, when and why",
 	.description = "Entries of the ledger, oldest first.",
@@ -251,6 +252,7 @@ const struct command command_table[] = {
 	.name = "verify",
 	.place = COMMAND_DAEMON,
 	.verb = VERB_verify,
+	.thing = &thing_verdict,
 	.render = render_verify,
 	.repeatable = true,
 	.summary = "check the ledger's hash chain and signatures",

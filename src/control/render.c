@@ -55,7 +55,7 @@ void render_answer(const struct invocation *invocation, const json_t *data,
 		else if (invocation->command->render)
 			invocation->command->render(&render, data);
 		else
-			render_report(&render, data, 0);
+			render_thing(&render, invocation->command->thing, data);
 		break;
 	case OUTPUT_YAML:
 		/* A series of items is a series of documents. */

@@ -202,8 +202,7 @@ static int append_chunk(const char *chunk, size_t length, void *context)
 	return 0;
 }
 
-/* What an entry says, in a few words; the whole of it is in the JSON. */
-static void tell(const char *kind, const json_t *what, struct buffer *words)
+void render_entry_words(const char *kind, const json_t *what, struct buffer *words)
 {
 	static const struct {
 		const char *kind;
@@ -228,35 +227,6 @@ static void tell(const char *kind, const json_t *what, struct buffer *words)
 	if (what && json_dump_callback(what, append_chunk, words, JSON_COMPACT) < 0 &&
 	    !words->status)
 		words->status = -ENOMEM;
-}
-
-static void tell_cell(struct table *table, const json_t *entry)
-{
-	struct buffer words;
-	buffer_init(&words, 0);
-	tell(part_text(entry, "kind", ""), json_object_get(entry, "what"), &words);
-	if (words.status)
-		table->status = words.status;
-	else
-		table_cell(table, words.data ? words.data : "");
-	buffer_done(&words);
-}
-
-void render_log(const struct render *render, const json_t *list)
-{
-	char time[PART_BYTES];
-	struct table table;
-	table_init(&table, "ENTRY", "TIME (UTC)", "WHO", "KIND", "WHAT", "WHY", NULL);
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *entry = json_array_get(list, i);
-		part_count_cell(&table, entry, "sequence");
-		table_cell(&table, part_time(part_text(entry, "time", "?"), time));
-		table_cell(&table, part_text(entry, "who", "?"));
-		table_cell(&table, part_text(entry, "kind", "?"));
-		tell_cell(&table, entry);
-		table_cell(&table, part_text(entry, "why", ""));
-	}
-	part_table_end(&table, render, 0, "no entry");
 }
 
 void render_verify(const struct render *render, const json_t *data)
@@ -297,7 +267,7 @@ void render_event(const struct render *render, const json_t *event)
 	const json_t *what = json_object_get(event, "what");
 	buffer_init(&words, 0);
 	if (json_is_object(what)) {
-		tell(name, what, &words);
+		render_entry_words(name, what, &words);
 		buffer_printf(&words, " (%s, entry %lld", part_text(event, "who", "?"),
 			      (long long)part_number(event, "sequence"));
 		if (*part_text(event, "why", ""))

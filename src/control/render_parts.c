@@ -108,11 +108,7 @@ void part_join_cell(struct table *table, const json_t *array)
 	struct buffer joined;
 	buffer_init(&joined, 0);
 	part_join(array, &joined);
-	if (joined.status)
-		table->status = joined.status;
-	else
-		table_cell(table, joined.data);
-	buffer_done(&joined);
+	table_buffer(table, &joined);
 }
 
 void part_table_end(struct table *table, const struct render *render, unsigned indent,

@@ -8,6 +8,7 @@
 
 #include "control/render.h"
 #include "control/table.h"
+#include "control/thing.h"
 
 #include <stdint.h>
 
@@ -25,7 +26,6 @@ struct render {
 render_fn render_status;
 render_fn render_get;
 render_fn render_describe;
-render_fn render_rollout_status;
 render_fn render_validate;
 render_fn render_plan;
 render_fn render_apply;
@@ -34,7 +34,6 @@ render_fn render_rollout_pause;
 render_fn render_rollout_resume;
 render_fn render_rollout_cut;
 render_fn render_backend_forget;
-render_fn render_log;
 render_fn render_verify;
 render_fn render_event;
 render_fn render_lab_up;
@@ -42,17 +41,23 @@ render_fn render_lab_status;
 render_fn render_lab_down;
 render_fn render_lab_link;
 
-/* Any JSON as an indented report, for what has no renderer of its own. */
-void render_report(const struct render *render, const json_t *data, unsigned indent);
+/*
+ * A list of things as a table, one thing as a report. With `thing` NULL, or for what it does not
+ * describe, a report goes by what the JSON looks like.
+ */
+void render_thing(const struct render *render, const struct thing *thing, const json_t *data);
+void render_list(const struct render *render, const struct thing *thing, const json_t *list,
+		 unsigned indent);
+
+/* The lists that the objects `holders` have under `key`, as one table without its wide columns. */
+void render_lists(const struct render *render, const struct thing *thing, const json_t *holders,
+		  const char *key, unsigned indent);
+
+/* What a ledger entry of this kind says, in a few words; the whole of it is in the JSON. */
+void render_entry_words(const char *kind, const json_t *what, struct buffer *words);
 
 /* Any JSON as YAML (1.2, so that YAML 1.1 reads the same). */
 void render_yaml(const json_t *data, struct buffer *text);
-
-/* A table of `version` objects; `services` are objects that hold them under "versions". */
-void render_versions(const struct render *render, const json_t *versions, bool with_since,
-		     unsigned indent);
-void render_service_versions(const struct render *render, const json_t *services, unsigned indent);
-void render_backends(const struct render *render, const json_t *backends, unsigned indent);
 
 /* --- reading --- */
 

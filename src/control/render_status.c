@@ -141,7 +141,7 @@ static void put_services(const struct render *render, const json_t *status)
 	if (!json_array_size(services))
 		return;
 	put_heading(render, "services");
-	render_service_versions(render, services, 2);
+	render_lists(render, &thing_version, services, "versions", 2);
 	for (size_t i = 0; i < json_array_size(services); i++)
 		put_rollout(render, json_object_get(json_array_get(services, i), "rollout"));
 }
@@ -180,7 +180,7 @@ void render_status(const struct render *render, const json_t *status)
 	put_services(render, status);
 	if (json_array_size(backends)) {
 		put_heading(render, "backends");
-		render_backends(render, backends, 2);
+		render_list(render, &thing_backend, backends, 2);
 	}
 	put_drops(render, status);
 }

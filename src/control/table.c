@@ -73,6 +73,15 @@ void table_cellf(struct table *table, const char *format, ...)
 	table_cell(table, words);
 }
 
+void table_buffer(struct table *table, struct buffer *words)
+{
+	if (words->status)
+		table->status = words->status;
+	else
+		table_cell(table, words->data ? words->data : "");
+	buffer_done(words);
+}
+
 void table_paint(struct table *table, enum paint paint)
 {
 	if (table->count)

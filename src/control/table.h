@@ -41,6 +41,9 @@ void table_cell(struct table *table, const char *words);
 void table_cellf(struct table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The same from a buffer, which is done with then; what is wrong with it sticks here. */
+void table_buffer(struct table *table, struct buffer *words);
+
 /* Colour the last cell. */
 void table_paint(struct table *table, enum paint paint);
 

@@ -7,7 +7,8 @@ import pathlib
 import pytest
 import yaml
 
-from conftest import answer, say
+from conftest import CLIENT, answer, say
+from lab.described import fields, undescribed
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -93,6 +94,19 @@ def test_json_is_the_answer(client, daemon, words_of, name, words, wanted):
     daemon(say(answer(content(name))))
     shown = client(*words, "-o", "json").stdout
     assert json.dumps(json.loads(shown)) == written(name)
+
+
+DESCRIBED = [("status", ["status"]), ("status_new", ["status"]), ("status_names", ["status"]),
+             ("rollouts", ["rollout", "status"]), ("log", ["log"]), ("verified", ["verify"]),
+             ("describe_service", ["get", "services"]), ("describe_version", ["get", "versions"]),
+             ("describe_backend", ["get", "backends"]), ("describe_address", ["get", "bindings"])]
+DESCRIBED += [(kind, ["get", kind]) for kind in ("services", "versions", "backends", "bindings",
+                                                 "pools", "sites")]
+
+
+@pytest.mark.parametrize("name, words", DESCRIBED, ids=[name for name, _ in DESCRIBED])
+def test_an_answer_is_what_the_help_describes(name, words):
+    assert not undescribed(content(name), fields(CLIENT, *words))
 
 
 def test_jsonl_is_a_line_an_item(client, daemon):

@@ -13,6 +13,8 @@ COMMANDS = ["run", "validate", "plan", "apply", "status", "get", "describe", "ro
             "verify", "events", "detach", "lab up", "lab exec", "lab status", "lab unplug", "lab plug",
             "lab down"]
 
+KINDS = ["services", "versions", "backends", "bindings", "pools", "sites"]
+
 
 def listed(overview):
     body = overview.partition("commands:\n")[2].partition("\n\n")[0]
@@ -59,7 +61,19 @@ def test_examples_are_understood(client, command):
         arguments = words.removeprefix(f"fairlead {command}")
         done = subprocess.run(["bash", "-c", f'"$0" {command} --help {arguments}',
                                CLIENT], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (0, text), example
+        # A kind of `get` has a help of its own.
+        kind = arguments.strip() if command == "get" and arguments.strip() in KINDS else None
+        assert (done.returncode, done.stdout) == \
+            (0, client("get", kind, "--help").stdout if kind else text), example
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_help_of_a_kind(client, golden, kind):
+    done = client("get", kind, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    golden(f"help_get_{kind}.txt", done.stdout)
+    assert all(len(line) <= 100 for line in done.stdout.splitlines())
+    assert kind in client("get", "--help").stdout
 
 
 @pytest.mark.parametrize("words", [["lab", "--help"], ["help", "lab"]], ids=" ".join)

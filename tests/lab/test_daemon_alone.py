@@ -13,6 +13,7 @@ import sqlite3
 import pytest
 
 from lab.host import BUILD, Capsule, LabError, wait_for
+from lab.described import fields, undescribed
 from lab.product import sentences
 
 PROGRAM = BUILD / "src/fairlead"
@@ -203,6 +204,28 @@ def node():
 def running(node):
     node.start()
     return node
+
+
+KINDS = "services", "versions", "backends", "bindings", "pools", "sites"
+THINGS = [("service/web", "services"), ("version/web/1", "versions"), ("backend/web1", "backends"),
+          ("address/198.51.100.1", "bindings")]
+
+
+def test_what_is_shown_is_what_the_help_describes(running):
+    """Every field of every answer, with its type."""
+    running.apply(fabric(service("web")))
+    known = {key: value for key, value in TROUBLE.items() if key != "more"}
+    running.report("web1", {"198.51.100.1": 1}, landing={"alarms": [known]})
+    running.report("wbe1", {})
+    for words in ("status",), ("rollout", "status"), ("log",), ("verify",):
+        assert not undescribed(running.ask(" ".join(words)), fields(PROGRAM, *words))
+    for kind in KINDS:
+        described = fields(PROGRAM, "get", kind)
+        answer = running.ask("get", kind=kind)
+        assert answer and not undescribed(answer, described)
+    for thing, kind in THINGS:
+        answer = running.ask("describe", thing=thing)
+        assert not undescribed(answer, fields(PROGRAM, "get", kind))
 
 
 # --- the socket ---

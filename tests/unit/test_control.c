@@ -58,7 +58,7 @@ static void every_command_has_its_help(void **state)
 			continue;
 		struct buffer text;
 		buffer_init(&text, 0);
-		command_help(command, &text);
+		command_help(command, NULL, &text);
 		assert_non_null(strstr(text.data, command->name));
 		assert_non_null(strstr(text.data, command->summary));
 		for (const struct command_option *option = command->options; option && option->name;

@@ -497,8 +497,8 @@ static int step_help(void *context)
 	(void)context;
 	buffer_init(&text, 0);
 	for (const struct command *command = command_table; command->name; command++)
-		command_help(command, &text);
-	command_help(NULL, &text);
+		command_help(command, NULL, &text);
+	command_help(NULL, NULL, &text);
 	int result = text.status;
 	buffer_done(&text);
 	return result;

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The things, and those of their columns that take more than one field to fill. */
+#include "control/render_parts.h"
+
+#include <string.h>
+
+#define END {.name = NULL}
+
+/* --- cells --- */
+
+static void state_cell(struct table *table, const json_t *version)
+{
+	static const struct {
+		const char *state;
+		enum paint paint;
+	} paints[] = {{"serving", PAINT_GOOD},
+		      {"draining", PAINT_WARN},
+		      {"closing", PAINT_WARN},
+		      {"retired", PAINT_FAINT}};
+	const char *state = part_text(version, "state", "?");
+	table_cell(table, state);
+	for (size_t i = 0; i < sizeof(paints) / sizeof(paints[0]); i++) {
+		if (strcmp(paints[i].state, state) == 0)
+			table_paint(table, paints[i].paint);
+	}
+}
+
+static void connections_cell(struct table *table, const json_t *version)
+{
+	if (strcmp(part_text(version, "state", ""), "retired") == 0 &&
+	    !json_is_integer(json_object_get(version, "connections")))
+		table_cell(table, "-"); /* its addresses mean another version by now */
+	else
+		part_count_cell(table, version, "connections");
+}
+
+/* Addresses that mean this version by their own right, then those of older versions. */
+static void addresses_cell(struct table *table, const json_t *version)
+{
+	const json_t *late = json_object_get(version, "late_addresses");
+	struct buffer list;
+	buffer_init(&list, 0);
+	part_join(json_object_get(version, "addresses"), &list);
+	if (json_array_size(late)) {
+		buffer_puts(&list, "; late ");
+		part_join(late, &list);
+	}
+	table_buffer(table, &list);
+}
+
+static void report_cell(struct table *table, const json_t *backend)
+{
+	char ago[PART_BYTES];
+	const json_t *last = json_object_get(backend, "last_report_ms");
+	bool silent = part_true(backend, "silent");
+	bool forgotten = part_true(backend, "forgotten");
+	bool awaited = part_true(backend, "awaited");
+	if (forgotten)
+		table_cell(table, "forgotten");
+	else if (awaited)
+		table_cell(table, "awaited");
+	else if (!json_is_integer(last))
+		table_cell(table, "never");
+	else
+		table_cellf(table, silent ? "silent for %s" : "%s ago",
+			    part_duration(json_integer_value(last), ago));
+	table_paint(table, forgotten ? PAINT_FAINT
+			   : awaited ? PAINT_WARN
+			   : silent  ? PAINT_BAD
+				     : PAINT_NONE);
+}
+
+static void target_cell(struct table *table, const json_t *service)
+{
+	part_count_cell(table, json_object_get(service, "rollout"), "target");
+}
+
+static void rollout_cell(struct table *table, const json_t *service)
+{
+	char share[PART_BYTES];
+	const json_t *rollout = json_object_get(service, "rollout");
+	bool paused = part_true(rollout, "paused");
+	if (part_true(service, "removed")) {
+		table_cell(table, "removed");
+	} else if (!part_true(rollout, "under_way")) {
+		table_cell(table, "complete");
+	} else {
+		table_cellf(
+		    table, "%s at %s", paused ? "paused" : "under way",
+		    part_share(json_number_value(json_object_get(rollout, "share")), share));
+		table_paint(table, paused ? PAINT_WARN : PAINT_NONE);
+	}
+}
+
+/* "1 draining, 2 serving" */
+static void states_cell(struct table *table, const json_t *service)
+{
+	const json_t *versions = json_object_get(service, "versions");
+	struct buffer list;
+	buffer_init(&list, 0);
+	for (size_t i = 0; i < json_array_size(versions); i++) {
+		const json_t *version = json_array_get(versions, i);
+		buffer_printf(&list, "%s%lld %s", i ? ", " : "",
+			      (long long)part_number(version, "number"),
+			      part_text(version, "state", "?"));
+	}
+	if (!list.length)
+		buffer_putc(&list, '-');
+	table_buffer(table, &list);
+}
+
+static void use_cell(struct table *table, const json_t *binding)
+{
+	table_cell(table, part_true(binding, "reclaiming") ? "refusing, to be freed"
+			  : part_true(binding, "refusing") ? "refusing new flows"
+			  : part_true(binding, "is_late")  ? "late"
+							   : "own");
+}
+
+static void rollouts_cell(struct table *table, const json_t *pool)
+{
+	if (json_is_null(json_object_get(pool, "rollouts_per_day")))
+		table_cell(table, "any number");
+	else
+		part_count_cell(table, pool, "rollouts_per_day");
+}
+
+static void own_cell(struct table *table, const json_t *site)
+{
+	table_cell(table, part_true(site, "own") ? "stands here" : "");
+}
+
+static void base_cell(struct table *table, const json_t *rollout)
+{
+	json_int_t base = part_number(rollout, "base");
+	if (base && part_true(rollout, "under_way"))
+		table_cellf(table, "%lld", (long long)base);
+	else
+		table_cell(table, "-");
+}
+
+static void step_cell(struct table *table, const json_t *rollout)
+{
+	if (part_true(rollout, "under_way"))
+		table_cellf(table, "%lld of %lld", (long long)part_number(rollout, "step"),
+			    (long long)part_number(rollout, "steps"));
+	else
+		table_cell(table, "-");
+}
+
+static void next_step_cell(struct table *table, const json_t *rollout)
+{
+	char due[PART_BYTES];
+	const json_t *next = json_object_get(rollout, "next_step_in_ms");
+	if (!part_true(rollout, "under_way")) {
+		table_cell(table, "complete");
+	} else if (part_true(rollout, "paused")) {
+		table_cell(table, "paused; `fairlead rollout resume` lets it go on");
+		table_paint(table, PAINT_WARN);
+	} else if (next) {
+		table_cell(table, part_due(json_integer_value(next), due));
+	} else {
+		table_cell(table, "when every edge holds the version");
+	}
+}
+
+static void what_cell(struct table *table, const json_t *entry)
+{
+	struct buffer words;
+	buffer_init(&words, 0);
+	render_entry_words(part_text(entry, "kind", ""), json_object_get(entry, "what"), &words);
+	table_buffer(table, &words);
+}
+
+static void why_cell(struct table *table, const json_t *entry)
+{
+	table_cell(table, part_text(entry, "why", ""));
+}
+
+/* --- parts of things --- */
+
+/* What follows the help are further members. */
+#define FIELD(key, kind, ...) {.name = (key), .type = FIELD_##kind, .help = __VA_ARGS__}
+#define COLUMN(title, key, kind, ...)                                                              \
+	{.heading = (title), .name = (key), .type = FIELD_##kind, .help = __VA_ARGS__}
+
+#define PACKET_FIELDS                                                                              \
+	FIELD("packets", COUNTER, "forwarded"), FIELD("bytes", COUNTER, "in them"),                \
+	    FIELD("refused", COUNTER, "first packets of flows, while it was closing"),             \
+	    FIELD("wrong_port", COUNTER, "packets to a port that the service does not have"),      \
+	    FIELD("asked_fib", COUNTER, "packets whose next hop the kernel was asked for"),        \
+	    FIELD("to_kernel", COUNTER, "packets that were left to the kernel to send")
+
+static const struct thing thing_alarm = {
+    .name = "alarm",
+    .help = "What needs somebody, or is worth knowing; docs/design/alarms.md lists all codes.",
+    .none = "none",
+    .fields = (const struct field[]){
+	COLUMN("CODE", "code", TEXT, "which it is; keeps its meaning"),
+	COLUMN("SEVERITY", "severity", TEXT, "alarm, repaired or note"),
+	COLUMN("SUBJECT", "subject", TEXT, "what it is about: kind/name"),
+	COLUMN("SINCE", "since", TIME, "when it began, where that is known"),
+	COLUMN("TEXT", "text", TEXT, "what is wrong"),
+	COLUMN("ADVICE", "advice", TEXT, "what to do about it"),
+	END,
+    }};
+
+static const struct thing thing_interface = {
+    .name = "interface",
+    .help = "An interface that carries a program of ours.",
+    .none = "none",
+    .fields = (const struct field[]){
+	COLUMN("NAME", "name", TEXT, "of the interface"),
+	COLUMN("MODE", "mode", TEXT, "native, generic, or detached: it does not carry it"),
+	COLUMN("IFINDEX", "ifindex", NUMBER, "of the interface; 0: it is gone"),
+	COLUMN("PROGRAM ID", "program_id", NUMBER, "of the XDP program on it; 0: none"),
+	END,
+    }};
+
+static const struct thing thing_next_hop = {
+    .name = "next hop",
+    .help = "How the edge reaches a backend.",
+    .none = "none",
+    .fields = (const struct field[]){
+	COLUMN("ADDRESS", "address", TEXT, "of the backend"),
+	COLUMN("RESOLVED", "resolved", FLAG, "packets need not ask the kernel"),
+	COLUMN("INTERFACE", "interface", TEXT, "by which packets leave"),
+	COLUMN("MTU", "mtu", NUMBER, "of the way there, in bytes"),
+	END,
+    }};
+
+static const struct thing thing_dns = {
+    .name = "dns",
+    .help = "The name server of this node.",
+    .fields = (const struct field[]){
+	FIELD("answering", FLAG, "there is a zone to answer from"),
+	FIELD("serial", NUMBER, "of the zone"),
+	FIELD("queries", COUNTER, "that were answered"),
+	FIELD("results", THING, "queries by what they were answered with"),
+	FIELD("swaps", COUNTER, "of the zone for a newer one"),
+	END,
+    }};
+
+static const struct thing thing_state = {
+    .name = "state",
+    .help = "What the node stands on.",
+    .fields = (const struct field[]){
+	FIELD("origin", TEXT, "store, snapshot or last good snapshot"),
+	FIELD("newest_snapshot", NUMBER, "ledger entry of the newest snapshot; 0: none"),
+	FIELD("good_snapshot", NUMBER, "ledger entry of the last good one; 0: none"),
+	END,
+    }};
+
+static const struct thing thing_landing = {
+    .name = "landing",
+    .help = "What a backend's landing tells of itself.",
+    .fields = (const struct field[]){
+	FIELD("alarms", THINGS, "what is wrong there", .thing = &thing_alarm),
+	FIELD("interfaces", THINGS, "where tunnels come in", .thing = &thing_interface),
+	FIELD("program", TEXT, "the kernel's digest of the program"),
+	FIELD("layout", TEXT, "digest of its maps' layout"),
+	FIELD("handings", NUMBER, "flows handed to listeners elsewhere"),
+	FIELD("handings_bound", NUMBER, "of these, with a listener"),
+	FIELD("accepted", COUNTER, "packets taken out of tunnels"),
+	END,
+    }};
+
+static const struct thing thing_version_backend = {
+    .name = "backend of a version",
+    .help = "A backend as one version sees it.",
+    .none = "none",
+    .fields = (const struct field[]){
+	COLUMN("NAME", "name", TEXT, "of the backend"),
+	COLUMN("SITE", "site", TEXT, "where it stands"),
+	COLUMN("ADDRESS", "address", TEXT, "where tunnels to it end"),
+	COLUMN("WEIGHT", "weight", NUMBER, "its part of the flows, against the others' weights"),
+	COLUMN("CONNECTIONS", "connections", NUMBER, "to this version there; null: not known"),
+	END,
+    }};
+
+static const struct thing thing_ring = {.name = "ring",
+					.help = "In which the hash of a flow finds its backend.",
+					.none = "none",
+					.fields = (const struct field[]){
+					    COLUMN("SITE", "site", TEXT, "whose edges use it"),
+					    COLUMN("ENTRIES", "entries", NUMBER, "of the ring"),
+					    END,
+					}};
+
+/* --- things --- */
+
+const struct thing thing_version = {
+    .name = "version",
+    .plural = "versions",
+    .help = "The versions of all services, with what is measured of them.",
+    .none = "no version yet",
+    .fields = (const struct field[]){
+	COLUMN("SERVICE", "service", TEXT, "whose version it is"),
+	COLUMN("VERSION", "number", NUMBER, "within the service"),
+	COLUMN("STATE", "state", TEXT, "docs/design/lifecycle.md explains the states",
+	       .cell = state_cell),
+	COLUMN("SINCE", "since", TIME, "when it came into this state", .wide = true),
+	COLUMN("SHARE", "share", SHARE, "of the clients that DNS names it to"),
+	COLUMN("CONNECTIONS", "connections", NUMBER, "to its addresses; null: not known",
+	       .cell = connections_cell),
+	COLUMN("NEW FLOWS", "new_flows", COUNTER, "that began"),
+	COLUMN("LATE", "late", COUNTER, "flows that began by an older version's address"),
+	COLUMN("ADDRESSES", "addresses", TEXTS, "that mean it by their own right, at this site",
+	       .cell = addresses_cell),
+	FIELD("late_addresses", TEXTS, "of older versions that mean it now"),
+	FIELD("held", FLAG, "every edge that is waited for holds it"),
+	FIELD("cut", FLAG, "what is left of its flows is ended by order"),
+	FIELD("digest", TEXT, "of all that decides where its packets go"),
+	FIELD("sequence", NUMBER, "ledger entry that published it"),
+	FIELD("silent_backend", TEXT, "whose silence makes the connections unknown"),
+	FIELD("backends", THINGS, "to which its flows go", .thing = &thing_version_backend),
+	PACKET_FIELDS,
+	FIELD("ports", TEXTS, "that are served (only of `describe`)"),
+	FIELD("rings", THINGS, "one for each site (only of `describe`)", .thing = &thing_ring),
+	END,
+    }};
+
+const struct thing thing_rollout = {
+    .name = "rollout",
+    .help = "How a service passes from one version to the next.",
+    .none = "no service yet",
+    .fields = (const struct field[]){
+	COLUMN("SERVICE", "service", TEXT, "that is rolled out"),
+	COLUMN("FROM", "base", NUMBER, "version that the clients come from; 0: none",
+	       .cell = base_cell),
+	COLUMN("TO", "target", NUMBER, "version that they go to"),
+	COLUMN("SHARE", "share", SHARE, "of the clients that have it"),
+	COLUMN("STEP", "step", NUMBER, "in which the rollout is, from 1", .cell = step_cell),
+	FIELD("steps", NUMBER, "that it takes"),
+	FIELD("paused", FLAG, "it waits for `rollout resume`"),
+	FIELD("under_way", FLAG, "not all clients have the target yet"),
+	COLUMN("NEXT STEP", "next_step_in_ms", NUMBER, "until the next step, where it has a date",
+	       .unit = "ms", .cell = next_step_cell),
+	END,
+    }};
+
+const struct thing thing_service = {
+    .name = "service",
+    .plural = "services",
+    .help = "The services, each with its rollout and its live versions.",
+    .none = "no service yet",
+    .fields = (const struct field[]){
+	COLUMN("SERVICE", "name", TEXT, "of the service"),
+	COLUMN("VERSION", "rollout", THING, "to its newest version", .thing = &thing_rollout,
+	       .cell = target_cell),
+	COLUMN("ROLLOUT", "rollout", THING, NULL, .cell = rollout_cell),
+	COLUMN("TTL", "ttl_s", NUMBER, "for which clients keep an answer of DNS", .unit = "s"),
+	COLUMN("LIVE VERSIONS", "versions", THINGS, "that live, as `get versions` lists them",
+	       .thing = &thing_version, .cell = states_cell),
+	FIELD("removed", FLAG, "it is in no file any more; its flows go on"),
+	END,
+    }};
+
+const struct thing thing_backend = {
+    .name = "backend",
+    .plural = "backends",
+    .help = "The backends of live versions, and whoever else reports.",
+    .none = "no backend yet",
+    .fields = (const struct field[]){
+	COLUMN("BACKEND", "name", TEXT, "of the backend"),
+	COLUMN("ADDRESS", "address", TEXT, "where tunnels to it end; null: it is no backend"),
+	COLUMN("REPORT", "last_report_ms", NUMBER, "since its landing reported; null: it never did",
+	       .unit = "ms", .cell = report_cell),
+	COLUMN("CONNECTIONS", "connections", NUMBER, "that its landing counts; null: not known"),
+	COLUMN("CUT", "cut", COUNTER, "connections that it ended by order"),
+	FIELD("silent", FLAG, "its last report is too old to be believed"),
+	FIELD("awaited", FLAG, "its first report may still be on the way"),
+	FIELD("forgotten", FLAG, "it was declared gone by `backend forget`"),
+	FIELD("boot_id", TEXT, "of its kernel"),
+	FIELD("landed", FLAG, "it carried out its configuration"),
+	FIELD("late_ms", NUMBER, "since when it has not", .unit = "ms"),
+	FIELD("disputed", FLAG, "another process reports by its name"),
+	FIELD("landing", THING, "what its landing tells of itself", .thing = &thing_landing),
+	END,
+    }};
+
+const struct thing thing_binding = {
+    .name = "address",
+    .plural = "bindings",
+    .help = "The service addresses at this node's site, and what each of them means.",
+    .none = "no service address is bound yet",
+    .fields = (const struct field[]){
+	COLUMN("ADDRESS", "address", TEXT, "at this node's site"),
+	COLUMN("SERVICE", "service", TEXT, "that has it"),
+	COLUMN("VERSION", "version", NUMBER, "that it means"),
+	COLUMN("BINDING", "number", NUMBER,
+	       "of the binding; grows with each change of its meaning"),
+	COLUMN("USE", "is_late", FLAG, "it was an older version's", .cell = use_cell),
+	COLUMN("CONNECTIONS", "connections", NUMBER, "to it; null: not known"),
+	COLUMN("NEW FLOWS", "new_flows", COUNTER, "that began"),
+	COLUMN("LATE", "late", COUNTER, "of them, after DNS named it no longer"),
+	FIELD("pool", NUMBER, "that it comes from"),
+	FIELD("slot", NUMBER, "of the pool"),
+	FIELD("refusing", FLAG, "edges refuse new flows to it"),
+	FIELD("reclaiming", FLAG, "it is to be freed for another service"),
+	PACKET_FIELDS,
+	END,
+    }};
+
+const struct thing thing_pool = {
+    .name = "pool",
+    .plural = "pools",
+    .help = "The pools that service addresses come from, and how much they hold.",
+    .none = "no pool",
+    .fields = (const struct field[]){
+	COLUMN("PREFIX", "prefix", TEXT, "of its addresses"),
+	COLUMN("SLOTS PER SITE", "slots_per_site", NUMBER, "addresses at each site"),
+	COLUMN("SERVICES", "services", NUMBER, "that take addresses from it"),
+	COLUMN("ROLLOUTS A DAY", "rollouts_per_day", NUMBER,
+	       "of each service, that it has room for; null: any", .cell = rollouts_cell),
+	END,
+    }};
+
+const struct thing thing_site = {
+    .name = "site",
+    .plural = "sites",
+    .help = "The sites of the fabric.",
+    .none = "no site",
+    .fields = (const struct field[]){
+	COLUMN("SITE", "name", TEXT, "of the site"),
+	COLUMN("NUMBER", "number", NUMBER, "in the site bits of addresses"),
+	COLUMN("THIS NODE", "own", FLAG, "this node stands there", .cell = own_cell),
+	END,
+    }};
+
+const struct thing thing_entry = {
+    .name = "entry",
+    .help = "An entry of the ledger.",
+    .none = "no entry",
+    .fields = (const struct field[]){
+	COLUMN("ENTRY", "sequence", NUMBER, "its number, from 1"),
+	COLUMN("TIME (UTC)", "time", TIME, "when it was written"),
+	COLUMN("WHO", "who", TEXT, "ordered it; fairlead: it was due"),
+	COLUMN("KIND", "kind", TEXT, "of the change"),
+	COLUMN("WHAT", "what", THING, "was changed", .cell = what_cell),
+	COLUMN("WHY", "why", TEXT, "the --message", .cell = why_cell),
+	FIELD("node", TEXT, "that wrote it"),
+	FIELD("digest", TEXT, "of the entry and, by that, of all before it"),
+	END,
+    }};
+
+const struct thing thing_verdict = {.name = "verdict",
+				    .help = "Of a check of the ledger.",
+				    .fields = (const struct field[]){
+					FIELD("sound", FLAG, "chain and signatures hold"),
+					FIELD("entries", NUMBER, "that were checked"),
+					FIELD("digest", TEXT, "of the newest"),
+					END,
+				    }};
+
+const struct thing thing_status = {
+    .name = "status",
+    .help = "How the node and its services are.",
+    .fields = (const struct field[]){
+	FIELD("node", TEXT, "this node's name"),
+	FIELD("site", TEXT, "where it stands"),
+	FIELD("version", TEXT, "of the program"),
+	FIELD("uptime_ms", NUMBER, "since the daemon started", .unit = "ms"),
+	FIELD("sequence", NUMBER, "entries of the ledger"),
+	FIELD("applied", NUMBER, "of them, that all who are waited for carried out"),
+	FIELD("configured", FLAG, "a file was applied"),
+	FIELD("alarms", THINGS, "what needs somebody", .thing = &thing_alarm),
+	FIELD("notes", THINGS, "what is worth knowing, with the same fields"),
+	FIELD("state", THING, "what the node stands on", .thing = &thing_state),
+	FIELD("build_id", TEXT, "of the BPF program"),
+	FIELD("layout", TEXT, "digest of its maps' layout"),
+	FIELD("adopted", FLAG, "the maps are those of the process before"),
+	FIELD("addresses", NUMBER, "that are forwarded"),
+	FIELD("rings", NUMBER, "in the maps"),
+	FIELD("interfaces", THINGS, "that the edge takes packets from", .thing = &thing_interface),
+	FIELD("next_hops", THINGS, "to the backends", .thing = &thing_next_hop),
+	FIELD("drops", THING, "packets by the reason for which they were dropped"),
+	FIELD("dns", THING, "the name server", .thing = &thing_dns),
+	FIELD("services", THINGS, "as `get services` lists them", .thing = &thing_service),
+	FIELD("backends", THINGS, "as `get backends` lists them", .thing = &thing_backend),
+	END,
+    }};
+
+const struct thing *const thing_kinds[] = {
+    &thing_service, &thing_version, &thing_backend, &thing_binding, &thing_pool, &thing_site, NULL};
