@@ -30,6 +30,7 @@
 #define ALARM_SUBJECTS(X)                                                                          \
 	X(NODE, "node")                                                                            \
 	X(STORE, "store")                                                                          \
+	X(RECORD, "record")                                                                        \
 	X(SNAPSHOT, "snapshot")                                                                    \
 	X(DNS, "dns")                                                                              \
 	X(INTERFACE, "interface")                                                                  \
@@ -49,6 +50,13 @@
 	X(STATE_FROZEN, "state.frozen", ALARM, STORE, "%s", "")                                    \
 	X(STORE_FAILED, "store.failed", ALARM, STORE, "the store takes no changes: %s",            \
 	  "what is forwarded and answered stays as it is; it is tried again every second")         \
+	X(STATE_OLD, "state.old", ALARM, STORE,                                                    \
+	  "the state has the form of an earlier release and cannot be taken over: %s",             \
+	  "orders are refused until it is; it is tried again every second")                        \
+	X(RECORD_UNREAD, "record.unread", ALARM, RECORD, "record %s",                              \
+	  "it is kept as it is, and what would need it is not done here; upgrade this node")       \
+	X(RECORDS_UNREAD, "record.unread-more", ALARM, NODE,                                       \
+	  "%zu more records are not understood here", "upgrade this node")                         \
 	X(SNAPSHOT_FAILED, "snapshot.failed", ALARM, SNAPSHOT, "no snapshot can be kept: %s",      \
 	  "it is tried again; until then a store that is lost would leave this node with an "      \
 	  "older one")                                                                             \

@@ -11,6 +11,7 @@
 #include "fabric/membership.h"
 #include "fabric/reports.h"
 #include "state/records.h"
+#include "state/upgrade.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -263,7 +264,7 @@ static void tell_forwarding(const struct daemon *daemon)
 static int carry_out_first(struct daemon *daemon, struct error *err)
 {
 	int swapped = 0;
-	if (daemon_is_frozen(daemon) ||
+	if (daemon_is_frozen(daemon) || image_unread_meaning(&daemon->image) ||
 	    (daemon->edge && edge_plane_goes_on(daemon->edge, &daemon->image))) {
 		carry_out(daemon);
 		return 0;
@@ -471,6 +472,30 @@ static void look_for_store(struct daemon *daemon, uint64_t now_ms)
 	uv_stop(&daemon->loop);
 }
 
+/* A store of the first release is taken over as soon as it takes changes. */
+static void on_upgraded(void *context, int result, const struct error *err)
+{
+	struct daemon *daemon = context;
+	if (result == 0 || result == -ECANCELED)
+		alarm_end(&daemon->upgrade_alarm);
+	else if (ALARM_SET(&daemon->upgrade_alarm, clock_now_ms(daemon->clock), STATE_OLD, "",
+			   err->text))
+		daemon_tell_alarm(daemon, &daemon->upgrade_alarm);
+}
+
+static void upgrade_state(struct daemon *daemon)
+{
+	if (!daemon->image.is_old || daemon_store_rests(daemon) ||
+	    changes_pending(daemon->changes, UPGRADE_KIND))
+		return;
+	struct error err;
+	int result = upgrade_begin(daemon->changes, on_upgraded, daemon);
+	if (result < 0) {
+		error_set(&err, result, "out of memory");
+		on_upgraded(daemon, result, &err);
+	}
+}
+
 static void trim_memory(struct daemon *daemon)
 {
 	if (!daemon->trim_ticks)
@@ -495,6 +520,7 @@ static void on_tick(uv_timer_t *timer)
 	if (alarm_stands(&daemon->alarm))
 		carry_out(daemon);
 	observe_self(daemon, true);
+	upgrade_state(daemon);
 	membership_run(daemon->membership);
 	driver_run(daemon->driver);
 	trim_memory(daemon);
@@ -677,6 +703,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);
+	if (result == 0)
+		upgrade_state(daemon);
 	return result;
 }
 

@@ -74,6 +74,7 @@ struct daemon {
 	struct ledger_position forwarded; /* up to here the edge does what the ledger says */
 	struct ledger_position answered; /* up to here DNS does */
 	struct alarm alarm; /* why the latest change could not be carried out */
+	struct alarm upgrade_alarm; /* why the first release's state was not taken over */
 	struct alarm store_alarm; /* why the store took no change lately */
 	uint64_t store_failed_ms; /* when that was last */
 	bool probing; /* a write is under way that finds out whether it does again */

@@ -335,6 +335,14 @@ int edge_plane_publish(struct edge_plane *plane, const struct image *image, stru
 		    "packets by an earlier one, and goes on unchanged. Stop the daemon "
 		    "and put the store back; or apply the configuration, which begins "
 		    "anew and breaks the flows that are there");
+	const struct image_unread *unread = image_unread_meaning(image);
+	char text[IMAGE_UNREAD_TEXT];
+	if (unread)
+		return error_set(
+		    err, -FL_EUNSUPPORTED,
+		    "what addresses mean is not known here: %s. What is forwarded stays "
+		    "as it is; upgrade this node",
+		    image_unread_text(unread, text));
 	struct draft draft = {0};
 	arena_init(&draft.arena, 0);
 	int result = draft_all(&draft, plane, image, err);

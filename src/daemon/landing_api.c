@@ -93,8 +93,8 @@ static void remember_comeback(struct daemon *daemon, const char *backend)
  * Before the first apply there is nothing to be said, and what a landing has stays: it may be that
  * this node lost its store, while the backend's flows live. For the same reason a name that is no
  * backend gets no configuration: an empty one would end the flows of a machine whose --node was
- * mistyped. And what a landing was told by a newer state than a snapshot knows stays: only one that
- * has nothing is told what the snapshot says.
+ * mistyped. And what a landing was told by a newer state than a snapshot knows, or by more than the
+ * records that can be read, stays: only one that has nothing is told what they say.
  */
 static int add_configuration(struct daemon *daemon, const char *name, const char *has,
 			     json_t *answer)
@@ -108,7 +108,9 @@ static int add_configuration(struct daemon *daemon, const char *name, const char
 	bool lands = has && strcmp(has, generation) == 0;
 	reports_set_lands(daemon->reports, name, lands, clock_now_ms(daemon->clock));
 	int failed = json_object_set_new(answer, "generation", json_string(generation));
-	bool keeps = daemon_is_frozen(daemon) && has && *has;
+	bool is_partial = daemon_is_frozen(daemon) || image_unread_meaning(&daemon->image) ||
+			  image_unread_under(&daemon->image, "member/");
+	bool keeps = is_partial && has && *has;
 	if (!failed && !lands && !keeps)
 		failed = json_object_set(answer, "configuration", configuration);
 	json_decref(configuration);

@@ -4,6 +4,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/search.h"
+#include "state/config_records.h"
+#include "state/records.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 #define REFRESH_S 3600u
 #define RETRY_S 600u
 #define EXPIRE_S 604800u
+#define UNREAD_TTL_S 30u /* where the service's configuration cannot be read here */
 
 #define OPEN_AGAIN_MS 1000u
 
@@ -133,16 +136,15 @@ static void fill_share(const struct names_plane *plane, const struct image *imag
 /* The target comes first, so that its clients are those with the low numbers: as its share grows,
  * nobody goes back. */
 static int draft_service(const struct names_plane *plane, struct draft *draft,
-			 const struct image *image, const struct service *service)
+			 const struct image *image, const struct image_service *known,
+			 uint32_t ttl_s)
 {
-	const struct image_service *known = image_service(image, service->name);
 	struct naming_service *names = &draft->services[draft->input.service_count++];
 	struct naming_share *shares = arena_array(&draft->arena, 2, sizeof(*shares));
 	if (!shares)
 		return -ENOMEM;
-	*names = (struct naming_service){
-	    .name = service->name, .ttl_s = service->ttl_seconds, .shares = shares};
-	if (!known || !known->state || known->state->removed)
+	*names = (struct naming_service){.name = known->name, .ttl_s = ttl_s, .shares = shares};
+	if (!known->state || known->state->removed)
 		return 0;
 
 	const struct service_state *state = known->state;
@@ -201,7 +203,7 @@ static int draft_all(const struct names_plane *plane, struct draft *draft,
 {
 	const struct fabric *fabric = image->fabric;
 	draft->services =
-	    arena_array(&draft->arena, fabric->service_count + 1, sizeof(*draft->services));
+	    arena_array(&draft->arena, image->service_count + 1, sizeof(*draft->services));
 	const char *contact = arena_printf(&draft->arena, "hostmaster.%s", fabric->zone);
 	if (!draft->services || !contact)
 		return -ENOMEM;
@@ -217,8 +219,14 @@ static int draft_all(const struct names_plane *plane, struct draft *draft,
 					     .nsid_length = strlen(plane->node),
 					     .services = draft->services};
 	int result = draft_nameservers(plane, draft, fabric);
-	for (size_t i = 0; i < fabric->service_count && result == 0; i++)
-		result = draft_service(plane, draft, image, &fabric->services[i]);
+	for (size_t i = 0; i < image->service_count && result == 0; i++) {
+		const struct image_service *service = image->services[i];
+		if (service->configured)
+			result = draft_service(plane, draft, image, service,
+					       service->configured->ttl_seconds);
+		else if (service->state && service->unread & IMAGE_UNREAD_CONFIG)
+			result = draft_service(plane, draft, image, service, UNREAD_TTL_S);
+	}
 	return result;
 }
 
@@ -227,6 +235,16 @@ int names_plane_publish(struct names_plane *plane, const struct image *image, st
 	if (!plane->server || !image->fabric ||
 	    (plane->answers && plane->sequence == image->head.sequence))
 		return 0;
+	char key[RECORD_KEY_BYTES];
+	char text[IMAGE_UNREAD_TEXT];
+	const struct image_unread *unread = image_unread(image, config_fabric_key(key));
+	unread = unread ? unread : image_unread_meaning(image);
+	if (unread)
+		return error_set(
+		    err, -FL_EUNSUPPORTED,
+		    "what names mean is not known here: %s. What is answered stays as it "
+		    "is; upgrade this node",
+		    image_unread_text(unread, text));
 	struct draft draft = {0};
 	arena_init(&draft.arena, 0);
 	int result = draft_all(plane, &draft, image);

@@ -3,6 +3,7 @@
 
 #include "config/config.h"
 #include "daemon/daemon.h"
+#include "state/apply.h"
 #include "yaml/findings.h"
 
 #include <stdio.h>
@@ -13,7 +14,8 @@ void order_free(struct order *order)
 {
 	json_decref(order->answer);
 	arena_done(&order->arena);
-	buffer_done(&order->stored);
+	apply_free(order->apply);
+	json_decref(order->plan);
 	free(order);
 }
 
@@ -44,7 +46,6 @@ struct order *order_new(struct daemon *daemon, struct api_call *call, const char
 		return NULL;
 	}
 	arena_init(&order->arena, 0);
-	buffer_init(&order->stored, STORE_VALUE_BYTES);
 	order->daemon = daemon;
 	order->call = call;
 	order->change.kind = kind;

@@ -10,6 +10,7 @@
 #include "daemon/api.h"
 #include "state/changes.h"
 
+struct apply;
 struct daemon;
 
 /* A change that a client waits for. */
@@ -26,8 +27,8 @@ struct order {
 	size_t text_length;
 	struct arena arena; /* of the fabric */
 	struct fabric *fabric; /* that the file means */
-	struct buffer stored; /* the fabric as the store is to hold it */
-	bool more; /* the rest of the services comes in a further entry */
+	struct apply *apply; /* owned; what the file does */
+	json_t *plan; /* the same for people; `apply` notes parts of it */
 	unsigned parts; /* entries that are committed */
 	uint64_t sequence; /* of the last of them */
 };

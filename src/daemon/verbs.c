@@ -38,25 +38,16 @@ static int live_versions(const struct daemon *daemon, const struct service_state
 	return 0;
 }
 
-int verbs_live_services(const struct daemon *daemon, struct arena *arena,
-			struct plan_live_service **ret_live, size_t *ret_count)
+int verbs_live_service(const struct daemon *daemon, const struct image_service *service,
+		       struct arena *arena, struct plan_live_service *ret_live)
 {
-	const struct image *image = &daemon->image;
-	struct plan_live_service *live = arena_array(arena, image->state_count + 1, sizeof(*live));
-	if (!live)
-		return -ENOMEM;
-	for (size_t i = 0; i < image->state_count; i++) {
-		const struct service_state *state = image->states[i];
-		live[i] = (struct plan_live_service){
-		    .name = state->name,
-		    .current = state->removed ? NULL
-					      : image_version(image_service(image, state->name),
-							      state->rollout.target),
-		    .next_version = state->next_version};
-		if (live_versions(daemon, state, arena, &live[i]) < 0)
-			return -ENOMEM;
-	}
-	*ret_live = live;
-	*ret_count = image->state_count;
-	return 0;
+	const struct service_state *state = service->state;
+	struct plan_live_service live = {
+	    .name = state->name,
+	    .current = state->removed ? NULL : image_version(service, state->rollout.target),
+	    .next_version = state->next_version};
+	int result = live_versions(daemon, state, arena, &live);
+	if (result == 0)
+		*ret_live = live;
+	return result;
 }

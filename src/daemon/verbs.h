@@ -8,6 +8,7 @@
 #include "daemon/daemon.h"
 
 struct arena;
+struct image_service;
 struct plan_live_service;
 
 /* Of a command that the protocol lets through. */
@@ -17,8 +18,8 @@ api_handler_fn *verb_handler(const struct command *command);
 COMMAND_VERBS(X)
 #undef X
 
-/* What plan_build() wants to know of the live services; lives in `arena`. */
-must_check int verbs_live_services(const struct daemon *daemon, struct arena *arena,
-				   struct plan_live_service **ret_live, size_t *ret_count);
+/* What plan_build() wants to know of a service that has a state; lives in `arena`. */
+must_check int verbs_live_service(const struct daemon *daemon, const struct image_service *service,
+				  struct arena *arena, struct plan_live_service *ret_live);
 
 #endif

@@ -18,71 +18,62 @@
 
 /* --- changes of one service --- */
 
-static const struct image_service *need_service(const struct change_draft *draft, const char *name,
-						struct error *err)
+/* The service with all that the order is about: `parts` of it (enum image_unread_part) must be
+ * read. */
+static int need_service(const struct change_draft *draft, const char *name, unsigned parts,
+			const struct image_service **ret_service, struct error *err)
 {
 	const struct image_service *service = image_service(draft->image, name);
-	if (service && service->state && !service->state->removed)
-		return service;
-	error_set(err, -FL_ENOTFOUND,
-		  "there is no service \"%s\"; `fairlead get services` lists them", name);
-	return NULL;
+	if (service && service->unread & parts)
+		return error_set(err, -FL_EUNSUPPORTED,
+				 "service %s has a record that is not understood here; `fairlead "
+				 "status` names it. Give the order on a node with a newer release, "
+				 "or upgrade this one",
+				 name);
+	if (!service || !service->state || service->state->removed)
+		return error_set(err, -FL_ENOTFOUND,
+				 "there is no service \"%s\"; `fairlead get services` lists them",
+				 name);
+	*ret_service = service;
+	return 0;
 }
 
-/* The configuration with the service's content taken from `version`: after a rollback the file
- * that `get -o yaml` gives says what is served. */
-static int put_config_of(struct change_draft *draft, const struct version *version,
-			 struct fabric **ret_fabric, struct error *err)
+/* The service's configuration with the content of `version`, after a rollback: the file that `get
+ * -o yaml` gives says what is served. */
+static int put_content_of(struct change_draft *draft, const struct image_service *known,
+			  const struct version *version, struct fabric *ret_fabric,
+			  struct error *err)
 {
-	struct fabric *fabric = arena_alloc(&draft->arena, sizeof(*fabric));
-	const struct fabric *now = draft->image->fabric;
-	struct service *services =
-	    arena_array(&draft->arena, now->service_count + 1, sizeof(*services));
-	if (!fabric || !services)
+	if (!known->config)
+		return error_set(err, -FL_ESTATE,
+				 "service %s is not in the configuration: apply a file that has it",
+				 known->name);
+	struct service *service = arena_alloc(&draft->arena, sizeof(*service));
+	if (!service)
 		return -ENOMEM;
-	*fabric = *now;
-	fabric->services = services;
-	for (size_t i = 0; i < now->service_count; i++) {
-		services[i] = now->services[i];
-		if (strcmp(services[i].name, version->service) != 0)
-			continue;
-		memcpy(services[i].ports, version->ports, sizeof(services[i].ports));
-		services[i].port_count = version->port_count;
-		services[i].backends = version->backends;
-		services[i].backend_count = version->backend_count;
-	}
+	*service = *known->config;
+	memcpy(service->ports, version->ports, sizeof(service->ports));
+	service->port_count = version->port_count;
+	service->backends = version->backends;
+	service->backend_count = version->backend_count;
+
 	/* What the old version refers to may be gone from the file since. */
+	struct fabric fabric = *draft->image->fabric;
+	struct fabric *parsed;
 	struct buffer text;
-	buffer_init(&text, STORE_VALUE_BYTES);
-	config_emit(fabric, &text);
+	fabric.services = service;
+	fabric.service_count = 1;
+	fabric.by_name = NULL;
+	buffer_init(&text, 0);
+	config_emit(&fabric, &text);
 	const struct order check = {.file = "the configuration after the rollback",
 				    .text = text.data ? text.data : "",
 				    .text_length = text.length};
-	struct fabric *parsed;
 	int result =
 	    text.status ? text.status : order_parse_file(&check, &draft->arena, &parsed, NULL, err);
-	if (result == 0)
-		result = draft_put(draft, RECORD_CONFIG_KEY, draft->image->config_revision, &text);
 	buffer_done(&text);
-	*ret_fabric = fabric;
-	return result;
-}
-
-/* The version before is retired: its content comes back as a new version. */
-static int republish(struct change_draft *draft, const struct version *old, uint32_t *ret_number,
-		     struct error *err)
-{
-	struct fabric *fabric;
-	struct future_states future;
-	const struct version *version;
-	int result = put_config_of(draft, old, &fabric, err);
 	if (result == 0)
-		result = future_states_init(&future, draft->image, 1, &draft->arena);
-	if (result == 0)
-		result = publication_make(draft, fabric, fabric_service(fabric, old->service),
-					  draft->image->placement, &future, &version, err);
-	if (result == 0)
-		*ret_number = version->number;
+		*ret_fabric = fabric;
 	return result;
 }
 
@@ -102,22 +93,37 @@ static int expect_backends(struct change_draft *draft, const struct version *ver
 static int build_rollback(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct order *order = (struct order *)change;
-	const struct image_service *service = need_service(draft, order->service, err);
-	if (!service)
-		return -FL_ENOTFOUND;
+	const struct image_service *service;
+	int result = need_service(draft, order->service,
+				  IMAGE_UNREAD_STATE | IMAGE_UNREAD_CONFIG | IMAGE_UNREAD_VERSION,
+				  &service, err);
+	if (result < 0)
+		return result;
 	struct service_state *state = service_state_copy(service->state, &draft->arena);
 	if (!state)
 		return -ENOMEM;
 	uint32_t from = state->rollout.target;
 	uint32_t to = 0;
 	uint32_t published = 0;
-	int result = lifecycle_rollback(state, draft->sequence, draft->wall_ms, &to, err);
+	struct fabric fabric;
+	bool is_retired = false;
+	result = lifecycle_rollback(state, draft->sequence, draft->wall_ms, &to, err);
 	const struct version *version = image_version(service, to);
 	if (result == -FL_ENOTFOUND && version) {
-		result = republish(draft, version, &published, err);
-	} else if (result == 0) {
-		struct fabric *fabric;
-		result = put_config_of(draft, version, &fabric, err);
+		is_retired = true;
+		result = 0;
+	}
+	if (result == 0)
+		result = put_content_of(draft, service, version, &fabric, err);
+	if (result < 0)
+		return result;
+	if (is_retired) {
+		/* Its content comes back as a new version. */
+		const struct version *again;
+		result = publication_make(draft, &fabric, fabric.services, &again, err);
+		published = result == 0 ? again->number : 0;
+	} else {
+		result = publication_put_config(draft, fabric.services, err);
 		if (result == 0)
 			result = expect_backends(draft, version);
 		if (result == 0)
@@ -140,11 +146,12 @@ typedef int service_change_fn(struct service_state *state, const struct order *o
 static int change_service(struct order *order, struct change_draft *draft, service_change_fn *apply,
 			  struct error *err)
 {
-	const struct image_service *service = need_service(draft, order->service, err);
-	if (!service)
-		return -FL_ENOTFOUND;
+	const struct image_service *service;
+	int result = need_service(draft, order->service, IMAGE_UNREAD_STATE, &service, err);
+	if (result < 0)
+		return result;
 	struct service_state *state = service_state_copy(service->state, &draft->arena);
-	int result = state ? apply(state, order, draft, err) : -ENOMEM;
+	result = state ? apply(state, order, draft, err) : -ENOMEM;
 	if (result != CHANGE_COMMIT)
 		return result;
 	result = publication_put_state(draft, state);

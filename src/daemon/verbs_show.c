@@ -85,6 +85,16 @@ static json_t *config_answer(const struct daemon *daemon)
 	return json;
 }
 
+/* A record of the configuration of which a file would have to say something. */
+static const struct image_unread *unread_config(const struct image *image)
+{
+	for (size_t i = 0; i < image->unread_count; i++) {
+		if (strncmp(image->unread[i].key, "config/", strlen("config/")) == 0)
+			return &image->unread[i];
+	}
+	return NULL;
+}
+
 void verb_get(struct daemon *daemon, struct api_call *call)
 {
 	static const struct {
@@ -101,7 +111,14 @@ void verb_get(struct daemon *daemon, struct api_call *call)
 		return;
 	}
 	if (!kind) {
-		api_succeed(call, config_answer(daemon));
+		const struct image_unread *unread = unread_config(&daemon->image);
+		char text[IMAGE_UNREAD_TEXT];
+		if (unread)
+			fail(call, -FL_EUNSUPPORTED,
+			     "a file would leave out what is not understood here: ",
+			     image_unread_text(unread, text));
+		else
+			api_succeed(call, config_answer(daemon));
 		return;
 	}
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {

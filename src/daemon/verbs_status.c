@@ -242,6 +242,20 @@ static void names_alarms(const struct daemon *daemon, json_t *alarms)
 		ALARM_PUT(alarms, NULL, 0, DNS_NO_NAMESERVER, "");
 }
 
+#define UNREAD_ALARMS 4 /* of single records */
+
+static void unread_alarms(const struct daemon *daemon, json_t *alarms)
+{
+	const struct image *image = &daemon->image;
+	char text[IMAGE_UNREAD_TEXT];
+	for (size_t i = 0; i < image->unread_count && i < UNREAD_ALARMS; i++)
+		ALARM_PUT(alarms, NULL, 0, RECORD_UNREAD, image->unread[i].key,
+			  image_unread_text(&image->unread[i], text));
+	if (image->unread_count > UNREAD_ALARMS)
+		ALARM_PUT(alarms, NULL, 0, RECORDS_UNREAD, daemon->options->node,
+			  image->unread_count - UNREAD_ALARMS);
+}
+
 static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 {
 	json_t *alarms = json_array();
@@ -252,6 +266,8 @@ static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 			  origin_name(daemon->origin.kind), daemon->origin.why);
 	put_standing(daemon, &daemon->alarm, alarms);
 	put_standing(daemon, &daemon->store_alarm, alarms);
+	put_standing(daemon, &daemon->upgrade_alarm, alarms);
+	unread_alarms(daemon, alarms);
 	put_standing(daemon, membership_alarm(daemon->membership), alarms);
 	if (daemon->snapshots)
 		snapshots_put_alarms(daemon->snapshots, alarms);

@@ -123,6 +123,10 @@ static bool has_udp(const struct version *version)
 /* A service that left the file keeps the policy of one step until it is gone. */
 static const struct rollout_policy whole_at_once = {.shares = {SHARE_WHOLE}, .share_count = 1};
 
+/* One whose configuration cannot be read here takes none. */
+static const struct rollout_policy no_step = {
+    .shares = {SHARE_WHOLE}, .share_count = 1, .pause_ms = UINT64_MAX};
+
 /* Do the edges hold the version, and, before DNS first answers it, are its landings ready for it?
  */
 static bool observe_held(struct driver *driver, const struct sights *sights,
@@ -171,6 +175,12 @@ static uint8_t exhausted_pools(struct driver *driver, const struct service_state
 					 image->state_count, moment);
 }
 
+/* What needs more than this program can read is left alone. */
+static bool is_driven(const struct image_service *service)
+{
+	return service->state && !(service->unread & IMAGE_UNREAD_VERSION);
+}
+
 /* What can be said without looking at addresses; `versions` has room for all of them. */
 static void observe_settings(struct driver *driver, const struct sights *sights,
 			     const struct service_state *state,
@@ -178,7 +188,8 @@ static void observe_settings(struct driver *driver, const struct sights *sights,
 			     struct service_observation *ret_seen)
 {
 	const struct image *image = sights->image;
-	const struct service *service = image_service(image, state->name)->configured;
+	const struct image_service *known = image_service(image, state->name);
+	const struct service *service = known->configured;
 	const struct settings *settings = &image->fabric->settings;
 	uint64_t wall_ms = clock_wall_ms(driver->options.steady);
 	const struct placement_moment moment = {.wall_ms = wall_ms,
@@ -197,7 +208,9 @@ static void observe_settings(struct driver *driver, const struct sights *sights,
 					 .report_interval_ms = settings->report_interval_ms,
 					 .drain_limit_ms = service ? service->drain_limit_ms : 0,
 					 .exhausted_pools = exhausted_pools(driver, state, &moment),
-					 .policy = service ? &service->rollout : &whole_at_once,
+					 .policy = known->unread & IMAGE_UNREAD_CONFIG ? &no_step
+						   : service ? &service->rollout
+							     : &whole_at_once,
 					 .everyone_is_heard = merge_everyone_is_heard(sights),
 					 .versions = versions};
 }
@@ -223,7 +236,8 @@ static int find_due(struct driver *driver, const struct sights *sights,
 		const struct version *version = image_version(known, status->number);
 		if (status->state == VERSION_RETIRED)
 			continue;
-		versions[i].held = observe_held(driver, sights, status, version);
+		versions[i].held = !(known->unread & IMAGE_UNREAD_CONFIG) &&
+				   observe_held(driver, sights, status, version);
 		seen.has_udp = seen.has_udp || has_udp(version);
 	}
 	for (size_t i = 0; i < state->binding_count; i++)
@@ -478,11 +492,11 @@ static int build_step(struct change *change, struct change_draft *draft, struct 
 	if (!draft->what)
 		return -ENOMEM;
 	for (size_t i = 0; i < image->service_count && result == 0 && !batch.full; i++) {
-		if (image->services[i]->state)
+		if (is_driven(image->services[i]))
 			result = add_service(&batch, image->services[i]);
 	}
 	if (result == 0 && batch.placement)
-		result = publication_put_placement(draft, batch.placement);
+		result = publication_put_freed(draft, batch.placement);
 	if (result == 0 && batch.count > 1)
 		snprintf(change->why, sizeof(change->why),
 			 "due of %zu services, each for its own reason", batch.count);
@@ -536,11 +550,14 @@ static uint64_t countable_closing(const struct driver *driver, const struct sigh
 static bool is_anything_due(struct driver *driver, const struct sights *sights)
 {
 	int due = 0;
-	for (size_t i = 0; i < sights->image->state_count && due <= 0; i++) {
+	for (size_t i = 0; i < sights->image->service_count && due <= 0; i++) {
+		const struct image_service *service = sights->image->services[i];
 		struct arena arena;
 		struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
+		if (!is_driven(service))
+			continue;
 		arena_init(&arena, 0);
-		due = find_due(driver, sights, sights->image->states[i], &arena, transitions);
+		due = find_due(driver, sights, service->state, &arena, transitions);
 		arena_done(&arena);
 	}
 	return due > 0;

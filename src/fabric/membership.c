@@ -62,6 +62,9 @@ static bool want(struct membership *membership, const struct member *recorded,
 	const struct member *self = membership->options.self;
 	char roles[MEMBER_ROLES_BYTES];
 	alarm_end(&membership->alarm);
+	/* Its record cannot be read here, which is an alarm of its own. */
+	if (recorded && !*recorded->key)
+		return false;
 	if (recorded && strcmp(recorded->key, self->key) != 0) {
 		ALARM_SET(&membership->alarm, 0, MEMBER_OTHER_KEY, self->name, self->name);
 		return false;

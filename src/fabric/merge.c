@@ -224,7 +224,9 @@ void merge_connections(const struct sights *sights, const struct service_state *
 	    .closing = binding->sequence,
 	    .interval_ms = image_report_interval_ms(image),
 	    .now_ms = sights->now_ms};
-	ASSERT(query.version);
+	/* While a version's record is unread, its backends are not known. */
+	if (!query.version)
+		return;
 	struct connection_sum sum = reports_sum(sights->reports, image, &query);
 	observation->connections = sum.count;
 	observation->connections_known = sum.known;

@@ -68,6 +68,115 @@ const struct backend *service_backend(const struct service *service, const char 
 	return NULL;
 }
 
+/* --- equality --- */
+
+static bool text_equal(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool nameserver_equal(const struct nameserver *a, const struct nameserver *b)
+{
+	if (!text_equal(a->name, b->name) || a->address_count != b->address_count)
+		return false;
+	for (size_t i = 0; i < a->address_count; i++) {
+		if (!ip_address_equal(&a->addresses[i], &b->addresses[i]))
+			return false;
+	}
+	return true;
+}
+
+bool fabric_names_equal(const struct fabric *a, const struct fabric *b)
+{
+	if (!text_equal(a->name, b->name) || !text_equal(a->zone, b->zone) ||
+	    a->nameserver_count != b->nameserver_count)
+		return false;
+	for (size_t i = 0; i < a->nameserver_count; i++) {
+		if (!nameserver_equal(&a->nameservers[i], &b->nameservers[i]))
+			return false;
+	}
+	return true;
+}
+
+bool pool_equal(const struct pool *a, const struct pool *b)
+{
+	return ip_prefix_equal(&a->prefix, &b->prefix) && a->site_bits == b->site_bits &&
+	       a->slots_per_service == b->slots_per_service;
+}
+
+bool site_equal(const struct site *a, const struct site *b)
+{
+	/* Where there is no location, both numbers are 0. */
+	if (!text_equal(a->name, b->name) || a->has_location != b->has_location ||
+	    a->latitude != b->latitude || a->longitude != b->longitude ||
+	    a->client_count != b->client_count)
+		return false;
+	for (size_t i = 0; i < a->client_count; i++) {
+		if (!ip_prefix_equal(&a->clients[i], &b->clients[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool listener_equal(const struct backend_listener *a, const struct backend_listener *b)
+{
+	return a->protocol == b->protocol && a->service_port == b->service_port &&
+	       a->port == b->port && ip_address_equal(&a->address, &b->address);
+}
+
+static bool backend_equal(const struct backend *a, const struct backend *b)
+{
+	if (!text_equal(a->name, b->name) || !text_equal(a->site, b->site) ||
+	    !ip_address_equal(&a->address, &b->address) || a->weight != b->weight ||
+	    a->listener_count != b->listener_count)
+		return false;
+	for (size_t i = 0; i < a->listener_count; i++) {
+		if (!listener_equal(&a->listeners[i], &b->listeners[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool ports_equal(const struct service *a, const struct service *b)
+{
+	if (a->port_count != b->port_count)
+		return false;
+	for (size_t i = 0; i < a->port_count; i++) {
+		const struct service_port *one = &a->ports[i], *other = &b->ports[i];
+		if (one->protocol != other->protocol || one->quic != other->quic ||
+		    one->first != other->first || one->last != other->last)
+			return false;
+	}
+	return true;
+}
+
+static bool policies_equal(const struct service *a, const struct service *b)
+{
+	const struct health_check *one = &a->health, *other = &b->health;
+	return a->ttl_seconds == b->ttl_seconds && a->drain_limit_ms == b->drain_limit_ms &&
+	       a->rollout.pause_ms == b->rollout.pause_ms &&
+	       a->rollout.share_count == b->rollout.share_count &&
+	       memcmp(a->rollout.shares, b->rollout.shares,
+		      a->rollout.share_count * sizeof(a->rollout.shares[0])) == 0 &&
+	       one->kind == other->kind && one->port == other->port &&
+	       text_equal(one->path, other->path) && one->interval_ms == other->interval_ms &&
+	       one->fall == other->fall && one->rise == other->rise;
+}
+
+bool service_equal(const struct service *a, const struct service *b)
+{
+	if (!text_equal(a->name, b->name) || !ports_equal(a, b) || !policies_equal(a, b) ||
+	    a->backend_count != b->backend_count)
+		return false;
+	for (size_t i = 0; i < a->backend_count; i++) {
+		if (!backend_equal(&a->backends[i], &b->backends[i]))
+			return false;
+	}
+	return true;
+}
+
+/* --- pools --- */
+
 static unsigned pool_host_bits(const struct pool *pool)
 {
 	return ip_family_bits(pool->prefix.address.family) - pool->prefix.length;

@@ -142,6 +142,13 @@ const struct service *fabric_service(const struct fabric *fabric, const char *na
 const struct site *fabric_site(const struct fabric *fabric, const char *name);
 const struct backend *service_backend(const struct service *service, const char *name);
 
+/* Do both say the same, in the same order? A name server's and a site's addresses are a part of it,
+ * and so is all that a service says; fabric_names_equal() looks at name, zone and name servers. */
+bool fabric_names_equal(const struct fabric *a, const struct fabric *b);
+bool pool_equal(const struct pool *a, const struct pool *b);
+bool site_equal(const struct site *a, const struct site *b);
+bool service_equal(const struct service *a, const struct service *b);
+
 /*
  * An address of a pool is prefix | site number << slot bits | slot. The site number stands directly
  * below the prefix, so that a site's slice of the pool is itself a prefix.

@@ -16,6 +16,7 @@ struct update {
 	struct placement *placement; /* being made */
 	const char **names; /* of the services that were numbered before, sorted */
 	size_t name_count;
+	uint32_t hole; /* below it no number is free */
 	struct error *err;
 };
 
@@ -73,17 +74,6 @@ static int copy_placement(struct update *update, const struct placement *previou
 
 /* --- pools --- */
 
-static bool prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b)
-{
-	return a->length == b->length && ip_address_equal(&a->address, &b->address);
-}
-
-static bool pool_equal(const struct pool *a, const struct pool *b)
-{
-	return prefix_equal(&a->prefix, &b->prefix) && a->site_bits == b->site_bits &&
-	       a->slots_per_service == b->slots_per_service;
-}
-
 /* Refuse to take a pool away, or to change what its slots mean, under a version that holds one. */
 static int pool_must_be_free(struct update *update, size_t pool, const char *what)
 {
@@ -118,7 +108,7 @@ static void forget_slots(struct placement *placement, size_t pool)
 static const struct pool *fabric_pool(const struct fabric *fabric, const struct ip_prefix *prefix)
 {
 	for (size_t i = 0; i < fabric->pool_count; i++) {
-		if (prefix_equal(&fabric->pools[i].prefix, prefix))
+		if (ip_prefix_equal(&fabric->pools[i].prefix, prefix))
 			return &fabric->pools[i];
 	}
 	return NULL;
@@ -151,7 +141,7 @@ static int number_pool(struct update *update, const struct pool *pool)
 	struct placement *placement = update->placement;
 	size_t at = placement->pool_count;
 	for (size_t i = 0; i < placement->pool_count; i++) {
-		if (prefix_equal(&placement->pools[i].pool.prefix, &pool->prefix))
+		if (ip_prefix_equal(&placement->pools[i].pool.prefix, &pool->prefix))
 			return 0;
 		if (at == MODEL_MAX_POOLS && placement->pools[i].removed)
 			at = i;
@@ -284,9 +274,9 @@ static int number_service(struct update *update, const char *name)
 	struct placement *placement = update->placement;
 	if (bsearch(&name, update->names, update->name_count, sizeof(name), compare_names))
 		return 0;
-	uint32_t index = placement_service(placement, "");
-	if (index == UINT32_MAX)
-		index = (uint32_t)placement->service_count;
+	while (update->hole < placement->service_count && *placement->services[update->hole])
+		update->hole++;
+	uint32_t index = update->hole;
 	int result = block_must_fit(update, index, name);
 	if (result < 0)
 		return result;

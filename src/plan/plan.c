@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The plan as a whole: which services get a next version, which change without one, which go, and
- * how far the rings move. What differs in detail is plan_fabric.c's and plan_service.c's.
+ * how far the rings move. What differs in detail is fabric.c's and service.c's.
  */
 #include "plan/plan.h"
 
@@ -15,6 +15,7 @@
 struct planner {
 	const struct fabric *previous; /* NULL: none */
 	const struct fabric *fabric;
+	bool same_sites; /* of both fabrics */
 	const struct plan_live_service *live;
 	size_t live_count;
 	struct arena *arena;
@@ -72,8 +73,9 @@ static const char *site_list(struct plan_details *details, const struct version 
 
 /* `service` as its `current` version means it, and as the file does now. */
 static int compare_version(struct planner *planner, const struct service *service,
-			   const struct version *current, struct arena *scratch,
-			   struct plan_details *details, struct plan_service *change)
+			   const struct version *current, const struct version *next,
+			   struct arena *scratch, struct plan_details *details,
+			   struct plan_service *change)
 {
 	if (version_matches(current, planner->fabric, service))
 		return 0;
@@ -82,12 +84,14 @@ static int compare_version(struct planner *planner, const struct service *servic
 	/* Neither seed nor salt decides how many entries move, so a fixed seed gives the numbers
 	 * that the real version will have. */
 	struct random random;
-	struct version *next;
+	struct version *built = NULL;
 	random_init_seeded(&random, 1);
-	int result = version_build(planner->fabric, service, current->number + 1, current, &random,
-				   scratch, &next, planner->err);
+	int result = next ? 0
+			  : version_build(planner->fabric, service, current->number + 1, current,
+					  &random, scratch, &built, planner->err);
 	if (result < 0)
 		return result;
+	next = next ? next : built;
 	plan_note_change(details, "sites", NULL, NULL, site_list(details, current),
 			 site_list(details, next));
 	change->new_version = true;
@@ -119,7 +123,8 @@ static int compare_service(struct planner *planner, const struct service *was,
 			current = assumed;
 	}
 	if (result == 0 && current)
-		result = compare_version(planner, now, current, &scratch, details, change);
+		result = compare_version(planner, now, current, live ? live->next : NULL, &scratch,
+					 details, change);
 	if (was)
 		plan_compare_policies(details, was, now);
 	if (result == 0) {
@@ -140,6 +145,9 @@ static int plan_one(struct planner *planner, const struct service *now, struct p
 	struct plan_details details = {.arena = planner->arena};
 	*change = (struct plan_service){.sign = PLAN_CHANGE, .name = now->name};
 	int result = 0;
+	/* Most services of most files; what no version is known of means the same as before. */
+	if (was && !live && planner->same_sites && service_equal(was, now))
+		return 0;
 	if (was || (live && live->current)) {
 		result = compare_service(planner, was, now, live, &details, change);
 	} else {
@@ -193,12 +201,21 @@ static int plan_services(struct planner *planner, struct plan *plan)
 	return 0;
 }
 
+static bool same_sites(const struct fabric *a, const struct fabric *b)
+{
+	bool same = a->site_count == b->site_count;
+	for (size_t i = 0; i < a->site_count && same; i++)
+		same = fabric_site(b, a->sites[i].name);
+	return same;
+}
+
 int plan_build(const struct fabric *previous, const struct fabric *fabric,
 	       const struct plan_live_service *live, size_t live_count, struct arena *arena,
 	       struct plan **ret_plan, struct error *err)
 {
 	struct planner planner = {.previous = previous,
 				  .fabric = fabric,
+				  .same_sites = previous && same_sites(previous, fabric),
 				  .live = live,
 				  .live_count = live_count,
 				  .arena = arena,

@@ -147,14 +147,36 @@ static struct change_draft *draft_new(const struct changes *changes)
 	return draft;
 }
 
-int changes_rehearse(const struct changes *changes, struct change *change, struct error *err)
+/* May the change be built upon this image at all? */
+static int check_ready(const struct changes *changes, const struct change *change,
+		       struct error *err)
 {
-	struct change_draft *draft = draft_new(changes);
-	int result = draft ? change->build(change, draft, err) : -ENOMEM;
-	if (result == -ENOMEM)
-		error_set(err, result, "out of memory");
-	draft_free(draft);
-	return result;
+	const struct changes_options *options = &changes->options;
+	if (options->refusal && *options->refusal)
+		return error_set(err, -FL_ESTATE, "%s", options->refusal);
+	if (options->image->is_old && !change->upgrades)
+		return error_set(
+		    err, -FL_ESTATE,
+		    "the state still has the form of an earlier release; this one takes "
+		    "it over first, and says in `fairlead status` what keeps it from "
+		    "that");
+	return 0;
+}
+
+/* What this program cannot read, it keeps: a newer one's record would lose what it says. */
+static int check_read(const struct change_draft *draft, struct error *err)
+{
+	char text[IMAGE_UNREAD_TEXT];
+	for (size_t i = 0; draft->image->unread_count && i < draft->op_count; i++) {
+		const struct image_unread *unread = image_unread(draft->image, draft->ops[i].key);
+		if (unread)
+			return error_set(err, -FL_EUNSUPPORTED,
+					 "this would change a record that is not understood here: "
+					 "%s; give the order on a node with a newer release, or "
+					 "upgrade this one",
+					 image_unread_text(unread, text));
+	}
+	return 0;
 }
 
 /* What is left out of an entry for want of memory, nobody would miss: the ledger would hold it
@@ -163,7 +185,12 @@ static int build(struct change *change, struct change_draft *draft, struct error
 {
 	unsigned long failures = memory_failures();
 	int result = change->build(change, draft, err);
-	return result == CHANGE_COMMIT && memory_failures() != failures ? -ENOMEM : result;
+	if (result != CHANGE_COMMIT)
+		return result;
+	if (memory_failures() != failures)
+		return -ENOMEM;
+	int unread = check_read(draft, err);
+	return unread < 0 ? unread : result;
 }
 
 /* Build and send the first change. Returns false when it is already over. */
@@ -171,9 +198,9 @@ static bool begin(struct changes *changes)
 {
 	struct change *change = changes->first;
 	struct error err = {0};
-	if (changes->options.refusal && *changes->options.refusal) {
-		error_set(&err, -FL_ESTATE, "%s", changes->options.refusal);
-		finish(changes, -FL_ESTATE, &err, 0);
+	int result = check_ready(changes, change, &err);
+	if (result < 0) {
+		finish(changes, result, &err, 0);
 		return false;
 	}
 	changes->wait_id = store_id(changes->options.authority);
@@ -194,7 +221,7 @@ static bool begin(struct changes *changes)
 	changes->draft = draft;
 	changes->sequence = draft->sequence;
 
-	int result = build(change, draft, &err);
+	result = build(change, draft, &err);
 	if (result == CHANGE_COMMIT) {
 		result = add_entry(changes, change, &err);
 		if (result == 0)
@@ -277,6 +304,18 @@ void changes_submit(struct changes *changes, struct change *change)
 	change->next = NULL;
 	*changes->last = change;
 	changes->last = &change->next;
+	pump(changes);
+}
+
+void changes_submit_first(struct changes *changes, struct change *change)
+{
+	/* What is on its way stays the first. */
+	struct change **place =
+	    changes->stage == STAGE_QUEUED ? &changes->first : &changes->first->next;
+	change->next = *place;
+	*place = change;
+	if (!change->next)
+		changes->last = &change->next;
 	pump(changes);
 }
 

@@ -66,6 +66,8 @@ struct change {
 	change_build_fn *build;
 	change_done_fn *done;
 	void *context;
+	bool
+	    upgrades; /* brings the state out of the first release's form: all others wait for it */
 	struct change *next; /* ours while queued */
 };
 
@@ -96,10 +98,8 @@ void changes_free(struct changes *changes);
 /* Queue a change; its memory is the caller's until `done`. */
 void changes_submit(struct changes *changes, struct change *change);
 
-/* Build the change from the image as it is, and throw the outcome away: what a submission would be
- * refused for now. A change_verdict or a negative code. */
-must_check int changes_rehearse(const struct changes *changes, struct change *change,
-				struct error *err);
+/* The same, before all others that wait. */
+void changes_submit_first(struct changes *changes, struct change *change);
 
 /* Is a change of this kind queued or in flight? */
 bool changes_pending(const struct changes *changes, const char *kind);

@@ -167,7 +167,7 @@ static int ack_put(struct frozen_store *store, const struct store_op *op,
 /* Whether all keys of a range are such as a snapshot would have, if there were any. */
 static bool can_tell(const struct store_range *range)
 {
-	if (begins_with(range->key, RECORD_OLD_ACK_PREFIX))
+	if (begins_with(range->key, record_rows[RECORD_OLD_ACK].key))
 		return true;
 	for (size_t i = 0; i < SNAPSHOT_PARTS; i++) {
 		const struct snapshot_part *part = &snapshot_parts[i];
@@ -301,7 +301,7 @@ static int frozen_txn(struct store *base, const struct store_txn *txn, store_txn
 		call->txn_done = done;
 	}
 	if (call && txn->op_count == 1 && !txn->compare_count &&
-	    begins_with(txn->ops[0].key, RECORD_OLD_ACK_PREFIX)) {
+	    begins_with(txn->ops[0].key, record_rows[RECORD_OLD_ACK].key)) {
 		const struct store_op *op = &txn->ops[0];
 		call->op = *op;
 		call->op.key = arena_strdup(&call->arena, op->key);

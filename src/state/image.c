@@ -2,9 +2,8 @@
 #include "state/image.h"
 
 #include "base/search.h"
-#include "config/config.h"
+#include "state/image_pieces.h"
 #include "state/records.h"
-#include "yaml/findings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,7 +102,7 @@ static int take_version(struct image *image, const struct store_record *record, 
 {
 	char name[MODEL_NAME_BYTES];
 	uint32_t number;
-	int result = split_key(record->key + strlen(RECORD_VERSION_PREFIX), name, &number);
+	int result = split_key(record_key_rest(record->key, RECORD_VERSION), name, &number);
 	if (result < 0)
 		return error_set(err, result, "the store's key %s names no version", record->key);
 	struct image_service *service = service_get(image, name);
@@ -134,6 +133,7 @@ static int take_version(struct image *image, const struct store_record *record, 
 	}
 	entry->learned_ms = image->now_ms;
 	versions[service->version_count++] = entry;
+	service->touched = true;
 	return 0;
 }
 
@@ -147,6 +147,7 @@ static void drop_version(struct image *image, const char *rest)
 		if (service->versions[i]->version->number != number)
 			continue;
 		version_free(service->versions[i]);
+		service->touched = true;
 		service->version_count--;
 		memmove(service->versions + i, service->versions + i + 1,
 			(service->version_count - i) * sizeof(*service->versions));
@@ -169,7 +170,7 @@ static int check_state(const struct service_state *state, const char *name, stru
 
 static int take_service(struct image *image, const struct store_record *record, struct error *err)
 {
-	const char *name = record->key + strlen(RECORD_SERVICE_PREFIX);
+	const char *name = record_key_rest(record->key, RECORD_SERVICE);
 	struct image_service *service = service_get(image, name);
 	if (!service)
 		return -ENOMEM;
@@ -181,12 +182,15 @@ static int take_service(struct image *image, const struct store_record *record, 
 		result = check_state(state, name, err);
 	if (result < 0) {
 		arena_done(&arena);
-		return error_prefix(err, "%s", record->key);
+		return result;
 	}
+	if (!service->state || service->state->index != state->index)
+		image_pieces_renumber(image);
 	arena_done(&service->arena);
 	service->arena = arena;
 	service->state = state;
 	service->mod_revision = record->mod_revision;
+	service->touched = true;
 	return 0;
 }
 
@@ -198,63 +202,24 @@ static void drop_service(struct image *image, const char *name)
 	arena_done(&service->arena);
 	service->state = NULL;
 	service->mod_revision = 0;
+	image_pieces_renumber(image);
 }
 
-/* --- single records --- */
-
-static int take_config(struct image *image, const struct store_record *record, struct error *err)
+static int take_service_config(struct image *image, const struct store_record *record,
+			       struct error *err)
 {
-	struct arena arena;
-	struct fabric *fabric;
-	struct findings *findings = calloc(1, sizeof(*findings));
-	if (!findings)
+	const char *name = record_key_rest(record->key, RECORD_CONFIG_SERVICE);
+	struct image_service *service =
+	    strlen(name) < MODEL_NAME_BYTES ? service_get(image, name) : NULL;
+	if (!service)
 		return -ENOMEM;
-	arena_init(&arena, 0);
-	int result = config_parse(record->value, record->value_length, "the stored configuration",
-				  &arena, &fabric, findings);
-	if (result < 0) {
-		findings_error(findings, err);
-		arena_done(&arena);
-	} else {
-		arena_done(&image->config_arena);
-		image->config_arena = arena;
-		image->fabric = fabric;
-		image->config_revision = record->mod_revision;
-		digest_of(record->value, record->value_length, &image->config_digest);
-	}
-	free(findings);
-	return result;
+	return image_pieces_take_service(image, service, record, err);
 }
 
-static int take_placement(struct image *image, const struct store_record *record, struct error *err)
+static int drop_service_config(struct image *image, const char *name)
 {
-	struct arena arena;
-	struct placement *placement;
-	arena_init(&arena, 0);
-	int result =
-	    record_placement_parse(record->value, record->value_length, &arena, &placement, err);
-	if (result < 0) {
-		arena_done(&arena);
-		return result;
-	}
-	arena_done(&image->placement_arena);
-	image->placement_arena = arena;
-	image->placement = placement;
-	image->placement_revision = record->mod_revision;
-	return 0;
-}
-
-static int parse_sequence(const struct store_record *record, uint64_t *ret_sequence,
-			  struct error *err)
-{
-	char *end;
-	errno = 0;
-	unsigned long long sequence = strtoull(record->value, &end, 10);
-	if (errno || end == record->value || end != record->value + record->value_length)
-		return error_set(err, -FL_ECORRUPT, "the store's key %s holds no sequence",
-				 record->key);
-	*ret_sequence = sequence;
-	return 0;
+	struct image_service *service = image_service(image, name);
+	return service ? image_pieces_take_service(image, service, NULL, NULL) : 0;
 }
 
 /* --- members --- */
@@ -277,15 +242,31 @@ const struct member *image_member(const struct image *image, const char *node)
 	return found ? image->members[at].member : NULL;
 }
 
+/* A node whose record cannot be read here is waited for all the same, in every role that matters.
+ */
+static int unread_member(const char *name, struct image_member *taken)
+{
+	taken->member = arena_alloc(&taken->arena, sizeof(*taken->member));
+	const char *copy = arena_strdup(&taken->arena, name);
+	if (!taken->member || !copy)
+		return -ENOMEM;
+	taken->is_unread = true;
+	*taken->member = (struct member){
+	    .name = copy, .site = "", .key = "", .roles = MEMBER_EDGE | MEMBER_NAMES};
+	return 0;
+}
+
 static int take_member(struct image *image, const struct store_record *record, struct error *err)
 {
-	const char *name = record->key + strlen(RECORD_MEMBER_PREFIX);
+	const char *name = record_key_rest(record->key, RECORD_MEMBER);
 	struct image_member taken = {.mod_revision = record->mod_revision};
 	bool found;
 	size_t at;
 	arena_init(&taken.arena, 0);
 	int result = record_member_parse(record->value, record->value_length, &taken.arena,
 					 &taken.member, err);
+	if (result == -FL_EUNSUPPORTED)
+		result = unread_member(name, &taken);
 	if (result < 0)
 		goto fail;
 	if (strcmp(taken.member->name, name) != 0) {
@@ -297,7 +278,7 @@ static int take_member(struct image *image, const struct store_record *record, s
 	if (found) {
 		arena_done(&image->members[at].arena);
 		image->members[at] = taken;
-		return 0;
+		return taken.is_unread ? -FL_EUNSUPPORTED : 0;
 	}
 	struct image_member *members =
 	    realloc(image->members, (image->member_count + 1) * sizeof(*members));
@@ -309,7 +290,7 @@ static int take_member(struct image *image, const struct store_record *record, s
 	memmove(members + at + 1, members + at, (image->member_count - at) * sizeof(*members));
 	members[at] = taken;
 	image->member_count++;
-	return 0;
+	return taken.is_unread ? -FL_EUNSUPPORTED : 0;
 fail:
 	arena_done(&taken.arena);
 	return result;
@@ -364,9 +345,10 @@ bool image_is_on_chain(const struct image *image, const struct ledger_position *
 
 static int take_forgotten(struct image *image, const struct store_record *record, struct error *err)
 {
-	const char *backend = record->key + strlen(RECORD_FORGOTTEN_PREFIX);
+	const char *backend = record_key_rest(record->key, RECORD_FORGOTTEN);
 	uint64_t sequence = 0;
-	int result = parse_sequence(record, &sequence, err);
+	int result = record_sequence_parse(RECORD_FORGOTTEN, record->value, record->value_length,
+					   &sequence, err);
 	if (result < 0)
 		return result;
 	struct image_forgotten *list =
@@ -402,32 +384,6 @@ bool image_is_forgotten(const struct image *image, const char *backend, uint64_t
 	return forgotten && forgotten->sequence > published;
 }
 
-/* --- all of it --- */
-
-static bool has_prefix(const char *key, const char *prefix)
-{
-	return strncmp(key, prefix, strlen(prefix)) == 0;
-}
-
-static int take(struct image *image, const struct store_record *record, struct error *err)
-{
-	if (strcmp(record->key, RECORD_CONFIG_KEY) == 0)
-		return take_config(image, record, err);
-	if (strcmp(record->key, RECORD_PLACEMENT_KEY) == 0)
-		return take_placement(image, record, err);
-	if (strcmp(record->key, LEDGER_HEAD_KEY) == 0)
-		return take_head(image, record, err);
-	if (has_prefix(record->key, RECORD_VERSION_PREFIX))
-		return take_version(image, record, err);
-	if (has_prefix(record->key, RECORD_SERVICE_PREFIX))
-		return take_service(image, record, err);
-	if (has_prefix(record->key, RECORD_MEMBER_PREFIX))
-		return take_member(image, record, err);
-	if (has_prefix(record->key, RECORD_FORGOTTEN_PREFIX))
-		return take_forgotten(image, record, err);
-	return 0;
-}
-
 static void drop_forgotten(struct image *image, const char *backend)
 {
 	for (size_t i = 0; i < image->forgotten_count; i++) {
@@ -436,27 +392,255 @@ static void drop_forgotten(struct image *image, const char *backend)
 	}
 }
 
-static void drop(struct image *image, const char *key)
+/* --- what is unread --- */
+
+static int compare_unread(const void *unread, size_t place, const void *key)
 {
-	if (has_prefix(key, RECORD_SERVICE_PREFIX))
-		drop_service(image, key + strlen(RECORD_SERVICE_PREFIX));
-	else if (has_prefix(key, RECORD_VERSION_PREFIX))
-		drop_version(image, key + strlen(RECORD_VERSION_PREFIX));
-	else if (has_prefix(key, RECORD_MEMBER_PREFIX))
-		drop_member(image, key + strlen(RECORD_MEMBER_PREFIX));
-	else if (has_prefix(key, RECORD_FORGOTTEN_PREFIX))
-		drop_forgotten(image, key + strlen(RECORD_FORGOTTEN_PREFIX));
+	const struct image_unread *list = unread;
+	return strcmp(list[place].key, key);
+}
+
+/* The place of the first key that is not below `key`. */
+static size_t unread_place(const struct image *image, const char *key, bool *ret_found)
+{
+	return search_place(image->unread, image->unread_count, key, compare_unread, ret_found);
+}
+
+const struct image_unread *image_unread(const struct image *image, const char *key)
+{
+	bool found = false;
+	size_t place = unread_place(image, key, &found);
+	return found ? &image->unread[place] : NULL;
+}
+
+const struct image_unread *image_unread_under(const struct image *image, const char *prefix)
+{
+	bool found = false;
+	size_t place = unread_place(image, prefix, &found);
+	return place < image->unread_count &&
+		       strncmp(image->unread[place].key, prefix, strlen(prefix)) == 0
+		   ? &image->unread[place]
+		   : NULL;
+}
+
+const struct image_unread *image_unread_meaning(const struct image *image)
+{
+	static const char *const PREFIXES[] = {"placement/pool/", "placement/site/", "service/"};
+	char prefix[RECORD_KEY_BYTES];
+	const struct image_unread *unread = NULL;
+	if (!image->unread_count)
+		return NULL;
+	for (size_t i = 0; !unread && i < sizeof(PREFIXES) / sizeof(PREFIXES[0]); i++)
+		unread = image_unread_under(image, PREFIXES[i]);
+	for (size_t i = 0; !unread && i < image->service_count; i++) {
+		snprintf(prefix, sizeof(prefix), "version/%s/", image->services[i]->name);
+		if (image->services[i]->unread & IMAGE_UNREAD_VERSION)
+			unread = image_unread_under(image, prefix);
+	}
+	return unread;
+}
+
+const char *image_unread_text(const struct image_unread *unread, char *text)
+{
+	if (unread->reads)
+		snprintf(text, IMAGE_UNREAD_TEXT,
+			 "%s has level %u, and this program reads up to level %u", unread->key,
+			 unread->level, unread->reads);
+	else
+		snprintf(text, IMAGE_UNREAD_TEXT, "%s is of a kind that this program does not know",
+			 unread->key);
+	return text;
+}
+
+/* Which part of a service a record is, and whose; 0 for any other. */
+static unsigned part_of(enum record_type type)
+{
+	return type == RECORD_SERVICE          ? IMAGE_UNREAD_STATE
+	       : type == RECORD_CONFIG_SERVICE ? IMAGE_UNREAD_CONFIG
+					       : 0;
+}
+
+static void mark_unread(struct image *image, const char *key, bool is_unread)
+{
+	enum record_type type = record_type_of(key);
+	unsigned part = part_of(type);
+	struct image_service *service =
+	    part ? image_service(image, record_key_rest(key, type)) : NULL;
+	char name[MODEL_NAME_BYTES];
+	uint32_t number;
+	if (type == RECORD_VERSION && split_key(record_key_rest(key, type), name, &number) == 0 &&
+	    image_service(image, name))
+		image_service(image, name)->touched = true;
+	if (service)
+		service->unread = is_unread ? service->unread | part : service->unread & ~part;
+}
+
+static void drop_unread(struct image *image, const char *key)
+{
+	bool found = false;
+	size_t place = unread_place(image, key, &found);
+	if (!found)
+		return;
+	mark_unread(image, key, false);
+	free(image->unread[place].key);
+	image->unread_count--;
+	memmove(image->unread + place, image->unread + place + 1,
+		(image->unread_count - place) * sizeof(*image->unread));
+}
+
+static int add_unread(struct image *image, const struct store_record *record, enum record_type type)
+{
+	uint32_t level = record_level(record->value, record->value_length);
+	uint32_t reads = type < RECORD_UNKNOWN ? record_rows[type].level : 0;
+	bool found = false;
+	size_t place = unread_place(image, record->key, &found);
+	struct image_unread *list =
+	    realloc(image->unread, (image->unread_count + 1) * sizeof(*list));
+	char *key = strdup(record->key);
+	if (list)
+		image->unread = list;
+	if (!list || !key) {
+		free(key);
+		return -ENOMEM;
+	}
+	ASSERT(!found);
+	memmove(list + place + 1, list + place, (image->unread_count - place) * sizeof(*list));
+	image->unread_count++;
+	/* A setting that has no name here is of an unknown kind, too. */
+	list[place] =
+	    (struct image_unread){.key = key, .level = level, .reads = level > reads ? reads : 0};
+	return 0;
+}
+
+/* --- all of it --- */
+
+static int take_known(struct image *image, enum record_type type, const struct store_record *record,
+		      struct error *err)
+{
+	switch (type) {
+	case RECORD_LEDGER:
+		return strcmp(record->key, LEDGER_HEAD_KEY) == 0 ? take_head(image, record, err)
+								 : 0;
+	case RECORD_NODE:
+	case RECORD_OLD_ACK:
+	case RECORD_PROBE:
+		return 0;
+	case RECORD_MEMBER:
+		return take_member(image, record, err);
+	case RECORD_VERSION:
+		return take_version(image, record, err);
+	case RECORD_SERVICE:
+		return take_service(image, record, err);
+	case RECORD_CONFIG_SERVICE:
+		return take_service_config(image, record, err);
+	case RECORD_FORGOTTEN:
+		return take_forgotten(image, record, err);
+	case RECORD_OLD_CONFIG:
+	case RECORD_CONFIG_FABRIC:
+	case RECORD_CONFIG_POOL:
+	case RECORD_CONFIG_SETTING:
+	case RECORD_CONFIG_SITE:
+	case RECORD_OLD_PLACEMENT:
+	case RECORD_PLACED_POOL:
+	case RECORD_PLACED_SITE:
+	case RECORD_FREED_SLOT:
+		return image_pieces_take(image, type, record, err);
+	case RECORD_UNKNOWN:
+		break;
+	}
+	return -FL_EUNSUPPORTED;
+}
+
+static int drop_known(struct image *image, enum record_type type, const char *key)
+{
+	const char *rest = type < RECORD_UNKNOWN ? record_key_rest(key, type) : "";
+	switch (type) {
+	case RECORD_VERSION:
+		drop_version(image, rest);
+		break;
+	case RECORD_SERVICE:
+		drop_service(image, rest);
+		break;
+	case RECORD_CONFIG_SERVICE:
+		return drop_service_config(image, rest);
+	case RECORD_MEMBER:
+		drop_member(image, rest);
+		break;
+	case RECORD_FORGOTTEN:
+		drop_forgotten(image, rest);
+		break;
+	case RECORD_OLD_CONFIG:
+	case RECORD_CONFIG_FABRIC:
+	case RECORD_CONFIG_POOL:
+	case RECORD_CONFIG_SETTING:
+	case RECORD_CONFIG_SITE:
+	case RECORD_OLD_PLACEMENT:
+	case RECORD_PLACED_POOL:
+	case RECORD_PLACED_SITE:
+	case RECORD_FREED_SLOT:
+		image_pieces_drop(image, type, key);
+		break;
+	case RECORD_LEDGER:
+	case RECORD_NODE:
+	case RECORD_OLD_ACK:
+	case RECORD_PROBE:
+	case RECORD_UNKNOWN:
+		break;
+	}
+	return 0;
+}
+
+/* What was known by an unread record's key before does not hold any more: what an image shows is a
+ * matter of the store alone, not of when this process came to read it. */
+static int take(struct image *image, const struct store_record *record, struct error *err)
+{
+	enum record_type type = record_type_of(record->key);
+	struct error own = {0};
+	drop_unread(image, record->key);
+	int result = take_known(image, type, record, &own);
+	if (result == -FL_EUNSUPPORTED) {
+		result = type == RECORD_MEMBER ? 0 : drop_known(image, type, record->key);
+		/* A service of which nothing else is known yet has a place as well. */
+		if (result == 0 && part_of(type) &&
+		    !service_get(image, record_key_rest(record->key, type)))
+			result = -ENOMEM;
+		if (result == 0)
+			result = add_unread(image, record, type);
+		if (result == 0)
+			mark_unread(image, record->key, true);
+		return result;
+	}
+	if (result < 0 && err) {
+		*err = own;
+		if (own.code && type != RECORD_VERSION && type != RECORD_LEDGER)
+			error_prefix(err, "%s", record->key);
+	}
+	return result;
+}
+
+static int drop(struct image *image, const char *key)
+{
+	drop_unread(image, key);
+	return drop_known(image, record_type_of(key), key);
 }
 
 /* Invariant 2 at the door: each version that is in use is there, and is the one committed. */
-static int check_versions(const struct image_service *service, struct error *err)
+static int check_versions(const struct image *image, struct image_service *service,
+			  struct error *err)
 {
 	const struct service_state *state = service->state;
+	char key[RECORD_KEY_BYTES];
+	service->unread &= ~(unsigned)IMAGE_UNREAD_VERSION;
 	for (size_t i = 0; i < state->version_count; i++) {
 		const struct version_status *status = &state->versions[i];
 		const struct version *version = image_version(service, status->number);
 		if (status->state == VERSION_RETIRED)
 			continue;
+		if (!version &&
+		    image_unread(image, record_version_key(service->name, status->number, key))) {
+			service->unread |= IMAGE_UNREAD_VERSION;
+			continue;
+		}
 		if (!version)
 			return error_set(err, -FL_ECORRUPT,
 					 "version %s/%u is in use, but its record is missing",
@@ -470,21 +654,9 @@ static int check_versions(const struct image_service *service, struct error *err
 	return 0;
 }
 
-/* Which services the file has; looked up for every service at every tick. */
-static void link_configured(struct image *image)
-{
-	for (size_t i = 0; i < image->service_count; i++)
-		image->services[i]->configured = NULL;
-	for (size_t i = 0; image->fabric && i < image->fabric->service_count; i++) {
-		struct image_service *service =
-		    image_service(image, image->fabric->services[i].name);
-		if (service)
-			service->configured = &image->fabric->services[i];
-	}
-}
-
-/* After a revision: the list of states that the model's functions take, all of them sound. */
-static int settle(struct image *image, struct error *err)
+/* After a revision: what is assembled, and the list of states that the model's functions take, all
+ * of them sound. */
+static int settle(struct image *image, uint64_t revision, struct error *err)
 {
 	const struct service_state **states =
 	    realloc(image->states, (image->service_count + 1) * sizeof(*states));
@@ -492,17 +664,18 @@ static int settle(struct image *image, struct error *err)
 		return -ENOMEM;
 	image->states = states;
 	image->state_count = 0;
-	link_configured(image);
 	for (size_t i = 0; i < image->service_count; i++) {
-		const struct image_service *service = image->services[i];
+		struct image_service *service = image->services[i];
 		if (!service->state)
 			continue;
-		int result = check_versions(service, err);
+		int result = service->touched ? check_versions(image, service, err) : 0;
 		if (result < 0)
 			return result;
+		service->touched = false;
 		states[image->state_count++] = service->state;
 	}
-	return 0;
+	image->revision = revision;
+	return image_pieces_settle(image, revision, err);
 }
 
 struct load {
@@ -511,6 +684,7 @@ struct load {
 	int result;
 	bool done;
 	bool more;
+	bool only_unknown; /* take nothing else */
 	uint64_t revision;
 	char last_key[STORE_KEY_BYTES + 1];
 };
@@ -528,11 +702,22 @@ static void load_page(void *context, int result, const struct error *err,
 	}
 	load->revision = page->revision;
 	load->more = page->more;
-	for (size_t i = 0; i < page->count && load->result == 0; i++)
-		load->result = take(load->image, &page->records[i], load->err);
+	for (size_t i = 0; i < page->count && load->result == 0; i++) {
+		if (!load->only_unknown || record_type_of(page->records[i].key) == RECORD_UNKNOWN)
+			load->result = take(load->image, &page->records[i], load->err);
+	}
 	if (page->count)
 		snprintf(load->last_key, sizeof(load->last_key), "%s",
 			 page->records[page->count - 1].key);
+}
+
+static int load_range(struct load *load, struct store *store, const struct store_range *range)
+{
+	load->done = false;
+	int result = store_range(store, range, load_page, load, load->err);
+	if (result == 0)
+		result = store_wait(store, &load->done, LOAD_TIMEOUT_MS, load->err);
+	return result < 0 ? result : load->result;
 }
 
 static int load_prefix(struct load *load, struct store *store, const char *prefix, bool is_prefix)
@@ -546,14 +731,52 @@ static int load_prefix(struct load *load, struct store *store, const char *prefi
 					    .prefix = is_prefix,
 					    .after = after[0] ? after : NULL,
 					    .revision = load->revision};
-		load->done = false;
-		int result = store_range(store, &range, load_page, load, load->err);
-		if (result == 0)
-			result = store_wait(store, &load->done, LOAD_TIMEOUT_MS, load->err);
+		int result = load_range(load, store, &range);
 		if (result < 0)
 			return result;
 	}
-	return load->result;
+	return 0;
+}
+
+/* Keys that no row describes: from each key that is there on to what follows its row. */
+static int load_unknown(struct load *load, struct store *store)
+{
+	char after[STORE_KEY_BYTES + 2] = "";
+	for (;;) {
+		load->last_key[0] = '\0';
+		struct store_range range = {.key = "",
+					    .prefix = true,
+					    .after = after[0] ? after : NULL,
+					    .limit = 1,
+					    .revision = load->revision};
+		load->only_unknown = true;
+		int result = load_range(load, store, &range);
+		if (result < 0 || !load->last_key[0])
+			return result;
+		enum record_type type = record_type_of(load->last_key);
+		bool skips = type < RECORD_UNKNOWN && record_rows[type].is_prefix;
+		/* No key of ours goes on with what sorts behind all that ours may have. */
+		snprintf(after, sizeof(after), "%s%s",
+			 skips ? record_rows[type].key : load->last_key, skips ? "~" : "");
+	}
+}
+
+/* All at the revision of the first page. Of the ledger, which is the largest part, its head. */
+static int load_all(struct load *load, struct store *store)
+{
+	for (enum record_type type = 0; type < RECORD_UNKNOWN; type++) {
+		const struct record_row *row = &record_rows[type];
+		bool is_ledger = type == RECORD_LEDGER;
+		if (type == RECORD_NODE || type == RECORD_OLD_ACK || type == RECORD_PROBE)
+			continue;
+		int result = load_prefix(load, store, is_ledger ? LEDGER_HEAD_KEY : row->key,
+					 !is_ledger && row->is_prefix);
+		if (result < 0)
+			return result;
+	}
+	int result = load_unknown(load, store);
+	/* A snapshot's store has no others, and says that it cannot tell. */
+	return result == -FL_ESTATE ? 0 : result;
 }
 
 static void load_entry(void *context, int result, const struct error *err,
@@ -600,27 +823,15 @@ static int load_chain(struct load *load, struct store *store)
 
 int image_load(struct image *image, struct store *store, uint64_t now_ms, struct error *err)
 {
-	/* Everything at the revision of the first page. */
-	static const struct {
-		const char *key;
-		bool prefix;
-	} parts[] = {
-	    {RECORD_CONFIG_KEY, false},    {RECORD_PLACEMENT_KEY, false},
-	    {RECORD_VERSION_PREFIX, true}, {RECORD_SERVICE_PREFIX, true},
-	    {RECORD_MEMBER_PREFIX, true},  {RECORD_FORGOTTEN_PREFIX, true},
-	    {LEDGER_HEAD_KEY, false},
-	};
 	*image = (struct image){.now_ms = now_ms};
 	struct load load = {.image = image, .err = err};
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		int result = load_prefix(&load, store, parts[i].key, parts[i].prefix);
-		if (result < 0)
-			return result;
-	}
+	int result = image_pieces_new(&image->pieces);
+	if (result == 0)
+		result = load_all(&load, store);
+	if (result == 0)
+		result = load_chain(&load, store);
 	image->authority = store_id(store);
-	image->revision = load.revision;
-	int result = load_chain(&load, store);
-	return result < 0 ? result : settle(image, err);
+	return result < 0 ? result : settle(image, load.revision, err);
 }
 
 void image_done(struct image *image)
@@ -631,6 +842,7 @@ void image_done(struct image *image)
 			version_free(service->versions[v]);
 		free(service->versions);
 		arena_done(&service->arena);
+		arena_done(&service->config_arena);
 		free(service);
 	}
 	free(image->services);
@@ -639,8 +851,10 @@ void image_done(struct image *image)
 	free(image->members);
 	free(image->forgotten);
 	free(image->states);
-	arena_done(&image->config_arena);
-	arena_done(&image->placement_arena);
+	for (size_t i = 0; i < image->unread_count; i++)
+		free(image->unread[i].key);
+	free(image->unread);
+	image_pieces_free(image->pieces);
 	*image = (struct image){0};
 }
 
@@ -649,16 +863,46 @@ int image_update(struct image *image, uint64_t revision, const struct store_even
 {
 	image->now_ms = now_ms;
 	for (size_t i = 0; i < count; i++) {
-		if (events[i].kind == STORE_DELETE) {
-			drop(image, events[i].record.key);
-			continue;
-		}
-		int result = take(image, &events[i].record, err);
+		int result = events[i].kind == STORE_DELETE ? drop(image, events[i].record.key)
+							    : take(image, &events[i].record, err);
 		if (result < 0)
 			return result;
 	}
-	image->revision = revision;
-	return settle(image, err);
+	return settle(image, revision, err);
+}
+
+uint64_t image_record_revision(const struct image *image, const char *key)
+{
+	enum record_type type = record_type_of(key);
+	const struct image_service *service;
+	switch (type) {
+	case RECORD_SERVICE:
+		service = image_service(image, record_key_rest(key, type));
+		return service ? service->mod_revision : 0;
+	case RECORD_CONFIG_SERVICE:
+		service = image_service(image, record_key_rest(key, type));
+		return service ? service->config_revision : 0;
+	case RECORD_OLD_CONFIG:
+	case RECORD_CONFIG_FABRIC:
+	case RECORD_CONFIG_POOL:
+	case RECORD_CONFIG_SETTING:
+	case RECORD_CONFIG_SITE:
+	case RECORD_OLD_PLACEMENT:
+	case RECORD_PLACED_POOL:
+	case RECORD_PLACED_SITE:
+	case RECORD_FREED_SLOT:
+		return image_pieces_revision(image, type, key);
+	case RECORD_OLD_ACK:
+	case RECORD_FORGOTTEN:
+	case RECORD_LEDGER:
+	case RECORD_MEMBER:
+	case RECORD_NODE:
+	case RECORD_PROBE:
+	case RECORD_VERSION:
+	case RECORD_UNKNOWN:
+		break;
+	}
+	return 0;
 }
 
 uint64_t image_report_interval_ms(const struct image *image)

@@ -28,11 +28,23 @@ struct image_version {
 	uint64_t learned_ms; /* when this image learned of it */
 };
 
+/* Records of a service that this program cannot read: see struct image_unread. */
+enum image_unread_part {
+	IMAGE_UNREAD_CONFIG = 1, /* config/service/NAME: `configured` is NULL, and means nothing */
+	IMAGE_UNREAD_STATE = 2, /* service/NAME: `state` is NULL, and means nothing */
+	IMAGE_UNREAD_VERSION = 4, /* a version that is in use */
+};
+
 struct image_service {
 	struct arena arena;
-	struct service_state *state; /* NULL: only versions are known */
-	const struct service *configured; /* in image->fabric; NULL: not in the file */
+	struct service_state *state; /* NULL: none is known */
+	struct arena config_arena;
+	struct service *config; /* of config/service/NAME; NULL: there is none */
+	const struct service *configured; /* what the configuration says; NULL: it is not in it */
 	uint64_t mod_revision; /* of service/NAME */
+	uint64_t config_revision; /* of config/service/NAME */
+	unsigned unread; /* enum image_unread_part */
+	bool touched; /* by the revision that is being taken in */
 	char name[MODEL_NAME_BYTES];
 	struct image_version **versions; /* rising numbers */
 	size_t version_count;
@@ -41,6 +53,7 @@ struct image_service {
 struct image_member {
 	struct arena arena;
 	struct member *member;
+	bool is_unread; /* only the name is known */
 	uint64_t mod_revision; /* of member/NAME */
 };
 
@@ -53,14 +66,28 @@ struct image_forgotten {
 	uint64_t sequence; /* the ledger entry that says so */
 };
 
+/* A record that this program cannot read: its level is above what is read of its type, or there is
+ * no such type. It is kept as it is: no change may touch it. */
+struct image_unread {
+	char *key; /* owned */
+	uint32_t level;
+	uint32_t reads; /* the highest level of its type that is read; 0: the type is unknown */
+};
+
+struct image_pieces;
+
 struct image {
-	struct arena config_arena;
-	struct fabric *fabric; /* NULL: nothing was ever applied */
-	uint64_t config_revision;
-	struct digest config_digest; /* of the record */
-	struct arena placement_arena;
-	struct placement *placement; /* NULL likewise */
-	uint64_t placement_revision;
+	/* Assembled from the records: services and sites by rising names. NULL: nothing was ever
+	 * applied. Name and zone are "" while their record is unread. */
+	const struct fabric *fabric;
+	/* NULL likewise. Less than all of it while one of its records is unread. */
+	const struct placement *placement;
+	uint64_t
+	    placement_revision; /* the last that changed the numbers of pools and sites, or slots */
+	bool is_old; /* the store has the first release's form: upgrade.h */
+	struct image_pieces *pieces; /* owned; what both are assembled from: image_pieces.c */
+	struct image_unread *unread; /* by rising keys */
+	size_t unread_count;
 	struct image_service **services; /* sorted by name */
 	size_t service_count;
 	struct image_member *members; /* sorted by name */
@@ -106,6 +133,31 @@ bool image_position(const struct image *image, uint64_t sequence,
 
 /* How often landings report; the default until a configuration says so. */
 uint64_t image_report_interval_ms(const struct image *image);
+
+/* The mod_revision of a record of configuration, placement or a service's state; 0: absent. */
+uint64_t image_record_revision(const struct image *image, const char *key);
+
+/* The newest record of the first release's form; 0: there is none. */
+uint64_t image_old_revision(const struct image *image);
+/* Every record of configuration and placement in the present form, until one call is negative,
+ * which is returned. */
+typedef int image_record_fn(void *context, const char *key, uint64_t revision);
+must_check int image_each_record(const struct image *image, image_record_fn *each, void *context);
+
+/* The ledger entry that gave the numbered pool its shape; 0: there is no such pool. */
+uint64_t image_pool_since(const struct image *image, size_t number);
+
+/* NULL when the record is read, or absent. */
+const struct image_unread *image_unread(const struct image *image, const char *key);
+/* The first unread record of what must be known whole: `prefix` is "config/", "placement/" or
+ * "service/" for instance. NULL: all are read. */
+const struct image_unread *image_unread_under(const struct image *image, const char *prefix);
+/* The first of those without which it is not known which addresses mean what: numbers of pools and
+ * sites, states, versions that are in use. While there is one, what is forwarded stays as it is. */
+const struct image_unread *image_unread_meaning(const struct image *image);
+/* "config/service/web has level 2, and this program reads up to level 1" into `text`. */
+#define IMAGE_UNREAD_TEXT 512u
+const char *image_unread_text(const struct image_unread *unread, char *text);
 
 const struct image_forgotten *image_forgotten(const struct image *image, const char *backend);
 

@@ -1,16 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the model is written down: the keys of the store and their values, JSON but for versions.
+ * Records: what the store's keys are, and how the model is written down as their values.
  *
- *   config                       the configuration, canonical YAML (opaque here)
- *   placement                    numbers of pools, sites and services; freed slots
- *   service/NAME                 the state of one service: versions, bindings, rollout
- *   version/NAME/0000000017      one version: the canonical bytes that its digest covers
- *   forgotten/NAME               a backend whose silence the operator declared to be its end
- *   member/NODE                  who the node is: roles, site, tunnel sources, key, features
+ * Each type of record is a row below: its key, or what its keys begin with; what a person calls it;
+ * and the level of its format, which this program writes and up to which it reads. A JSON record
+ * carries its level in the member "level"; one without is of level 1. A new member, or a new
+ * meaning of one, is a new level: who writes a record anew drops what it does not know of it, so
+ * nobody may write one whose level is above his own. A record of a higher level, and one whose key
+ * no row describes, is *unread*: the image keeps a list of these (image.h), nothing overwrites or
+ * deletes them, and docs/design/store.md says for each type what is not done without it.
  *
- * Parsing is strict and bounded; a value that does not parse is -FL_ECORRUPT with a sentence that
- * names the key. Results live in the caller's arena. Pure; any thread.
+ *   config/fabric               name, zone, name servers
+ *   config/setting/NAME         one setting
+ *   config/pool/00              a pool, by its place in the file
+ *   config/site/NAME            a site
+ *   config/service/NAME         a service as it was published last, and its policies
+ *   placement/pool/00           the pool with this number
+ *   placement/site/000          the site with this number
+ *   placement/slot/00/0000005   a slot that was held and is free now: pool, slot
+ *   service/NAME                the state of one service: number, versions, bindings, rollout
+ *   version/NAME/0000000017     one version: the canonical bytes that its digest covers
+ *   forgotten/NAME              a backend whose silence the operator declared to be its end: the
+ *                               sequence of the ledger entry that says so
+ *   member/NODE                 who the node is: roles, site, tunnel sources, key, features
+ *   probe                       written to find out whether a store that failed takes changes again
+ *   ack/NODE                    what programs up to 0.1 wrote of acknowledgements: left alone
+ *   ledger/…, node/…            see ledger/ledger.h
+ *   config, placement           the form of the first release: the file's text, and all numbers in
+ *                               one value. Read, never written; upgrade.h makes the above of them.
+ *
+ * Parsing is strict and bounded; a value that does not parse is -FL_ECORRUPT with a sentence, one
+ * of a higher level -FL_EUNSUPPORTED. Results live in the caller's arena. Pure; any thread.
  */
 #ifndef FAIRLEAD_STATE_RECORDS_H
 #define FAIRLEAD_STATE_RECORDS_H
@@ -23,20 +43,52 @@
 #include "model/placement.h"
 #include "model/version.h"
 
+/* X(id, key, is a prefix, level, what it is called). By rising keys. */
+#define RECORD_TYPES(X)                                                                            \
+	X(OLD_ACK, "ack/", true, 1, "acknowledgement")                                             \
+	X(OLD_CONFIG, "config", false, 1, "configuration")                                         \
+	X(CONFIG_FABRIC, "config/fabric", false, 1, "configuration of the fabric")                 \
+	X(CONFIG_POOL, "config/pool/", true, 1, "configuration of a pool")                         \
+	X(CONFIG_SERVICE, "config/service/", true, 1, "configuration of a service")                \
+	X(CONFIG_SETTING, "config/setting/", true, 1, "setting")                                   \
+	X(CONFIG_SITE, "config/site/", true, 1, "configuration of a site")                         \
+	X(FORGOTTEN, "forgotten/", true, 1, "forgotten backend")                                   \
+	X(LEDGER, "ledger/", true, 1, "ledger")                                                    \
+	X(MEMBER, "member/", true, 1, "member")                                                    \
+	X(NODE, "node/", true, 1, "node's key")                                                    \
+	X(OLD_PLACEMENT, "placement", false, 1, "placement")                                       \
+	X(PLACED_POOL, "placement/pool/", true, 1, "number of a pool")                             \
+	X(PLACED_SITE, "placement/site/", true, 1, "number of a site")                             \
+	X(FREED_SLOT, "placement/slot/", true, 1, "freed slot")                                    \
+	X(PROBE, "probe", false, 1, "probe")                                                       \
+	X(SERVICE, "service/", true, 1, "service state")                                           \
+	X(VERSION, "version/", true, 1, "version")
+
+enum record_type {
+#define RECORD_TYPE_ID(id, key, is_prefix, level, what) RECORD_##id,
+	RECORD_TYPES(RECORD_TYPE_ID)
+#undef RECORD_TYPE_ID
+	    RECORD_UNKNOWN, /* how many types there are, too */
+};
+
+struct record_row {
+	const char *key;
+	bool is_prefix;
+	uint32_t level;
+	const char *what;
+};
+
+extern const struct record_row record_rows[RECORD_UNKNOWN];
+
+enum record_type record_type_of(const char *key);
+/* What follows the prefix of its type; "" for a key that is no prefix. */
+const char *record_key_rest(const char *key, enum record_type type);
+
+/* The level that a value of any type says it has; 1 when it says none. */
+uint32_t record_level(const char *value, size_t length);
+
 #define RECORD_KEY_BYTES 256u
-
-#define RECORD_CONFIG_KEY "config"
-#define RECORD_PLACEMENT_KEY "placement"
-#define RECORD_SERVICE_PREFIX "service/"
-#define RECORD_VERSION_PREFIX "version/"
-#define RECORD_FORGOTTEN_PREFIX "forgotten/"
-#define RECORD_MEMBER_PREFIX "member/"
-
-/* Written to find out whether a store that failed takes changes again; holds nothing. */
 #define RECORD_PROBE_KEY "probe"
-
-/* What programs up to 0.1 wrote of acknowledgements, which are observations now: left alone. */
-#define RECORD_OLD_ACK_PREFIX "ack/"
 
 /* Each writes a key into `key` (RECORD_KEY_BYTES) and returns it. */
 const char *record_service_key(const char *service, char *key);
@@ -48,10 +100,6 @@ must_check int record_service_put(const struct service_state *state, struct buff
 must_check int record_service_parse(const char *value, size_t length, struct arena *arena,
 				    struct service_state **ret_state, struct error *err);
 
-must_check int record_placement_put(const struct placement *placement, struct buffer *value);
-must_check int record_placement_parse(const char *value, size_t length, struct arena *arena,
-				      struct placement **ret_placement, struct error *err);
-
 must_check int record_member_put(const struct member *member, struct buffer *value);
 must_check int record_member_parse(const char *value, size_t length, struct arena *arena,
 				   struct member **ret_member, struct error *err);
@@ -61,5 +109,9 @@ must_check int record_member_parse(const char *value, size_t length, struct aren
 must_check int record_version_put(const struct version *version, struct buffer *value);
 must_check int record_version_parse(const char *value, size_t length, struct arena *arena,
 				    struct version **ret_version, struct error *err);
+
+/* A record of this type that is one decimal number. */
+must_check int record_sequence_parse(enum record_type type, const char *value, size_t length,
+				     uint64_t *ret_sequence, struct error *err);
 
 #endif

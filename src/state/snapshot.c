@@ -16,9 +16,9 @@ static const char MAGIC[] = "fairlead snapshot 1\n";
 #define RECORD_LEAST_BYTES 27u
 
 const struct snapshot_part snapshot_parts[SNAPSHOT_PARTS] = {
-    {RECORD_CONFIG_KEY, false},    {RECORD_FORGOTTEN_PREFIX, true}, {LEDGER_HEAD_KEY, false},
-    {RECORD_MEMBER_PREFIX, true},  {RECORD_PLACEMENT_KEY, false},   {RECORD_SERVICE_PREFIX, true},
-    {RECORD_VERSION_PREFIX, true},
+    {"config", false},        {"config/", true},  {"forgotten/", true},
+    {LEDGER_HEAD_KEY, false}, {"member/", true},  {"placement", false},
+    {"placement/", true},     {"service/", true}, {"version/", true},
 };
 
 static bool is_covered(const char *key)

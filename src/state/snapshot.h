@@ -37,7 +37,7 @@ struct snapshot_part {
 	bool prefix; /* all keys that begin so */
 };
 
-#define SNAPSHOT_PARTS 7
+#define SNAPSHOT_PARTS 9
 extern const struct snapshot_part snapshot_parts[SNAPSHOT_PARTS];
 
 struct snapshot_head {

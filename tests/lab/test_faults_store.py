@@ -104,7 +104,7 @@ def break_record(key, value):
     (break_file, False, ("the store is damaged", "put a backup in their place")),
     (break_file, True, ("the store is damaged",)),
     (break_half, False, ("the store is damaged",)),
-    (break_record("config", b"fabric: ["), False, ("the stored configuration",)),
+    (break_record("config/fabric", b"fabric: ["), False, ("the stored configuration",)),
     (break_record("service/web", b'{"name": "web"}'), True, ("service/web",)),
     (break_record("ledger/head", b"{}"), False, ("head of the ledger",)),
 ], ids=["no store", "no store and no maps", "torn", "fabric", "service and no maps", "head"])

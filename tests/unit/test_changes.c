@@ -141,7 +141,7 @@ static int build(struct change *change, struct change_draft *draft, struct error
 	buffer_puts(&value, "x");
 	/* A compare that fails as long as somebody else's write is not seen. */
 	assert_int_equal(
-	    draft_put(draft, "race", deed->race ? 12345 : draft->image->now_ms, &value), 0);
+	    draft_put(draft, "node/race", deed->race ? 12345 : draft->image->now_ms, &value), 0);
 	deed->race = false;
 	buffer_done(&value);
 	draft->what = json_object();
@@ -171,7 +171,7 @@ static struct deed deed_of(struct fixture *fixture, char name, const char *backe
 static uint64_t revision_of_race(struct fixture *fixture)
 {
 	struct store_page page;
-	const struct store_range range = {.key = "race"};
+	const struct store_range range = {.key = "node/race"};
 	assert_int_equal(harness_range(&fixture->harness, &range, &page), 0);
 	return page.count ? page.records[0].mod_revision : 0;
 }
@@ -213,7 +213,7 @@ static void an_overtaken_change_is_built_again(void **state)
 	assert_int_equal(fixture->image.head.sequence, 2);
 }
 
-/* A change that compares "race" with what the image can know of it. */
+/* A change that compares "node/race" with what the image can know of it. */
 struct racer {
 	struct change change;
 	uint64_t race_revision; /* of the write that overtakes it */
@@ -232,7 +232,7 @@ static int build_racer(struct change *change, struct change_draft *draft, struct
 	racer->seen[racer->builds++] = revision;
 	buffer_init(&value, 0);
 	buffer_puts(&value, "mine");
-	assert_int_equal(draft_put(draft, "race",
+	assert_int_equal(draft_put(draft, "node/race",
 				   revision >= racer->race_revision ? racer->race_revision : 0,
 				   &value),
 			 0);
@@ -263,7 +263,7 @@ static void an_overtaken_change_waits_for_the_newer_image(void **state)
 	struct fixture *fixture = *state;
 	int raced = 1;
 	const struct store_op op = {
-	    .kind = STORE_PUT, .key = "race", .value = "theirs", .value_length = 6};
+	    .kind = STORE_PUT, .key = "node/race", .value = "theirs", .value_length = 6};
 	const struct store_txn txn = {.ops = &op, .op_count = 1};
 	struct racer racer = {
 	    .change = {.kind = "test", .who = "me", .build = build_racer, .done = racer_done},

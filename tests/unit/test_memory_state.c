@@ -15,7 +15,9 @@
 #include "failing_memory.h"
 #include "ledger/ledger.h"
 #include "state/changes.h"
+#include "state/config_records.h"
 #include "state/image.h"
+#include "state/placement_records.h"
 #include "state/records.h"
 #include "state/snapshot.h"
 #include "store/store.h"
@@ -159,15 +161,46 @@ static void put(const char *key, int (*write)(const void *record, struct buffer 
 	buffer_done(&value);
 }
 
-static int write_config(const void *record, struct buffer *value)
+static int write_names(const void *record, struct buffer *value)
 {
-	config_emit(record, value);
-	return value->status;
+	return config_fabric_put(record, value);
 }
 
-static int write_placement(const void *record, struct buffer *value)
+static int write_setting(const void *record, struct buffer *value)
 {
-	return record_placement_put(record, value);
+	const struct settings *settings = record;
+	return config_setting_put(settings->quiet_ms, value);
+}
+
+static int write_pool(const void *record, struct buffer *value)
+{
+	return config_pool_put(record, value);
+}
+
+static int write_site(const void *record, struct buffer *value)
+{
+	return config_site_put(record, value);
+}
+
+static int write_config(const void *record, struct buffer *value)
+{
+	return config_service_put(record, value);
+}
+
+static int write_placed_pool(const void *record, struct buffer *value)
+{
+	const struct placed_pool_record pool = {.placed = *(const struct placed_pool *)record};
+	return placed_pool_put(&pool, value);
+}
+
+static int write_placed_site(const void *record, struct buffer *value)
+{
+	return placed_site_put(record, value);
+}
+
+static int write_slot(const void *record, struct buffer *value)
+{
+	return freed_slot_put(record, value);
 }
 
 static int write_version(const void *record, struct buffer *value)
@@ -191,6 +224,9 @@ static int write_number(const void *record, struct buffer *value)
 	return value->status;
 }
 
+static const struct freed_slot_record freed_slot = {
+    .slot = {.slot = 7, .sequence = 1, .binding_number = 1}, .service = "web"};
+
 static void introduce(void)
 {
 	const struct ledger_change change = {.time_ms = 1, .who = "fairlead", .why = ""};
@@ -212,8 +248,14 @@ static void fill_store(void)
 {
 	char key[RECORD_KEY_BYTES];
 	introduce();
-	put(RECORD_CONFIG_KEY, write_config, sample.fabric);
-	put(RECORD_PLACEMENT_KEY, write_placement, sample.placement);
+	put("config/fabric", write_names, sample.fabric);
+	put("config/setting/quiet", write_setting, &sample.fabric->settings);
+	put("config/pool/00", write_pool, &sample.fabric->pools[0]);
+	put("config/site/fra", write_site, &sample.fabric->sites[0]);
+	put("config/service/web", write_config, &sample.fabric->services[0]);
+	put("placement/pool/00", write_placed_pool, &sample.placement->pools[0]);
+	put("placement/site/000", write_placed_site, sample.placement->sites[0]);
+	put("placement/slot/00/0000007", write_slot, &freed_slot);
 	put(record_version_key("web", 1, key), write_version, sample.version);
 	put(record_service_key("web", key), write_service, &sample.service);
 	put(record_member_key("edge1", key), write_member, &sample.member);
@@ -297,14 +339,31 @@ static int step_parse_service(void *context)
 	return result;
 }
 
+static const char old_placement[] =
+    "{\"pools\":[{\"prefix\":\"198.51.100.0/26\",\"site_bits\":1,\"slots_per_service\":0,"
+    "\"removed\":false}],\"sites\":[\"fra\"],\"services\":[\"web\"],\"used_slots\":[]}";
+
 static int step_parse_placement(void *context)
 {
-	const struct buffer *value = context;
+	const char *value = context;
 	struct arena arena;
 	struct placement *placement;
 	struct error err = {0};
 	arena_init(&arena, 0);
-	int result = record_placement_parse(value->data, value->length, &arena, &placement, &err);
+	int result = old_placement_parse(value, strlen(value), &arena, &placement, &err);
+	arena_done(&arena);
+	return result;
+}
+
+static int step_parse_config(void *context)
+{
+	const struct buffer *value = context;
+	struct arena arena;
+	struct service service;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	int result =
+	    config_service_parse(value->data, value->length, "web", &arena, &service, &err);
 	arena_done(&arena);
 	return result;
 }
@@ -324,26 +383,30 @@ static int step_parse_version(void *context)
 static void test_records(void **state)
 {
 	struct buffer service;
-	struct buffer placement;
+	struct buffer config;
 	struct buffer version;
 	struct writing put_service = {write_service, &sample.service};
-	struct writing put_placement = {write_placement, sample.placement};
+	struct writing put_config = {write_config, &sample.fabric->services[0]};
+	struct writing put_slot = {write_slot, &freed_slot};
 	struct writing put_version = {write_version, sample.version};
 	(void)state;
 	buffer_init(&service, 0);
-	buffer_init(&placement, 0);
+	buffer_init(&config, 0);
 	buffer_init(&version, 0);
 	assert_int_equal(record_service_put(&sample.service, &service), 0);
-	assert_int_equal(record_placement_put(sample.placement, &placement), 0);
+	assert_int_equal(write_config(&sample.fabric->services[0], &config), 0);
 	assert_int_equal(record_version_put(sample.version, &version), 0);
 	failing_memory_each("record_service_put", step_put, &put_service, 20);
-	failing_memory_each("record_placement_put", step_put, &put_placement, 10);
+	failing_memory_each("config_service_put", step_put, &put_config, 10);
+	failing_memory_each("freed_slot_put", step_put, &put_slot, 5);
 	failing_memory_each("record_version_put", step_put, &put_version, 2);
 	failing_memory_each("record_service_parse", step_parse_service, &service, 20);
-	failing_memory_each("record_placement_parse", step_parse_placement, &placement, 10);
+	failing_memory_each("config_service_parse", step_parse_config, &config, 10);
+	failing_memory_each("old_placement_parse", step_parse_placement,
+			    (void *)(uintptr_t)old_placement, 10);
 	failing_memory_each("record_version_parse", step_parse_version, &version, 1);
 	buffer_done(&service);
-	buffer_done(&placement);
+	buffer_done(&config);
 	buffer_done(&version);
 }
 

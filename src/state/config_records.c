@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "state/config_records.h"
+
+#include "base/text.h"
+#include "config/port.h"
+#include "state/record_json.h"
+#include "state/records.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_SITE_BITS 8u /* config/read.c */
+#define MAX_CLIENTS 65536u
+
+/* --- keys --- */
+
+const struct config_setting config_settings[CONFIG_SETTINGS] = {
+    {"quarantine", offsetof(struct settings, quarantine_ms), 7ull * 86400 * 1000},
+    {"quiet", offsetof(struct settings, quiet_ms), 3600ull * 1000},
+    {"report_interval", offsetof(struct settings, report_interval_ms), 1000},
+    {"stale", offsetof(struct settings, stale_ms), 86400ull * 1000}};
+
+uint64_t *config_setting_of(struct settings *settings, size_t place)
+{
+	return (uint64_t *)(void *)((char *)settings + config_settings[place].offset);
+}
+
+const char *config_fabric_key(char *key)
+{
+	snprintf(key, RECORD_KEY_BYTES, "config/fabric");
+	return key;
+}
+
+const char *config_pool_key(size_t place, char *key)
+{
+	snprintf(key, RECORD_KEY_BYTES, "config/pool/%02zu", place);
+	return key;
+}
+
+const char *config_setting_key(size_t place, char *key)
+{
+	snprintf(key, RECORD_KEY_BYTES, "config/setting/%s", config_settings[place].name);
+	return key;
+}
+
+const char *config_site_key(const char *site, char *key)
+{
+	snprintf(key, RECORD_KEY_BYTES, "config/site/%s", site);
+	return key;
+}
+
+const char *config_service_key(const char *service, char *key)
+{
+	snprintf(key, RECORD_KEY_BYTES, "config/service/%s", service);
+	return key;
+}
+
+/* --- the fabric's names --- */
+
+static json_t *addresses_json(const struct ip_address *addresses, size_t count)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, record_json_address_text(&addresses[i]));
+	return list;
+}
+
+int config_fabric_put(const struct fabric *fabric, struct buffer *value)
+{
+	json_t *servers = json_array();
+	for (size_t i = 0; i < fabric->nameserver_count; i++) {
+		const struct nameserver *server = &fabric->nameservers[i];
+		json_array_append_new(
+		    servers, json_pack("{s:s, s:o}", "name", server->name, "addresses",
+				       addresses_json(server->addresses, server->address_count)));
+	}
+	return record_json_put(RECORD_CONFIG_FABRIC,
+			       json_pack("{s:s, s:s, s:o}", "name", fabric->name, "zone",
+					 fabric->zone, "nameservers", servers),
+			       value);
+}
+
+static void read_nameserver(struct record_reading *reading, const json_t *json,
+			    struct nameserver *server)
+{
+	server->name = record_json_text(reading, json, "name");
+	const json_t *addresses = record_json_array(
+	    reading, json, "addresses", MODEL_MAX_NAMESERVER_ADDRESSES, sizeof(*server->addresses),
+	    &server->addresses, &server->address_count);
+	for (size_t i = 0; addresses && i < server->address_count; i++) {
+		const char *text = json_string_value(json_array_get(addresses, i));
+		if (!text || ip_address_parse(text, &server->addresses[i]) < 0)
+			record_json_fault(reading, "addresses");
+	}
+}
+
+int config_fabric_parse(const char *value, size_t length, struct arena *arena,
+			struct fabric *ret_fabric, struct error *err)
+{
+	struct record_reading reading = {.type = RECORD_CONFIG_FABRIC, .arena = arena, .err = err};
+	json_t *json = record_json_open(&reading, value, length);
+	if (!json)
+		return reading.status;
+	struct nameserver *servers = NULL;
+	size_t count = 0;
+	const char *name = record_json_text(&reading, json, "name");
+	const char *zone = record_json_text(&reading, json, "zone");
+	const json_t *list = record_json_array(&reading, json, "nameservers", MODEL_MAX_NAMESERVERS,
+					       sizeof(*servers), &servers, &count);
+	for (size_t i = 0; list && i < count; i++)
+		read_nameserver(&reading, json_array_get(list, i), &servers[i]);
+	if (text_check_label(name))
+		record_json_fault(&reading, "name");
+	if (text_check_domain(zone))
+		record_json_fault(&reading, "zone");
+	json_decref(json);
+	if (reading.status < 0)
+		return reading.status;
+	ret_fabric->name = name;
+	ret_fabric->zone = zone;
+	ret_fabric->nameservers = servers;
+	ret_fabric->nameserver_count = count;
+	return 0;
+}
+
+/* --- settings and pools --- */
+
+int config_setting_put(uint64_t ms, struct buffer *value)
+{
+	return record_json_put(RECORD_CONFIG_SETTING, json_pack("{s:I}", "ms", (json_int_t)ms),
+			       value);
+}
+
+int config_setting_parse(const char *value, size_t length, uint64_t *ret_ms, struct error *err)
+{
+	struct record_reading reading = {.type = RECORD_CONFIG_SETTING, .err = err};
+	json_t *json = record_json_open(&reading, value, length);
+	if (!json)
+		return reading.status;
+	uint64_t ms = record_json_number(&reading, json, "ms", TEXT_MAX_DURATION_MS);
+	json_decref(json);
+	if (reading.status == 0)
+		*ret_ms = ms;
+	return reading.status;
+}
+
+int config_pool_put(const struct pool *pool, struct buffer *value)
+{
+	return record_json_put(RECORD_CONFIG_POOL,
+			       json_pack("{s:o, s:i, s:I}", "prefix",
+					 record_json_prefix_text(&pool->prefix), "site_bits",
+					 (int)pool->site_bits, "slots_per_service",
+					 (json_int_t)pool->slots_per_service),
+			       value);
+}
+
+int config_pool_parse(const char *value, size_t length, struct pool *ret_pool, struct error *err)
+{
+	struct record_reading reading = {.type = RECORD_CONFIG_POOL, .err = err};
+	struct pool pool = {0};
+	json_t *json = record_json_open(&reading, value, length);
+	if (!json)
+		return reading.status;
+	record_json_prefix(&reading, json, "prefix", &pool.prefix);
+	pool.site_bits = (uint8_t)record_json_number(&reading, json, "site_bits", MAX_SITE_BITS);
+	pool.slots_per_service = record_json_u32(&reading, json, "slots_per_service");
+	json_decref(json);
+	if (reading.status == 0)
+		*ret_pool = pool;
+	return reading.status;
+}
+
+/* --- sites --- */
+
+int config_site_put(const struct site *site, struct buffer *value)
+{
+	char latitude[TEXT_BYTES], longitude[TEXT_BYTES];
+	json_t *clients = json_array();
+	for (size_t i = 0; i < site->client_count; i++)
+		json_array_append_new(clients, record_json_prefix_text(&site->clients[i]));
+	json_t *json = json_pack("{s:o}", "clients", clients);
+	if (json && site->has_location &&
+	    json_object_set_new(json, "location",
+				json_pack("[s, s]", text_format_degrees(site->latitude, latitude),
+					  text_format_degrees(site->longitude, longitude))) < 0) {
+		json_decref(json);
+		json = NULL;
+	}
+	return record_json_put(RECORD_CONFIG_SITE, json, value);
+}
+
+static void read_location(struct record_reading *reading, const json_t *location, struct site *site)
+{
+	const char *latitude = json_string_value(json_array_get(location, 0));
+	const char *longitude = json_string_value(json_array_get(location, 1));
+	site->has_location = true;
+	if (!latitude || !longitude || text_parse_degrees(latitude, 90, &site->latitude) ||
+	    text_parse_degrees(longitude, 180, &site->longitude))
+		record_json_fault(reading, "location");
+}
+
+int config_site_parse(const char *value, size_t length, const char *name, struct arena *arena,
+		      struct site *ret_site, struct error *err)
+{
+	struct record_reading reading = {.type = RECORD_CONFIG_SITE, .arena = arena, .err = err};
+	struct site site = {.name = name};
+	json_t *json = record_json_open(&reading, value, length);
+	if (!json)
+		return reading.status;
+	const json_t *location = json_object_get(json, "location");
+	if (location)
+		read_location(&reading, location, &site);
+	const json_t *clients =
+	    record_json_array(&reading, json, "clients", MAX_CLIENTS, sizeof(*site.clients),
+			      &site.clients, &site.client_count);
+	for (size_t i = 0; clients && i < site.client_count; i++) {
+		const char *text = json_string_value(json_array_get(clients, i));
+		if (!text || ip_prefix_parse(text, &site.clients[i]) < 0)
+			record_json_fault(&reading, "clients");
+	}
+	json_decref(json);
+	if (reading.status == 0)
+		*ret_site = site;
+	return reading.status;
+}
+
+/* --- services, out --- */
+
+static json_t *listener_json(const struct backend_listener *listener)
+{
+	char text[TEXT_BYTES];
+	return json_pack("{s:i, s:i, s:s}", "protocol", (int)listener->protocol, "port",
+			 (int)listener->service_port, "at",
+			 text_format_endpoint(&listener->address, listener->port, text));
+}
+
+static json_t *backend_json(const struct backend *backend)
+{
+	json_t *listeners = json_array();
+	for (size_t i = 0; i < backend->listener_count; i++)
+		json_array_append_new(listeners, listener_json(&backend->listeners[i]));
+	return json_pack("{s:s, s:s, s:o, s:i, s:o}", "name", backend->name, "site", backend->site,
+			 "address", record_json_address_text(&backend->address), "weight",
+			 (int)backend->weight, "listeners", listeners);
+}
+
+/* A kind without a path is TCP's; null is no check. */
+static json_t *health_json(const struct health_check *health)
+{
+	if (health->kind == HEALTH_NONE)
+		return json_null();
+	return json_pack("{s:s?, s:i, s:I, s:I, s:I}", "path",
+			 health->kind == HEALTH_HTTP ? health->path : NULL, "port",
+			 (int)health->port, "interval_ms", (json_int_t)health->interval_ms, "fall",
+			 (json_int_t)health->fall, "rise", (json_int_t)health->rise);
+}
+
+int config_service_put(const struct service *service, struct buffer *value)
+{
+	char text[TEXT_BYTES];
+	json_t *ports = json_array();
+	json_t *shares = json_array();
+	json_t *backends = json_array();
+	for (size_t i = 0; i < service->port_count; i++)
+		json_array_append_new(ports, json_string(port_format(&service->ports[i], text)));
+	for (size_t i = 0; i < service->rollout.share_count; i++)
+		json_array_append_new(shares, json_integer(service->rollout.shares[i]));
+	for (size_t i = 0; i < service->backend_count; i++)
+		json_array_append_new(backends, backend_json(&service->backends[i]));
+	bool complete = json_array_size(ports) == service->port_count &&
+			json_array_size(shares) == service->rollout.share_count &&
+			json_array_size(backends) == service->backend_count;
+	json_t *json =
+	    json_pack("{s:o, s:I, s:o, s:o, s:I, s:I, s:o}", "ports", ports, "ttl_s",
+		      (json_int_t)service->ttl_seconds, "health", health_json(&service->health),
+		      "shares", shares, "pause_ms", (json_int_t)service->rollout.pause_ms,
+		      "drain_limit_ms", (json_int_t)service->drain_limit_ms, "backends", backends);
+	if (!complete) {
+		json_decref(json);
+		json = NULL;
+	}
+	return record_json_put(RECORD_CONFIG_SERVICE, json, value);
+}
+
+/* --- services, in --- */
+
+static void read_listener(struct record_reading *reading, const json_t *json,
+			  struct backend_listener *listener)
+{
+	const char *at = json_string_value(json_object_get(json, "at"));
+	listener->protocol = (uint8_t)record_json_number(reading, json, "protocol", UINT8_MAX);
+	if (listener->protocol != SERVICE_TCP && listener->protocol != SERVICE_UDP)
+		record_json_fault(reading, "protocol");
+	listener->service_port = (uint16_t)record_json_number(reading, json, "port", UINT16_MAX);
+	if (!at || text_parse_endpoint(at, &listener->address, &listener->port))
+		record_json_fault(reading, "at");
+}
+
+static void read_backend(struct record_reading *reading, const json_t *json,
+			 struct backend *backend)
+{
+	backend->name = record_json_text(reading, json, "name");
+	backend->site = record_json_text(reading, json, "site");
+	if (text_check_label(backend->name))
+		record_json_fault(reading, "name");
+	if (text_check_label(backend->site))
+		record_json_fault(reading, "site");
+	record_json_address(reading, json, "address", &backend->address);
+	backend->weight = (uint32_t)record_json_number(reading, json, "weight", MODEL_MAX_WEIGHT);
+	const json_t *listeners = record_json_array(reading, json, "listeners", MODEL_MAX_LISTENERS,
+						    sizeof(*backend->listeners),
+						    &backend->listeners, &backend->listener_count);
+	for (size_t i = 0; listeners && i < backend->listener_count; i++)
+		read_listener(reading, json_array_get(listeners, i), &backend->listeners[i]);
+}
+
+static void read_health(struct record_reading *reading, const json_t *json,
+			struct health_check *health)
+{
+	if (json_is_null(json))
+		return;
+	bool has_path = !json_is_null(json_object_get(json, "path"));
+	health->kind = has_path ? HEALTH_HTTP : HEALTH_TCP;
+	if (has_path)
+		health->path = record_json_text(reading, json, "path");
+	health->port = (uint16_t)record_json_number(reading, json, "port", UINT16_MAX);
+	health->interval_ms =
+	    record_json_number(reading, json, "interval_ms", TEXT_MAX_DURATION_MS);
+	health->fall = record_json_u32(reading, json, "fall");
+	health->rise = record_json_u32(reading, json, "rise");
+}
+
+static void read_ports(struct record_reading *reading, const json_t *json, struct service *service)
+{
+	const json_t *ports = json_object_get(json, "ports");
+	service->port_count = json_array_size(ports);
+	if (service->port_count > MODEL_MAX_PORTS || !service->port_count) {
+		service->port_count = 0;
+		record_json_fault(reading, "ports");
+	}
+	for (size_t i = 0; i < service->port_count; i++) {
+		const char *text = json_string_value(json_array_get(ports, i));
+		if (!text || port_parse(text, &service->ports[i]))
+			record_json_fault(reading, "ports");
+	}
+}
+
+/* Rising, and the last is the whole: the rollout would never end otherwise. */
+static void read_shares(struct record_reading *reading, const json_t *json,
+			struct rollout_policy *rollout)
+{
+	const json_t *shares = json_object_get(json, "shares");
+	size_t count = json_array_size(shares);
+	uint32_t before = 0;
+	rollout->share_count = count <= MODEL_MAX_SHARES ? count : 0;
+	for (size_t i = 0; i < rollout->share_count; i++) {
+		json_int_t share = json_integer_value(json_array_get(shares, i));
+		if (share <= before || share > SHARE_WHOLE)
+			record_json_fault(reading, "shares");
+		before = rollout->shares[i] = (uint32_t)share;
+	}
+	if (before != SHARE_WHOLE)
+		record_json_fault(reading, "shares");
+	rollout->pause_ms = record_json_number(reading, json, "pause_ms", TEXT_MAX_DURATION_MS);
+}
+
+int config_service_parse(const char *value, size_t length, const char *name, struct arena *arena,
+			 struct service *ret_service, struct error *err)
+{
+	struct record_reading reading = {.type = RECORD_CONFIG_SERVICE, .arena = arena, .err = err};
+	struct service service = {.name = name};
+	json_t *json = record_json_open(&reading, value, length);
+	if (!json)
+		return reading.status;
+	read_ports(&reading, json, &service);
+	service.ttl_seconds = record_json_u32(&reading, json, "ttl_s");
+	read_health(&reading, json_object_get(json, "health"), &service.health);
+	read_shares(&reading, json, &service.rollout);
+	service.drain_limit_ms =
+	    record_json_number(&reading, json, "drain_limit_ms", TEXT_MAX_DURATION_MS);
+	const json_t *backends =
+	    record_json_array(&reading, json, "backends", MODEL_MAX_BACKENDS,
+			      sizeof(*service.backends), &service.backends, &service.backend_count);
+	for (size_t i = 0; backends && i < service.backend_count; i++)
+		read_backend(&reading, json_array_get(backends, i), &service.backends[i]);
+	json_decref(json);
+	if (reading.status == 0)
+		*ret_service = service;
+	return reading.status;
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "state/record_json.h"
+
+#include "base/digest.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+/* --- writing --- */
+
+static int append_chunk(const char *chunk, size_t length, void *context)
+{
+	buffer_append(context, chunk, length);
+	return 0;
+}
+
+int record_json_put(enum record_type type, json_t *object, struct buffer *value)
+{
+	if (!object)
+		return -ENOMEM;
+	int failed = json_object_set_new(object, "level", json_integer(record_rows[type].level));
+	if (!failed)
+		failed =
+		    json_dump_callback(object, append_chunk, value, JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(object);
+	return value->status ? value->status : failed ? -ENOMEM : 0;
+}
+
+json_t *record_json_hex(const void *bytes, size_t length)
+{
+	char text[2 * 64 + 1];
+	ASSERT(length <= 64);
+	hex_encode(bytes, length, text);
+	return json_string(text);
+}
+
+json_t *record_json_address_text(const struct ip_address *address)
+{
+	char text[IP_TEXT_BYTES];
+	return json_string(ip_address_format(address, text));
+}
+
+json_t *record_json_prefix_text(const struct ip_prefix *prefix)
+{
+	char text[IP_TEXT_BYTES];
+	return json_string(ip_prefix_format(prefix, text));
+}
+
+/* --- reading --- */
+
+void record_json_fault(struct record_reading *reading, const char *key)
+{
+	if (!reading->status)
+		reading->status =
+		    error_set(reading->err, -FL_ECORRUPT, "the stored %s has no valid \"%s\"",
+			      record_rows[reading->type].what, key);
+}
+
+void record_json_no_memory(struct record_reading *reading)
+{
+	if (!reading->status)
+		reading->status = error_set(reading->err, -ENOMEM, "out of memory");
+}
+
+uint64_t record_json_number(struct record_reading *reading, const json_t *object, const char *key,
+			    uint64_t most)
+{
+	const json_t *value = json_object_get(object, key);
+	json_int_t number = json_integer_value(value);
+	if (!json_is_integer(value) || number < 0 || (uint64_t)number > most) {
+		record_json_fault(reading, key);
+		return 0;
+	}
+	return (uint64_t)number;
+}
+
+uint32_t record_json_u32(struct record_reading *reading, const json_t *object, const char *key)
+{
+	return (uint32_t)record_json_number(reading, object, key, UINT32_MAX);
+}
+
+bool record_json_bool(struct record_reading *reading, const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	if (!json_is_boolean(value))
+		record_json_fault(reading, key);
+	return json_is_true(value);
+}
+
+const char *record_json_text(struct record_reading *reading, const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+	if (!text) {
+		record_json_fault(reading, key);
+		return "";
+	}
+	const char *copy = arena_strdup(reading->arena, text);
+	if (!copy)
+		record_json_no_memory(reading);
+	return copy ? copy : "";
+}
+
+void record_json_name(struct record_reading *reading, const json_t *object, const char *key,
+		      char *text, size_t size)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+	if (!value || strlen(value) >= size)
+		record_json_fault(reading, key);
+	else
+		memcpy(text, value, strlen(value) + 1);
+}
+
+void record_json_address(struct record_reading *reading, const json_t *object, const char *key,
+			 struct ip_address *address)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+	if (!text || ip_address_parse(text, address) < 0)
+		record_json_fault(reading, key);
+}
+
+void record_json_prefix(struct record_reading *reading, const json_t *object, const char *key,
+			struct ip_prefix *prefix)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+	if (!text || ip_prefix_parse(text, prefix) < 0)
+		record_json_fault(reading, key);
+}
+
+void record_json_bytes(struct record_reading *reading, const json_t *object, const char *key,
+		       void *bytes, size_t length)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+	if (!text || hex_decode(text, bytes, length) < 0)
+		record_json_fault(reading, key);
+}
+
+json_t *record_json_array(struct record_reading *reading, const json_t *object, const char *key,
+			  size_t most, size_t size, void *ret_memory, size_t *ret_count)
+{
+	json_t *array = json_object_get(object, key);
+	size_t count = json_array_size(array);
+	if (!json_is_array(array) || count > most) {
+		record_json_fault(reading, key);
+		return NULL;
+	}
+	void *memory = arena_array(reading->arena, count ? count : 1, size);
+	if (!memory) {
+		record_json_no_memory(reading);
+		return NULL;
+	}
+	*(void **)ret_memory = memory;
+	*ret_count = count;
+	return array;
+}
+
+json_t *record_json_open(struct record_reading *reading, const char *value, size_t length)
+{
+	uint32_t level = record_rows[reading->type].level;
+	unsigned long failures = memory_failures();
+	json_t *json = memory_json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
+	const json_t *own = json_object_get(json, "level");
+	if (memory_failures() != failures)
+		record_json_no_memory(reading);
+	else if (!json_is_object(json))
+		reading->status =
+		    error_set(reading->err, -FL_ECORRUPT, "the stored %s is not a JSON object",
+			      record_rows[reading->type].what);
+	else if (own && (!json_is_integer(own) || json_integer_value(own) < 1))
+		record_json_fault(reading, "level");
+	else if (own && json_integer_value(own) > (json_int_t)level)
+		reading->status = error_set(
+		    reading->err, -FL_EUNSUPPORTED,
+		    "the stored %s has level %lld; this program reads up to "
+		    "level %u",
+		    record_rows[reading->type].what, (long long)json_integer_value(own), level);
+	if (!reading->status)
+		return json;
+	json_decref(json);
+	return NULL;
+}
