@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+/* 1: the first release. 2: histories have ids, and what is kept in the records is not what a program
+ * that knows 1 expects there. */
+#define SCHEMA_VERSION 2
 #define APPLICATION_ID 0x464c5354 /* "FLST" */
 #define LOG_PAGES 1000 /* of the log, before they are moved into the file: SQLite's own number */
 #define BUSY_TIMEOUT_MS 1000 /* for somebody who looks at the file with sqlite3(1) */
@@ -43,8 +45,9 @@ static const char schema_sql[] =
     "PRAGMA user_version = " SCHEMA_VERSION_TEXT ";"
     "COMMIT;";
 
-/* A store from before histories had names. */
-static const char upgrade_sql[] = "BEGIN IMMEDIATE;" AUTHORITY_SQL "COMMIT;";
+/* A store of schema 1, which may have its id already. */
+static const char authority_sql[] = "BEGIN IMMEDIATE;" AUTHORITY_SQL "COMMIT;";
+static const char upgrade_sql[] = "PRAGMA user_version = " SCHEMA_VERSION_TEXT ";";
 
 /* FULL: an acknowledged txn survives a power loss. The rest distrusts what the file may hold. */
 static const char settings_sql[] = "PRAGMA journal_mode = WAL;"
@@ -322,9 +325,13 @@ static int schema_ensure(struct sqlite_file *file, struct error *err)
 				 "%s: written by a newer Fairlead (schema %d; this one knows %d); "
 				 "upgrade this node",
 				 file->path, version, SCHEMA_VERSION);
-	if (version != SCHEMA_VERSION)
+	if (version < 1)
 		return corrupt_error(file->path, "its schema version is impossible", err);
-	return authorities ? 0 : exec(file, upgrade_sql, err);
+	if (!authorities)
+		result = exec(file, authority_sql, err);
+	if (result == 0 && version < SCHEMA_VERSION)
+		result = exec(file, upgrade_sql, err);
+	return result;
 }
 
 static int statements_prepare(struct sqlite_file *file, struct error *err)

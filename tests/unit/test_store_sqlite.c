@@ -142,11 +142,11 @@ static void test_foreign_and_newer_files_are_refused(void **state)
 {
 	struct harness *harness = *state;
 	harness_close(harness);
-	file_sql(harness, "PRAGMA user_version = 2");
-	expect_open_fails(harness, -FL_EUNSUPPORTED, "schema 2; this one knows 1");
+	file_sql(harness, "PRAGMA user_version = 3");
+	expect_open_fails(harness, -FL_EUNSUPPORTED, "schema 3; this one knows 2");
 	file_sql(harness, "PRAGMA user_version = 0");
 	expect_open_fails(harness, -FL_ECORRUPT, "schema version is impossible");
-	file_sql(harness, "PRAGMA user_version = 1; PRAGMA application_id = 7");
+	file_sql(harness, "PRAGMA user_version = 2; PRAGMA application_id = 7");
 	expect_open_fails(harness, -FL_ECORRUPT, "not a store of Fairlead");
 	file_sql(harness, "PRAGMA application_id = 1179407188; DELETE FROM state");
 	expect_open_fails(harness, -FL_ECORRUPT, "damaged");
