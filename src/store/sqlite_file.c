@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* 1: the first release. 2: histories have ids, and what is kept in the records is not what a program
- * that knows 1 expects there. */
+/* 1: the first release. 2: histories have ids, and what is kept in the records is not what a
+ * program that knows 1 expects there. */
 #define SCHEMA_VERSION 2
 #define APPLICATION_ID 0x464c5354 /* "FLST" */
 #define LOG_PAGES 1000 /* of the log, before they are moved into the file: SQLite's own number */
