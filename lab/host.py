@@ -84,6 +84,7 @@ def wait_for(condition, what, seconds=10.0, idle=None):
     `idle` is called between two questions; a demo draws its screen there. Running out of time is
     a LabError that names `what` was waited for, and the last exception that the question raised.
     """
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while True:
         failure = None
