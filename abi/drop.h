@@ -30,7 +30,7 @@
 	X(NO_BINDING, 18, "no_binding", "no version is bound to the address")                      \
 	X(PORT, 19, "port", "the version does not serve this port")                                \
 	X(REFUSED, 20, "refused", "a new flow to an address that is closing")                      \
-	X(NO_BACKEND, 21, "no_backend", "every candidate of the flow is dead")                     \
+	X(NO_BACKEND, 21, "no_backend", "the ring names no backend for the flow")                  \
 	X(TOO_BIG, 22, "too_big", "too big for the path to the backend once encapsulated")         \
 	X(HEADROOM, 23, "headroom", "no room in front of the frame for the outer header")          \
 	X(ALGORITHM, 24, "algorithm", "the version needs a pick algorithm this program lacks")

@@ -20,7 +20,7 @@
 #ifndef FAIRLEAD_ABI_EDGE_H
 #define FAIRLEAD_ABI_EDGE_H
 
-#include <linux/types.h>
+#include "abi/pick.h"
 
 #define EDGE_MAP_POOLS 8 /* of each family */
 #define EDGE_MAP_INTERFACES 16
@@ -106,27 +106,33 @@ struct edge_map_port {
 };
 
 /*
- * What a bound address means; immutable. The first 64 bytes serve nearly every packet; what comes
- * after the ports lets a restarted daemon know again what it once published.
+ * What a bound address means; immutable. Nearly all IPv4 packets touch its first 64 bytes alone,
+ * and IPv6 packets the next 64, too. What comes after those lets a restarted daemon know again what
+ * it once published.
  */
 struct edge_map_descriptor {
-	__u8 seed[16];
-	__u32 first_page; /* ring_pages pages of first candidates from here … */
-	__u32 second_page; /* … and as many of second ones */
+	__u32 first_page; /* the ring lies in ring_pages pages from here on */
 	__u16 ring_pages;
-	__u8 algorithm;
+	__u8 algorithm; /* enum pick_algorithm */
 	__u8 port_count;
+	struct pick_key key; /* of algorithm 2 */
 	struct edge_map_port ports[EDGE_MAP_PORTS];
-	__u8 family; /* 4 or 6, of `address` */
-	__u8 reserved[3];
-	__u8 address[16];
+	struct pick_key6 key6; /* of algorithm 2 */
+	__u8 seed[16]; /* of the version; the key of algorithm 1 */
 	__u8 digest[32]; /* of the version */
 	__u64 version;
 	__u64 binding;
+	__u8 address[16];
+	__u8 family; /* 4 or 6, of `address` */
+	__u8 by_source; /* as the version has it; the key says it to the program */
 	__u8 service[64]; /* NUL-terminated */
-	__u8 padding[48]; /* to whole cache lines */
+	__u8 padding[46]; /* to whole pairs of cache lines */
 };
 
+/*
+ * A page of a ring: of the effective one, in which whoever is left out is refilled. It changes only
+ * by aligned 16-bit stores, so that a packet sees each entry as it was or as it is.
+ */
 struct edge_map_page {
 	__u16 backend[EDGE_MAP_PAGE_ENTRIES];
 };
@@ -140,8 +146,6 @@ union edge_map_hop {
 	} to;
 };
 
-#define EDGE_BACKEND_DEAD 1
-
 struct edge_map_backend {
 #ifdef FAIRLEAD_LAYOUT_VARIANT
 	__u64 variant[8];
@@ -150,8 +154,7 @@ struct edge_map_backend {
 	__u8 address[16]; /* outer destination */
 	__u32 mtu; /* of the path, for the outer packet; 0: not known */
 	__u8 family; /* 4 or 6, of `address` */
-	__u8 flags;
-	__u8 reserved[2];
+	__u8 reserved[3];
 	__u32 generation; /* counts the uses of this entry */
 	__u8 padding[28]; /* to a whole cache line */
 };

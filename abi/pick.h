@@ -26,7 +26,6 @@ enum pick_algorithm {
 	PICK_MULTILINEAR = 2,
 };
 
-#define PICK_CANDIDATES 2
 #define PICK_NONE 0 /* no backend: the map's entry 0 is never used */
 
 #define PICK_INLINE static inline __attribute__((always_inline))
@@ -195,21 +194,6 @@ PICK_INLINE __u64 pick_hash(const void *seed, const void *addresses, unsigned ad
 PICK_INLINE __u32 pick_index(__u64 hash, __u32 length)
 {
 	return (__u32)((hash >> 32) * length >> 32);
-}
-
-/* Where candidates and deaths are kept differs between BPF and user space. */
-typedef __u32 (*pick_candidate_fn)(void *context, unsigned rank, __u32 index);
-typedef int (*pick_dead_fn)(void *context, __u32 backend);
-
-/* The first living candidate of the ring's entry `index`, or PICK_NONE. */
-PICK_INLINE __u32 pick(__u32 index, pick_candidate_fn candidate, pick_dead_fn dead, void *context)
-{
-	for (unsigned rank = 0; rank < PICK_CANDIDATES; rank++) {
-		__u32 backend = candidate(context, rank, index);
-		if (backend != PICK_NONE && !dead(context, backend))
-			return backend;
-	}
-	return PICK_NONE;
 }
 
 #endif

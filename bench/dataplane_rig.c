@@ -36,7 +36,7 @@ static const struct edge_port ports[] = {
 
 struct version {
 	struct edge_version version;
-	uint16_t first[EDGE_RING_PAGE], second[EDGE_RING_PAGE];
+	uint16_t entries[EDGE_RING_PAGE];
 };
 
 /* Everything of one family. */
@@ -132,18 +132,17 @@ static int build_version(struct version *version, unsigned number, const char *s
 			 const struct edge_backend *backends, struct random *random)
 {
 	uint32_t weights[RIG_BACKENDS];
-	struct ring ring = {EDGE_RING_PAGE, version->first, version->second};
+	struct ring ring = {EDGE_RING_PAGE, version->entries};
 	version->version = (struct edge_version){
 	    .service = service,
 	    .number = number + 1,
 	    .ports = ports,
 	    .port_count = sizeof(ports) / sizeof(ports[0]),
-	    .algorithm = PICK_SIPHASH13_5TUPLE,
+	    .algorithm = PICK_MULTILINEAR,
 	    .backends = backends,
 	    .backend_count = RIG_BACKENDS,
 	    .ring_length = EDGE_RING_PAGE,
-	    .first = version->first,
-	    .second = version->second,
+	    .ring = version->entries,
 	};
 	random_fill(random, version->version.seed, sizeof(version->version.seed));
 	digest_of(version->version.seed, sizeof(version->version.seed), &version->version.digest);

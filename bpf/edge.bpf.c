@@ -15,6 +15,8 @@
 #include "bpf/edge_pick.h"
 #include "bpf/parse.h"
 
+#include <stdbool.h>
+
 /* The one of this file's two licences that the kernel wants to hear of for bpf_fib_lookup(). */
 char LICENSE[] SEC("license") = "GPL v2";
 
@@ -166,12 +168,33 @@ static __always_inline int deliver(struct xdp_md *ctx, const struct packet *pack
 	return verdict;
 }
 
+/* The flow's hash by the version's algorithm. 0, or a negative enum drop_reason. */
+static __always_inline int hash_flow(const struct packet *packet, const void *ip, bool is_v6,
+				     const struct edge_map_descriptor *descriptor, __u64 *ret_hash)
+{
+	const void *ports = packet->transport.ports;
+	__u8 protocol = packet->ip.protocol;
+
+	if (descriptor->algorithm == PICK_MULTILINEAR)
+		*ret_hash =
+		    is_v6 ? pick_hash6(&descriptor->key, &descriptor->key6,
+				       &((const struct ipv6hdr *)ip)->saddr, ports)
+			  : pick_hash4(&descriptor->key, &((const struct iphdr *)ip)->saddr, ports);
+	else if (descriptor->algorithm == PICK_SIPHASH13_5TUPLE)
+		*ret_hash = is_v6 ? edge_hash6_old(descriptor, ip, ports, protocol)
+				  : edge_hash4_old(descriptor, ip, ports, protocol);
+	else
+		return -DROP_ALGORITHM;
+	return 0;
+}
+
 /* What the two families share between the IP header and the backend. */
 static __always_inline int choose(struct packet *packet, const struct match *match, const void *ip,
-				  const void *end, const void *addresses, unsigned address_words,
-				  struct meaning *ret_meaning, struct encap *ret_encap,
+				  const void *end, bool is_v6, struct meaning *ret_meaning,
+				  struct encap *ret_encap,
 				  const struct edge_map_backend **ret_backend)
 {
+	__u64 hash;
 	int failure = parse_transport(packet, ip, end);
 	if (failure)
 		return failure;
@@ -184,10 +207,9 @@ static __always_inline int choose(struct packet *packet, const struct match *mat
 	failure = admit(packet, ret_meaning, end);
 	if (failure)
 		return failure;
-	if (ret_meaning->descriptor->algorithm != PICK_SIPHASH13_5TUPLE)
-		return -DROP_ALGORITHM;
-	__u64 hash = pick_hash(ret_meaning->descriptor->seed, addresses, address_words,
-			       packet->transport.ports, packet->ip.protocol);
+	failure = hash_flow(packet, ip, is_v6, ret_meaning->descriptor, &hash);
+	if (failure)
+		return failure;
 	const struct edge_map_backend *backend = edge_pick(ret_meaning->descriptor, hash);
 	if (!backend)
 		return -DROP_NO_BACKEND;
@@ -225,7 +247,7 @@ static __always_inline int edge_v4(struct xdp_md *ctx, const struct ethhdr *eth,
 		return failure;
 	if (packet.ip.hops <= 1)
 		return -DROP_TTL;
-	failure = choose(&packet, &match, ip, end, &ip->saddr, 1, &meaning, &encap, &backend);
+	failure = choose(&packet, &match, ip, end, false, &meaning, &encap, &backend);
 	if (failure)
 		return failure;
 	encap_age_v4(ip);
@@ -264,7 +286,7 @@ static __always_inline int edge_v6(struct xdp_md *ctx, const struct ethhdr *eth,
 		return is_neighbour_discovery(&packet, ip, end) ? XDP_PASS : -DROP_ICMP;
 	if (packet.ip.hops <= 1)
 		return -DROP_TTL;
-	failure = choose(&packet, &match, ip, end, &ip->saddr, 4, &meaning, &encap, &backend);
+	failure = choose(&packet, &match, ip, end, true, &meaning, &encap, &backend);
 	if (failure)
 		return failure;
 	encap_age_v6(ip);

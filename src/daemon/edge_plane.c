@@ -193,20 +193,17 @@ static int convert_version(struct draft *draft, const struct version *version,
 					      .quic = version->ports[i].quic};
 	for (size_t i = 0; i < version->backend_count; i++)
 		backends[i].address = version->backends[i].address;
-	/* With one backend that takes flows, the model has no second candidate for any entry; the
-	 * edge says the same by repeating the first. */
-	bool alone = ring->second[0] == RING_NONE;
 	*edge = (struct edge_version){.digest = version->digest,
 				      .service = version->service,
 				      .number = version->number,
 				      .ports = ports,
 				      .port_count = version->port_count,
 				      .algorithm = version->algorithm,
+				      .by_source = version->balance_by == BALANCE_SOURCE,
 				      .backends = backends,
 				      .backend_count = version->backend_count,
 				      .ring_length = ring->length,
-				      .first = ring->first,
-				      .second = alone ? ring->first : ring->second};
+				      .ring = ring->entries};
 	memcpy(edge->seed, version->seed, sizeof(edge->seed));
 	*ret_version = edge;
 	return 0;
@@ -268,7 +265,8 @@ static int draft_all(struct draft *draft, const struct edge_plane *plane, const 
 	return result;
 }
 
-/* What the maps are to say, in short. Versions never change, so their digests stand for them. */
+/* What the maps are to say, in short. Versions never change, so their digests stand for them, and
+ * those of their ejections for what is left out of their rings. */
 static int desired_digest(const struct edge_desired *desired, struct digest *ret_digest)
 {
 	struct buffer bytes;
@@ -284,6 +282,7 @@ static int desired_digest(const struct edge_desired *desired, struct digest *ret
 		const struct edge_binding *binding = &desired->bindings[i];
 		buffer_append(&bytes, binding->address.bytes, sizeof(binding->address.bytes));
 		buffer_append(&bytes, binding->version->digest.bytes, DIGEST_BYTES);
+		buffer_append(&bytes, binding->version->ejections.bytes, DIGEST_BYTES);
 		buffer_printf(&bytes, "/%u/%llu/%d/%d\n", binding->address.family,
 			      (unsigned long long)binding->number, (int)binding->refuse_new,
 			      (int)binding->late);

@@ -194,8 +194,7 @@ static void next_hop_alarms(const struct edge_status *edge, const char *node, js
 	size_t found = 0;
 	for (size_t i = 0; i < edge->backend_count; i++) {
 		const struct edge_backend_status *backend = &edge->backends[i];
-		if (backend->dead ||
-		    (!backend->no_route && backend->unresolved_ms < EDGE_UNRESOLVED_MS))
+		if (!backend->no_route && backend->unresolved_ms < EDGE_UNRESOLVED_MS)
 			continue;
 		if (found++ >= NEXT_HOP_ALARMS)
 			continue;

@@ -314,7 +314,6 @@ static void fill_backend(const struct edge *edge, uint32_t number,
 	union edge_map_hop hop = {.word = entry->hop};
 	*status = (struct edge_backend_status){
 	    .address = backend_address(edge, number),
-	    .dead = entry->flags & EDGE_BACKEND_DEAD,
 	    .no_route = edge->reaches[number].no_route,
 	    .resolved = hop.to.link != 0 && hop.to.link < EDGE_MAP_LINKS,
 	    .mtu = entry->mtu,

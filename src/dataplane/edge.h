@@ -75,21 +75,22 @@ struct edge_backend {
 	struct ip_address address; /* outer destination */
 };
 
-/* A version as the edge needs it. What `digest` covers never changes (invariant 2): arrays that
- * were published once are not looked into when they come again under the same digest. */
+/* A version as the edge needs it. What `digest` and `ejections` name never changes (invariant 2):
+ * arrays that were published once are not looked into when they come again under the same names. */
 struct edge_version {
 	struct digest digest;
+	struct digest ejections; /* names the set of backends that `ring` leaves out; 0: none */
 	const char *service;
 	uint64_t number;
 	const struct edge_port *ports;
 	size_t port_count; /* 1 … EDGE_PORT_RANGES */
 	uint8_t seed[16];
 	uint8_t algorithm; /* enum pick_algorithm of abi/pick.h */
+	bool by_source; /* a client's address alone decides; not under algorithm 1 */
 	const struct edge_backend *backends;
 	size_t backend_count;
 	size_t ring_length; /* a multiple of EDGE_RING_PAGE */
-	const uint16_t *first; /* ring_length ordinals into `backends` */
-	const uint16_t *second; /* the next candidate of each entry; may equal the first */
+	const uint16_t *ring; /* the effective one: ring_length ordinals into `backends` */
 };
 
 struct edge_pool {
@@ -130,10 +131,12 @@ void edge_close(struct edge *edge);
 /*
  * Make the maps say `desired`: backends, rings, descriptors are written and read back, then the
  * addresses are switched, one aligned 64-bit store each; what is withdrawn goes in the reverse
- * order. Only differences are written, so that publishing the same again writes nothing. All of
- * `desired` is checked, and all room is found, before the first address changes: on
- * failure every address means what it meant before. -FL_EINVALID; -FL_EEXHAUSTED (a table is full,
- * or full until EDGE_GRACE_MS after the last withdrawal); -FL_ECORRUPT (the read-back differs).
+ * order. A version that comes again with other ejections keeps its descriptor and its pages: the
+ * entries that differ are written in place, one aligned 16-bit store each. Only differences are
+ * written, so that publishing the same again writes nothing. All of `desired` is checked, and all
+ * room is found, before the first address changes: on failure every address means what it meant
+ * before. -FL_EINVALID; -FL_EEXHAUSTED (a table is full, or full until EDGE_GRACE_MS after the last
+ * withdrawal); -FL_ECORRUPT (the read-back differs).
  */
 must_check int edge_publish(struct edge *edge, const struct edge_desired *desired,
 			    struct error *err);
@@ -228,7 +231,6 @@ struct edge_interface_status {
 
 struct edge_backend_status {
 	struct ip_address address;
-	bool dead;
 	bool no_route; /* packets to it go nowhere */
 	bool resolved; /* the next hop is known; else the kernel is asked per packet */
 	uint64_t unresolved_ms; /* for so long now; finding a neighbour takes a moment */

@@ -58,12 +58,15 @@ struct site {
 	uint32_t length; /* words; 0: not held */
 };
 
-/* The ring of one version; shared by its addresses. */
+/* The effective ring of one version; shared by its addresses. */
 struct ring {
-	struct digest digest;
-	uint32_t first_page, second_page, pages;
+	struct digest digest; /* of the version */
+	struct digest ejections; /* as struct edge_version has it */
+	uint32_t first_page, pages;
 	uint32_t references; /* addresses; 0 removes it */
-	const uint16_t *first, *second; /* marks only: what it was last compared with */
+	const uint16_t *entries; /* a mark only: what it was last compared with */
+	struct refill
+	    *refill; /* owned; what the publication under way will change in it, or NULL */
 	uint16_t *backends; /* owned; distinct, ascending */
 	size_t backend_count;
 };
@@ -248,6 +251,12 @@ must_check int rings_take(struct edge *edge, const struct edge_version *version,
 struct ring *rings_find(const struct edge *edge, const struct digest *digest);
 /* Whether this very ring, by the place of its arrays, was compared or written under this digest. */
 bool rings_is_known(const struct edge *edge, const struct edge_version *version);
+/* The last step of preparing: reach the pages that rings_commit() will write. */
+must_check int rings_reach(struct edge *edge, struct error *err);
+/* Write the entries of rings that changed. Single stores: it cannot fail. */
+void rings_commit(struct edge *edge);
+/* Forget what rings_commit() would have written. */
+void rings_undo(struct edge *edge);
 /* Retire the rings that no address of `edge->bound` refers to, then the backends without a ring. */
 void rings_sweep(struct edge *edge);
 void rings_close(struct edge *edge);

@@ -119,15 +119,12 @@ static int check_ring(const struct edge_version *version, struct error *err)
 				 (unsigned long long)version->number, version->service, length,
 				 EDGE_RING_PAGE, EDGE_RING_PAGE * EDGE_RING_PAGES);
 	for (size_t i = 0; i < length; i++) {
-		if (version->first[i] < version->backend_count &&
-		    version->second[i] < version->backend_count)
+		if (version->ring[i] < version->backend_count)
 			continue;
 		return error_set(err, -FL_EINVALID,
 				 "version %llu of '%s': ring entry %zu names backend %u of %zu",
 				 (unsigned long long)version->number, version->service, i,
-				 version->first[i] < version->backend_count ? version->second[i]
-									    : version->first[i],
-				 version->backend_count);
+				 version->ring[i], version->backend_count);
 	}
 	return 0;
 }
@@ -161,7 +158,7 @@ static int check_version(const struct edge *edge, const struct edge_version *ver
 		return error_set(err, -FL_ELIMIT,
 				 "the service name '%.80s' is longer than %d bytes",
 				 version->service, EDGE_SERVICE_NAME);
-	if (version->algorithm != PICK_SIPHASH13_5TUPLE)
+	if (version->algorithm != PICK_SIPHASH13_5TUPLE && version->algorithm != PICK_MULTILINEAR)
 		return error_set(
 		    err, -FL_EUNSUPPORTED,
 		    "version %llu of '%s' picks by algorithm %u, which this build does "

@@ -8,6 +8,7 @@
  *            consists of single stores and cannot fail half-way.
  */
 #include "dataplane/internal.h"
+#include "dataplane/pick_key.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -211,16 +212,17 @@ static void undo_pools(struct edge *edge)
 
 /* Descriptors */
 
+/* All of it but the key words, which take a while to expand and follow from the seed. */
 static void fill_descriptor(struct edge_map_descriptor *record, const struct edge_binding *binding,
 			    const struct ring *ring)
 {
 	const struct edge_version *version = binding->version;
 	*record = (struct edge_map_descriptor){
 	    .first_page = ring->first_page,
-	    .second_page = ring->second_page,
 	    .ring_pages = (uint16_t)ring->pages,
 	    .algorithm = version->algorithm,
 	    .port_count = (uint8_t)version->port_count,
+	    .by_source = version->by_source,
 	    .family = binding->address.family,
 	    .version = version->number,
 	    .binding = binding->number,
@@ -282,10 +284,17 @@ static int create_descriptor(struct publish *p, const struct edge_map_descriptor
 	return 0;
 }
 
-/*
- * The descriptor of a binding: the address's own one if that says the same already. Under one
- * digest the rules, which are all that comes before `family`, cannot differ (invariant 2).
- */
+/* Whether both say the same of the version. Under one digest they must (invariant 2). */
+static bool same_rules(const struct edge_map_descriptor *a, const struct edge_map_descriptor *b)
+{
+	return a->first_page == b->first_page && a->ring_pages == b->ring_pages &&
+	       a->algorithm == b->algorithm && a->by_source == b->by_source &&
+	       a->port_count == b->port_count &&
+	       memcmp(a->ports, b->ports, sizeof(a->ports)) == 0 &&
+	       memcmp(a->seed, b->seed, sizeof(a->seed)) == 0;
+}
+
+/* The descriptor of a binding: the address's own one if that says the same already. */
 static int prepare_descriptor(struct publish *p, const struct edge_binding *binding,
 			      struct bound *bound)
 {
@@ -295,14 +304,16 @@ static int prepare_descriptor(struct publish *p, const struct edge_binding *bind
 	if (old && old->ring == bound->ring) {
 		const struct edge_map_descriptor *held =
 		    &p->edge->view.descriptors[old->descriptor];
-		bool same =
-		    memcmp(held, &record, offsetof(struct edge_map_descriptor, family)) == 0;
-		ASSERT_INVARIANT(2, same);
+		ASSERT_INVARIANT(2, same_rules(held, &record));
+		record.key = held->key;
+		record.key6 = held->key6;
 		if (memcmp(held, &record, sizeof(record)) == 0) {
 			bound->descriptor = old->descriptor;
 			return 0;
 		}
 	}
+	if (record.algorithm == PICK_MULTILINEAR)
+		pick_key_expand(record.seed, record.by_source, &record.key, &record.key6);
 	return create_descriptor(p, &record, &bound->descriptor);
 }
 
@@ -352,7 +363,7 @@ static int prepare_room(struct publish *p)
 		const struct edge_binding *binding = &p->desired->bindings[i];
 		const struct edge_version *version = binding->version;
 		if (version != last && !rings_find(edge, &version->digest))
-			pages += 2 * (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES);
+			pages += (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES);
 		descriptors += !bound_find(edge, &binding->address);
 		last = version;
 	}
@@ -555,6 +566,7 @@ static void commit(struct publish *p)
 	for (size_t i = 0; i < p->bound_count; i++)
 		p->bound[i].written = is_written(p, &p->bound[i]);
 	commit_sources(edge);
+	rings_commit(edge);
 	commit_grown_spans(p);
 	commit_words(p);
 	commit_new_pools(edge);
@@ -572,6 +584,7 @@ static void commit(struct publish *p)
 static void undo(struct publish *p)
 {
 	struct edge *edge = p->edge;
+	rings_undo(edge);
 	for (size_t i = 0; i < p->bound_count; i++) {
 		if (is_new_descriptor(edge, &p->bound[i]))
 			slots_retire(&edge->descriptors, p->bound[i].descriptor, 1, edge_now(edge));
@@ -627,6 +640,8 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 		result = prepare_bindings(&p);
 	if (result == 0)
 		result = prepare_spans(&p);
+	if (result == 0)
+		result = rings_reach(edge, err);
 	if (result == 0) {
 		commit(&p);
 		result = read_back(edge, err);

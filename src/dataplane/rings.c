@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rings and the backends they name. A ring belongs to a version's digest and is shared by all
- * addresses of that version, and by later versions of the same content. A backend belongs to its
- * address and is shared by all rings that name it.
+ * Rings and the backends they name. A ring is a version's effective one: it belongs to the
+ * version's digest, and all addresses of that version share it. When other backends are ejected,
+ * its entries change where they are, and nothing else does: the descriptor goes on naming the same
+ * pages. A backend belongs to its address and is shared by all rings that name it.
  */
 #include "dataplane/internal.h"
 
@@ -11,6 +12,7 @@
 #include <bpf/bpf.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 		 struct error *err)
@@ -112,39 +114,31 @@ static int backend_create(struct edge *edge, const struct ip_address *address, u
 	return 0;
 }
 
-/* The backend's number, given out now if `address` has none yet and `create` is set, else 0. */
-static int backend_number(struct edge *edge, const struct ip_address *address, bool create,
-			  uint16_t *ret_number, struct error *err)
+/* The backend's number, given out now if `address` has none yet. */
+static int backend_number(struct edge *edge, const struct ip_address *address, uint16_t *ret_number,
+			  struct error *err)
 {
 	bool found;
 	size_t position = backend_position(edge, address, &found);
-	if (found)
-		*ret_number = edge->backend_order[position];
-	else if (create)
+	if (!found)
 		return backend_create(edge, address, ret_number, err);
-	else
-		*ret_number = 0;
+	*ret_number = edge->backend_order[position];
 	return 0;
 }
 
-/*
- * Numbers of the version's backends by ordinal; with `create`, 0 for those that its ring never
- * names, which need no entry; without, for those that have none.
- */
-static int number_backends(struct edge *edge, const struct edge_version *version, bool create,
+/* Numbers of the version's backends by ordinal; 0 for those that its ring never names. */
+static int number_backends(struct edge *edge, const struct edge_version *version,
 			   uint16_t **ret_numbers, struct error *err)
 {
 	bool *named = calloc(version->backend_count, sizeof(*named));
 	uint16_t *numbers = calloc(version->backend_count, sizeof(*numbers));
 	int result = named && numbers ? 0 : out_of_memory(err);
-	for (size_t i = 0; create && i < version->ring_length && result == 0; i++) {
-		named[version->first[i]] = true;
-		named[version->second[i]] = true;
-	}
+	for (size_t i = 0; i < version->ring_length && result == 0; i++)
+		named[version->ring[i]] = true;
 	for (size_t i = 0; i < version->backend_count && result == 0; i++) {
-		if (!create || named[i])
-			result = backend_number(edge, &version->backends[i].address, create,
-						&numbers[i], err);
+		if (named[i])
+			result =
+			    backend_number(edge, &version->backends[i].address, &numbers[i], err);
 	}
 	free(named);
 	if (result < 0) {
@@ -155,43 +149,14 @@ static int number_backends(struct edge *edge, const struct edge_version *version
 	return 0;
 }
 
-/* One page of `candidates`, which are ordinals, as the map holds it. */
-static void fill_page(struct edge_map_page *page, const uint16_t *candidates,
-		      const uint16_t *numbers)
+/* The ring's pages as the map holds them: `entries` are ordinals. */
+static void fill_pages(struct edge_map_page *ret_pages, uint32_t pages, const uint16_t *entries,
+		       const uint16_t *numbers)
 {
-	for (size_t i = 0; i < EDGE_MAP_PAGE_ENTRIES; i++)
-		page->backend[i] = numbers[candidates[i]];
-}
-
-static int write_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
-		       const uint16_t *candidates, const uint16_t *numbers, struct error *err)
-{
-	_Alignas(8) struct edge_map_page page;
-	int result = 0;
-	for (uint32_t i = 0; i < pages && result == 0; i++) {
-		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
-		result = page_write(edge, first_page + i, &page, err);
+	for (uint32_t page = 0; page < pages; page++) {
+		for (size_t i = 0; i < EDGE_MAP_PAGE_ENTRIES; i++)
+			ret_pages[page].backend[i] = numbers[*entries++];
 	}
-	return result;
-}
-
-/* Whether the pages were written as `candidates` says. */
-static int compare_pages(struct edge *edge, uint32_t first_page, uint32_t pages,
-			 const uint16_t *candidates, const uint16_t *numbers, bool *ret_same,
-			 struct error *err)
-{
-	_Alignas(8) struct edge_map_page held;
-	_Alignas(8) struct edge_map_page page;
-	bool same = true;
-	for (uint32_t i = 0; i < pages && same; i++) {
-		int result = page_read(edge, first_page + i, &held, err);
-		if (result < 0)
-			return result;
-		fill_page(&page, candidates + (size_t)i * EDGE_MAP_PAGE_ENTRIES, numbers);
-		same = memcmp(&page, &held, sizeof(page)) == 0;
-	}
-	*ret_same = same;
-	return 0;
 }
 
 static int compare_ring(const void *rings, size_t place, const void *digest)
@@ -213,7 +178,6 @@ struct ring *rings_find(const struct edge *edge, const struct digest *digest)
 	return found ? edge->rings[position] : NULL;
 }
 
-/* `ring->backends` is moved. */
 static int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring)
 {
 	bool found;
@@ -235,8 +199,30 @@ static int rings_add(struct edge *edge, const struct ring *ring, struct ring **r
 	return 0;
 }
 
+/* What a publication will change in a ring that forwards. */
+struct refill {
+	struct edge_map_page *wanted; /* owned; as many pages as the ring has */
+	struct edge_map_page *held; /* the same pages of the map, from rings_reach() on; mapped */
+	uint32_t pages;
+	uint16_t *backends; /* owned; the distinct numbers in `wanted`, ascending */
+	size_t backend_count;
+	struct digest ejections;
+};
+
+static void refill_free(struct refill *refill)
+{
+	if (!refill)
+		return;
+	if (refill->held)
+		(void)munmap(refill->held, refill->pages * sizeof(*refill->held));
+	free(refill->wanted);
+	free(refill->backends);
+	free(refill);
+}
+
 static void ring_free(struct ring *ring)
 {
+	refill_free(ring->refill);
 	free(ring->backends);
 	free(ring);
 }
@@ -246,8 +232,8 @@ static int compare_numbers(const void *a, const void *b)
 	return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
 }
 
-/* The distinct numbers but 0, ascending, moved into `ring`. */
-static void ring_set_backends(struct ring *ring, uint16_t *numbers, size_t count)
+/* Keep the distinct numbers but 0, ascending; returns how many there are. */
+static size_t distinct_numbers(uint16_t *numbers, size_t count)
 {
 	size_t kept = 0;
 	qsort(numbers, count, sizeof(*numbers), compare_numbers);
@@ -255,8 +241,7 @@ static void ring_set_backends(struct ring *ring, uint16_t *numbers, size_t count
 		if (numbers[i] != 0 && (kept == 0 || numbers[kept - 1] != numbers[i]))
 			numbers[kept++] = numbers[i];
 	}
-	ring->backends = numbers;
-	ring->backend_count = kept;
+	return kept;
 }
 
 static int take_pages(struct edge *edge, uint32_t pages, uint32_t *ret_first, struct error *err)
@@ -277,73 +262,159 @@ static int take_pages(struct edge *edge, uint32_t pages, uint32_t *ret_first, st
 	return 0;
 }
 
+/* What the maps shall hold of the version's ring; `ret_refill` is for refill_free(). */
+static int refill_new(struct edge *edge, const struct edge_version *version,
+		      struct refill **ret_refill, struct error *err)
+{
+	struct refill *refill = calloc(1, sizeof(*refill));
+	if (!refill)
+		return out_of_memory(err);
+	refill->pages = (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES);
+	refill->ejections = version->ejections;
+	refill->wanted = calloc(refill->pages, sizeof(*refill->wanted));
+	int result = refill->wanted ? 0 : out_of_memory(err);
+	if (result == 0)
+		result = number_backends(edge, version, &refill->backends, err);
+	if (result < 0) {
+		refill_free(refill);
+		return result;
+	}
+	fill_pages(refill->wanted, refill->pages, version->ring, refill->backends);
+	refill->backend_count = distinct_numbers(refill->backends, version->backend_count);
+	*ret_refill = refill;
+	return 0;
+}
+
+/* The ring has its backends from now on. */
+static void ring_take_refill(struct ring *ring, struct refill *refill)
+{
+	free(ring->backends);
+	ring->backends = refill->backends;
+	ring->backend_count = refill->backend_count;
+	ring->ejections = refill->ejections;
+	refill->backends = NULL;
+	refill_free(refill);
+}
+
 static int ring_create(struct edge *edge, const struct edge_version *version,
 		       struct ring **ret_ring, struct error *err)
 {
-	struct ring ring = {
-	    .digest = version->digest,
-	    .first = version->first,
-	    .second = version->second,
-	    .pages = (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES),
-	};
-	uint16_t *numbers;
-	int result = number_backends(edge, version, true, &numbers, err);
+	struct ring ring = {.digest = version->digest, .entries = version->ring};
+	struct refill *refill;
+	int result = refill_new(edge, version, &refill, err);
 	if (result < 0)
 		return result;
+	ring.pages = refill->pages;
 	result = take_pages(edge, ring.pages, &ring.first_page, err);
 	if (result < 0)
-		goto free_numbers;
-	result = take_pages(edge, ring.pages, &ring.second_page, err);
+		goto free_refill;
+	for (uint32_t i = 0; i < ring.pages && result == 0; i++)
+		result = page_write(edge, ring.first_page + i, &refill->wanted[i], err);
 	if (result < 0)
-		goto retire_first;
-	result = write_pages(edge, ring.first_page, ring.pages, version->first, numbers, err);
-	if (result == 0)
-		result =
-		    write_pages(edge, ring.second_page, ring.pages, version->second, numbers, err);
-	if (result < 0)
-		goto retire_second;
-	ring_set_backends(&ring, numbers, version->backend_count);
+		goto retire_pages;
 	result = rings_add(edge, &ring, ret_ring);
-	if (result == 0)
-		return 0;
-	error_set(err, result, "out of memory");
-retire_second:
-	slots_retire(&edge->pages, ring.second_page, ring.pages, edge_now(edge));
-retire_first:
+	if (result < 0) {
+		error_set(err, result, "out of memory");
+		goto retire_pages;
+	}
+	ring_take_refill(*ret_ring, refill);
+	return 0;
+retire_pages:
 	slots_retire(&edge->pages, ring.first_page, ring.pages, edge_now(edge));
-free_numbers:
-	free(numbers);
+free_refill:
+	refill_free(refill);
 	return result;
 }
 
-/* Invariant 2: what was published under a digest is what is asked for under it now. */
+static bool same_ejections(const struct ring *ring, const struct edge_version *version)
+{
+	return memcmp(&ring->ejections, &version->ejections, sizeof(ring->ejections)) == 0;
+}
+
+/* Find out how the ring that forwards differs from the one that is wanted. Under one digest and one
+ * set of ejections it does not (invariant 2). */
 static int ring_compare(struct edge *edge, struct ring *ring, const struct edge_version *version,
 			struct error *err)
 {
-	uint16_t *numbers;
-	int result = number_backends(edge, version, false, &numbers, err);
+	_Alignas(8) struct edge_map_page held;
+	struct refill *refill;
+	bool same = true;
+	int result = refill_new(edge, version, &refill, err);
 	if (result < 0)
 		return result;
-	bool same = version->ring_length == (size_t)ring->pages * EDGE_MAP_PAGE_ENTRIES;
+	ASSERT_INVARIANT(2, refill->pages == ring->pages);
+	for (uint32_t i = 0; i < ring->pages && same && result == 0; i++) {
+		result = page_read(edge, ring->first_page + i, &held, err);
+		same = result < 0 || memcmp(&held, &refill->wanted[i], sizeof(held)) == 0;
+	}
+	if (result < 0) {
+		refill_free(refill);
+		return result;
+	}
+	ASSERT_INVARIANT(2, same || !same_ejections(ring, version));
+	ring->entries = version->ring;
 	if (same)
-		result = compare_pages(edge, ring->first_page, ring->pages, version->first, numbers,
-				       &same, err);
-	if (result == 0 && same)
-		result = compare_pages(edge, ring->second_page, ring->pages, version->second,
-				       numbers, &same, err);
-	free(numbers);
-	if (result < 0)
-		return result;
-	ASSERT_INVARIANT(2, same);
-	ring->first = version->first;
-	ring->second = version->second;
+		ring_take_refill(ring, refill);
+	else
+		ring->refill = refill;
 	return 0;
+}
+
+/* The pages are mapped for the publication alone: all of them would be most of the process's
+ * memory. Not before growth is over, which puts other maps in the place of these. */
+int rings_reach(struct edge *edge, struct error *err)
+{
+	for (size_t i = 0; i < edge->ring_count; i++) {
+		const struct ring *ring = edge->rings[i];
+		if (!ring->refill)
+			continue;
+		void *held = mmap(NULL, ring->pages * sizeof(struct edge_map_page),
+				  PROT_READ | PROT_WRITE, MAP_SHARED, edge->view.pages_fd,
+				  (off_t)(ring->first_page * sizeof(struct edge_map_page)));
+		if (held == MAP_FAILED)
+			return error_set(err, -errno, "the ring at page %u cannot be mapped: %s",
+					 ring->first_page, error_text(-errno));
+		ring->refill->held = held;
+	}
+	return 0;
+}
+
+void rings_commit(struct edge *edge)
+{
+	for (size_t i = 0; i < edge->ring_count; i++) {
+		struct ring *ring = edge->rings[i];
+		struct refill *refill = ring->refill;
+		for (uint32_t page = 0; refill && page < ring->pages; page++) {
+			uint16_t *held = refill->held[page].backend;
+			const uint16_t *wanted = refill->wanted[page].backend;
+			for (size_t entry = 0; entry < EDGE_MAP_PAGE_ENTRIES; entry++) {
+				if (held[entry] != wanted[entry])
+					__atomic_store_n(&held[entry], wanted[entry],
+							 __ATOMIC_RELEASE);
+			}
+		}
+		if (refill)
+			ring_take_refill(ring, refill);
+		ring->refill = NULL;
+	}
+}
+
+void rings_undo(struct edge *edge)
+{
+	for (size_t i = 0; i < edge->ring_count; i++) {
+		struct ring *ring = edge->rings[i];
+		if (!ring->refill)
+			continue;
+		ring->entries = NULL;
+		refill_free(ring->refill);
+		ring->refill = NULL;
+	}
 }
 
 bool rings_is_known(const struct edge *edge, const struct edge_version *version)
 {
 	const struct ring *ring = rings_find(edge, &version->digest);
-	return ring && ring->first == version->first && ring->second == version->second;
+	return ring && ring->entries == version->ring && same_ejections(ring, version);
 }
 
 int rings_take(struct edge *edge, const struct edge_version *version, struct ring **ret_ring,
@@ -352,7 +423,9 @@ int rings_take(struct edge *edge, const struct edge_version *version, struct rin
 	struct ring *ring = rings_find(edge, &version->digest);
 	if (!ring)
 		return ring_create(edge, version, ret_ring, err);
-	int result = rings_is_known(edge, version) ? 0 : ring_compare(edge, ring, version, err);
+	int result = 0;
+	if (!ring->refill && !rings_is_known(edge, version))
+		result = ring_compare(edge, ring, version, err);
 	if (result == 0)
 		*ret_ring = ring;
 	return result;
@@ -394,7 +467,6 @@ void rings_sweep(struct edge *edge)
 			continue;
 		}
 		slots_retire(&edge->pages, ring->first_page, ring->pages, edge_now(edge));
-		slots_retire(&edge->pages, ring->second_page, ring->pages, edge_now(edge));
 		ring_free(ring);
 	}
 	edge->ring_count = kept;

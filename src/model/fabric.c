@@ -165,8 +165,8 @@ static bool policies_equal(const struct service *a, const struct service *b)
 
 bool service_equal(const struct service *a, const struct service *b)
 {
-	if (!text_equal(a->name, b->name) || !ports_equal(a, b) || !policies_equal(a, b) ||
-	    a->backend_count != b->backend_count)
+	if (!text_equal(a->name, b->name) || !ports_equal(a, b) || a->balance_by != b->balance_by ||
+	    !policies_equal(a, b) || a->backend_count != b->backend_count)
 		return false;
 	for (size_t i = 0; i < a->backend_count; i++) {
 		if (!backend_equal(&a->backends[i], &b->backends[i]))

@@ -77,11 +77,15 @@ struct health_check {
 	uint32_t rise; /* successes in a row that make it healthy again */
 };
 
+/* What of a packet decides its backend: what the flow is, or the client alone. */
+enum balance_by { BALANCE_FLOW, BALANCE_SOURCE };
+
 struct service {
 	const char *name;
 	struct service_port ports[MODEL_MAX_PORTS];
 	size_t port_count;
 	uint32_t ttl_seconds;
+	enum balance_by balance_by;
 	struct health_check health;
 	struct rollout_policy rollout;
 	struct backend *backends;

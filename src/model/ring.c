@@ -112,7 +112,7 @@ static uint16_t carried_owner(const struct ring *previous, const uint16_t *carri
 			      size_t carried_count, uint32_t length, uint32_t entry)
 {
 	uint32_t place = (uint32_t)((uint64_t)entry * previous->length / length);
-	uint16_t owner = previous->first[place];
+	uint16_t owner = previous->entries[place];
 	return owner < carried_count ? carried[owner] : RING_NONE;
 }
 
@@ -122,9 +122,8 @@ static uint16_t carried_owner(const struct ring *previous, const uint16_t *carri
  * quotas can keep more. Entries are visited in `order`, a random one: it settles which entries a
  * shrinking backend gives up and who gets them.
  */
-static void fill_first(uint32_t *quotas, size_t count, const uint16_t *order,
-		       const struct ring *previous, const uint16_t *carried, size_t carried_count,
-		       struct ring *ring)
+static void fill(uint32_t *quotas, size_t count, const uint16_t *order, const struct ring *previous,
+		 const uint16_t *carried, size_t carried_count, struct ring *ring)
 {
 	for (uint32_t i = 0; i < ring->length; i++) {
 		uint32_t entry = order[i];
@@ -135,84 +134,18 @@ static void fill_first(uint32_t *quotas, size_t count, const uint16_t *order,
 		bool keeps = owner < count && quotas[owner];
 		if (keeps)
 			quotas[owner]--;
-		ring->first[entry] = keeps ? owner : RING_NONE;
+		ring->entries[entry] = keeps ? owner : RING_NONE;
 	}
 
 	uint16_t next = 0;
 	for (uint32_t i = 0; i < ring->length; i++) {
 		uint32_t entry = order[i];
-		if (ring->first[entry] != RING_NONE)
+		if (ring->entries[entry] != RING_NONE)
 			continue;
 		while (!quotas[next])
 			next++;
 		quotas[next]--;
-		ring->first[entry] = next;
-	}
-}
-
-/* The backend whose stretch of the line of weights, laid end to end, holds `place`: `ends[i]` is
- * where backend i's stretch ends. */
-static uint16_t line_find(const uint64_t *ends, size_t count, uint64_t place)
-{
-	size_t low = 0, high = count - 1;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (place < ends[middle])
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return (uint16_t)low;
-}
-
-/* One first candidate's draw of seconds. */
-struct sample {
-	uint64_t others; /* weight of all the other backends */
-	uint64_t offset; /* random, below `others` */
-	uint32_t size; /* entries of this first candidate */
-	uint32_t drawn;
-};
-
-/*
- * Systematic sampling: the others' weights are laid end to end, and the n entries of one first
- * candidate take n equidistant points of that line from a random start. Each other backend then is
- * second in floor or ceil of n * its weight / their sum of them, and the start keeps the roundings
- * of different first candidates from adding up on the same backends.
- */
-static void fill_second(const uint32_t *weights, size_t count, struct random *random,
-			struct ring *ring)
-{
-	uint64_t ends[MODEL_MAX_BACKENDS];
-	struct sample samples[MODEL_MAX_BACKENDS];
-	uint64_t sum = 0;
-	for (size_t i = 0; i < count; i++) {
-		sum += weights[i];
-		ends[i] = sum;
-		samples[i] = (struct sample){0};
-	}
-	for (uint32_t entry = 0; entry < ring->length; entry++)
-		samples[ring->first[entry]].size++;
-	for (size_t i = 0; i < count; i++) {
-		samples[i].others = sum - weights[i];
-		if (samples[i].others)
-			samples[i].offset = random_below(random, samples[i].others);
-	}
-
-	for (uint32_t entry = 0; entry < ring->length; entry++) {
-		uint16_t first = ring->first[entry];
-		struct sample *sample = &samples[first];
-		if (!sample->others) {
-			ring->second[entry] = RING_NONE;
-			continue;
-		}
-		uint64_t place = (sample->drawn * sample->others + sample->offset) / sample->size;
-		/* The line has no stretch for the first candidate itself: step over it. */
-		if (place >= ends[first] - weights[first])
-			place += weights[first];
-		ring->second[entry] = line_find(ends, count, place);
-		/* A substitute that dies with the first would leave its flows without any. */
-		ASSERT_INVARIANT(5, ring->second[entry] != first);
-		sample->drawn++;
+		ring->entries[entry] = next;
 	}
 }
 
@@ -233,14 +166,16 @@ int ring_build(const uint32_t *weights, size_t count, const uint8_t key[RING_KEY
 	if (!sum)
 		return -FL_EINVALID;
 
+	uint16_t *order = malloc(ring->length * sizeof(*order));
+	if (!order)
+		return -ENOMEM;
 	struct random random;
 	uint32_t quotas[MODEL_MAX_BACKENDS];
 	keyed_random_init(&random, key);
 	apportion(weights, count, sum, ring->length, quotas);
-	/* The seconds' storage holds the order until the firsts are there. */
-	shuffle(&random, ring->second, ring->length);
-	fill_first(quotas, count, ring->second, previous, carried, carried_count, ring);
-	fill_second(weights, count, &random, ring);
+	shuffle(&random, order, ring->length);
+	fill(quotas, count, order, previous, carried, carried_count, ring);
+	free(order);
 	return 0;
 }
 
@@ -250,7 +185,7 @@ uint32_t ring_moved(const struct ring *previous, const uint16_t *carried, size_t
 	uint32_t moved = 0;
 	for (uint32_t entry = 0; entry < ring->length; entry++)
 		moved += carried_owner(previous, carried, carried_count, ring->length, entry) !=
-			 ring->first[entry];
+			 ring->entries[entry];
 	return moved;
 }
 
@@ -270,7 +205,7 @@ uint32_t ring_effective(const struct ring *base, const uint8_t key[RING_KEY_BYTE
 	struct places live = {0};
 	uint32_t left = 0;
 	for (uint32_t entry = 0; entry < base->length; entry++) {
-		uint16_t owner = base->first[entry];
+		uint16_t owner = base->entries[entry];
 		uint64_t is_live = !ejected[owner];
 		ret_entries[entry] = owner;
 		live.bits[entry / 64] |= is_live << entry % 64;
@@ -291,7 +226,7 @@ uint32_t ring_effective(const struct ring *base, const uint8_t key[RING_KEY_BYTE
 		uint32_t place = (uint32_t)draw & mask, step = (uint32_t)(draw >> 32) | 1;
 		while (!places_has(&live, place))
 			place = (place + step) & mask;
-		ret_entries[entry] = base->first[place];
+		ret_entries[entry] = base->entries[place];
 	}
 	return base->length - left;
 }

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ring: a version's table at one site. Each of `length` entries names a first and a second
- * candidate as ordinals into the version's backend list; abi/pick.h says how a hash picks one: in
- * proportion, so the place of a hash scales with the ring's length.
+ * Ring: a version's table at one site. Each of `length` entries names a backend as an ordinal into
+ * the version's backend list; abi/pick.h says how a hash picks one: in proportion, so the place of
+ * a hash scales with the ring's length. What a version carries is its base ring. What edges forward
+ * by is the effective one, in which the entries of dead and unhealthy backends are refilled.
  *
  * Apportionment is exact: backend i owns floor or ceil of length * weight_i / sum of weights
  * entries (largest remainder, ties to the lower ordinal). Movement is minimal: built from a
  * previous ring, an entry keeps its backend whenever that backend is still there and still owed an
  * entry, so the number of entries that change is the least the new weights allow.
- *
- * The second candidate of an entry is another backend, chosen so that the entries of one first
- * candidate spread over the others in proportion to their weights; it is fixed with the ring, so a
- * death moves only the dead backend's flows (invariant 5). With one backend of non-zero weight
- * there is no second: RING_NONE.
  *
  * Pure; any thread.
  */
@@ -32,8 +28,7 @@
 
 struct ring {
 	uint32_t length; /* a power of two, RING_PAGE_ENTRIES…RING_MAX_ENTRIES */
-	uint16_t *first; /* borrowed from the version's arena */
-	uint16_t *second; /* likewise */
+	uint16_t *entries; /* borrowed from the version's arena */
 };
 
 /* Entries a ring needs so that no backend's share is off by more than 1 % of itself where the
@@ -41,13 +36,13 @@ struct ring {
 uint32_t ring_length_for(const uint32_t *weights, size_t count);
 
 /*
- * Fill `ring->first` and `ring->second`, whose storage the caller provides, with `ring->length`
- * entries for `count` backends of `weights` (sum > 0). `previous` may be NULL; `carried[i]` says
+ * Fill `ring->entries`, whose storage the caller provides, with `ring->length` entries for `count`
+ * backends of `weights` (sum > 0). `previous` may be NULL; `carried[i]` says
  * which new ordinal the previous ring's backend i has now, RING_NONE if it is gone. A previous ring
  * of another length is read at the proportional place. `key` (the version's seed) settles which
- * entries move and which second is taken, so that nobody can foresee them.
- * -FL_EINVALID when the weights sum to zero or there are more than MODEL_MAX_BACKENDS. Entries of
- * `previous` must be below `carried_count` or count as gone. Takes about 1 ms per 4,096 entries.
+ * entries move, so that nobody can foresee them.
+ * -FL_EINVALID when the weights sum to zero or there are more than MODEL_MAX_BACKENDS; -ENOMEM.
+ * Entries of `previous` must be below `carried_count` or count as gone.
  */
 must_check int ring_build(const uint32_t *weights, size_t count, const uint8_t key[RING_KEY_BYTES],
 			  const struct ring *previous, const uint16_t *carried,
@@ -79,7 +74,7 @@ must_check int ring_build(const uint32_t *weights, size_t count, const uint8_t k
 uint32_t ring_effective(const struct ring *base, const uint8_t key[RING_KEY_BYTES],
 			const bool *ejected, uint16_t *ret_entries);
 
-/* Entries whose first candidate differs, `carried` as above; for `plan` and the tests. */
+/* Entries whose backend differs, `carried` as above; for `plan` and the tests. */
 uint32_t ring_moved(const struct ring *previous, const uint16_t *carried, size_t carried_count,
 		    const struct ring *ring);
 

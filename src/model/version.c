@@ -101,9 +101,8 @@ static int build_ring(struct version *version, const struct version *previous,
 	uint32_t weights[MODEL_MAX_BACKENDS];
 	site_weights(version, ring->site, weights);
 	ring->ring.length = ring_length_for(weights, version->backend_count);
-	ring->ring.first = arena_array(arena, ring->ring.length, sizeof(uint16_t));
-	ring->ring.second = arena_array(arena, ring->ring.length, sizeof(uint16_t));
-	if (!ring->ring.first || !ring->ring.second)
+	ring->ring.entries = arena_array(arena, ring->ring.length, sizeof(uint16_t));
+	if (!ring->ring.entries)
 		return -ENOMEM;
 	return ring_build(weights, version->backend_count, version->seed,
 			  previous ? version_ring(previous, ring->site) : NULL, carried,
@@ -146,11 +145,16 @@ int version_build(const struct fabric *fabric, const struct service *service, ui
 	if (!version)
 		goto no_memory;
 	version->number = number;
-	version->algorithm = VERSION_SIPHASH13_5TUPLE;
+	version->algorithm = VERSION_MULTILINEAR;
+	version->balance_by = service->balance_by;
 	version->service = arena_strdup(arena, service->name);
 	if (!version->service)
 		goto no_memory;
-	random_fill(random, version->seed, sizeof(version->seed));
+	if (previous && previous->balance_by == BALANCE_SOURCE &&
+	    version->balance_by == BALANCE_SOURCE)
+		memcpy(version->seed, previous->seed, sizeof(version->seed));
+	else
+		random_fill(random, version->seed, sizeof(version->seed));
 	memcpy(version->ports, service->ports, service->port_count * sizeof(service->ports[0]));
 	version->port_count = service->port_count;
 	if (previous)
@@ -233,7 +237,7 @@ bool version_matches(const struct version *version, const struct fabric *fabric,
 		     const struct service *service)
 {
 	if (strcmp(version->service, service->name) != 0 ||
-	    version->ring_count != fabric->site_count)
+	    version->balance_by != service->balance_by || version->ring_count != fabric->site_count)
 		return false;
 	for (size_t i = 0; i < version->ring_count; i++) {
 		if (!fabric_site(fabric, version->rings[i].site))

@@ -2,9 +2,9 @@
 /*
  * Version: an immutable, numbered set of backends, weights and flow rules of one service, with its
  * ring for each site. Once committed it never changes (invariant 2): its digest covers all that
- * decides a packet's candidates, and whoever reads a version back checks it.
+ * decides a packet's backend, and whoever reads a version back checks it.
  *
- * Dead sets and bindings are numbered tables outside the version. Rollout policy, TTL and health
+ * Ejection sets and bindings are tables outside the version. Rollout policy, TTL and health
  * settings are the service's: changing them makes no new version.
  */
 #ifndef FAIRLEAD_MODEL_VERSION_H
@@ -20,17 +20,25 @@ struct buffer;
 
 #define VERSION_SEED_BYTES 16
 
-enum version_algorithm { VERSION_SIPHASH13_5TUPLE = 1 }; /* the number that abi/pick.h gives it */
+/* The numbers that abi/pick.h gives them. New versions have the last one. */
+enum version_algorithm {
+	VERSION_SIPHASH13_5TUPLE = 1,
+	VERSION_MULTILINEAR = 2,
+};
 
 struct version_ring {
 	const char *site;
 	struct ring ring;
+	/* Of algorithm 1, a second candidate for each entry. Nobody reads them any more, but the
+	 * digest covers them. NULL under later algorithms. */
+	uint16_t *seconds;
 };
 
 struct version {
 	const char *service;
 	uint32_t number; /* from 1 */
 	uint8_t algorithm;
+	enum balance_by balance_by;
 	uint8_t seed[VERSION_SEED_BYTES];
 	struct service_port ports[MODEL_MAX_PORTS]; /* in the file's order */
 	size_t port_count;
@@ -47,8 +55,9 @@ struct version {
  * Build version `number` of `service` for all sites of `fabric`; everything is copied into `arena`.
  * A site's ring holds the backends of that site, or all backends where the site has none of weight.
  * `previous` (NULL for none) is the version that most clients have now: rings are built from its
- * rings. The seed is drawn from `random`. -FL_EINVALID, with a sentence, when no backend has a
- * weight, two have one name, or there are too many; -ENOMEM.
+ * rings. The seed is drawn from `random`; but a version that is balanced by source takes over the
+ * one of a previous version that is, so that clients stay with their backends. -FL_EINVALID, with a
+ * sentence, when no backend has a weight, two have one name, or there are too many; -ENOMEM.
  */
 must_check int version_build(const struct fabric *fabric, const struct service *service,
 			     uint32_t number, const struct version *previous, struct random *random,
@@ -56,8 +65,9 @@ must_check int version_build(const struct fabric *fabric, const struct service *
 
 /*
  * The canonical bytes of a version: all of it but the digest. Numbers are big-endian, texts and
- * lists have their length before them, so no two versions share an encoding. The digest is SHA-256
- * over these bytes, and they are fit for storing.
+ * lists have their length before them, so no two versions share an encoding. Versions of algorithm
+ * 1 have the format that they were made in, all later ones the second. The digest is SHA-256 over
+ * these bytes, and they are fit for storing.
  */
 void version_encode(const struct version *version, struct buffer *buffer);
 

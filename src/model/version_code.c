@@ -9,7 +9,8 @@
 #include <endian.h>
 #include <string.h>
 
-static const char MAGIC[] = "fairlead version 1";
+static const char FIRST_FORMAT[] = "fairlead version 1";
+static const char SECOND_FORMAT[] = "fairlead version 2";
 
 /* --- writing --- */
 
@@ -58,14 +59,14 @@ static void put_backend(struct buffer *buffer, const struct backend *backend)
 	}
 }
 
-static void put_candidates(struct buffer *buffer, const uint16_t *candidates, uint32_t count)
+static void put_ordinals(struct buffer *buffer, const uint16_t *ordinals, uint32_t count)
 {
 	/* In chunks, for speed; rings are whole pages, so the last chunk is full too. */
 	uint8_t chunk[512];
 	size_t used = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		chunk[used++] = (uint8_t)(candidates[i] >> 8);
-		chunk[used++] = (uint8_t)candidates[i];
+		chunk[used++] = (uint8_t)(ordinals[i] >> 8);
+		chunk[used++] = (uint8_t)ordinals[i];
 		if (used == sizeof(chunk)) {
 			buffer_append(buffer, chunk, sizeof(chunk));
 			used = 0;
@@ -75,10 +76,13 @@ static void put_candidates(struct buffer *buffer, const uint16_t *candidates, ui
 
 void version_encode(const struct version *version, struct buffer *buffer)
 {
-	put_text(buffer, MAGIC);
+	bool is_first = version->algorithm == VERSION_SIPHASH13_5TUPLE;
+	put_text(buffer, is_first ? FIRST_FORMAT : SECOND_FORMAT);
 	put_text(buffer, version->service);
 	put_number(buffer, version->number, 4);
 	put_number(buffer, version->algorithm, 1);
+	if (!is_first)
+		put_number(buffer, version->balance_by, 1);
 	buffer_append(buffer, version->seed, sizeof(version->seed));
 	buffer_append(buffer, version->base.bytes, DIGEST_BYTES);
 	put_number(buffer, version->port_count, 4);
@@ -92,8 +96,9 @@ void version_encode(const struct version *version, struct buffer *buffer)
 		const struct ring *ring = &version->rings[i].ring;
 		put_text(buffer, version->rings[i].site);
 		put_number(buffer, ring->length, 4);
-		put_candidates(buffer, ring->first, ring->length);
-		put_candidates(buffer, ring->second, ring->length);
+		put_ordinals(buffer, ring->entries, ring->length);
+		if (is_first)
+			put_ordinals(buffer, version->rings[i].seconds, ring->length);
 	}
 }
 
@@ -218,7 +223,7 @@ static void get_backend(struct reader *reader, struct backend *backend)
 	}
 }
 
-/* So many candidates are read at once, which nearly all of a version's bytes are: a number of steps
+/* So many ordinals are read at once, which nearly all of a version's bytes are: a number of steps
  * that the compiler knows is one that it takes side by side. Divides the length of every ring. */
 #define LANE 64u
 _Static_assert(RING_PAGE_ENTRIES % LANE == 0, "rings are of whole lanes");
@@ -229,18 +234,17 @@ static bool get_lane(const uint8_t *restrict in, uint16_t *restrict out, uint16_
 {
 	uint16_t strange = 0;
 	for (unsigned i = 0; i < LANE; i++) {
-		uint16_t candidate;
-		memcpy(&candidate, in + 2 * (size_t)i, sizeof(candidate));
-		candidate = be16toh(candidate);
-		out[i] = candidate;
-		strange |= (uint16_t)((candidate >= backends) & (candidate != missing));
+		uint16_t ordinal;
+		memcpy(&ordinal, in + 2 * (size_t)i, sizeof(ordinal));
+		ordinal = be16toh(ordinal);
+		out[i] = ordinal;
+		strange |= (uint16_t)((ordinal >= backends) & (ordinal != missing));
 	}
 	return strange;
 }
 
-/* Candidates are ordinals of backends; a second may also be missing. */
-static uint16_t *get_candidates(struct reader *reader, uint32_t count, size_t backends,
-				bool may_miss)
+/* Ordinals of backends; a second candidate may also be missing. */
+static uint16_t *get_ordinals(struct reader *reader, uint32_t count, size_t backends, bool may_miss)
 {
 	/* Room only for what the bytes can hold. */
 	if ((size_t)2 * count > reader->left) {
@@ -249,30 +253,32 @@ static uint16_t *get_candidates(struct reader *reader, uint32_t count, size_t ba
 	}
 	if (reader->status) /* of a ring of another length, too */
 		return NULL;
-	uint16_t *candidates = arena_space(reader->arena, count * sizeof(candidates[0]));
-	if (!candidates) {
+	uint16_t *ordinals = arena_space(reader->arena, count * sizeof(ordinals[0]));
+	if (!ordinals) {
 		fail(reader, -ENOMEM);
 		return NULL;
 	}
 	bool strange = false;
 	for (size_t i = 0; i < count; i += LANE)
-		strange |= get_lane(reader->at + 2 * i, candidates + i, (uint16_t)backends,
+		strange |= get_lane(reader->at + 2 * i, ordinals + i, (uint16_t)backends,
 				    may_miss ? RING_NONE : 0);
 	reader->at += (size_t)2 * count;
 	reader->left -= (size_t)2 * count;
 	if (strange)
 		fail(reader, -FL_ECORRUPT);
-	return candidates;
+	return ordinals;
 }
 
-static void get_ring(struct reader *reader, struct version_ring *ring, size_t backends)
+static void get_ring(struct reader *reader, struct version_ring *ring, size_t backends,
+		     bool has_seconds)
 {
 	ring->site = get_text(reader);
 	ring->ring.length = get_bounded(reader, 4, RING_PAGE_ENTRIES, RING_MAX_ENTRIES);
 	if (ring->ring.length & (ring->ring.length - 1))
 		fail(reader, -FL_ECORRUPT);
-	ring->ring.first = get_candidates(reader, ring->ring.length, backends, false);
-	ring->ring.second = get_candidates(reader, ring->ring.length, backends, true);
+	ring->ring.entries = get_ordinals(reader, ring->ring.length, backends, false);
+	if (has_seconds)
+		ring->seconds = get_ordinals(reader, ring->ring.length, backends, true);
 }
 
 static void get_lists(struct reader *reader, struct version *version)
@@ -292,7 +298,8 @@ static void get_lists(struct reader *reader, struct version *version)
 	version->ring_count = get_bounded(reader, 4, 0, MODEL_MAX_SITES);
 	version->rings = get_room(reader, version->ring_count, sizeof(version->rings[0]));
 	for (size_t i = 0; !reader->status && i < version->ring_count; i++) {
-		get_ring(reader, &version->rings[i], version->backend_count);
+		get_ring(reader, &version->rings[i], version->backend_count,
+			 version->algorithm == VERSION_SIPHASH13_5TUPLE);
 		if (i && strcmp(version->rings[i - 1].site, version->rings[i].site) >= 0)
 			fail(reader, -FL_ECORRUPT);
 	}
@@ -305,11 +312,17 @@ int version_decode(const void *bytes, size_t length, struct arena *arena,
 	struct version *version = get_room(&reader, 1, sizeof(*version));
 	if (!version)
 		return -ENOMEM;
-	if (strcmp(get_text(&reader), MAGIC) != 0)
+	const char *format = get_text(&reader);
+	bool is_first = !strcmp(format, FIRST_FORMAT);
+	if (!is_first && strcmp(format, SECOND_FORMAT) != 0)
 		fail(&reader, -FL_ECORRUPT);
 	version->service = get_text(&reader);
 	version->number = get_bounded(&reader, 4, 1, UINT32_MAX);
-	version->algorithm = (uint8_t)get_number(&reader, 1);
+	version->algorithm = (uint8_t)get_bounded(
+	    &reader, 1, is_first ? VERSION_SIPHASH13_5TUPLE : VERSION_MULTILINEAR,
+	    is_first ? VERSION_SIPHASH13_5TUPLE : UINT8_MAX);
+	if (!is_first)
+		version->balance_by = get_bounded(&reader, 1, BALANCE_FLOW, BALANCE_SOURCE);
 	get_bytes(&reader, version->seed, sizeof(version->seed));
 	get_bytes(&reader, version->base.bytes, DIGEST_BYTES);
 	get_lists(&reader, version);

@@ -62,7 +62,7 @@
 	X(FREED_SLOT, "placement/slot/", true, 1, "freed slot")                                    \
 	X(PROBE, "probe", false, 1, "probe")                                                       \
 	X(SERVICE, "service/", true, 1, "service state")                                           \
-	X(VERSION, "version/", true, 1, "version")
+	X(VERSION, "version/", true, 2, "version")
 
 enum record_type {
 #define RECORD_TYPE_ID(id, key, is_prefix, level, what) RECORD_##id,

@@ -55,8 +55,10 @@ static void test_the_frames_went_everywhere(void **state)
 	(void)state;
 	for (unsigned verdict = XDP_DROP; verdict <= XDP_REDIRECT; verdict++)
 		assert_true(differ.verdicts[verdict] > FRAMES / 50);
+	/* The driver left room, and no ring that was published has an entry without a backend. */
 #define X(name, number, label, text)                                                               \
-	if ((number) != DROP_HEADROOM && differ.expected.drops[number] < 10)                       \
+	if ((number) != DROP_HEADROOM && (number) != DROP_NO_BACKEND &&                            \
+	    differ.expected.drops[number] < 10)                                                    \
 		fail_msg("dropped as '%s': %" PRIu64, label, differ.expected.drops[number]);
 	EDGE_DROPS(X)
 #undef X

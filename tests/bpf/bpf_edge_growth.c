@@ -41,7 +41,7 @@ static void make_versions(void)
 		versions[i].digest.bytes[0] = (uint8_t)i;
 		versions[i].digest.bytes[1] = (uint8_t)(i >> 8);
 		versions[i].digest.bytes[2] = 0x55; /* none of the fixture's own */
-		versions[i].first = versions[i].second = rings[i % FIXTURE_BACKENDS];
+		versions[i].ring = rings[i % FIXTURE_BACKENDS];
 		snprintf(text, sizeof(text), "2001:db8:f::5:%x", i);
 		bindings[FIRST_OWN + i] = (struct edge_binding){
 		    .address = fixture_address(text), .version = &versions[i], .number = i};
@@ -70,7 +70,7 @@ static uint32_t entries_of(const char *map)
 
 static void assert_sizes_fit(size_t count)
 {
-	uint32_t pages = 8 + 2 * (uint32_t)count;
+	uint32_t pages = 4 + (uint32_t)count;
 	uint32_t descriptors = 1 + FIRST_OWN + (uint32_t)count;
 	assert_in_range(entries_of("ring_pages"), pages, pages + EDGE_MAP_PAGES);
 	assert_in_range(entries_of("descriptors"), descriptors, descriptors + EDGE_MAP_DESCRIPTORS);
@@ -153,7 +153,7 @@ static void test_limit(void **state)
 	for (uint8_t i = 0; i < LARGE; i++) {
 		large[i] = versions[SMALL + i];
 		large[i].ring_length = (size_t)EDGE_RING_PAGE * EDGE_RING_PAGES;
-		large[i].first = large[i].second = ring;
+		large[i].ring = ring;
 		bindings[FIRST_OWN + SMALL + i].version = &large[i];
 	}
 	desire(VERSIONS - 1);
@@ -161,7 +161,7 @@ static void test_limit(void **state)
 	desire(VERSIONS);
 	assert_int_equal(edge_publish(fixture.edge, &fixture.desired, &err), -FL_EEXHAUSTED);
 	fixture_aim(&fixture);
-	assert_non_null(strstr(err.text, "1122 ring pages"));
+	assert_non_null(strstr(err.text, "561 ring pages"));
 	assert_served(SMALL);
 	assert_leads(&bindings[FIRST_OWN + VERSIONS - 2].address, 0);
 	free(ring);

@@ -13,9 +13,9 @@ static void publish_changed_ring(void)
 {
 	static uint16_t other[EDGE_RING_PAGE];
 	struct error err;
-	memcpy(other, fixture.first, sizeof(other));
+	memcpy(other, fixture.ring, sizeof(other));
 	other[17] = (uint16_t)((other[17] + 1) % FIXTURE_BACKENDS);
-	fixture.versions[OTHER].first = other;
+	fixture.versions[OTHER].ring = other;
 	(void)case_publish(&err);
 }
 

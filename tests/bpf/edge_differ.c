@@ -101,9 +101,9 @@ static void print_difference(FILE *report, const struct differ *differ, const st
 	const char *reason = drop_label(judgement->reason);
 	fprintf(report,
 		"the program and its reference differ\n"
-		"dead %02x, without a next hop %02x, narrow %02x (%u bytes), flags %02x\n",
-		knobs->dead, knobs->lost, knobs->narrow,
-		(unsigned)knobs->mtu_high << 8 | knobs->mtu_low, knobs->flags);
+		"without a next hop %02x, narrow %02x (%u bytes), flags %02x\n",
+		knobs->lost, knobs->narrow, (unsigned)knobs->mtu_high << 8 | knobs->mtu_low,
+		knobs->flags);
 	frame_print(report, "in", in);
 	fprintf(report, "the reference says %s %s, the program %s\n", verdicts[judgement->verdict],
 		reason ? reason : "", verdict < 5 ? verdicts[verdict] : "something else");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edge_fixture.h"
-#include "abi/pick.h"
+#include "dataplane/pick_key.h"
 #include "frame_bytes.h"
 
 #pragma GCC diagnostic push
@@ -148,10 +148,8 @@ void fixture_desire(struct fixture *fixture)
 	fixture->pools[1].site_bits = 4;
 	for (size_t i = 0; i < FIXTURE_BACKENDS; i++)
 		fixture->backends[i].address = fixture_address(backends[i]);
-	for (size_t i = 0; i < EDGE_RING_PAGE; i++) {
-		fixture->first[i] = (uint16_t)(i * 7 % FIXTURE_BACKENDS);
-		fixture->second[i] = (uint16_t)((i * 7 + 1 + i % 3) % FIXTURE_BACKENDS);
-	}
+	for (size_t i = 0; i < EDGE_RING_PAGE; i++)
+		fixture->ring[i] = (uint16_t)(i * 7 % FIXTURE_BACKENDS);
 	for (unsigned i = 0; i < 4; i++) {
 		struct edge_version *version = &fixture->versions[i];
 		*version = (struct edge_version){
@@ -159,12 +157,12 @@ void fixture_desire(struct fixture *fixture)
 		    .number = i + 1,
 		    .ports = ports,
 		    .port_count = sizeof(ports) / sizeof(ports[0]),
-		    .algorithm = PICK_SIPHASH13_5TUPLE,
+		    .algorithm = i == LATE ? PICK_SIPHASH13_5TUPLE : PICK_MULTILINEAR,
+		    .by_source = i == OTHER,
 		    .backends = fixture->backends,
 		    .backend_count = FIXTURE_BACKENDS,
 		    .ring_length = EDGE_RING_PAGE,
-		    .first = fixture->first,
-		    .second = fixture->second,
+		    .ring = fixture->ring,
 		};
 		memset(version->seed, 0x40 + (int)i, sizeof(version->seed));
 		memset(version->digest.bytes, 0x80 + (int)i, sizeof(version->digest.bytes));
@@ -379,19 +377,30 @@ uint32_t fixture_run(struct fixture *fixture, const struct frame *frame, struct 
 	return fixture_run_program(fixture->fill_fd, fixture->edge0, frame, ret_out);
 }
 
-static uint64_t flow_hash(const uint8_t *seed, const struct frame *frame)
+static uint64_t flow_hash(const struct edge_version *version, const struct frame *frame)
 {
 	const uint8_t *ip = frame->bytes + 14;
 	const uint8_t *ports = frame->bytes + frame_transport(frame);
-	return frame->bytes[12] == 0x08 ? pick_hash(seed, ip + 12, 1, ports, ip[9])
-					: pick_hash(seed, ip + 8, 4, ports, ip[6]);
+	bool v4 = frame->bytes[12] == 0x08;
+	struct pick_key key;
+	struct pick_key6 key6;
+	if (version->algorithm == PICK_SIPHASH13_5TUPLE)
+		return v4 ? pick_hash(version->seed, ip + 12, 1, ports, ip[9])
+			  : pick_hash(version->seed, ip + 8, 4, ports, ip[6]);
+	pick_key_expand(version->seed, version->by_source, &key, &key6);
+	return v4 ? pick_hash4(&key, ip + 12, ports) : pick_hash6(&key, &key6, ip + 8, ports);
+}
+
+size_t fixture_entry(const struct fixture *fixture, enum fixture_service service,
+		     const struct frame *frame)
+{
+	return pick_index(flow_hash(&fixture->versions[service], frame), EDGE_RING_PAGE);
 }
 
 size_t fixture_pick(const struct fixture *fixture, enum fixture_service service,
 		    const struct frame *frame)
 {
-	uint64_t hash = flow_hash(fixture->versions[service].seed, frame);
-	return fixture->first[pick_index(hash, EDGE_RING_PAGE)];
+	return fixture->versions[service].ring[fixture_entry(fixture, service, frame)];
 }
 
 static void expect_inner(struct frame *inner, const struct frame *frame)
@@ -432,7 +441,7 @@ static uint32_t expect_label(const struct fixture *fixture, const struct frame *
 		binding =
 		    find_binding(fixture->desired.bindings, fixture->desired.binding_count, frame);
 	assert_non_null(binding);
-	return (uint32_t)flow_hash(binding->version->seed, frame) & 0xfffff;
+	return (uint32_t)flow_hash(binding->version, frame) & 0xfffff;
 }
 
 void frame_expect(struct frame *expected, const struct frame *frame, const struct fixture *fixture,

@@ -15,15 +15,15 @@
 
 #define FIXTURE_BACKENDS 4
 #define FIXTURE_ADDRESSES 8
-#define FIXTURE_MOST_PAGES 1122 /* limits of the edge … */
+#define FIXTURE_MOST_PAGES 561 /* limits of the edge … */
 #define FIXTURE_MOST_ADDRESSES 1000 /* … that it grows to */
 
 /* Service addresses: v4 and v6 of each of these. */
 enum fixture_service {
 	WEB, /* tcp/80, tcp/8000-8010, udp/53, udp/443 with QUIC */
 	CLOSING, /* the same, refusing new flows */
-	LATE, /* the same, late */
-	OTHER, /* the same rules under another seed and number */
+	LATE, /* the same, late, and picked by algorithm 1 */
+	OTHER, /* the same rules under another seed and number; by source */
 };
 
 struct fixture {
@@ -38,7 +38,7 @@ struct fixture {
 
 	struct edge_pool pools[2];
 	struct edge_backend backends[FIXTURE_BACKENDS];
-	uint16_t first[EDGE_RING_PAGE], second[EDGE_RING_PAGE];
+	uint16_t ring[EDGE_RING_PAGE]; /* of all versions */
 	struct edge_version versions[4]; /* by enum fixture_service */
 	struct edge_binding bindings[FIXTURE_ADDRESSES];
 	struct edge_desired desired;
@@ -98,7 +98,10 @@ void frame_expect(struct frame *expected, const struct frame *frame, const struc
 		  size_t backend);
 /* The link address of the fixture's backend. */
 void fixture_backend_link(size_t backend, uint8_t address[6]);
-/* The backend that the C reference picks for a frame of frame_build()'s shape. */
+/* The ring's entry that user space picks for a frame of frame_build()'s shape. */
+size_t fixture_entry(const struct fixture *fixture, enum fixture_service service,
+		     const struct frame *frame);
+/* The backend in it. */
 size_t fixture_pick(const struct fixture *fixture, enum fixture_service service,
 		    const struct frame *frame);
 

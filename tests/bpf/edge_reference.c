@@ -4,6 +4,7 @@
  * are compared before a byte is read, so that the sanitizers would see the reference itself stray.
  */
 #include "edge_reference.h"
+#include "dataplane/pick_key.h"
 #include "frame_bytes.h"
 
 #include <linux/bpf.h>
@@ -15,7 +16,6 @@
 #define FRAGMENT_HEADER 44
 #define EXTENSIONS_MAX 6
 #define OUTER_HOPS 64
-#define RANKS 2
 #define TUNNEL_MAX 0xffffu /* bytes of any IP packet */
 
 /* A packet being read: bytes[0 … total) of the frame's `length` after the Ethernet header. */
@@ -34,7 +34,7 @@ struct reader {
 	struct reference *out;
 };
 
-/* --- the hash: Aumasson, Bernstein 2012, section 2, with c = 1 and d = 3 --- */
+/* --- algorithm 1: Aumasson, Bernstein 2012, section 2, with c = 1 and d = 3 --- */
 
 static uint64_t rotate(uint64_t word, unsigned bits)
 {
@@ -253,30 +253,48 @@ static int admit(struct reader *reader)
 
 /* --- the backend --- */
 
+static uint64_t old_hash(const struct reader *reader, const struct edge_version *version)
+{
+	size_t addresses = reader->v4 ? 8 : 32;
+	uint8_t flow[32 + 5];
+	memcpy(flow, reader->ip + (reader->v4 ? 12 : 8), addresses);
+	memcpy(flow + addresses, reader->ip + reader->transport, 4);
+	flow[addresses + 4] = reader->protocol;
+	return reference_hash(version->seed, flow, addresses + 5);
+}
+
+/* Algorithm 2, in numbers of any size: the sum and the products modulo 2^64. */
+static uint64_t new_hash(const struct reader *reader, const struct edge_version *version)
+{
+	struct pick_key key;
+	struct pick_key6 key6;
+	pick_key_expand(version->seed, version->by_source, &key, &key6);
+	const uint8_t *source = reader->ip + (reader->v4 ? 12 : 8);
+	__uint128_t sum = key.start;
+	sum += (__uint128_t)key.ports * little_endian(reader->ip + reader->transport, 4);
+	for (size_t i = 0; i < (reader->v4 ? 1 : 4); i++)
+		sum += (__uint128_t)(reader->v4 ? key.source4 : key6.source[i]) *
+		       little_endian(source + 4 * i, 4);
+	for (size_t i = 0; i < 2; i++) {
+		uint64_t low = (uint64_t)sum;
+		uint64_t folded = (low & 0xffffffff00000000) | ((low >> 32) ^ (low & 0xffffffff));
+		sum = (__uint128_t)folded * key.mix[i];
+	}
+	return (uint64_t)sum;
+}
+
 static int pick_backend(struct reader *reader)
 {
 	const struct world *world = reader->world;
 	const struct edge_version *version = world->bindings[reader->out->binding].version;
-	const uint8_t *l4 = reader->ip + reader->transport;
-	size_t addresses = reader->v4 ? 8 : 32;
-	uint8_t flow[32 + 5];
 	if (world->knobs.flags & WORLD_FOREIGN &&
 	    version == &world->versions[WORLD_FOREIGN_VERSION])
 		return DROP_ALGORITHM;
-	memcpy(flow, reader->ip + (reader->v4 ? 12 : 8), addresses);
-	memcpy(flow + addresses, l4, 4);
-	flow[addresses + 4] = reader->protocol;
-	reader->hash = reference_hash(version->seed, flow, addresses + 5);
+	reader->hash =
+	    version->algorithm == 1 ? old_hash(reader, version) : new_hash(reader, version);
 	/* The upper half of the hash, as a fraction of 2^32, times the ring's length. */
-	size_t entry = (size_t)((reader->hash >> 32) * version->ring_length >> 32);
-	const uint16_t candidates[RANKS] = {version->first[entry], version->second[entry]};
-	for (size_t i = 0; i < RANKS; i++) {
-		if (world->knobs.dead >> candidates[i] & 1)
-			continue;
-		reader->backend = candidates[i];
-		return 0;
-	}
-	return DROP_NO_BACKEND;
+	reader->backend = version->ring[(reader->hash >> 32) * version->ring_length >> 32];
+	return 0;
 }
 
 static bool outer_is_v4(const struct reader *reader)

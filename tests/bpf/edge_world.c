@@ -35,8 +35,9 @@ static const struct {
     {"2001:db8:f::/108", 4}, {"2001:db8:e::/65", 11}, {"2001:db8:d:0:1::/80", 0},
 };
 
-/* Versions 0 and 3 have one page, 1 and 2 three. Addresses of neighbouring slots, of the last slot
- * of a site, of a slot that made the span move; of one site and of several. */
+/* Versions 0 and 3 have one page, 1 and 2 three; 1 is of algorithm 1, 2 picks by source. Addresses
+ * of neighbouring slots, of the last slot of a site, of a slot that made the span move; of one site
+ * and of several. */
 static const struct {
 	const char *address;
 	uint8_t version;
@@ -94,11 +95,8 @@ static void desire(struct world *world)
 	}
 	for (size_t i = 0; i < WORLD_BACKENDS; i++)
 		world->backends[i].address = fixture_address(world_backends[i].address);
-	for (size_t i = 0; i < WORLD_RING; i++) {
-		world->first[i] = (uint16_t)(i * 5 % WORLD_BACKENDS);
-		world->second[i] =
-		    (uint16_t)((i * 5 + i % 4 + i / EDGE_RING_PAGE) % WORLD_BACKENDS);
-	}
+	for (size_t i = 0; i < WORLD_RING; i++)
+		world->ring[i] = (uint16_t)((i * 5 + i / EDGE_RING_PAGE) % WORLD_BACKENDS);
 	for (size_t i = 0; i < WORLD_VERSIONS; i++) {
 		bool large = i == 1 || i == 2;
 		struct edge_version *version = &world->versions[i];
@@ -107,12 +105,12 @@ static void desire(struct world *world)
 		    .number = i + 1,
 		    .ports = large ? many_ports : few_ports,
 		    .port_count = large ? EDGE_PORT_RANGES : 3,
-		    .algorithm = PICK_SIPHASH13_5TUPLE,
+		    .algorithm = i == 1 ? PICK_SIPHASH13_5TUPLE : PICK_MULTILINEAR,
+		    .by_source = i == 2,
 		    .backends = world->backends,
 		    .backend_count = WORLD_BACKENDS,
 		    .ring_length = large ? WORLD_RING : EDGE_RING_PAGE,
-		    .first = world->first,
-		    .second = world->second,
+		    .ring = world->ring,
 		};
 		for (size_t j = 0; j < sizeof(version->seed); j++)
 			version->seed[j] = (uint8_t)(i * 89 + j * 37 + 11);
@@ -196,7 +194,6 @@ static void write_backend(const struct world *world, size_t backend)
 	const uint32_t *number = &world->backend_numbers[backend];
 	struct edge_map_backend entry;
 	assert_int_equal(bpf_map_lookup_elem(world->backends_fd, number, &entry), 0);
-	entry.flags = knobs->dead >> backend & 1 ? EDGE_BACKEND_DEAD : 0;
 	entry.hop = knobs->lost >> backend & 1 ? 0 : world->backend_hops[backend];
 	entry.mtu = world_backend_mtu(world, backend);
 	assert_int_equal(bpf_map_update_elem(world->backends_fd, number, &entry, 0), 0);
@@ -223,8 +220,7 @@ static void write_algorithm(const struct world *world)
 			continue;
 		assert_int_equal(bpf_map_lookup_elem(world->descriptors_fd, number, &descriptor),
 				 0);
-		descriptor.algorithm =
-		    world->knobs.flags & WORLD_FOREIGN ? 77 : PICK_SIPHASH13_5TUPLE;
+		descriptor.algorithm = world->knobs.flags & WORLD_FOREIGN ? 77 : PICK_MULTILINEAR;
 		assert_int_equal(bpf_map_update_elem(world->descriptors_fd, number, &descriptor, 0),
 				 0);
 	}
@@ -234,7 +230,7 @@ void world_turn(struct world *world, const struct world_knobs *knobs)
 {
 	const struct world_knobs old = world->knobs;
 	bool mtu = old.mtu_high != knobs->mtu_high || old.mtu_low != knobs->mtu_low;
-	unsigned changed = (unsigned)(old.dead ^ knobs->dead) | (unsigned)(old.lost ^ knobs->lost) |
+	unsigned changed = (unsigned)(old.lost ^ knobs->lost) |
 			   (unsigned)(old.narrow ^ knobs->narrow) | (mtu ? knobs->narrow : 0u);
 	world->knobs = *knobs;
 	for (size_t i = 0; i < WORLD_BACKENDS; i++) {
@@ -251,8 +247,6 @@ struct world_knobs world_random_knobs(struct random *random)
 {
 	struct world_knobs knobs = {0};
 	uint64_t mtu = random_below(random, 1600);
-	if (random_below(random, 3) == 0)
-		knobs.dead = (uint8_t)random_u64(random);
 	if (random_below(random, 4) == 0)
 		knobs.lost = (uint8_t)random_u64(random);
 	if (random_below(random, 3) == 0)

@@ -33,9 +33,8 @@ struct world_backend {
 
 /* What differs from packet to packet. Bytes, so that a fuzzer can turn them. */
 struct world_knobs {
-	uint8_t dead; /* a bit for each backend: its entry says that it is dead */
-	uint8_t lost; /* … its entry has no next hop */
-	uint8_t narrow; /* … its entry's MTU is `mtu` instead of the route's */
+	uint8_t lost; /* a bit for each backend: its entry has no next hop */
+	uint8_t narrow; /* a bit for each: its entry's MTU is `mtu` instead of the route's */
 	uint8_t mtu_high, mtu_low; /* 0: not known */
 	uint8_t flags; /* WORLD_… */
 };
@@ -52,7 +51,7 @@ struct world {
 	struct edge_backend backends[WORLD_BACKENDS];
 	struct edge_version versions[WORLD_VERSIONS];
 	struct edge_binding bindings[WORLD_BINDINGS];
-	uint16_t first[WORLD_RING], second[WORLD_RING];
+	uint16_t ring[WORLD_RING]; /* of all versions, as far as theirs are long */
 	struct ip_address source_v4, source_v6; /* of tunnels */
 	struct world_knobs knobs;
 

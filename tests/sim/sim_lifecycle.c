@@ -144,7 +144,8 @@ struct world {
 	struct snapshot *snapshots; /* by sequence */
 	struct version *versions[MAX_VERSIONS]; /* by number */
 	struct digest digests[MAX_VERSIONS];
-	uint32_t dead[MAX_VERSIONS]; /* machines that the version's dead set holds */
+	uint32_t dead[MAX_VERSIONS]; /* machines that the version's ejection set holds */
+	uint16_t *rings[MAX_VERSIONS]; /* the effective ones; NULL until they are asked for */
 	uint64_t answered_at_ms[MAX_VERSIONS];
 	bool was_answered[MAX_VERSIONS];
 
@@ -261,37 +262,38 @@ static void step_node(struct world *world, struct node *node)
 
 /* --- packets --- */
 
-struct picking {
-	const struct version *version;
-	uint32_t dead;
-};
-
-static uint32_t picking_candidate(void *context, unsigned rank, uint32_t index)
+static uint32_t machine_of(const struct version *version, uint32_t ordinal)
 {
-	const struct picking *picking = context;
-	const struct ring *ring = &picking->version->rings[0].ring;
-	uint16_t ordinal = rank ? ring->second[index] : ring->first[index];
-	return ordinal == RING_NONE ? PICK_NONE : ordinal + 1u;
+	return (uint32_t)(version->backends[ordinal].name[1] - '0');
 }
 
-static uint32_t machine_of(const struct version *version, uint32_t picked)
+static void fill_ring(struct world *world, uint32_t number)
 {
-	return (uint32_t)(version->backends[picked - 1].name[1] - '0');
+	const struct version *version = world->versions[number];
+	const struct ring *ring = &version->rings[0].ring;
+	bool ejected[MODEL_MAX_BACKENDS] = {false};
+	for (uint32_t i = 0; i < version->backend_count; i++)
+		ejected[i] = world->dead[number] >> machine_of(version, i) & 1;
+	world->rings[number] = malloc(ring->length * sizeof(*ring->entries));
+	assert_non_null(world->rings[number]);
+	(void)ring_effective(ring, version->seed, ejected, world->rings[number]);
 }
 
-static int picking_dead(void *context, uint32_t backend)
+/* The machine that an edge sends a flow of `version` to. */
+static uint32_t pick_machine(struct world *world, uint32_t number, uint64_t hash)
 {
-	const struct picking *picking = context;
-	return picking->dead >> machine_of(picking->version, backend) & 1;
+	const struct version *version = world->versions[number];
+	if (!world->rings[number])
+		fill_ring(world, number);
+	return machine_of(version,
+			  world->rings[number][pick_index(hash, version->rings[0].ring.length)]);
 }
 
-/* The machine that an edge sends a flow of `version` to, or BACKENDS for none. */
-static uint32_t pick_machine(const struct world *world, uint32_t number, uint64_t hash)
+static void eject(struct world *world, uint32_t number, size_t machine)
 {
-	struct picking picking = {.version = world->versions[number], .dead = world->dead[number]};
-	uint32_t index = pick_index(hash, picking.version->rings[0].ring.length);
-	uint32_t picked = pick(index, picking_candidate, picking_dead, &picking);
-	return picked == PICK_NONE ? BACKENDS : machine_of(picking.version, picked);
+	world->dead[number] |= 1u << machine;
+	free(world->rings[number]);
+	world->rings[number] = NULL;
 }
 
 /* A random edge that takes traffic; with or without a lease. NULL when all are removed. */
@@ -368,7 +370,7 @@ static bool open_flow(struct world *world, struct address address)
 		return false;
 	uint64_t hash = random_u64(&world->random);
 	uint32_t machine = pick_machine(world, binding->version, hash);
-	if (machine == BACKENDS || !world->machines[machine].up)
+	if (!world->machines[machine].up)
 		return false;
 
 	const struct binding *head = binding_at(&world->snapshots[world->sequence], address);
@@ -471,7 +473,7 @@ static void machine_dies(struct world *world, size_t index)
 	}
 	/* It comes back only in versions that are built from now on. */
 	for (size_t i = 0; i < world->state.version_count; i++)
-		world->dead[world->state.versions[i].number] |= 1u << index;
+		eject(world, world->state.versions[i].number, index);
 }
 
 /* Sockets of an address, as sock_diag would count them now. */
@@ -902,6 +904,8 @@ static void world_free(struct world *world)
 {
 	arena_done(&world->arena);
 	free(world->snapshots);
+	for (size_t i = 0; i < MAX_VERSIONS; i++)
+		free(world->rings[i]);
 	free(world);
 }
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pick, as user space compiles it. The hash is compared with another implementation: CPython 3.11
- * hashes bytes by SipHash-1-3, and PYTHONHASHSEED sets its key.
+ * Places in rings, and algorithm 1 as user space compiles it. Its hash is compared with another
+ * implementation: CPython 3.11 hashes bytes by SipHash-1-3, and PYTHONHASHSEED sets its key.
  */
 #include "abi/pick.h"
 #include "base/digest.h"
-#include "base/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -74,82 +73,6 @@ static void test_index_covers_ring_evenly(void **state)
 	}
 }
 
-struct ring {
-	uint16_t candidates[PICK_CANDIDATES][RING];
-	bool dead[BACKENDS + 1];
-	unsigned asked; /* candidates looked up */
-};
-
-static __u32 candidate(void *context, unsigned rank, __u32 index)
-{
-	struct ring *ring = context;
-	ring->asked++;
-	return ring->candidates[rank][index];
-}
-
-static int is_dead(void *context, __u32 backend)
-{
-	const struct ring *ring = context;
-	return ring->dead[backend];
-}
-
-static void fill(struct ring *ring, struct random *random)
-{
-	*ring = (struct ring){0};
-	for (size_t i = 0; i < RING; i++) {
-		ring->candidates[0][i] = (uint16_t)(1 + random_below(random, BACKENDS));
-		ring->candidates[1][i] = (uint16_t)(1 + random_below(random, BACKENDS));
-	}
-}
-
-/* Invariant 5: a death moves the flows of the dead backend only, and its return undoes just that.
- */
-static void test_death_moves_only_its_own(void **state)
-{
-	(void)state;
-	struct random random;
-	struct ring ring;
-	random_init_seeded(&random, 11);
-	fill(&ring, &random);
-	for (uint16_t dead = 1; dead <= BACKENDS; dead++) {
-		ring.dead[dead] = true;
-		for (uint32_t index = 0; index < RING; index++) {
-			uint16_t first = ring.candidates[0][index];
-			uint16_t second = ring.candidates[1][index];
-			__u32 got = pick(index, candidate, is_dead, &ring);
-			if (first != dead)
-				assert_int_equal(got, first);
-			else
-				assert_int_equal(got, second == dead ? PICK_NONE : second);
-		}
-		ring.dead[dead] = false;
-	}
-}
-
-/* The second candidate's page stays cold while the first one lives. */
-static void test_second_is_not_touched(void **state)
-{
-	(void)state;
-	struct random random;
-	struct ring ring;
-	random_init_seeded(&random, 12);
-	fill(&ring, &random);
-	for (uint32_t index = 0; index < RING; index++)
-		(void)pick(index, candidate, is_dead, &ring);
-	assert_int_equal(ring.asked, RING);
-}
-
-static void test_nobody(void **state)
-{
-	(void)state;
-	struct ring ring = {0};
-	assert_int_equal(pick(5, candidate, is_dead, &ring), PICK_NONE);
-	ring.candidates[1][5] = 3; /* an empty first place is skipped like a dead one */
-	assert_int_equal(pick(5, candidate, is_dead, &ring), 3);
-	ring.dead[3] = true;
-	assert_int_equal(pick(5, candidate, is_dead, &ring), PICK_NONE);
-}
-
 /* Flows spread evenly: chi-squared over 8 backends stays below its 99.99 % point. */
 static void test_flows_spread(void **state)
 {
@@ -178,9 +101,6 @@ int main(void)
 	    cmocka_unit_test(test_hash_against_cpython),
 	    cmocka_unit_test(test_hash_depends_on_every_bit),
 	    cmocka_unit_test(test_index_covers_ring_evenly),
-	    cmocka_unit_test(test_death_moves_only_its_own),
-	    cmocka_unit_test(test_second_is_not_touched),
-	    cmocka_unit_test(test_nobody),
 	    cmocka_unit_test(test_flows_spread),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ring: exact shares, least movement, and deaths that move only their own flows. */
-#include "abi/pick.h"
 #include "base/digest.h"
 #include "base/random.h"
 #include "model/fabric.h"
@@ -23,25 +22,21 @@ static const uint8_t KEY[16] = {1, 2, 3};
 
 static struct ring ring_new(uint32_t length)
 {
-	struct ring ring = {.length = length,
-			    .first = calloc(length, sizeof(uint16_t)),
-			    .second = calloc(length, sizeof(uint16_t))};
-	assert_non_null(ring.first);
-	assert_non_null(ring.second);
+	struct ring ring = {.length = length, .entries = calloc(length, sizeof(uint16_t))};
+	assert_non_null(ring.entries);
 	return ring;
 }
 
 static void ring_free(struct ring *ring)
 {
-	free(ring->first);
-	free(ring->second);
+	free(ring->entries);
 }
 
-static void count_first(const struct ring *ring, uint32_t *ret_counts)
+static void count_entries(const struct ring *ring, uint32_t *ret_counts)
 {
 	memset(ret_counts, 0, MOST * sizeof(*ret_counts));
 	for (uint32_t i = 0; i < ring->length; i++)
-		ret_counts[ring->first[i]]++;
+		ret_counts[ring->entries[i]]++;
 }
 
 static void shares_are_exact(void **state)
@@ -68,7 +63,7 @@ static void shares_are_exact(void **state)
 		uint32_t counts[MOST];
 		assert_int_equal(
 		    ring_build(cases[i].weights, cases[i].count, KEY, NULL, NULL, 0, &ring), 0);
-		count_first(&ring, counts);
+		count_entries(&ring, counts);
 		assert_memory_equal(counts, cases[i].entries, sizeof(cases[i].entries));
 		ring_free(&ring);
 	}
@@ -94,26 +89,11 @@ static void the_key_alone_decides(void **state)
 	assert_int_equal(ring_build(weights, 5, KEY, NULL, NULL, 0, &a), 0);
 	assert_int_equal(ring_build(weights, 5, KEY, NULL, NULL, 0, &b), 0);
 	assert_int_equal(ring_build(weights, 5, other, NULL, NULL, 0, &c), 0);
-	assert_memory_equal(a.first, b.first, 4096 * sizeof(uint16_t));
-	assert_memory_equal(a.second, b.second, 4096 * sizeof(uint16_t));
-	assert_memory_not_equal(a.first, c.first, 4096 * sizeof(uint16_t));
-	assert_memory_not_equal(a.second, c.second, 4096 * sizeof(uint16_t));
+	assert_memory_equal(a.entries, b.entries, 4096 * sizeof(uint16_t));
+	assert_memory_not_equal(a.entries, c.entries, 4096 * sizeof(uint16_t));
 	ring_free(&a);
 	ring_free(&b);
 	ring_free(&c);
-}
-
-static void single_backends_have_no_second(void **state)
-{
-	(void)state;
-	static const uint32_t weights[] = {0, 9, 0};
-	struct ring ring = ring_new(4096);
-	assert_int_equal(ring_build(weights, 3, KEY, NULL, NULL, 0, &ring), 0);
-	for (uint32_t i = 0; i < ring.length; i++) {
-		assert_int_equal(ring.first[i], 1);
-		assert_int_equal(ring.second[i], RING_NONE);
-	}
-	ring_free(&ring);
 }
 
 /* Random weights for up to 40 backends; at least two are not zero. */
@@ -125,60 +105,6 @@ static size_t random_weights(struct random *random, uint32_t *ret_weights)
 		ret_weights[i] = (uint32_t)random_below(random, 12) + is_end;
 	}
 	return count;
-}
-
-/* The entries of one first candidate have each other backend as second in floor or ceil of the
- * exact proportion, and never itself. */
-static void seconds_are_in_proportion(void **state)
-{
-	(void)state;
-	struct random random;
-	random_init_seeded(&random, 5);
-	for (int round = 0; round < 40; round++) {
-		uint32_t weights[MOST], counts[MOST];
-		size_t count = random_weights(&random, weights);
-		struct ring ring = ring_new(8192);
-		assert_int_equal(ring_build(weights, count, KEY, NULL, NULL, 0, &ring), 0);
-		count_first(&ring, counts);
-		uint64_t sum = 0;
-		for (size_t i = 0; i < count; i++)
-			sum += weights[i];
-		for (size_t first = 0; first < count; first++) {
-			uint32_t seconds[MOST] = {0};
-			for (uint32_t i = 0; i < ring.length; i++) {
-				assert_true(ring.second[i] < count);
-				if (ring.first[i] == first)
-					seconds[ring.second[i]]++;
-			}
-			assert_int_equal(seconds[first], 0);
-			for (size_t i = 0; i < count; i++) {
-				if (i == first)
-					continue;
-				uint64_t others = sum - weights[first];
-				uint64_t exact = (uint64_t)counts[first] * weights[i];
-				assert_true(seconds[i] >= exact / others);
-				assert_true(seconds[i] <= (exact + others - 1) / others);
-			}
-		}
-		ring_free(&ring);
-	}
-}
-
-/* The roundings of many first candidates must not add up on some backends: with 200 backends each
- * first candidate spreads 20 entries over 199 others. */
-static void seconds_do_not_gather(void **state)
-{
-	(void)state;
-	uint32_t weights[200], loads[200] = {0};
-	for (size_t i = 0; i < 200; i++)
-		weights[i] = 1;
-	struct ring ring = ring_new(4096);
-	assert_int_equal(ring_build(weights, 200, KEY, NULL, NULL, 0, &ring), 0);
-	for (uint32_t i = 0; i < ring.length; i++)
-		loads[ring.second[i]]++;
-	for (size_t i = 0; i < 200; i++)
-		assert_in_range(loads[i], 5, 45);
-	ring_free(&ring);
 }
 
 /* From ring to ring with random weights and backends that come and go: as many entries stay as
@@ -202,8 +128,8 @@ static void movement_is_the_least_possible(void **state)
 				 0);
 		assert_int_equal(
 		    ring_build(weights, count, KEY, &before, carried, old_count, &after), 0);
-		count_first(&before, old_counts);
-		count_first(&after, counts);
+		count_entries(&before, old_counts);
+		count_entries(&after, counts);
 		uint32_t stay = 0;
 		for (size_t i = 0; i < old_count; i++) {
 			uint32_t now = carried[i] == RING_NONE ? 0 : counts[carried[i]];
@@ -251,45 +177,6 @@ static void lengths_fit_the_weights(void **state)
 	assert_int_equal(ring_length_for(none, 2), 4096);
 }
 
-struct flows {
-	const struct ring *ring;
-	uint32_t dead; /* PICK_NONE or a candidate */
-};
-
-static __u32 flow_candidate(void *context, unsigned rank, __u32 index)
-{
-	const struct flows *flows = context;
-	uint16_t ordinal = rank ? flows->ring->second[index] : flows->ring->first[index];
-	return ordinal == RING_NONE ? PICK_NONE : ordinal + 1u;
-}
-
-static int flow_dead(void *context, __u32 backend)
-{
-	const struct flows *flows = context;
-	return backend == flows->dead;
-}
-
-/* Invariant 5, with the pick function that edges run. */
-static void a_death_moves_only_its_own_flows(void **state)
-{
-	(void)state;
-	static const uint32_t weights[] = {4, 1, 3, 0, 7};
-	struct ring ring = ring_new(4096);
-	assert_int_equal(ring_build(weights, 5, KEY, NULL, NULL, 0, &ring), 0);
-	for (uint32_t dead = 1; dead <= 5; dead++) {
-		struct flows alive = {.ring = &ring, .dead = PICK_NONE};
-		struct flows after = {.ring = &ring, .dead = dead};
-		for (uint32_t index = 0; index < ring.length; index++) {
-			__u32 was = pick(index, flow_candidate, flow_dead, &alive);
-			__u32 is = pick(index, flow_candidate, flow_dead, &after);
-			assert_int_not_equal(is, PICK_NONE);
-			assert_int_not_equal(is, dead);
-			assert_true(was == is || was == dead);
-		}
-	}
-	ring_free(&ring);
-}
-
 /* --- the effective ring --- */
 
 static struct random source;
@@ -330,7 +217,7 @@ static void deaths_move_only_their_own_entries(void **state)
 			order[j] = (uint16_t)i;
 		}
 		assert_int_equal(ring_effective(&ring, key, ejected, before), 0);
-		assert_memory_equal(before, ring.first, bytes);
+		assert_memory_equal(before, ring.entries, bytes);
 		for (size_t i = 0; i < count; i++) {
 			uint16_t dead = order[i];
 			ejected[dead] = true;
@@ -338,7 +225,7 @@ static void deaths_move_only_their_own_entries(void **state)
 			uint32_t refilled = ring_effective(&ring, key, ejected, after);
 			uint32_t changed = 0;
 			for (uint32_t entry = 0; entry < ring.length; entry++) {
-				changed += after[entry] != ring.first[entry];
+				changed += after[entry] != ring.entries[entry];
 				if (!left)
 					continue;
 				assert_false(ejected[after[entry]]);
@@ -394,7 +281,7 @@ static double refill_chi(const struct ring *ring, const bool *ejected, const uin
 	double own[MOST] = {0}, got[MOST] = {0}, live = 0, refilled = 0, chi = 0;
 	size_t backends = 0;
 	for (uint32_t i = 0; i < ring->length; i++) {
-		if (ejected[ring->first[i]]) {
+		if (ejected[ring->entries[i]]) {
 			got[effective[i]]++;
 			refilled++;
 		} else {
@@ -469,7 +356,7 @@ static void refilled_entries_do_not_gather(void **state)
 	memset(loads, 0, sizeof(loads));
 	(void)ring_effective(&ring, key, ejected, effective);
 	for (uint32_t i = 0; i < ring.length; i++) {
-		if (ejected[ring.first[i]])
+		if (ejected[ring.entries[i]])
 			loads[effective[i]]++;
 	}
 	assert_true(chance_even(loads, LIVE) < chance_bound(LIVE - 1));
@@ -491,7 +378,7 @@ static void the_rule_never_changes(void **state)
 	uint8_t wanted[DIGEST_BYTES];
 	struct digest digest;
 	for (uint32_t i = 0; i < LENGTH; i++)
-		ring.first[i] = (uint16_t)(i * 7919 % 4093 % COUNT);
+		ring.entries[i] = (uint16_t)(i * 7919 % 4093 % COUNT);
 	for (size_t i = 0; i < COUNT; i++)
 		ejected[i] = i % 4 != 1;
 	(void)ring_effective(&ring, KEY, ejected, effective);
@@ -511,13 +398,9 @@ int main(void)
 	    cmocka_unit_test(shares_are_exact),
 	    cmocka_unit_test(what_cannot_be_built_is_refused),
 	    cmocka_unit_test(the_key_alone_decides),
-	    cmocka_unit_test(single_backends_have_no_second),
-	    cmocka_unit_test(seconds_are_in_proportion),
-	    cmocka_unit_test(seconds_do_not_gather),
 	    cmocka_unit_test(movement_is_the_least_possible),
 	    cmocka_unit_test(rings_of_other_lengths_keep_their_places),
 	    cmocka_unit_test(lengths_fit_the_weights),
-	    cmocka_unit_test(a_death_moves_only_its_own_flows),
 	    cmocka_unit_test(deaths_move_only_their_own_entries),
 	    cmocka_unit_test(every_set_is_consistent),
 	    cmocka_unit_test(refilled_entries_spread_by_weight),

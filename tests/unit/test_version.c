@@ -75,7 +75,7 @@ static void versions_copy_and_sort(void **state)
 		const struct ring *ring = version_ring(version, sites[i].name);
 		uint32_t counts[3] = {0};
 		for (uint32_t j = 0; j < ring->length; j++)
-			counts[ring->first[j]]++;
+			counts[ring->entries[j]]++;
 		assert_int_equal(counts[0], 3 * counts[1]);
 		assert_int_equal(counts[2], 0);
 	}
@@ -83,7 +83,7 @@ static void versions_copy_and_sort(void **state)
 	version = build(2, version, &arena);
 	const struct ring *nyc = version_ring(version, "nyc");
 	for (uint32_t j = 0; j < nyc->length; j++)
-		assert_int_equal(nyc->first[j], 2);
+		assert_int_equal(nyc->entries[j], 2);
 	arena_done(&arena);
 }
 
@@ -102,6 +102,28 @@ static void rings_follow_the_previous_version(void **state)
 	const struct ring *before = version_ring(one, "fra"), *after = version_ring(two, "fra");
 	/* The new one takes its fifth of the entries, and nobody else moves. */
 	assert_int_equal(ring_moved(before, carried, 3, after), 819);
+	arena_done(&arena);
+}
+
+/* Clients of versions that are balanced by source stay with their backends, so the seed stays. */
+static void seeds_stay_by_source_alone(void **state)
+{
+	(void)state;
+	struct arena arena;
+	arena_init(&arena, 0);
+	struct version *flow = build(1, NULL, &arena);
+	struct version *next = build(2, flow, &arena);
+	assert_memory_not_equal(next->seed, flow->seed, sizeof(flow->seed));
+	service.balance_by = BALANCE_SOURCE;
+	assert_false(version_matches(next, &fabric, &service));
+	struct version *by_source = build(3, next, &arena);
+	assert_true(version_matches(by_source, &fabric, &service));
+	assert_memory_not_equal(by_source->seed, next->seed, sizeof(next->seed));
+	next = build(4, by_source, &arena);
+	assert_memory_equal(next->seed, by_source->seed, sizeof(by_source->seed));
+	service.balance_by = BALANCE_FLOW;
+	next = build(5, next, &arena);
+	assert_memory_not_equal(next->seed, by_source->seed, sizeof(by_source->seed));
 	arena_done(&arena);
 }
 
@@ -140,7 +162,7 @@ static void running_out_of_memory_is_an_error(void **state)
 }
 
 /* Each of these alone must change the digest: together they are all that decides a packet's
- * candidates, and all that says what was promised. */
+ * backend, and all that says what was promised. */
 static void mutate(struct version *version, int which)
 {
 	switch (which) {
@@ -190,10 +212,10 @@ static void mutate(struct version *version, int which)
 		version->rings[1].site = "nyd";
 		break;
 	case 15:
-		version->rings[0].ring.first[4095] ^= 1;
+		version->rings[0].ring.entries[4095] ^= 1;
 		break;
 	case 16:
-		version->rings[1].ring.second[0] ^= 1;
+		version->balance_by = BALANCE_SOURCE;
 		break;
 	case 17:
 		version->rings[0].ring.length /= 2;
@@ -228,6 +250,103 @@ static void digests_cover_everything(void **state)
 			assert_memory_not_equal(&seen[i], &seen[j], sizeof(seen[i]));
 		arena_done(&arena);
 	}
+}
+
+/* A version as the first release that had any wrote it. */
+static struct version first_format(struct version_ring *ring, uint16_t entries[4096],
+				   uint16_t seconds[4096])
+{
+	struct version version = {
+	    .service = "web",
+	    .number = 7,
+	    .algorithm = VERSION_SIPHASH13_5TUPLE,
+	    .ports = {{.protocol = SERVICE_TCP, .first = 80, .last = 80},
+		      {.protocol = SERVICE_UDP, .quic = true, .first = 443, .last = 443}},
+	    .port_count = 2,
+	    .backends = backends,
+	    .backend_count = 3,
+	    .rings = ring,
+	    .ring_count = 1};
+	backends[0] = (struct backend){.name = "web1",
+				       .site = "fra",
+				       .address = address("10.0.1.11"),
+				       .weight = 10,
+				       .listeners = listeners,
+				       .listener_count = 1};
+	backends[1] = (struct backend){
+	    .name = "web2", .site = "fra", .address = address("2001:db8::7"), .weight = 30};
+	backends[2] = (struct backend){
+	    .name = "web3", .site = "nyc", .address = address("10.0.1.13"), .weight = 5};
+	for (unsigned i = 0; i < 4096; i++) {
+		entries[i] = (uint16_t)(i * 7 % 3);
+		seconds[i] = i % 5 ? (uint16_t)((i * 7 + 1) % 3) : RING_NONE;
+	}
+	*ring = (struct version_ring){
+	    .site = "fra", .ring = {.length = 4096, .entries = entries}, .seconds = seconds};
+	for (unsigned i = 0; i < VERSION_SEED_BYTES; i++)
+		version.seed[i] = (uint8_t)(i * 11 + 5);
+	memset(version.base.bytes, 0xab, sizeof(version.base.bytes));
+	return version;
+}
+
+/* Versions of algorithm 1 keep their bytes, second candidates included, and so their digest: this
+ * one was taken down from that release. */
+static void old_versions_keep_their_digest(void **state)
+{
+	(void)state;
+	static const char known[] =
+	    "7f9d1ae9e329ed13ded791ada052044f34ed5dd752dcff9aca50df11ac99e7e6";
+	static uint16_t entries[4096], seconds[4096];
+	struct version_ring ring;
+	struct version version = first_format(&ring, entries, seconds);
+	struct version *back;
+	struct digest digest;
+	struct arena arena;
+	struct buffer buffer;
+	arena_init(&arena, 0);
+	buffer_init(&buffer, 0);
+	assert_int_equal(hex_decode(known, digest.bytes, sizeof(digest.bytes)), 0);
+	version_encode(&version, &buffer);
+	assert_int_equal(version_decode(buffer.data, buffer.length, &arena, &back), 0);
+	assert_memory_equal(&back->digest, &digest, sizeof(digest));
+	assert_int_equal(version_digest(back, &version.digest), 0);
+	assert_memory_equal(&version.digest, &digest, sizeof(digest));
+	assert_int_equal(back->algorithm, VERSION_SIPHASH13_5TUPLE);
+	assert_int_equal(back->balance_by, BALANCE_FLOW);
+	assert_memory_equal(back->rings[0].seconds, seconds, sizeof(seconds));
+
+	/* The digest covers the second candidates, too. */
+	back->rings[0].seconds[4095] ^= 1;
+	assert_int_equal(version_digest(back, &version.digest), 0);
+	assert_memory_not_equal(&version.digest, &digest, sizeof(digest));
+	buffer_done(&buffer);
+	arena_done(&arena);
+}
+
+/* The format goes with the algorithm: no number of the one is read in the other. */
+static void formats_and_algorithms_go_together(void **state)
+{
+	(void)state;
+	static uint16_t entries[4096], seconds[4096];
+	struct version_ring ring;
+	struct version version = first_format(&ring, entries, seconds), *back;
+	struct arena arena;
+	arena_init(&arena, 0);
+	for (uint8_t algorithm = 1; algorithm <= 2; algorithm++) {
+		struct buffer buffer;
+		buffer_init(&buffer, 0);
+		version.algorithm = algorithm;
+		version_encode(&version, &buffer);
+		char *number = buffer.data + 4 + 18 + 4 + 3 + 4;
+		assert_int_equal(*number, algorithm);
+		*number = (char)(3 - algorithm);
+		assert_int_equal(version_decode(buffer.data, buffer.length, &arena, &back),
+				 -FL_ECORRUPT);
+		*number = (char)algorithm;
+		assert_int_equal(version_decode(buffer.data, buffer.length, &arena, &back), 0);
+		buffer_done(&buffer);
+	}
+	arena_done(&arena);
 }
 
 static struct version *encoded(struct arena *arena, struct buffer *buffer)
@@ -386,9 +505,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(versions_copy_and_sort, build_fabric),
 	    cmocka_unit_test_setup(rings_follow_the_previous_version, build_fabric),
+	    cmocka_unit_test_setup(seeds_stay_by_source_alone, build_fabric),
 	    cmocka_unit_test_setup(impossible_services_are_refused, build_fabric),
 	    cmocka_unit_test_setup(running_out_of_memory_is_an_error, build_fabric),
 	    cmocka_unit_test_setup(digests_cover_everything, build_fabric),
+	    cmocka_unit_test_setup(old_versions_keep_their_digest, build_fabric),
+	    cmocka_unit_test_setup(formats_and_algorithms_go_together, build_fabric),
 	    cmocka_unit_test_setup(bytes_come_back_as_they_went, build_fabric),
 	    cmocka_unit_test_setup(truncated_bytes_are_refused, build_fabric),
 	    cmocka_unit_test_setup(changed_bytes_are_refused_or_canonical, build_fabric),
