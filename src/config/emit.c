@@ -205,6 +205,8 @@ static void emit_service(const struct service *service, struct buffer *text)
 		buffer_printf(text, "%s%s", i ? ", " : "", port_format(&service->ports[i], value));
 	buffer_printf(text, "]\n    ttl: %s\n",
 		      duration((uint64_t)service->ttl_seconds * 1000, value));
+	if (service->balance_by == BALANCE_SOURCE)
+		buffer_puts(text, "    balance_by: source\n");
 	emit_health(&service->health, text);
 	emit_rollout(&service->rollout, text);
 	if (service->drain_limit_ms)

@@ -301,6 +301,17 @@ static void read_ttl(struct form *form, const struct yaml_node *node, void *targ
 	service->ttl_seconds = (uint32_t)(ms / 1000);
 }
 
+static void read_balance_by(struct form *form, const struct yaml_node *node, void *target)
+{
+	struct service *service = target;
+	if (!form_expect(form, node, YAML_SCALAR))
+		return;
+	if (strcmp(node->text, "source") == 0)
+		service->balance_by = BALANCE_SOURCE;
+	else if (strcmp(node->text, "flow") != 0)
+		form_note_value(form, node, "a way to balance", "it is `flow` or `source`");
+}
+
 static void read_drain_limit(struct form *form, const struct yaml_node *node, void *target)
 {
 	struct service *service = target;
@@ -312,6 +323,7 @@ static void read_service(struct form *form, const struct yaml_node *node, void *
 	static const struct field FIELDS[] = {
 	    {.name = "ports", .read = read_ports, .is_required = true},
 	    {.name = "ttl", .read = read_ttl},
+	    {.name = "balance_by", .read = read_balance_by},
 	    {.name = "health", .read = read_health},
 	    {.name = "rollout", .read = read_rollout},
 	    {.name = "drain_limit", .read = read_drain_limit},

@@ -54,6 +54,7 @@ static int put_content_of(struct change_draft *draft, const struct image_service
 	*service = *known->config;
 	memcpy(service->ports, version->ports, sizeof(service->ports));
 	service->port_count = version->port_count;
+	service->balance_by = version->balance_by;
 	service->backends = version->backends;
 	service->backend_count = version->backend_count;
 

@@ -95,6 +95,8 @@ static int compare_version(struct planner *planner, const struct service *servic
 	plan_note_change(details, "sites", NULL, NULL, site_list(details, current),
 			 site_list(details, next));
 	change->new_version = true;
+	change->keeps_clients =
+	    current->balance_by == BALANCE_SOURCE && next->balance_by == BALANCE_SOURCE;
 	return measure_moves(planner, current, next, change);
 }
 

@@ -60,7 +60,7 @@ struct plan_detail {
 /* How far the ring of one site moves. */
 struct plan_move {
 	const char *site;
-	uint32_t moved; /* entries whose first candidate is another backend */
+	uint32_t moved; /* entries whose backend is another one */
 	uint32_t entries;
 };
 
@@ -74,6 +74,7 @@ struct plan_service {
 	size_t detail_count;
 	const struct plan_move *moves; /* by site; empty for a first version */
 	size_t move_count;
+	bool keeps_clients; /* those of entries that do not move keep their backends */
 	const struct plan_live_version *versions; /* as passed in */
 	size_t version_count;
 };

@@ -56,8 +56,8 @@ static bool moves_alike(const struct plan_service *service)
 }
 
 /*
- * Entries are counted, not flows: a new version draws its own hash seed and has an address of its
- * own, so where one client's next flow goes is not told by what moved.
+ * Entries are counted, not flows. Unless the version is balanced by source, it draws a hash seed of
+ * its own, so where one client's next flow goes is not told by what moved.
  */
 static void render_moves(const struct plan_service *service, struct buffer *text)
 {
@@ -81,6 +81,8 @@ static void render_moves(const struct plan_service *service, struct buffer *text
 			      percent(move->moved, move->entries));
 	}
 	buffer_putc(text, '\n');
+	if (service->keeps_clients)
+		buffer_puts(text, "    clients of all other entries keep their backends\n");
 }
 
 /* What happens to the flows of a version that will no longer be the newest: nothing. */

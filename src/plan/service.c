@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What differs in one service: first what its versions hold (ports, backends), then what it keeps
- * beside them (TTL, roll-out, health, drain limit).
+ * What differs in one service: first what its versions hold (ports, how they are balanced,
+ * backends), then what it keeps beside them (TTL, roll-out, health, drain limit).
  */
 #include "plan/details.h"
 
@@ -154,12 +154,22 @@ static void compare_backends(struct plan_details *details, const struct content 
 	}
 }
 
+static const char *balance_text(enum balance_by balance_by)
+{
+	return balance_by == BALANCE_SOURCE ? "source" : "flow";
+}
+
 void plan_compare_content(struct plan_details *details, const struct version *was,
 			  const struct service *now)
 {
 	struct content before = was ? version_content(was) : (struct content){0};
 	struct content after = service_content(now);
 	compare_ports(details, &before, &after);
+	if (was)
+		plan_note_change(details, "balance_by", NULL, NULL, balance_text(was->balance_by),
+				 balance_text(now->balance_by));
+	else if (now->balance_by != BALANCE_FLOW)
+		plan_note_added(details, "balance_by", balance_text(now->balance_by), NULL);
 	compare_backends(details, &before, &after);
 }
 

@@ -271,7 +271,8 @@ int config_service_put(const struct service *service, struct buffer *value)
 			json_array_size(shares) == service->rollout.share_count &&
 			json_array_size(backends) == service->backend_count;
 	json_t *json =
-	    json_pack("{s:o, s:I, s:o, s:o, s:I, s:I, s:o}", "ports", ports, "ttl_s",
+	    json_pack("{s:o, s:s, s:I, s:o, s:o, s:I, s:I, s:o}", "ports", ports, "balance_by",
+		      service->balance_by == BALANCE_SOURCE ? "source" : "flow", "ttl_s",
 		      (json_int_t)service->ttl_seconds, "health", health_json(&service->health),
 		      "shares", shares, "pause_ms", (json_int_t)service->rollout.pause_ms,
 		      "drain_limit_ms", (json_int_t)service->drain_limit_ms, "backends", backends);
@@ -345,6 +346,16 @@ static void read_ports(struct record_reading *reading, const json_t *json, struc
 	}
 }
 
+static void read_balance(struct record_reading *reading, const json_t *json,
+			 struct service *service)
+{
+	const char *text = json_string_value(json_object_get(json, "balance_by"));
+	if (text && strcmp(text, "source") == 0)
+		service->balance_by = BALANCE_SOURCE;
+	else if (!text || strcmp(text, "flow") != 0)
+		record_json_fault(reading, "balance_by");
+}
+
 /* Rising, and the last is the whole: the rollout would never end otherwise. */
 static void read_shares(struct record_reading *reading, const json_t *json,
 			struct rollout_policy *rollout)
@@ -373,6 +384,7 @@ int config_service_parse(const char *value, size_t length, const char *name, str
 	if (!json)
 		return reading.status;
 	read_ports(&reading, json, &service);
+	read_balance(&reading, json, &service);
 	service.ttl_seconds = record_json_u32(&reading, json, "ttl_s");
 	read_health(&reading, json_object_get(json, "health"), &service.health);
 	read_shares(&reading, json, &service.rollout);

@@ -276,6 +276,7 @@ static void make_service(struct maker *maker, const struct fabric *fabric, uint3
 		port->last = (uint16_t)(port->first + (below(maker, 2) ? below(maker, 3999) : 0));
 	}
 	service->ttl_seconds = 1 + below(maker, 604800);
+	service->balance_by = below(maker, 2) ? BALANCE_SOURCE : BALANCE_FLOW;
 	service->drain_limit_ms = below(maker, 2) ? 1000 + below(maker, 100000000) : 0;
 	make_health(maker, &service->health);
 	make_rollout(maker, &service->rollout);

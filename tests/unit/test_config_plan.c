@@ -194,6 +194,26 @@ static void ports_addresses_and_listeners_make_a_version(void **state)
 		    "    212 connections stay on version 1; 0 move\n");
 }
 
+static void clients_are_kept_by_source(void **state)
+{
+	(void)state;
+#define BY_SOURCE "    balance_by: source\n"
+	assert_plan(BASE, HEAD SITES WEB BY_SOURCE BACKENDS WEB1 WEB2 WEB3,
+		    "~ service web: version 1 → 2\n"
+		    "    ~ balance_by: flow → source\n"
+		    "    0 of 8192 ring entries (0.0 %) get another backend\n"
+		    "    212 connections stay on version 1; 0 move\n");
+	assert_plan(
+	    HEAD SITES WEB BY_SOURCE BACKENDS WEB1 WEB2 WEB3,
+	    HEAD SITES WEB BY_SOURCE BACKENDS WEB1 WEB3,
+	    "~ service web: version 1 → 2\n"
+	    "    - backend web2\n"
+	    "    2048 of 8192 ring entries (25.0 %) get another backend: fra 50.0 %, nyc 0.0 %\n"
+	    "    clients of all other entries keep their backends\n"
+	    "    212 connections stay on version 1; 0 move\n");
+#undef BY_SOURCE
+}
+
 static void policies_make_no_version(void **state)
 {
 	(void)state;
@@ -428,6 +448,7 @@ int main(void)
 	    cmocka_unit_test(the_first_file_adds_everything),
 	    cmocka_unit_test(backends_come_go_and_change_weight),
 	    cmocka_unit_test(ports_addresses_and_listeners_make_a_version),
+	    cmocka_unit_test(clients_are_kept_by_source),
 	    cmocka_unit_test(policies_make_no_version),
 	    cmocka_unit_test(the_fabric_itself_changes),
 	    cmocka_unit_test(parts_of_the_fabric_go),
