@@ -29,16 +29,17 @@ MAY_INCLUDE = {
     "naming": {"model", "wire", "base", "abi"},
     "dataplane": {"model", "wire", "base", "abi"},
     "landing": {"model", "wire", "base", "abi"},
-    "daemon": {"control", "landing", "dataplane", "naming", "fabric", "state", "ledger", "store",
+    "api": {"control", "fabric", "state", "ledger", "plan", "config", "model", "base"},
+    "daemon": {"api", "control", "landing", "dataplane", "naming", "fabric", "state", "ledger", "store",
                "plan", "config", "yaml", "model", "wire", "base", "abi"},
     "cli": {"control", "config", "yaml", "base"},
     "lab": {"cli", "control", "config", "yaml", "base"},
     "bpf": {"abi"},
 }
 
-# headers of libraries → the only folders that may include them
+# headers of libraries → the only folders, or modules of a folder, that may include them
 OWNED_HEADERS = {
-    re.compile(r"uv\.h"): {"daemon"},
+    re.compile(r"uv\.h"): {"daemon", "api/unix"},
     re.compile(r"bpf/.*"): {"dataplane", "landing", "bpf"},
     re.compile(r"sqlite3\.h"): {"store"},
     re.compile(r"curl/.*"): {"store"},
@@ -69,10 +70,10 @@ def included_folder(folder, header):
     return folder if folder == "bpf" or header.endswith(".skel.h") else None
 
 
-def check_include(folder, quote, header):
-    """What is wrong with one #include in that folder, or ''."""
+def check_include(folder, module, quote, header):
+    """What is wrong with one #include in that folder's module, or ''."""
     for pattern, owners in OWNED_HEADERS.items():
-        if pattern.fullmatch(header) and folder not in owners:
+        if pattern.fullmatch(header) and not {folder, f"{folder}/{module}"} & owners:
             return f"only {' and '.join(sorted(owners))} may include {header}"
     if quote == "<":
         return ""
@@ -84,10 +85,10 @@ def check_include(folder, quote, header):
     return ""
 
 
-def check_source(folder, text):
+def check_source(folder, module, text):
     """Yield (line, complaint) for a C source or header."""
     for match in INCLUDE.finditer(text):
-        complaint = check_include(folder, *match.groups())
+        complaint = check_include(folder, module, *match.groups())
         if complaint:
             yield text.count("\n", 0, match.start()) + 1, complaint
 
@@ -112,7 +113,7 @@ def check(root=tree.ROOT):
             continue
         text = (root / name).read_text(errors="replace")
         if name.endswith((".c", ".h")):
-            found = check_source(folder, text)
+            found = check_source(folder, pathlib.PurePath(name).stem, text)
         elif name.endswith("meson.build"):
             found = check_build_file(folder, text)
         else:

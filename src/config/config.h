@@ -36,6 +36,13 @@ must_check int config_parse(const char *text, size_t length, const char *file, s
 			    struct fabric **ret_fabric, struct findings *ret_findings);
 
 /*
+ * The same for whoever passes the findings on as text: errors go to `err`, warnings to `warnings`,
+ * which may be NULL.
+ */
+must_check int config_read(const char *text, size_t length, const char *file, struct arena *arena,
+			   struct fabric **ret_fabric, struct buffer *warnings, struct error *err);
+
+/*
  * Append the fabric as canonical YAML: every setting explicit, so that a release with other
  * defaults reads it the same; the fabric's own order. config_parse() of it gives an equal fabric,
  * for every fabric that config_parse() can give. Failures stick in the buffer.

@@ -6,6 +6,8 @@
 #include "yaml/findings.h"
 #include "yaml/phases.h"
 
+#include <stdlib.h>
+
 static void read_form(struct notes *notes, const struct yaml_node *root, void *fabric)
 {
 	read_fabric(notes, root, notes->arena, fabric);
@@ -35,5 +37,20 @@ int config_parse(const char *text, size_t length, const char *file, struct arena
 	int result = phases_run(&FABRIC, text, length, file, arena, &fabric, ret_findings);
 	if (result == 0)
 		*ret_fabric = fabric;
+	return result;
+}
+
+int config_read(const char *text, size_t length, const char *file, struct arena *arena,
+		struct fabric **ret_fabric, struct buffer *warnings, struct error *err)
+{
+	struct findings *findings = calloc(1, sizeof(*findings));
+	if (!findings)
+		return -ENOMEM;
+	int result = config_parse(text, length, file, arena, ret_fabric, findings);
+	if (result == -FL_EINVALID)
+		findings_error(findings, err);
+	else if (result == 0 && warnings)
+		findings_render(findings, warnings);
+	free(findings);
 	return result;
 }

@@ -469,7 +469,6 @@ const struct thing thing_status = {
 	FIELD("state", THING, "what the node stands on", .thing = &thing_state),
 	FIELD("build_id", TEXT, "of the BPF program"),
 	FIELD("layout", TEXT, "digest of its maps' layout"),
-	FIELD("adopted", FLAG, "the maps are those of the process before"),
 	FIELD("addresses", NUMBER, "that are forwarded"),
 	FIELD("rings", NUMBER, "in the maps"),
 	FIELD("interfaces", THINGS, "that the edge takes packets from", .thing = &thing_interface),

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/daemon.h"
 
+#include "api/unix.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "daemon/api.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
 #include "daemon/snapshots.h"
@@ -84,7 +84,7 @@ void daemon_event(struct daemon *daemon, const char *name, json_t *fields)
 		clock_format(clock_wall_ms(daemon->clock), time, sizeof(time));
 		json_t *item = json_pack("{s:s, s:s}", "time", time, "event", name);
 		json_object_update(item, fields);
-		api_publish(daemon->api, item);
+		api_unix_publish(daemon->api, item);
 		json_decref(item);
 	}
 	json_decref(fields);
@@ -285,7 +285,7 @@ static void halt(struct daemon *daemon)
 	daemon->watch = NULL;
 	changes_stop(daemon->changes);
 	snapshots_stop(daemon->snapshots);
-	api_stop(daemon->api);
+	api_unix_stop(daemon->api);
 	if (daemon->tick.data)
 		uv_timer_stop(&daemon->tick);
 }
@@ -697,9 +697,11 @@ static int open_parts(struct daemon *daemon, struct error *err)
 		result = changes_new(&changes, &daemon->changes);
 	if (result == 0)
 		result = open_fabric(daemon);
-	if (result == 0)
-		result = api_open(daemon, &daemon->loop, options->socket_path,
-				  daemon->files.api_clients, &daemon->api, err);
+	if (result == 0) {
+		daemon_host(daemon, &daemon->host);
+		result = api_unix_open(&daemon->host, &daemon->loop, options->socket_path,
+				       daemon->files.api_clients, &daemon->api, err);
+	}
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);
@@ -750,7 +752,7 @@ static void close_all(struct daemon *daemon)
 	changes_free(daemon->changes);
 	snapshots_free(daemon->snapshots);
 	daemon->snapshots = NULL;
-	api_close(daemon->api);
+	api_unix_close(daemon->api);
 	daemon->api = NULL;
 	driver_free(daemon->driver);
 	membership_free(daemon->membership);

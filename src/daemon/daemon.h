@@ -13,6 +13,7 @@
 #ifndef FAIRLEAD_DAEMON_DAEMON_H
 #define FAIRLEAD_DAEMON_DAEMON_H
 
+#include "api/host.h"
 #include "base/alarms.h"
 #include "base/clock.h"
 #include "base/random.h"
@@ -27,7 +28,7 @@
 #include <jansson.h>
 #include <uv.h>
 
-struct api;
+struct api_unix;
 struct driver;
 struct edge_plane;
 struct membership;
@@ -62,7 +63,8 @@ struct daemon {
 	char instance[OBSERVATION_INSTANCE_BYTES]; /* of this process */
 	struct snapshots *snapshots; /* NULL while the state is one itself: nothing is written */
 	struct driver *driver;
-	struct api *api;
+	struct api_host host;
+	struct api_unix *api;
 	uv_poll_t store_poll;
 	uv_timer_t store_timer;
 	uv_timer_t tick;
@@ -109,6 +111,9 @@ void daemon_tell_alarm(struct daemon *daemon, const struct alarm *alarm);
  * Call it for each that is not to be answered by the image.
  */
 void daemon_store_result(struct daemon *daemon, int result, const struct error *err);
+
+/* What the local API sees of this process. */
+void daemon_host(struct daemon *daemon, struct api_host *ret_host);
 
 /* Should what the daemon wants of its own accord wait? The state is frozen, or the disk failed a
  * moment ago. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/open_files.h"
 
-#include "daemon/api.h"
+#include "api/unix.h"
 #include "naming/server.h"
 
 #include <sys/resource.h>
@@ -18,16 +18,16 @@ struct open_files open_files_share(size_t limit, size_t threads, size_t addresse
 {
 	/* A thread has its epoll set, and a UDP and a TCP socket for each address. */
 	size_t own = OWN_FILES + threads * (1 + 2 * addresses);
-	size_t wanted = own + API_MAX_CLIENTS + threads * NAMING_TCP_CONNECTIONS;
+	size_t wanted = own + API_UNIX_MAX_CLIENTS + threads * NAMING_TCP_CONNECTIONS;
 	struct open_files files = {.limit = limit,
 				   .wanted = wanted,
-				   .api_clients = API_MAX_CLIENTS,
+				   .api_clients = API_UNIX_MAX_CLIENTS,
 				   .tcp_connections = NAMING_TCP_CONNECTIONS};
 	if (limit >= wanted)
 		return files;
 	size_t rest = limit > own ? limit - own : 0;
 	size_t clients = larger(FEWEST_CLIENTS, threads ? rest / 4 : rest);
-	if (clients < API_MAX_CLIENTS)
+	if (clients < API_UNIX_MAX_CLIENTS)
 		files.api_clients = (unsigned)clients;
 	size_t left = rest > files.api_clients ? rest - files.api_clients : 0;
 	size_t connections = threads ? larger(1, left / threads) : 0;

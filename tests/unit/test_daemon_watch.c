@@ -3,7 +3,7 @@
 #include "daemon/open_files.h"
 #include "daemon/wall_watch.h"
 
-#include "daemon/api.h"
+#include "api/unix.h"
 #include "naming/server.h"
 
 #include <setjmp.h>
@@ -67,11 +67,11 @@ static void test_files_are_shared_out(void **state)
 	(void)state;
 	struct open_files plenty = open_files_share(20000, 2, 2);
 	assert_true(plenty.limit >= plenty.wanted);
-	assert_int_equal(plenty.api_clients, API_MAX_CLIENTS);
+	assert_int_equal(plenty.api_clients, API_UNIX_MAX_CLIENTS);
 	assert_int_equal(plenty.tcp_connections, NAMING_TCP_CONNECTIONS);
 	assert_int_equal(open_files_share(plenty.wanted, 2, 2).tcp_connections,
 			 NAMING_TCP_CONNECTIONS);
-	assert_int_equal(open_files_share(plenty.wanted, 0, 0).api_clients, API_MAX_CLIENTS);
+	assert_int_equal(open_files_share(plenty.wanted, 0, 0).api_clients, API_UNIX_MAX_CLIENTS);
 }
 
 /* Whatever the limit: all who connect together leave the daemon its own files, and find a place. */

@@ -3,10 +3,10 @@
  * The verbs that change one service or backend. Each becomes a change: built from the image,
  * committed with its ledger entry, and answered when the image shows it.
  */
+#include "api/order.h"
+#include "api/verbs.h"
 #include "base/buffer.h"
 #include "config/config.h"
-#include "daemon/order.h"
-#include "daemon/verbs.h"
 #include "fabric/driver.h"
 #include "fabric/reports.h"
 #include "state/publication.h"
@@ -67,11 +67,10 @@ static int put_content_of(struct change_draft *draft, const struct image_service
 	fabric.by_name = NULL;
 	buffer_init(&text, 0);
 	config_emit(&fabric, &text);
-	const struct order check = {.file = "the configuration after the rollback",
-				    .text = text.data ? text.data : "",
-				    .text_length = text.length};
-	int result =
-	    text.status ? text.status : order_parse_file(&check, &draft->arena, &parsed, NULL, err);
+	int result = text.status ? text.status
+				 : config_read(text.data ? text.data : "", text.length,
+					       "the configuration after the rollback",
+					       &draft->arena, &parsed, NULL, err);
 	buffer_done(&text);
 	if (result == 0)
 		*ret_fabric = fabric;
@@ -207,33 +206,33 @@ static int build_cut(struct change *change, struct change_draft *draft, struct e
 	return change_service((struct order *)change, draft, apply_cut, err);
 }
 
-static void submit_for_service(struct daemon *daemon, struct api_call *call, const char *kind,
+static void submit_for_service(struct api_host *host, struct api_call *call, const char *kind,
 			       change_build_fn *build)
 {
-	struct order *order = order_new(daemon, call, kind, build);
+	struct order *order = order_new(host, call, kind, build);
 	if (!order)
 		return;
 	snprintf(order->service, sizeof(order->service), "%s", api_text(call, "service"));
 	order->answer = json_pack("{s:s}", "service", order->service);
-	changes_submit(daemon->changes, &order->change);
+	changes_submit(host->changes, &order->change);
 }
 
-void verb_rollback(struct daemon *daemon, struct api_call *call)
+void verb_rollback(struct api_host *host, struct api_call *call)
 {
-	submit_for_service(daemon, call, "rollback", build_rollback);
+	submit_for_service(host, call, "rollback", build_rollback);
 }
 
-void verb_rollout_pause(struct daemon *daemon, struct api_call *call)
+void verb_rollout_pause(struct api_host *host, struct api_call *call)
 {
-	submit_for_service(daemon, call, "rollout.pause", build_pause);
+	submit_for_service(host, call, "rollout.pause", build_pause);
 }
 
-void verb_rollout_resume(struct daemon *daemon, struct api_call *call)
+void verb_rollout_resume(struct api_host *host, struct api_call *call)
 {
-	submit_for_service(daemon, call, "rollout.resume", build_resume);
+	submit_for_service(host, call, "rollout.resume", build_resume);
 }
 
-void verb_rollout_cut(struct daemon *daemon, struct api_call *call)
+void verb_rollout_cut(struct api_host *host, struct api_call *call)
 {
 	const char *text = api_text(call, "version");
 	const char *slash = strrchr(text, '/');
@@ -244,13 +243,13 @@ void verb_rollout_cut(struct daemon *daemon, struct api_call *call)
 			     "name the version as SERVICE/NUMBER, for example web/1");
 		return;
 	}
-	struct order *order = order_new(daemon, call, "rollout.cut", build_cut);
+	struct order *order = order_new(host, call, "rollout.cut", build_cut);
 	if (!order)
 		return;
 	snprintf(order->service, sizeof(order->service), "%.*s", (int)(slash - text), text);
 	order->version = (uint32_t)number;
 	order->answer = json_pack("{s:s, s:i}", "service", order->service, "version", (int)number);
-	changes_submit(daemon->changes, &order->change);
+	changes_submit(host->changes, &order->change);
 }
 
 /* --- backends --- */
@@ -274,20 +273,20 @@ static int build_forget(struct change *change, struct change_draft *draft, struc
 {
 	struct order *order = (struct order *)change;
 	bool is_known = backend_is_known(draft->image, order->service);
-	if (!is_known && !reports_find(order->daemon->reports, order->service))
+	if (!is_known && !reports_find(order->host->reports, order->service))
 		return error_set(err, -FL_ENOTFOUND,
 				 "there is no backend \"%s\"; `fairlead get backends` lists them",
 				 order->service);
-	const struct daemon *daemon = order->daemon;
-	const struct report *report = reports_find(daemon->reports, order->service);
+	const struct api_host *host = order->host;
+	const struct report *report = reports_find(host->reports, order->service);
 	if (report && report_is_fresh(report, image_report_interval_ms(draft->image),
-				      clock_now_ms(daemon->clock)))
+				      clock_now_ms(host->clock)))
 		return error_set(err, -FL_ESTATE,
 				 "%s reports its connections: there is nothing to forget",
 				 order->service);
 	/* A name that no version has, perhaps mistyped there: nothing ever waited for it. */
 	if (!is_known) {
-		reports_drop(order->daemon->reports, order->service);
+		reports_drop(order->host->reports, order->service);
 		return CHANGE_NOTHING;
 	}
 	char key[RECORD_KEY_BYTES];
@@ -300,12 +299,12 @@ static int build_forget(struct change *change, struct change_draft *draft, struc
 	return result < 0 ? result : draft->what ? CHANGE_COMMIT : -ENOMEM;
 }
 
-void verb_backend_forget(struct daemon *daemon, struct api_call *call)
+void verb_backend_forget(struct api_host *host, struct api_call *call)
 {
-	struct order *order = order_new(daemon, call, "backend.forget", build_forget);
+	struct order *order = order_new(host, call, "backend.forget", build_forget);
 	if (!order)
 		return;
 	snprintf(order->service, sizeof(order->service), "%s", api_text(call, "backend"));
 	order->answer = json_pack("{s:s}", "backend", order->service);
-	changes_submit(daemon->changes, &order->change);
+	changes_submit(host->changes, &order->change);
 }

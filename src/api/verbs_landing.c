@@ -4,9 +4,9 @@
  * with what the landing shall be: its configuration when it has another one, the closing that its
  * next count shall name, the addresses whose connections the operator ordered to be cut.
  */
+#include "api/show.h"
+#include "api/verbs.h"
 #include "base/buffer.h"
-#include "daemon/show.h"
-#include "daemon/verbs.h"
 #include "fabric/driver.h"
 #include "fabric/landings.h"
 #include "fabric/reports.h"
@@ -42,7 +42,7 @@ static json_t *cut_json(const struct image *image)
 /* A backend that was declared gone speaks again: its silence must count as use from now on. */
 struct comeback {
 	struct change change;
-	struct daemon *daemon;
+	struct api_host *host;
 	char backend[MODEL_NAME_BYTES];
 };
 
@@ -63,30 +63,30 @@ static void comeback_done(struct change *change, int result, const struct error 
 {
 	struct comeback *comeback = (struct comeback *)change;
 	if (result == 0 && sequence)
-		daemon_event(comeback->daemon, "backend.returned",
-			     json_pack("{s:s}", "backend", comeback->backend));
+		comeback->host->tell(comeback->host->context, "backend.returned",
+				     json_pack("{s:s}", "backend", comeback->backend));
 	(void)err;
 	free(comeback);
 }
 
-static void remember_comeback(struct daemon *daemon, const char *backend)
+static void remember_comeback(struct api_host *host, const char *backend)
 {
 	static const char kind[] = "backend.return";
 	struct comeback *comeback = NULL;
-	if (!image_forgotten(&daemon->image, backend) || changes_pending(daemon->changes, kind) ||
-	    daemon_store_rests(daemon))
+	if (!image_forgotten(host->image, backend) || changes_pending(host->changes, kind) ||
+	    host->rests(host->context))
 		return;
 	comeback = calloc(1, sizeof(*comeback));
 	if (!comeback)
 		return;
-	comeback->daemon = daemon;
+	comeback->host = host;
 	comeback->change.kind = kind;
 	comeback->change.build = build_comeback;
 	comeback->change.done = comeback_done;
 	snprintf(comeback->change.who, sizeof(comeback->change.who), "fairlead");
 	snprintf(comeback->change.why, sizeof(comeback->change.why), "it reports again");
 	snprintf(comeback->backend, sizeof(comeback->backend), "%s", backend);
-	changes_submit(daemon->changes, &comeback->change);
+	changes_submit(host->changes, &comeback->change);
 }
 
 /*
@@ -96,20 +96,20 @@ static void remember_comeback(struct daemon *daemon, const char *backend)
  * mistyped. And what a landing was told by a newer state than a snapshot knows, or by more than the
  * records that can be read, stays: only one that has nothing is told what they say.
  */
-static int add_configuration(struct daemon *daemon, const char *name, const char *has,
+static int add_configuration(struct api_host *host, const char *name, const char *has,
 			     json_t *answer)
 {
 	char generation[DIGEST_HEX_BYTES];
-	if (!daemon->image.fabric || !landing_is_wanted(&daemon->image, name))
+	if (!host->image->fabric || !landing_is_wanted(host->image, name))
 		return 0;
-	json_t *configuration = landing_wanted(&daemon->image, name, generation);
+	json_t *configuration = landing_wanted(host->image, name, generation);
 	if (!configuration)
 		return -ENOMEM;
 	bool lands = has && strcmp(has, generation) == 0;
-	reports_set_lands(daemon->reports, name, lands, clock_now_ms(daemon->clock));
+	reports_set_lands(host->reports, name, lands, clock_now_ms(host->clock));
 	int failed = json_object_set_new(answer, "generation", json_string(generation));
-	bool is_partial = daemon_is_frozen(daemon) || image_unread_meaning(&daemon->image) ||
-			  image_unread_under(&daemon->image, "member/");
+	bool is_partial = host->is_frozen(host->context) || image_unread_meaning(host->image) ||
+			  image_unread_under(host->image, "member/");
 	bool keeps = is_partial && has && *has;
 	if (!failed && !lands && !keeps)
 		failed = json_object_set(answer, "configuration", configuration);
@@ -117,26 +117,25 @@ static int add_configuration(struct daemon *daemon, const char *name, const char
 	return failed ? -ENOMEM : 0;
 }
 
-void verb_landing_report(struct daemon *daemon, struct api_call *call)
+void verb_landing_report(struct api_host *host, struct api_call *call)
 {
-	const struct report_moment moment = {.now_ms = clock_now_ms(daemon->clock),
-					     .interval_ms =
-						 image_report_interval_ms(&daemon->image),
-					     .image = &daemon->image};
+	const struct report_moment moment = {.now_ms = clock_now_ms(host->clock),
+					     .interval_ms = image_report_interval_ms(host->image),
+					     .image = host->image};
 	struct error err = {0};
-	if (reports_take(daemon->reports, api_parameters(call), &moment, &err) < 0) {
+	if (reports_take(host->reports, api_parameters(call), &moment, &err) < 0) {
 		api_fail(call, &err);
 		return;
 	}
 	const char *name = api_text(call, "node");
-	remember_comeback(daemon, name);
-	const struct ledger_position closing = driver_closing(daemon->driver);
+	remember_comeback(host, name);
+	const struct ledger_position closing = driver_closing(host->driver);
 	char digest[DIGEST_HEX_BYTES];
 	hex_encode(closing.digest.bytes, DIGEST_BYTES, digest);
 	json_t *answer = json_pack("{s:I, s:s, s:I, s:o}", "closing", (json_int_t)closing.sequence,
 				   "closing_digest", digest, "interval_ms",
-				   (json_int_t)moment.interval_ms, "cut", cut_json(&daemon->image));
-	if (answer && add_configuration(daemon, name, api_text(call, "generation"), answer) < 0) {
+				   (json_int_t)moment.interval_ms, "cut", cut_json(host->image));
+	if (answer && add_configuration(host, name, api_text(call, "generation"), answer) < 0) {
 		json_decref(answer);
 		answer = NULL;
 	}

@@ -3,20 +3,20 @@
  * An order: a change that a client of the local API waits for. It belongs to itself: submitted to
  * the changes, it answers its call when the image shows the outcome, and frees itself.
  */
-#ifndef FAIRLEAD_DAEMON_ORDER_H
-#define FAIRLEAD_DAEMON_ORDER_H
+#ifndef FAIRLEAD_API_ORDER_H
+#define FAIRLEAD_API_ORDER_H
 
+#include "api/call.h"
 #include "base/buffer.h"
-#include "daemon/api.h"
 #include "state/changes.h"
 
 struct apply;
-struct daemon;
+struct api_host;
 
 /* A change that a client waits for. */
 struct order {
 	struct change change;
-	struct daemon *daemon;
+	struct api_host *host;
 	struct api_call *call;
 	json_t *answer; /* what to tell when it is committed */
 	char service[MODEL_NAME_BYTES];
@@ -34,7 +34,7 @@ struct order {
 };
 
 /* NULL when it could not be made: then the call is answered already. */
-struct order *order_new(struct daemon *daemon, struct api_call *call, const char *kind,
+struct order *order_new(struct api_host *host, struct api_call *call, const char *kind,
 			change_build_fn *build);
 void order_free(struct order *order);
 
@@ -43,10 +43,5 @@ void order_done(struct change *change, int result, const struct error *err, uint
 
 /* Answer `call` with an error that needs no order. */
 void order_refuse(struct api_call *call, int code, const char *text);
-
-/* Parse the order's file; `warnings` may be NULL. The findings are in `err`. */
-must_check int order_parse_file(const struct order *order, struct arena *arena,
-				struct fabric **ret_fabric, struct buffer *warnings,
-				struct error *err);
 
 #endif

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/order.h"
+#include "api/order.h"
 
-#include "config/config.h"
-#include "daemon/daemon.h"
+#include "api/host.h"
 #include "state/apply.h"
-#include "yaml/findings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +32,7 @@ void order_done(struct change *change, int result, const struct error *err, uint
 	order_free(order);
 }
 
-struct order *order_new(struct daemon *daemon, struct api_call *call, const char *kind,
+struct order *order_new(struct api_host *host, struct api_call *call, const char *kind,
 			change_build_fn *build)
 {
 	struct order *order = calloc(1, sizeof(*order));
@@ -46,7 +44,7 @@ struct order *order_new(struct daemon *daemon, struct api_call *call, const char
 		return NULL;
 	}
 	arena_init(&order->arena, 0);
-	order->daemon = daemon;
+	order->host = host;
 	order->call = call;
 	order->change.kind = kind;
 	order->change.build = build;
@@ -70,20 +68,4 @@ void order_refuse(struct api_call *call, int code, const char *text)
 	struct error err;
 	error_set(&err, code, "%s", text);
 	api_fail(call, &err);
-}
-
-int order_parse_file(const struct order *order, struct arena *arena, struct fabric **ret_fabric,
-		     struct buffer *warnings, struct error *err)
-{
-	struct findings *findings = calloc(1, sizeof(*findings));
-	if (!findings)
-		return -ENOMEM;
-	int result =
-	    config_parse(order->text, order->text_length, order->file, arena, ret_fabric, findings);
-	if (result == -FL_EINVALID)
-		findings_error(findings, err);
-	else if (result == 0 && warnings)
-		findings_render(findings, warnings);
-	free(findings);
-	return result;
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/api.h"
+#include "api/unix.h"
 
+#include "api/call.h"
 #include "base/buffer.h"
-#include "base/memory.h"
 #include "control/protocol.h"
-#include "daemon/verbs.h"
 
 #include <pwd.h>
 #include <stdio.h>
@@ -27,24 +26,20 @@ static const char *const last_words[LAST_WORDS] = {
     [LAST_WORD_REQUEST] =
 	"the daemon has no memory for the request, which changed nothing; look at "
 	"what limits its memory, and try again",
-    [LAST_WORD_ANSWER] = "out of memory while answering; what was ordered is done, if `fairlead "
-			 "log` says so",
+    [LAST_WORD_ANSWER] = API_NO_ANSWER,
 };
 
-/* A call outlives its client when the client goes before the answer is there. */
-struct api_call {
+/* It outlives its client when the client goes before the answer is there. */
+struct unix_call {
+	struct api_call call;
 	struct client *client; /* NULL once the client has gone */
-	struct daemon *daemon;
-	const struct command *command;
-	json_t *parameters;
-	unsigned long memory_failures; /* when it began */
 };
 
 struct client {
-	struct api *api;
+	struct api_unix *api;
 	uv_pipe_t pipe;
 	struct buffer input;
-	struct api_call *call; /* being worked on */
+	struct unix_call *call; /* being worked on */
 	bool following;
 	bool reading;
 	bool ended; /* it sends no more; what it asked is still answered */
@@ -56,8 +51,8 @@ struct client {
 	struct client *next;
 };
 
-struct api {
-	struct daemon *daemon;
+struct api_unix {
+	struct api_host *host;
 	uv_pipe_t listener;
 	uv_idle_t turns; /* runs while a client waits for its next turn */
 	uv_timer_t door; /* runs while a client waits to be accepted, for want of memory */
@@ -138,7 +133,7 @@ static void client_send(struct client *client, struct buffer *bytes)
 	size_t length = bytes->length;
 	char *data = buffer_take(bytes);
 	struct write *write = data ? calloc(1, sizeof(*write)) : NULL;
-	bool dropped = client->closing || client->unsent > API_MAX_BACKLOG;
+	bool dropped = client->closing || client->unsent > API_UNIX_MAX_BACKLOG;
 	if (!write || dropped) {
 		free(data);
 		free(write);
@@ -170,30 +165,40 @@ static void client_send_error(struct client *client, const struct error *error)
 	buffer_done(&bytes);
 }
 
+static void client_send_data(struct client *client, const json_t *data)
+{
+	struct buffer bytes;
+	struct error err;
+	buffer_init(&bytes, 0);
+	if (protocol_put_data(&bytes, data) == 0) {
+		client_send(client, &bytes);
+	} else {
+		error_set(&err, -ENOMEM, "%s", API_NO_ANSWER);
+		client_send_error(client, &err);
+	}
+	buffer_done(&bytes);
+}
+
 static void client_proceed(struct client *client);
 static void set_reading(struct client *client);
 
 /* --- calls --- */
 
-const json_t *api_parameters(const struct api_call *call)
+static void call_free(struct unix_call *call)
 {
-	return call->parameters;
-}
-
-const char *api_text(const struct api_call *call, const char *key)
-{
-	return json_string_value(json_object_get(call->parameters, key));
-}
-
-static void call_free(struct api_call *call)
-{
-	json_decref(call->parameters);
+	json_decref(call->call.parameters);
 	free(call);
 }
 
-/* The answer is on its way: the client's next request may begin. */
-static void call_end(struct api_call *call)
+/* The answer is on its way, and the client's next request may begin. */
+static void call_end(struct api_call *base, const json_t *data, const struct error *error)
 {
+	struct unix_call *call = (struct unix_call *)base;
+	if (call->client && data)
+		client_send_data(call->client, data);
+	else if (call->client)
+		client_send_error(call->client, error);
+	/* Sending may have found that the client is gone. */
 	struct client *client = call->client;
 	call_free(call);
 	if (!client)
@@ -203,33 +208,9 @@ static void call_end(struct api_call *call)
 		client_proceed(client);
 }
 
-void api_succeed(struct api_call *call, json_t *data)
+static void call_follow(struct api_call *base)
 {
-	struct buffer bytes;
-	struct error err = {0};
-	buffer_init(&bytes, 0);
-	/* What was left out of the answer for want of memory, nobody would miss. */
-	bool complete = data && memory_failures() == call->memory_failures;
-	if (call->client && (!complete || protocol_put_data(&bytes, data) < 0)) {
-		error_set(&err, -ENOMEM, "%s", last_words[LAST_WORD_ANSWER]);
-		client_send_error(call->client, &err);
-	} else if (call->client) {
-		client_send(call->client, &bytes);
-	}
-	buffer_done(&bytes);
-	json_decref(data);
-	call_end(call);
-}
-
-void api_fail(struct api_call *call, const struct error *error)
-{
-	if (call->client)
-		client_send_error(call->client, error);
-	call_end(call);
-}
-
-void api_follow(struct api_call *call)
-{
+	struct unix_call *call = (struct unix_call *)base;
 	if (call->client) {
 		call->client->following = true;
 		call->client->call = NULL;
@@ -237,7 +218,7 @@ void api_follow(struct api_call *call)
 	call_free(call);
 }
 
-void api_publish(struct api *api, const json_t *item)
+void api_unix_publish(struct api_unix *api, const json_t *item)
 {
 	struct client *next;
 	for (struct client *client = api->clients; client; client = next) {
@@ -292,12 +273,13 @@ static int prepare_who(void)
 	return 0;
 }
 
-const char *api_who(const struct api_call *call, char who[API_WHO_BYTES])
+static void call_who(const struct api_call *base, char who[API_WHO_BYTES])
 {
+	const struct unix_call *call = (const struct unix_call *)base;
 	struct ucred peer;
 	snprintf(who, API_WHO_BYTES, "unknown");
 	if (!call->client || !find_peer(call->client, &peer))
-		return who;
+		return;
 	uid_t uid = login_of(&peer);
 	struct passwd entry;
 	struct passwd *found;
@@ -306,25 +288,24 @@ const char *api_who(const struct api_call *call, char who[API_WHO_BYTES])
 		snprintf(who, API_WHO_BYTES, "%s", found->pw_name);
 	else
 		snprintf(who, API_WHO_BYTES, "uid %u", (unsigned)uid);
-	return who;
 }
+
+static const struct api_transport transport = {
+    .who = call_who, .end = call_end, .follow = call_follow};
 
 static void begin_call(struct client *client, const struct command *command, json_t *parameters)
 {
-	struct api *api = client->api;
-	struct api_call *call = calloc(1, sizeof(*call));
+	struct unix_call *call = calloc(1, sizeof(*call));
 	if (!call) {
 		json_decref(parameters);
 		client_end(client, LAST_WORD_REQUEST);
 		return;
 	}
-	*call = (struct api_call){.client = client,
-				  .daemon = api->daemon,
-				  .command = command,
-				  .parameters = parameters,
-				  .memory_failures = memory_failures()};
+	*call = (struct unix_call){
+	    .call = {.transport = &transport, .command = command, .parameters = parameters},
+	    .client = client};
 	client->call = call;
-	verb_handler(command)(api->daemon, call);
+	api_begin(client->api->host, &call->call);
 }
 
 /* Malformed input ends the connection, after it was told why. */
@@ -379,7 +360,7 @@ static void set_reading(struct client *client)
 
 static void on_turn(uv_idle_t *turns)
 {
-	struct api *api = turns->data;
+	struct api_unix *api = turns->data;
 	struct client *next;
 	uv_idle_stop(turns);
 	for (struct client *client = api->clients; client; client = next) {
@@ -482,13 +463,13 @@ static void on_connection(uv_stream_t *listener, int status);
 
 static void on_door(uv_timer_t *door)
 {
-	struct api *api = door->data;
+	struct api_unix *api = door->data;
 	on_connection((uv_stream_t *)&api->listener, 0);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
 {
-	struct api *api = listener->data;
+	struct api_unix *api = listener->data;
 	if (status < 0)
 		return;
 	struct client *client = calloc(1, sizeof(*client));
@@ -562,7 +543,7 @@ static int claim_path(const char *path, struct error *err)
 	return 0;
 }
 
-static void free_api(struct api *api)
+static void free_api(struct api_unix *api)
 {
 	for (size_t i = 0; api && i < LAST_WORDS; i++)
 		buffer_done(&api->last_words[i]);
@@ -570,9 +551,9 @@ static void free_api(struct api *api)
 }
 
 /* NULL: there is no memory. */
-static struct api *make_api(void)
+static struct api_unix *make_api(void)
 {
-	struct api *api = prepare_who() == 0 ? calloc(1, sizeof(*api)) : NULL;
+	struct api_unix *api = prepare_who() == 0 ? calloc(1, sizeof(*api)) : NULL;
 	for (size_t i = 0; api && i < LAST_WORDS; i++) {
 		struct error error;
 		error_set(&error, -ENOMEM, "%s", last_words[i]);
@@ -585,16 +566,16 @@ static struct api *make_api(void)
 	return api;
 }
 
-int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, unsigned max_clients,
-	     struct api **ret_api, struct error *err)
+int api_unix_open(struct api_host *host, uv_loop_t *loop, const char *path, unsigned max_clients,
+		  struct api_unix **ret_api, struct error *err)
 {
 	int result = claim_path(path, err);
 	if (result < 0)
 		return result;
-	struct api *api = make_api();
+	struct api_unix *api = make_api();
 	if (!api)
 		return error_set(err, -ENOMEM, "out of memory");
-	api->daemon = daemon;
+	api->host = host;
 	api->max_clients = max_clients;
 	api->listener.data = api;
 	api->turns.data = api;
@@ -610,18 +591,19 @@ int api_open(struct daemon *daemon, uv_loop_t *loop, const char *path, unsigned 
 	umask(old);
 	if (result == 0) {
 		snprintf(api->path, sizeof(api->path), "%s", path);
-		result = uv_listen((uv_stream_t *)&api->listener, API_MAX_CLIENTS, on_connection);
+		result =
+		    uv_listen((uv_stream_t *)&api->listener, API_UNIX_MAX_CLIENTS, on_connection);
 	}
 	if (result < 0) {
 		error_set(err, result, "%s: cannot listen: %s", path, uv_strerror(result));
-		api_close(api);
+		api_unix_close(api);
 		return result;
 	}
 	*ret_api = api;
 	return 0;
 }
 
-void api_stop(struct api *api)
+void api_unix_stop(struct api_unix *api)
 {
 	if (api)
 		api->stopped = true;
@@ -629,11 +611,11 @@ void api_stop(struct api *api)
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-	struct api *api = handle->data;
+	struct api_unix *api = handle->data;
 	api->open_handles--;
 }
 
-void api_close(struct api *api)
+void api_unix_close(struct api_unix *api)
 {
 	if (!api)
 		return;

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs that show things, the ledger and what happens. */
+#include "api/show.h"
+#include "api/verbs.h"
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "config/config.h"
-#include "daemon/edge_plane.h"
-#include "daemon/names_plane.h"
-#include "daemon/show.h"
-#include "daemon/verbs.h"
 #include "fabric/driver.h"
 #include "fabric/reports.h"
 #include "ledger/ledger.h"
@@ -28,58 +26,56 @@ static void fail(struct api_call *call, int code, const char *format, const char
 
 /* --- get --- */
 
-static json_t *versions_list(const struct daemon *daemon)
+static json_t *versions_list(const struct api_host *host)
 {
 	json_t *list = json_array();
-	for (size_t s = 0; s < daemon->image.state_count; s++) {
-		const struct service_state *state = daemon->image.states[s];
+	for (size_t s = 0; s < host->image->state_count; s++) {
+		const struct service_state *state = host->image->states[s];
 		for (size_t v = 0; v < state->version_count; v++)
-			json_array_append_new(list,
-					      show_version(daemon, state, &state->versions[v]));
+			json_array_append_new(list, show_version(host, state, &state->versions[v]));
 	}
 	return list;
 }
 
-static json_t *bindings_list(const struct daemon *daemon)
+static json_t *bindings_list(const struct api_host *host)
 {
 	json_t *list = json_array();
-	for (size_t s = 0; s < daemon->image.state_count; s++) {
-		const struct service_state *state = daemon->image.states[s];
+	for (size_t s = 0; s < host->image->state_count; s++) {
+		const struct service_state *state = host->image->states[s];
 		for (size_t b = 0; b < state->binding_count; b++)
-			json_array_append_new(list,
-					      show_binding(daemon, state, &state->bindings[b]));
+			json_array_append_new(list, show_binding(host, state, &state->bindings[b]));
 	}
 	return list;
 }
 
-static json_t *pools_list(const struct daemon *daemon)
+static json_t *pools_list(const struct api_host *host)
 {
-	return config_capacity_json(daemon->image.fabric);
+	return config_capacity_json(host->image->fabric);
 }
 
-static json_t *sites_list(const struct daemon *daemon)
+static json_t *sites_list(const struct api_host *host)
 {
 	json_t *list = json_array();
-	for (size_t i = 0; i < daemon->image.fabric->site_count; i++) {
-		const char *name = daemon->image.fabric->sites[i].name;
+	for (size_t i = 0; i < host->image->fabric->site_count; i++) {
+		const char *name = host->image->fabric->sites[i].name;
 		json_array_append_new(list,
 				      json_pack("{s:s, s:i, s:b}", "name", name, "number",
-						(int)placement_site(daemon->image.placement, name),
-						"own", strcmp(name, daemon->options->site) == 0));
+						(int)placement_site(host->image->placement, name),
+						"own", strcmp(name, host->site) == 0));
 	}
 	return list;
 }
 
-static json_t *services_list(const struct daemon *daemon)
+static json_t *services_list(const struct api_host *host)
 {
-	return show_services(daemon, false);
+	return show_services(host, false);
 }
 
-static json_t *config_answer(const struct daemon *daemon)
+static json_t *config_answer(const struct api_host *host)
 {
 	struct buffer text;
 	buffer_init(&text, 0);
-	config_emit(daemon->image.fabric, &text);
+	config_emit(host->image->fabric, &text);
 	json_t *json = text.status ? NULL : json_pack("{s:s}", "file", text.data);
 	buffer_done(&text);
 	return json;
@@ -95,35 +91,35 @@ static const struct image_unread *unread_config(const struct image *image)
 	return NULL;
 }
 
-void verb_get(struct daemon *daemon, struct api_call *call)
+void verb_get(struct api_host *host, struct api_call *call)
 {
 	static const struct {
 		const char *kind;
-		json_t *(*list)(const struct daemon *daemon);
+		json_t *(*list)(const struct api_host *host);
 	} kinds[] = {
 	    {"services", services_list}, {"versions", versions_list}, {"backends", show_backends},
 	    {"bindings", bindings_list}, {"pools", pools_list},       {"sites", sites_list},
 	};
 	const char *kind = api_text(call, "kind");
-	if (!daemon->image.fabric) {
+	if (!host->image->fabric) {
 		fail(call, -FL_ENOTFOUND,
 		     "nothing was applied yet: write a file and `fairlead apply` it", "");
 		return;
 	}
 	if (!kind) {
-		const struct image_unread *unread = unread_config(&daemon->image);
+		const struct image_unread *unread = unread_config(host->image);
 		char text[IMAGE_UNREAD_TEXT];
 		if (unread)
 			fail(call, -FL_EUNSUPPORTED,
 			     "a file would leave out what is not understood here: ",
 			     image_unread_text(unread, text));
 		else
-			api_succeed(call, config_answer(daemon));
+			api_succeed(call, config_answer(host));
 		return;
 	}
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (strcmp(kinds[i].kind, kind) == 0) {
-			api_succeed(call, kinds[i].list(daemon));
+			api_succeed(call, kinds[i].list(host));
 			return;
 		}
 	}
@@ -164,62 +160,61 @@ static json_t *content_json(const struct version *version)
 	return json_pack("{s:o, s:o, s:o}", "ports", ports, "backends", backends, "rings", rings);
 }
 
-static json_t *describe_service(const struct daemon *daemon, const char *name)
+static json_t *describe_service(const struct api_host *host, const char *name)
 {
-	const struct image_service *service = image_service(&daemon->image, name);
-	return service && service->state ? show_service(daemon, service->state, true) : NULL;
+	const struct image_service *service = image_service(host->image, name);
+	return service && service->state ? show_service(host, service->state, true) : NULL;
 }
 
 /* "web/2" */
-static json_t *describe_version(const struct daemon *daemon, const char *name)
+static json_t *describe_version(const struct api_host *host, const char *name)
 {
 	char service_name[MODEL_NAME_BYTES];
 	const char *slash = strchr(name, '/');
 	if (!slash)
 		return NULL;
 	snprintf(service_name, sizeof(service_name), "%.*s", (int)(slash - name), name);
-	const struct image_service *service = image_service(&daemon->image, service_name);
+	const struct image_service *service = image_service(host->image, service_name);
 	uint32_t number = (uint32_t)strtoul(slash + 1, NULL, 10);
 	if (!service || !service->state || !service_version(service->state, number))
 		return NULL;
-	json_t *json =
-	    show_version(daemon, service->state, service_version(service->state, number));
+	json_t *json = show_version(host, service->state, service_version(service->state, number));
 	const struct version *version = image_version(service, number);
 	if (version)
 		json_object_update_new(json, content_json(version));
 	return json;
 }
 
-static json_t *describe_backend(const struct daemon *daemon, const char *name)
+static json_t *describe_backend(const struct api_host *host, const char *name)
 {
-	json_t *names = show_backend_names(daemon);
+	json_t *names = show_backend_names(host);
 	const json_t *known = json_object_get(names, name);
-	json_t *json = known ? show_backend(daemon, name, known) : NULL;
+	json_t *json = known ? show_backend(host, name, known) : NULL;
 	json_decref(names);
 	return json;
 }
 
-static json_t *describe_address(const struct daemon *daemon, const char *text)
+static json_t *describe_address(const struct api_host *host, const char *text)
 {
 	struct ip_address wanted;
 	if (ip_address_parse(text, &wanted) < 0)
 		return NULL;
-	for (size_t s = 0; s < daemon->image.state_count; s++) {
-		const struct service_state *state = daemon->image.states[s];
+	for (size_t s = 0; s < host->image->state_count; s++) {
+		const struct service_state *state = host->image->states[s];
 		for (size_t b = 0; b < state->binding_count; b++) {
-			struct ip_address address = show_own_address(daemon, &state->bindings[b]);
+			struct ip_address address = show_own_address(host, &state->bindings[b]);
 			if (ip_address_equal(&address, &wanted))
-				return show_binding(daemon, state, &state->bindings[b]);
+				return show_binding(host, state, &state->bindings[b]);
 		}
 	}
 	return NULL;
 }
 
-void verb_describe(struct daemon *daemon, struct api_call *call)
+void verb_describe(struct api_host *host, struct api_call *call)
 {
 	static const struct {
 		const char *kind;
-		json_t *(*describe)(const struct daemon *daemon, const char *name);
+		json_t *(*describe)(const struct api_host *host, const char *name);
 	} kinds[] = {
 	    {"service/", describe_service},
 	    {"version/", describe_version},
@@ -232,8 +227,7 @@ void verb_describe(struct daemon *daemon, struct api_call *call)
 		if (strncmp(thing, kinds[i].kind, length) != 0)
 			continue;
 		unsigned long failures = memory_failures();
-		json_t *json =
-		    daemon->image.fabric ? kinds[i].describe(daemon, thing + length) : NULL;
+		json_t *json = host->image->fabric ? kinds[i].describe(host, thing + length) : NULL;
 		if (json)
 			api_succeed(call, json);
 		else if (memory_failures() != failures)
@@ -247,14 +241,14 @@ void verb_describe(struct daemon *daemon, struct api_call *call)
 	     thing);
 }
 
-void verb_rollout_status(struct daemon *daemon, struct api_call *call)
+void verb_rollout_status(struct api_host *host, struct api_call *call)
 {
 	const char *name = api_text(call, "service");
 	json_t *list = json_array();
-	for (size_t i = 0; i < daemon->image.state_count; i++) {
-		const struct service_state *state = daemon->image.states[i];
+	for (size_t i = 0; i < host->image->state_count; i++) {
+		const struct service_state *state = host->image->states[i];
 		if (!name || strcmp(name, state->name) == 0)
-			json_array_append_new(list, show_rollout(daemon, state));
+			json_array_append_new(list, show_rollout(host, state));
 	}
 	if (name && !json_array_size(list)) {
 		json_decref(list);
@@ -292,7 +286,7 @@ static void on_log(void *context, int result, const struct error *err,
 	api_succeed(call, list);
 }
 
-void verb_log(struct daemon *daemon, struct api_call *call)
+void verb_log(struct api_host *host, struct api_call *call)
 {
 	const json_t *parameters = api_parameters(call);
 	json_int_t from = json_integer_value(json_object_get(parameters, "from"));
@@ -311,7 +305,7 @@ void verb_log(struct daemon *daemon, struct api_call *call)
 				   STORE_PAGE_RECORDS, (long long)limit);
 	else
 		result =
-		    ledger_range(daemon->store, (uint64_t)from, (size_t)limit, on_log, call, &err);
+		    ledger_range(host->store, (uint64_t)from, (size_t)limit, on_log, call, &err);
 	if (result < 0)
 		api_fail(call, &err);
 }
@@ -330,16 +324,16 @@ static void on_verified(void *context, int result, const struct error *err,
 				    (json_int_t)verdict->entries, "digest", digest));
 }
 
-void verb_verify(struct daemon *daemon, struct api_call *call)
+void verb_verify(struct api_host *host, struct api_call *call)
 {
-	const struct ledger_verify verify = {.signer = daemon->signer};
+	const struct ledger_verify verify = {.signer = host->signer};
 	struct error err = {0};
-	if (ledger_verify(daemon->store, &verify, on_verified, call, &err) < 0)
+	if (ledger_verify(host->store, &verify, on_verified, call, &err) < 0)
 		api_fail(call, &err);
 }
 
-void verb_events(struct daemon *daemon, struct api_call *call)
+void verb_events(struct api_host *host, struct api_call *call)
 {
-	(void)daemon;
+	(void)host;
 	api_follow(call);
 }

@@ -4,10 +4,11 @@
  * becomes the service's next version. The file is read once, and what it does is worked out once
  * (state/apply.h): that is what the plan tells of, and what is committed.
  */
+#include "api/order.h"
+#include "api/verbs.h"
 #include "base/buffer.h"
 #include "base/digest.h"
-#include "daemon/order.h"
-#include "daemon/verbs.h"
+#include "config/config.h"
 #include "fabric/driver.h"
 #include "fabric/merge.h"
 #include "plan/plan.h"
@@ -59,7 +60,7 @@ static int compare_live(const void *a, const void *b)
 }
 
 /* What is known of the services that the file changes, by rising names. */
-static int live_services(const struct daemon *daemon, const struct apply *apply,
+static int live_services(const struct api_host *host, const struct apply *apply,
 			 struct arena *arena, struct plan_live_service **ret_live,
 			 size_t *ret_count)
 {
@@ -70,10 +71,10 @@ static int live_services(const struct daemon *daemon, const struct apply *apply,
 		return -ENOMEM;
 	for (size_t i = 0; i < apply->item_count; i++) {
 		const struct apply_item *item = &apply->items[i];
-		const struct image_service *known = image_service(&daemon->image, item->name);
+		const struct image_service *known = image_service(host->image, item->name);
 		if (!known || !known->state)
 			continue;
-		int result = verbs_live_service(daemon, known, arena, &live[count]);
+		int result = verbs_live_service(host, known, arena, &live[count]);
 		if (result < 0)
 			return result;
 		live[count++].next = item->version;
@@ -88,22 +89,22 @@ static int live_services(const struct daemon *daemon, const struct apply *apply,
 
 /* Is the file meant for this fabric and this node? Without the node's own site nothing could be
  * served here, and a file of another fabric would take everything down. */
-static int check_meant_for_us(const struct daemon *daemon, const struct fabric *fabric,
+static int check_meant_for_us(const struct api_host *host, const struct fabric *fabric,
 			      struct error *err)
 {
-	const struct fabric *present = daemon->image.fabric;
+	const struct fabric *present = host->image->fabric;
 	if (present && strcmp(present->name, fabric->name) != 0)
 		return error_set(
 		    err, -FL_EINVALID,
 		    "the file is for the fabric \"%s\", but this node belongs to \"%s\"; "
 		    "a fabric keeps its name",
 		    fabric->name, present->name);
-	if (fabric_site(fabric, daemon->options->site))
+	if (fabric_site(fabric, host->site))
 		return 0;
 	return error_set(err, -FL_EINVALID,
 			 "the file has no site \"%s\", but this node (%s) stands there; add it "
 			 "under `sites`, or start the node with another --site",
-			 daemon->options->site, daemon->options->node);
+			 host->site, host->node);
 }
 
 /* Each of the plan's services goes into the entry that tells of its item; both are in one order. */
@@ -125,7 +126,7 @@ static void note_items(struct apply *apply, const json_t *plan)
 /* What the file does, from the image as it is: the apply and its plan, which the order owns. */
 static int work_out(struct order *order, struct buffer *text, struct error *err)
 {
-	const struct daemon *daemon = order->daemon;
+	const struct api_host *host = order->host;
 	struct arena arena;
 	struct apply *apply = NULL;
 	const struct fabric *present = NULL;
@@ -133,16 +134,16 @@ static int work_out(struct order *order, struct buffer *text, struct error *err)
 	size_t live_count;
 	struct plan *plan = NULL;
 	arena_init(&arena, 0);
-	const struct sights sights = driver_sights(daemon->driver);
-	const struct publication_moment moment = {.wall_ms = clock_wall_ms(&daemon->steady),
+	const struct sights sights = driver_sights(host->driver);
+	const struct publication_moment moment = {.wall_ms = clock_wall_ms(host->steady),
 						  .applied_sequence = merge_applied(&sights),
-						  .random = &order->daemon->random};
-	int result = apply_new(&daemon->image, order->fabric, &moment, &apply, err);
+						  .random = order->host->random};
+	int result = apply_new(host->image, order->fabric, &moment, &apply, err);
 	if (result < 0)
 		goto out;
-	result = live_services(daemon, apply, &arena, &live, &live_count);
+	result = live_services(host, apply, &arena, &live, &live_count);
 	if (result == 0)
-		result = present_fabric(&daemon->image, order->fabric, &arena, &present);
+		result = present_fabric(host->image, order->fabric, &arena, &present);
 	if (result == 0)
 		result = plan_build(present, order->fabric, live, live_count, &arena, &plan, err);
 	json_t *json = result == 0 ? plan_json(plan) : NULL;
@@ -171,9 +172,10 @@ static int plan_answer(struct order *order, struct error *err)
 	struct buffer warnings;
 	buffer_init(&text, 0);
 	buffer_init(&warnings, 0);
-	int result = order_parse_file(order, &order->arena, &order->fabric, &warnings, err);
+	int result = config_read(order->text, order->text_length, order->file, &order->arena,
+				 &order->fabric, &warnings, err);
 	if (result == 0)
-		result = check_meant_for_us(order->daemon, order->fabric, err);
+		result = check_meant_for_us(order->host, order->fabric, err);
 	if (result == 0)
 		result = work_out(order, &text, err);
 	if (result == 0) {
@@ -257,7 +259,7 @@ static void apply_done(struct change *change, int result, const struct error *er
 		apply_part_committed(order->apply);
 	}
 	if (result == 0 && order->apply->more) {
-		changes_submit(order->daemon->changes, change);
+		changes_submit(order->host->changes, change);
 	} else if (result < 0 && order->parts) {
 		struct error partial = *err;
 		error_prefix(&partial,
@@ -270,9 +272,9 @@ static void apply_done(struct change *change, int result, const struct error *er
 	}
 }
 
-static struct order *file_order(struct daemon *daemon, struct api_call *call)
+static struct order *file_order(struct api_host *host, struct api_call *call)
 {
-	struct order *order = order_new(daemon, call, "apply", build_apply);
+	struct order *order = order_new(host, call, "apply", build_apply);
 	if (!order)
 		return NULL;
 	const json_t *text = json_object_get(api_parameters(call), "text");
@@ -291,24 +293,24 @@ static struct order *file_order(struct daemon *daemon, struct api_call *call)
 	return order;
 }
 
-void verb_plan(struct daemon *daemon, struct api_call *call)
+void verb_plan(struct api_host *host, struct api_call *call)
 {
-	struct order *order = file_order(daemon, call);
+	struct order *order = file_order(host, call);
 	if (!order)
 		return;
 	api_succeed(call, json_incref(order->answer));
 	order_free(order);
 }
 
-void verb_apply(struct daemon *daemon, struct api_call *call)
+void verb_apply(struct api_host *host, struct api_call *call)
 {
-	if (changes_pending(daemon->changes, "apply")) {
+	if (changes_pending(host->changes, "apply")) {
 		order_refuse(call, -FL_ECONFLICT,
 			     "another apply is being committed; look at what it changed with "
 			     "`fairlead log` and `fairlead plan`, then apply again");
 		return;
 	}
-	struct order *order = file_order(daemon, call);
+	struct order *order = file_order(host, call);
 	if (!order)
 		return;
 	if (json_is_true(json_object_get(api_parameters(call), "dry_run"))) {
@@ -317,5 +319,5 @@ void verb_apply(struct daemon *daemon, struct api_call *call)
 		order_free(order);
 		return;
 	}
-	changes_submit(daemon->changes, &order->change);
+	changes_submit(host->changes, &order->change);
 }

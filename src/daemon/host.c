@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `status`: one screen of how the node and its services are, and what needs attention. */
+/* What the daemon tells the local API: how its planes are, and what is wrong with them. */
+#include "api/show.h"
+#include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
-#include "daemon/show.h"
 #include "daemon/snapshots.h"
-#include "daemon/verbs.h"
-#include "fabric/driver.h"
 #include "fabric/membership.h"
-#include "fabric/reports.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const char *mode_name(enum edge_mode mode)
 {
@@ -108,67 +104,11 @@ static void status_state(const struct daemon *daemon, json_t *status)
 }
 
 #define NEXT_HOP_ALARMS 4 /* of single backends */
-#define LATE_INTERVALS 4 /* to carry a configuration out: one to hear of it, one to confirm it */
 
 static void put_standing(const struct daemon *daemon, const struct alarm *alarm, json_t *list)
 {
 	if (alarm && alarm_stands(alarm))
 		json_array_append_new(list, alarm_json(alarm, "", daemon->clock));
-}
-
-static bool has(const json_t *backend, const char *key)
-{
-	return json_is_true(json_object_get(backend, key));
-}
-
-static bool is_backend(const json_t *backend)
-{
-	return json_is_string(json_object_get(backend, "address"));
-}
-
-/* Nothing is known of its connections. */
-static void silence_alarm(const struct daemon *daemon, const char *name,
-			  const json_t *last_report_ms, json_t *alarms)
-{
-	json_int_t ago_ms = json_integer_value(last_report_ms);
-	uint64_t since_ms = clock_now_ms(daemon->clock) - (uint64_t)ago_ms;
-	if (json_is_integer(last_report_ms))
-		ALARM_PUT(alarms, daemon->clock, since_ms, BACKEND_SILENT, name, name,
-			  (double)ago_ms / 1000.0);
-	else
-		ALARM_PUT(alarms, NULL, 0, BACKEND_NEVER_REPORTED, name, name);
-}
-
-static void landing_alarms(const struct daemon *daemon, const char *name, const json_t *backend,
-			   json_t *alarms)
-{
-	uint64_t interval_ms = image_report_interval_ms(&daemon->image);
-	uint64_t late_ms = (uint64_t)json_integer_value(json_object_get(backend, "late_ms"));
-	if (has(backend, "disputed"))
-		ALARM_PUT(alarms, NULL, 0, BACKEND_DISPUTED, name, name);
-	if (late_ms > LATE_INTERVALS * interval_ms)
-		ALARM_PUT(alarms, daemon->clock, clock_now_ms(daemon->clock) - late_ms,
-			  BACKEND_LATE, name, name, (double)late_ms / 1000.0);
-	size_t at;
-	json_t *sent;
-	json_array_foreach (json_object_get(json_object_get(backend, "landing"), "alarms"), at,
-			    sent)
-		alarm_put_sent(alarms, ALARM_ABOUT_BACKEND, name, sent);
-}
-
-static void backend_alarms(const struct daemon *daemon, const json_t *backends, json_t *alarms)
-{
-	size_t index;
-	json_t *backend;
-	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
-		const char *name = json_string_value(json_object_get(backend, "name"));
-		if (!has(backend, "silent"))
-			landing_alarms(daemon, name, backend, alarms);
-		else if (is_backend(backend) && !has(backend, "awaited") &&
-			 !has(backend, "forgotten"))
-			silence_alarm(daemon, name, json_object_get(backend, "last_report_ms"),
-				      alarms);
-	}
 }
 
 static void interface_alarm(const struct edge_interface_status *interface, json_t *alarms)
@@ -255,9 +195,9 @@ static void unread_alarms(const struct daemon *daemon, json_t *alarms)
 			  image->unread_count - UNREAD_ALARMS);
 }
 
-static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
+static void put_alarms(void *context, json_t *alarms)
 {
-	json_t *alarms = json_array();
+	const struct daemon *daemon = context;
 	const char *node = daemon->options->node;
 	const struct open_files *files = &daemon->files;
 	if (*daemon->origin.why)
@@ -281,50 +221,69 @@ static json_t *alarms_json(const struct daemon *daemon, const json_t *backends)
 	if (files->limit < files->wanted)
 		ALARM_PUT(alarms, NULL, 0, FILES_FEW, node, files->limit, files->wanted,
 			  files->api_clients, files->tcp_connections);
-	backend_alarms(daemon, backends, alarms);
-	return alarms;
 }
 
-/* What is as it may be, and yet worth knowing. */
-static json_t *notes_json(const struct daemon *daemon, const json_t *backends)
+static int put_status(void *context, json_t *status)
 {
-	json_t *notes = json_array();
-	size_t awaited = 0;
-	size_t index;
-	json_t *backend;
-	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
-		const char *name = json_string_value(json_object_get(backend, "name"));
-		awaited += has(backend, "awaited");
-		if (!is_backend(backend) && !has(backend, "silent") && daemon->image.fabric)
-			ALARM_PUT(notes, NULL, 0, BACKEND_SPARE, name, name);
-	}
-	if (awaited)
-		ALARM_PUT(notes, NULL, 0, BACKENDS_AWAITED, daemon->options->node, awaited,
-			  awaited == 1 ? "backend" : "backends");
-	return notes;
-}
-
-void verb_status(struct daemon *daemon, struct api_call *call)
-{
-	json_t *backends = show_backends(daemon);
-	const struct sights sights = driver_sights(daemon->driver);
-	json_t *status = json_pack(
-	    "{s:s, s:s, s:s, s:I, s:I, s:I}", "node", daemon->options->node, "site",
-	    daemon->options->site, "version", FAIRLEAD_VERSION, "uptime_ms",
-	    (json_int_t)(clock_now_ms(daemon->clock) - daemon->start_ms), "sequence",
-	    (json_int_t)daemon->image.head.sequence, "applied", (json_int_t)merge_applied(&sights));
-	json_object_set_new(status, "configured", json_boolean(daemon->image.fabric != NULL));
-	json_object_set_new(status, "alarms", alarms_json(daemon, backends));
-	json_object_set_new(status, "notes", notes_json(daemon, backends));
+	const struct daemon *daemon = context;
 	status_state(daemon, status);
 	int result = status_edge(daemon, status);
 	status_names(daemon, status);
-	json_object_set_new(status, "services", show_services(daemon, false));
-	json_object_set_new(status, "backends", backends);
-	if (result < 0) {
-		/* As for every answer that lacks a part. */
-		json_decref(status);
-		status = NULL;
-	}
-	api_succeed(call, status);
+	return result;
+}
+
+static bool count(void *context, const struct ip_address *address,
+		  struct api_counters *ret_counters)
+{
+	const struct daemon *daemon = context;
+	struct edge_counters edge;
+	if (!daemon->edge || edge_plane_counters(daemon->edge, address, &edge) < 0)
+		return false;
+	*ret_counters = (struct api_counters){.packets = edge.packets,
+					      .bytes = edge.bytes,
+					      .new_flows = edge.new_flows,
+					      .late_flows = edge.late_flows,
+					      .refused = edge.refused,
+					      .wrong_port = edge.wrong_port,
+					      .asked_fib = edge.asked_fib,
+					      .to_kernel = edge.to_kernel};
+	return true;
+}
+
+static bool rests(void *context)
+{
+	return daemon_store_rests(context);
+}
+
+static bool is_frozen(void *context)
+{
+	return daemon_is_frozen(context);
+}
+
+static void tell(void *context, const char *event, json_t *fields)
+{
+	daemon_event(context, event, fields);
+}
+
+void daemon_host(struct daemon *daemon, struct api_host *ret_host)
+{
+	*ret_host = (struct api_host){.node = daemon->options->node,
+				      .site = daemon->options->site,
+				      .clock = daemon->clock,
+				      .steady = &daemon->steady,
+				      .start_ms = daemon->start_ms,
+				      .image = &daemon->image,
+				      .changes = daemon->changes,
+				      .driver = daemon->driver,
+				      .reports = daemon->reports,
+				      .store = daemon->store,
+				      .signer = daemon->signer,
+				      .random = &daemon->random,
+				      .context = daemon,
+				      .count = count,
+				      .put_status = put_status,
+				      .put_alarms = put_alarms,
+				      .rests = rests,
+				      .is_frozen = is_frozen,
+				      .tell = tell};
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/show.h"
+#include "api/show.h"
 
-#include "daemon/edge_plane.h"
 #include "fabric/driver.h"
 #include "fabric/reports.h"
 
@@ -15,16 +14,16 @@ json_t *show_address(const struct ip_address *address)
 
 /* --- versions and bindings --- */
 
-struct ip_address show_own_address(const struct daemon *daemon, const struct binding *binding)
+struct ip_address show_own_address(const struct api_host *host, const struct binding *binding)
 {
-	return placement_address(daemon->image.placement, binding, daemon->options->site);
+	return placement_address(host->image->placement, binding, host->site);
 }
 
-static void add_counters(const struct daemon *daemon, const struct ip_address *address,
-			 struct edge_counters *sum)
+static void add_counters(const struct api_host *host, const struct ip_address *address,
+			 struct api_counters *sum)
 {
-	struct edge_counters one;
-	if (!daemon->edge || edge_plane_counters(daemon->edge, address, &one) < 0)
+	struct api_counters one;
+	if (!host->count(host->context, address, &one))
 		return;
 	sum->packets += one.packets;
 	sum->bytes += one.bytes;
@@ -36,7 +35,7 @@ static void add_counters(const struct daemon *daemon, const struct ip_address *a
 	sum->to_kernel += one.to_kernel;
 }
 
-static json_t *counters_json(const struct edge_counters *counters)
+static json_t *counters_json(const struct api_counters *counters)
 {
 	return json_pack(
 	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "packets", (json_int_t)counters->packets,
@@ -52,20 +51,20 @@ static json_t *connections_json(bool known, uint64_t connections)
 }
 
 /* Connections on the version's addresses at one backend; null while it is silent. */
-static json_t *version_backend_json(const struct daemon *daemon, const struct service_state *state,
+static json_t *version_backend_json(const struct api_host *host, const struct service_state *state,
 				    uint32_t number, const char *name)
 {
-	const struct report *report = reports_find(daemon->reports, name);
-	bool known = report && report_is_fresh(report, image_report_interval_ms(&daemon->image),
-					       clock_now_ms(daemon->clock));
+	const struct report *report = reports_find(host->reports, name);
+	bool known = report && report_is_fresh(report, image_report_interval_ms(host->image),
+					       clock_now_ms(host->clock));
 	uint64_t connections = 0;
 	for (size_t b = 0; known && b < state->binding_count; b++) {
 		if (state->bindings[b].version != number)
 			continue;
-		for (size_t s = 0; s < daemon->image.placement->site_count; s++) {
+		for (size_t s = 0; s < host->image->placement->site_count; s++) {
 			struct ip_address address =
-			    placement_address(daemon->image.placement, &state->bindings[b],
-					      daemon->image.placement->sites[s]);
+			    placement_address(host->image->placement, &state->bindings[b],
+					      host->image->placement->sites[s]);
 			if (address.family)
 				connections += report_connections(report, &address);
 		}
@@ -74,41 +73,40 @@ static json_t *version_backend_json(const struct daemon *daemon, const struct se
 			 connections_json(known, connections));
 }
 
-static json_t *version_backends_json(const struct daemon *daemon, const struct service_state *state,
+static json_t *version_backends_json(const struct api_host *host, const struct service_state *state,
 				     const struct version_status *status)
 {
 	json_t *list = json_array();
 	const struct version *version =
 	    status->state == VERSION_RETIRED
 		? NULL
-		: image_version(image_service(&daemon->image, state->name), status->number);
+		: image_version(image_service(host->image, state->name), status->number);
 	for (size_t i = 0; version && i < version->backend_count; i++)
-		json_array_append_new(list, version_backend_json(daemon, state, status->number,
+		json_array_append_new(list, version_backend_json(host, state, status->number,
 								 version->backends[i].name));
 	return list;
 }
 
-json_t *show_version(const struct daemon *daemon, const struct service_state *state,
+json_t *show_version(const struct api_host *host, const struct service_state *state,
 		     const struct version_status *status)
 {
 	char digest[DIGEST_HEX_BYTES];
 	char since[CLOCK_TEXT_BYTES];
 	uint64_t connections = 0;
 	const char *silent = NULL;
-	const struct sights sights = driver_sights(daemon->driver);
-	bool known =
-	    driver_connections(daemon->driver, state, status->number, &connections, &silent);
-	struct edge_counters counters = {0};
+	const struct sights sights = driver_sights(host->driver);
+	bool known = driver_connections(host->driver, state, status->number, &connections, &silent);
+	struct api_counters counters = {0};
 	json_t *addresses = json_array();
 	json_t *late_addresses = json_array();
 	for (size_t i = 0; i < state->binding_count; i++) {
 		const struct binding *binding = &state->bindings[i];
 		if (binding->version != status->number)
 			continue;
-		struct ip_address address = show_own_address(daemon, binding);
+		struct ip_address address = show_own_address(host, binding);
 		json_array_append_new(binding->is_late ? late_addresses : addresses,
 				      show_address(&address));
-		add_counters(daemon, &address, &counters);
+		add_counters(host, &address, &counters);
 	}
 	hex_encode(status->digest.bytes, DIGEST_BYTES, digest);
 	clock_format(status->changed_wall_ms, since, sizeof(since));
@@ -122,17 +120,16 @@ json_t *show_version(const struct daemon *daemon, const struct service_state *st
 	    digest, "sequence", (json_int_t)status->sequence);
 	if (silent && status->state != VERSION_RETIRED)
 		json_object_set_new(json, "silent_backend", json_string(silent));
-	json_object_set_new(json, "backends", version_backends_json(daemon, state, status));
+	json_object_set_new(json, "backends", version_backends_json(host, state, status));
 	json_object_update_new(json, counters_json(&counters));
 	return json;
 }
 
-json_t *show_binding(const struct daemon *daemon, const struct service_state *state,
+json_t *show_binding(const struct api_host *host, const struct service_state *state,
 		     const struct binding *binding)
 {
-	struct ip_address address = show_own_address(daemon, binding);
-	struct binding_observation observation =
-	    driver_observe(daemon->driver, state, binding, NULL);
+	struct ip_address address = show_own_address(host, binding);
+	struct binding_observation observation = driver_observe(host->driver, state, binding, NULL);
 	json_t *json =
 	    json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:b, s:b, s:b, s:o}", "service", state->name,
 		      "address", show_address(&address), "pool", (int)binding->pool, "slot",
@@ -140,16 +137,16 @@ json_t *show_binding(const struct daemon *daemon, const struct service_state *st
 		      (json_int_t)binding->number, "is_late", (int)binding->is_late, "refusing",
 		      (int)binding->refusing, "reclaiming", (int)binding->reclaiming, "connections",
 		      connections_json(observation.connections_known, observation.connections));
-	struct edge_counters counters = {0};
-	add_counters(daemon, &address, &counters);
+	struct api_counters counters = {0};
+	add_counters(host, &address, &counters);
 	json_object_update_new(json, counters_json(&counters));
 	return json;
 }
 
-json_t *show_rollout(const struct daemon *daemon, const struct service_state *state)
+json_t *show_rollout(const struct api_host *host, const struct service_state *state)
 {
 	const struct rollout_state *rollout = &state->rollout;
-	const struct service *service = fabric_service(daemon->image.fabric, state->name);
+	const struct service *service = fabric_service(host->image->fabric, state->name);
 	bool under_way = rollout->target != rollout->base;
 	json_t *json =
 	    json_pack("{s:s, s:i, s:i, s:f, s:i, s:i, s:b, s:b}", "service", state->name, "base",
@@ -159,43 +156,43 @@ json_t *show_rollout(const struct daemon *daemon, const struct service_state *st
 		      (int)rollout->paused, "under_way", (int)under_way);
 	if (under_way && service && !rollout->paused && rollout->share) {
 		uint64_t due = rollout->step_wall_ms + service->rollout.pause_ms;
-		uint64_t wall_ms = clock_wall_ms(&daemon->steady);
+		uint64_t wall_ms = clock_wall_ms(host->steady);
 		json_object_set_new(json, "next_step_in_ms",
 				    json_integer(due > wall_ms ? (json_int_t)(due - wall_ms) : 0));
 	}
 	return json;
 }
 
-json_t *show_service(const struct daemon *daemon, const struct service_state *state,
+json_t *show_service(const struct api_host *host, const struct service_state *state,
 		     bool with_retired)
 {
-	const struct service *service = fabric_service(daemon->image.fabric, state->name);
+	const struct service *service = fabric_service(host->image->fabric, state->name);
 	json_t *versions = json_array();
 	for (size_t i = 0; i < state->version_count; i++) {
 		if (with_retired || state->versions[i].state != VERSION_RETIRED)
 			json_array_append_new(versions,
-					      show_version(daemon, state, &state->versions[i]));
+					      show_version(host, state, &state->versions[i]));
 	}
 	return json_pack("{s:s, s:b, s:i, s:o, s:o}", "name", state->name, "removed",
 			 (int)state->removed, "ttl_s", service ? (int)service->ttl_seconds : 0,
-			 "rollout", show_rollout(daemon, state), "versions", versions);
+			 "rollout", show_rollout(host, state), "versions", versions);
 }
 
 /* --- backends --- */
 
 /* Of several versions the oldest says since when its report is awaited, and the newest whether it
  * was declared gone: that covers no version published later. */
-static void name_backends(const struct daemon *daemon, const struct image_version *entry,
+static void name_backends(const struct api_host *host, const struct image_version *entry,
 			  uint64_t published, json_t *names)
 {
-	uint64_t awaited_ms = clock_now_ms(daemon->clock) - entry->learned_ms;
+	uint64_t awaited_ms = clock_now_ms(host->clock) - entry->learned_ms;
 	for (size_t b = 0; b < entry->version->backend_count; b++) {
 		const struct backend *backend = &entry->version->backends[b];
 		json_t *known = json_object_get(names, backend->name);
 		uint64_t before_ms =
 		    (uint64_t)json_integer_value(json_object_get(known, "awaited_ms"));
 		uint64_t longer_ms = awaited_ms > before_ms ? awaited_ms : before_ms;
-		bool forgotten = image_is_forgotten(&daemon->image, backend->name, published) &&
+		bool forgotten = image_is_forgotten(host->image, backend->name, published) &&
 				 (!known || json_is_true(json_object_get(known, "forgotten")));
 		json_object_set_new(names, backend->name,
 				    json_pack("{s:o, s:I, s:b}", "address",
@@ -204,10 +201,10 @@ static void name_backends(const struct daemon *daemon, const struct image_versio
 	}
 }
 
-json_t *show_backend_names(const struct daemon *daemon)
+json_t *show_backend_names(const struct api_host *host)
 {
 	json_t *names = json_object();
-	const struct image *image = &daemon->image;
+	const struct image *image = host->image;
 	for (size_t s = 0; s < image->state_count; s++) {
 		const struct service_state *state = image->states[s];
 		for (size_t v = 0; v < state->version_count; v++) {
@@ -216,23 +213,23 @@ json_t *show_backend_names(const struct daemon *daemon)
 			const struct image_version *entry = image_version_entry(
 			    image_service(image, state->name), state->versions[v].number);
 			if (entry)
-				name_backends(daemon, entry, state->versions[v].sequence, names);
+				name_backends(host, entry, state->versions[v].sequence, names);
 		}
 	}
 	const struct report *report;
-	for (size_t i = 0; (report = reports_at(daemon->reports, i)); i++) {
+	for (size_t i = 0; (report = reports_at(host->reports, i)); i++) {
 		bool is_fresh = report_is_fresh(report, image_report_interval_ms(image),
-						clock_now_ms(daemon->clock));
+						clock_now_ms(host->clock));
 		if (is_fresh && !json_object_get(names, report->backend))
 			json_object_set_new(names, report->backend, json_pack("{s:n}", "address"));
 	}
 	return names;
 }
 
-static void show_report(const struct daemon *daemon, const struct report *report, uint64_t now_ms,
+static void show_report(const struct api_host *host, const struct report *report, uint64_t now_ms,
 			json_t *json)
 {
-	uint64_t interval_ms = image_report_interval_ms(&daemon->image);
+	uint64_t interval_ms = image_report_interval_ms(host->image);
 	json_object_set_new(json, "landed", json_boolean(!report->behind_ms));
 	json_object_set_new(
 	    json, "late_ms",
@@ -242,21 +239,21 @@ static void show_report(const struct daemon *daemon, const struct report *report
 }
 
 /* Its first report may still be on its way: for as long as a report may be late. */
-static bool is_awaited(const struct daemon *daemon, const char *name, const json_t *known)
+static bool is_awaited(const struct api_host *host, const char *name, const json_t *known)
 {
 	const json_t *awaited_ms = json_object_get(known, "awaited_ms");
-	return json_is_integer(awaited_ms) && !reports_find(daemon->reports, name) &&
+	return json_is_integer(awaited_ms) && !reports_find(host->reports, name) &&
 	       !json_is_true(json_object_get(known, "forgotten")) &&
 	       (uint64_t)json_integer_value(awaited_ms) <
-		   REPORT_STALE_INTERVALS * image_report_interval_ms(&daemon->image);
+		   REPORT_STALE_INTERVALS * image_report_interval_ms(host->image);
 }
 
-json_t *show_backend(const struct daemon *daemon, const char *name, const json_t *known)
+json_t *show_backend(const struct api_host *host, const char *name, const json_t *known)
 {
-	uint64_t now_ms = clock_now_ms(daemon->clock);
-	const struct report *report = reports_find(daemon->reports, name);
+	uint64_t now_ms = clock_now_ms(host->clock);
+	const struct report *report = reports_find(host->reports, name);
 	bool fresh =
-	    report && report_is_fresh(report, image_report_interval_ms(&daemon->image), now_ms);
+	    report && report_is_fresh(report, image_report_interval_ms(host->image), now_ms);
 	uint64_t connections = 0;
 	for (size_t i = 0; report && i < report->count; i++)
 		connections += report->counts[i].connections;
@@ -267,32 +264,32 @@ json_t *show_backend(const struct daemon *daemon, const char *name, const json_t
 	    report ? json_integer((json_int_t)(now_ms - report->received_ms)) : json_null(),
 	    "connections", connections_json(fresh, connections), "cut",
 	    (json_int_t)(report ? report->cut : 0), "boot_id", report ? report->boot_id : "");
-	if (is_awaited(daemon, name, known))
+	if (is_awaited(host, name, known))
 		json_object_set_new(json, "awaited", json_true());
 	if (report && report->landing)
 		json_object_set(json, "landing", report->landing);
 	if (fresh)
-		show_report(daemon, report, now_ms, json);
+		show_report(host, report, now_ms, json);
 	return json;
 }
 
-json_t *show_backends(const struct daemon *daemon)
+json_t *show_backends(const struct api_host *host)
 {
-	json_t *names = show_backend_names(daemon);
+	json_t *names = show_backend_names(host);
 	json_t *list = json_array();
 	const char *name;
 	json_t *known;
 	json_object_foreach (names, name, known)
-		json_array_append_new(list, show_backend(daemon, name, known));
+		json_array_append_new(list, show_backend(host, name, known));
 	json_decref(names);
 	return list;
 }
 
-json_t *show_services(const struct daemon *daemon, bool with_retired)
+json_t *show_services(const struct api_host *host, bool with_retired)
 {
 	json_t *services = json_array();
-	for (size_t i = 0; i < daemon->image.state_count; i++)
+	for (size_t i = 0; i < host->image->state_count; i++)
 		json_array_append_new(services,
-				      show_service(daemon, daemon->image.states[i], with_retired));
+				      show_service(host, host->image->states[i], with_retired));
 	return services;
 }

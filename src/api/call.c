@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/call.h"
+
+#include "api/verbs.h"
+#include "base/memory.h"
+
+void api_begin(struct api_host *host, struct api_call *call)
+{
+	static api_handler_fn *const handlers[COMMAND_VERB_COUNT] = {
+#define X(name) [VERB_##name] = verb_##name,
+	    COMMAND_VERBS(X)
+#undef X
+	};
+	ASSERT(call->command->verb != VERB_NONE);
+	call->memory_failures = memory_failures();
+	handlers[call->command->verb](host, call);
+}
+
+const json_t *api_parameters(const struct api_call *call)
+{
+	return call->parameters;
+}
+
+const char *api_text(const struct api_call *call, const char *key)
+{
+	return json_string_value(json_object_get(call->parameters, key));
+}
+
+const char *api_who(const struct api_call *call, char who[API_WHO_BYTES])
+{
+	call->transport->who(call, who);
+	return who;
+}
+
+void api_succeed(struct api_call *call, json_t *data)
+{
+	struct error err;
+	/* What was left out of the answer for want of memory, nobody would miss. */
+	bool complete = data && memory_failures() == call->memory_failures;
+	if (complete) {
+		call->transport->end(call, data, NULL);
+	} else {
+		error_set(&err, -ENOMEM, "%s", API_NO_ANSWER);
+		call->transport->end(call, NULL, &err);
+	}
+	json_decref(data);
+}
+
+void api_fail(struct api_call *call, const struct error *error)
+{
+	call->transport->end(call, NULL, error);
+}
+
+void api_follow(struct api_call *call)
+{
+	call->transport->follow(call);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A call: one request of a client, whoever brought it. A transport makes it and gives it to
+ * api_begin(); the command's handler ends it, now or later, with exactly one of api_succeed(),
+ * api_fail() and api_follow().
+ */
+#ifndef FAIRLEAD_API_CALL_H
+#define FAIRLEAD_API_CALL_H
+
+#include "api/host.h"
+#include "base/error.h"
+#include "control/command.h"
+
+#include <jansson.h>
+
+#define API_WHO_BYTES 128
+
+/* What a client is told that nothing can be allocated for. */
+#define API_NO_ANSWER                                                                              \
+	"out of memory while answering; what was ordered is done, if `fairlead log` says so"
+
+struct api_call;
+
+/* What is asked of whoever brought the call. */
+struct api_transport {
+	/* Who asks, for the ledger: into `who`. */
+	void (*who)(const struct api_call *call, char who[API_WHO_BYTES]);
+	/* The answer: one of `data` and `error` (borrowed), the other is NULL. The call is over. */
+	void (*end)(struct api_call *call, const json_t *data, const struct error *error);
+	/* The client follows the stream of events from now on. The call is over. */
+	void (*follow)(struct api_call *call);
+};
+
+/* The first member of what a transport keeps of a call, and frees when it is over. */
+struct api_call {
+	const struct api_transport *transport;
+	const struct command *command;
+	json_t *parameters; /* owned by the transport */
+	unsigned long memory_failures; /* when it began */
+};
+
+typedef void api_handler_fn(struct api_host *host, struct api_call *call);
+
+/* Give the call to its command's handler. */
+void api_begin(struct api_host *host, struct api_call *call);
+
+const json_t *api_parameters(const struct api_call *call);
+/* A text parameter, or NULL. */
+const char *api_text(const struct api_call *call, const char *key);
+/* Who asks: the user's login name, for the ledger; into `who`, which it returns. */
+const char *api_who(const struct api_call *call, char who[API_WHO_BYTES]);
+
+/* End the call. `data` is moved; NULL, or what lacks a part for want of memory, is an error. */
+void api_succeed(struct api_call *call, json_t *data);
+void api_fail(struct api_call *call, const struct error *error);
+/* This call follows the events from now on. */
+void api_follow(struct api_call *call);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the verbs stand on, and all that they see of the process that they run in: the node's
+ * picture of the fabric, the fabric's driver, and what the planes tell. The daemon fills it; a
+ * simulator can as well. All pointers are borrowed, and outlive the transports.
+ */
+#ifndef FAIRLEAD_API_HOST_H
+#define FAIRLEAD_API_HOST_H
+
+#include "base/clock.h"
+#include "base/netaddr.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct changes;
+struct driver;
+struct image;
+struct ledger_signer;
+struct random;
+struct reports;
+struct store;
+
+/* What the edge counted of one service address. */
+struct api_counters {
+	uint64_t packets;
+	uint64_t bytes;
+	uint64_t new_flows;
+	uint64_t late_flows;
+	uint64_t refused;
+	uint64_t wrong_port;
+	uint64_t asked_fib;
+	uint64_t to_kernel;
+};
+
+struct api_host {
+	const char *node;
+	const char *site;
+	const struct clock *clock; /* for ages */
+	const struct clock *steady; /* what states are stamped with */
+	uint64_t start_ms;
+	const struct image *image;
+	struct changes *changes;
+	struct driver *driver;
+	struct reports *reports;
+	struct store *store; /* of the ledger */
+	const struct ledger_signer *signer;
+	struct random *random; /* of seeds */
+
+	void *context; /* of the functions below */
+	/* False: nothing is counted of this address. */
+	bool (*count)(void *context, const struct ip_address *address,
+		      struct api_counters *ret_counters);
+	/* Add what the node stands on and what its planes do to a status. -ENOMEM. */
+	int (*put_status)(void *context, json_t *status);
+	/* Add the alarms of the node itself; those of backends are the verb's. */
+	void (*put_alarms)(void *context, json_t *alarms);
+	/* Should what nobody ordered leave the store alone for now? */
+	bool (*rests)(void *context);
+	/* May the image be older than what landings were told? */
+	bool (*is_frozen)(void *context);
+	/* Something happened; `fields` is moved. */
+	void (*tell)(void *context, const char *event, json_t *fields);
+};
+
+#endif

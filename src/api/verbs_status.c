@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `status`: one screen of how the node and its services are, and what needs attention. */
+#include "api/show.h"
+#include "api/verbs.h"
+#include "base/alarms.h"
+#include "fabric/driver.h"
+
+#include <stdio.h>
+
+#define LATE_INTERVALS 4 /* to carry a configuration out: one to hear of it, one to confirm it */
+
+static bool has(const json_t *backend, const char *key)
+{
+	return json_is_true(json_object_get(backend, key));
+}
+
+static bool is_backend(const json_t *backend)
+{
+	return json_is_string(json_object_get(backend, "address"));
+}
+
+/* Nothing is known of its connections. */
+static void silence_alarm(const struct api_host *host, const char *name,
+			  const json_t *last_report_ms, json_t *alarms)
+{
+	json_int_t ago_ms = json_integer_value(last_report_ms);
+	uint64_t since_ms = clock_now_ms(host->clock) - (uint64_t)ago_ms;
+	if (json_is_integer(last_report_ms))
+		ALARM_PUT(alarms, host->clock, since_ms, BACKEND_SILENT, name, name,
+			  (double)ago_ms / 1000.0);
+	else
+		ALARM_PUT(alarms, NULL, 0, BACKEND_NEVER_REPORTED, name, name);
+}
+
+static void landing_alarms(const struct api_host *host, const char *name, const json_t *backend,
+			   json_t *alarms)
+{
+	uint64_t interval_ms = image_report_interval_ms(host->image);
+	uint64_t late_ms = (uint64_t)json_integer_value(json_object_get(backend, "late_ms"));
+	if (has(backend, "disputed"))
+		ALARM_PUT(alarms, NULL, 0, BACKEND_DISPUTED, name, name);
+	if (late_ms > LATE_INTERVALS * interval_ms)
+		ALARM_PUT(alarms, host->clock, clock_now_ms(host->clock) - late_ms, BACKEND_LATE,
+			  name, name, (double)late_ms / 1000.0);
+	size_t at;
+	json_t *sent;
+	json_array_foreach (json_object_get(json_object_get(backend, "landing"), "alarms"), at,
+			    sent)
+		alarm_put_sent(alarms, ALARM_ABOUT_BACKEND, name, sent);
+}
+
+static void backend_alarms(const struct api_host *host, const json_t *backends, json_t *alarms)
+{
+	size_t index;
+	json_t *backend;
+	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
+		const char *name = json_string_value(json_object_get(backend, "name"));
+		if (!has(backend, "silent"))
+			landing_alarms(host, name, backend, alarms);
+		else if (is_backend(backend) && !has(backend, "awaited") &&
+			 !has(backend, "forgotten"))
+			silence_alarm(host, name, json_object_get(backend, "last_report_ms"),
+				      alarms);
+	}
+}
+
+/* What is as it may be, and yet worth knowing. */
+static json_t *notes_json(const struct api_host *host, const json_t *backends)
+{
+	json_t *notes = json_array();
+	size_t awaited = 0;
+	size_t index;
+	json_t *backend;
+	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
+		const char *name = json_string_value(json_object_get(backend, "name"));
+		awaited += has(backend, "awaited");
+		if (!is_backend(backend) && !has(backend, "silent") && host->image->fabric)
+			ALARM_PUT(notes, NULL, 0, BACKEND_SPARE, name, name);
+	}
+	if (awaited)
+		ALARM_PUT(notes, NULL, 0, BACKENDS_AWAITED, host->node, awaited,
+			  awaited == 1 ? "backend" : "backends");
+	return notes;
+}
+
+void verb_status(struct api_host *host, struct api_call *call)
+{
+	json_t *backends = show_backends(host);
+	const struct sights sights = driver_sights(host->driver);
+	json_t *status = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "node", host->node, "site",
+				   host->site, "version", FAIRLEAD_VERSION, "uptime_ms",
+				   (json_int_t)(clock_now_ms(host->clock) - host->start_ms),
+				   "sequence", (json_int_t)host->image->head.sequence, "applied",
+				   (json_int_t)merge_applied(&sights));
+	json_object_set_new(status, "configured", json_boolean(host->image->fabric != NULL));
+	json_t *alarms = json_array();
+	host->put_alarms(host->context, alarms);
+	backend_alarms(host, backends, alarms);
+	json_object_set_new(status, "alarms", alarms);
+	json_object_set_new(status, "notes", notes_json(host, backends));
+	int result = host->put_status(host->context, status);
+	json_object_set_new(status, "services", show_services(host, false));
+	json_object_set_new(status, "backends", backends);
+	if (result < 0) {
+		/* As for every answer that lacks a part. */
+		json_decref(status);
+		status = NULL;
+	}
+	api_succeed(call, status);
+}
