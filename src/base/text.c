@@ -332,25 +332,26 @@ const char *text_check_domain(const char *text)
 
 const char *text_check_unicast(const struct ip_address *address)
 {
+#define PREFIX(ip, bits, ...) {{{__VA_ARGS__}, ip}, bits}
 	static const struct {
-		const char *prefix;
+		struct ip_prefix prefix;
 		const char *fault;
 	} SPECIAL[] = {
-	    {"0.0.0.0/8", "0.0.0.0/8 means \"this network\" (RFC 1122)"},
-	    {"127.0.0.0/8", "it is a loopback address"},
-	    {"169.254.0.0/16", "it is a link-local address"},
-	    {"224.0.0.0/4", "it is a multicast address"},
-	    {"240.0.0.0/4", "it is a reserved or broadcast address"},
-	    {"::/128", "it is the unspecified address"},
-	    {"::1/128", "it is the loopback address"},
-	    {"::ffff:0:0/96", "it is an IPv4-mapped address; write the IPv4 address itself"},
-	    {"fe80::/10", "it is a link-local address"},
-	    {"ff00::/8", "it is a multicast address"},
+	    {PREFIX(IP_V4, 8, 0), "0.0.0.0/8 means \"this network\" (RFC 1122)"},
+	    {PREFIX(IP_V4, 8, 127), "it is a loopback address"},
+	    {PREFIX(IP_V4, 16, 169, 254), "it is a link-local address"},
+	    {PREFIX(IP_V4, 4, 224), "it is a multicast address"},
+	    {PREFIX(IP_V4, 4, 240), "it is a reserved or broadcast address"},
+	    {PREFIX(IP_V6, 128, 0), "it is the unspecified address"},
+	    {PREFIX(IP_V6, 128, [15] = 1), "it is the loopback address"},
+	    {PREFIX(IP_V6, 96, [10] = 0xff, 0xff),
+	     "it is an IPv4-mapped address; write the IPv4 address itself"},
+	    {PREFIX(IP_V6, 10, 0xfe, 0x80), "it is a link-local address"},
+	    {PREFIX(IP_V6, 8, 0xff), "it is a multicast address"},
 	};
+#undef PREFIX
 	for (size_t i = 0; i < sizeof(SPECIAL) / sizeof(SPECIAL[0]); i++) {
-		struct ip_prefix prefix;
-		if (ip_prefix_parse(SPECIAL[i].prefix, &prefix) == 0 &&
-		    ip_prefix_contains(&prefix, address))
+		if (ip_prefix_contains(&SPECIAL[i].prefix, address))
 			return SPECIAL[i].fault;
 	}
 	return NULL;
