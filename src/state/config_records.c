@@ -14,15 +14,17 @@
 
 /* --- keys --- */
 
-const struct config_setting config_settings[CONFIG_SETTINGS] = {
-    {"quarantine", offsetof(struct settings, quarantine_ms), 7ull * 86400 * 1000},
-    {"quiet", offsetof(struct settings, quiet_ms), 3600ull * 1000},
-    {"report_interval", offsetof(struct settings, report_interval_ms), 1000},
-    {"stale", offsetof(struct settings, stale_ms), 86400ull * 1000}};
+const struct config_setting config_settings[CONFIG_SETTINGS] = {{"quarantine", 7ull * 86400 * 1000},
+								{"quiet", 3600ull * 1000},
+								{"report_interval", 1000},
+								{"stale", 86400ull * 1000}};
 
 uint64_t *config_setting_of(struct settings *settings, size_t place)
 {
-	return (uint64_t *)(void *)((char *)settings + config_settings[place].offset);
+	uint64_t *const places[CONFIG_SETTINGS] = {&settings->quarantine_ms, &settings->quiet_ms,
+						   &settings->report_interval_ms,
+						   &settings->stale_ms};
+	return places[place];
 }
 
 const char *config_fabric_key(char *key)

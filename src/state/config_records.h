@@ -18,10 +18,9 @@
 
 #define CONFIG_SETTINGS 4
 
-/* The settings' names in the order of rising keys, and where they are in struct settings. */
+/* The settings, by rising keys. */
 struct config_setting {
 	const char *name;
-	size_t offset;
 	uint64_t default_ms; /* what is gone by while the record is unread */
 };
 

@@ -204,8 +204,8 @@ int old_placement_parse(const char *value, size_t length, struct arena *arena,
 	for (size_t i = 0; pools && i < placement->pool_count; i++)
 		read_placed_pool(&reading, json_array_get(pools, i), &placement->pools[i]);
 	const json_t *slots = record_json_array(
-	    &reading, json, "used_slots", 4 * RECORD_MAX_ITEMS, sizeof(*placement->used_slots),
-	    &placement->used_slots, &placement->used_slot_count);
+	    &reading, json, "used_slots", (size_t)4 * RECORD_MAX_ITEMS,
+	    sizeof(*placement->used_slots), &placement->used_slots, &placement->used_slot_count);
 	for (size_t i = 0; slots && i < placement->used_slot_count; i++)
 		read_placed_slot(&reading, json_array_get(slots, i), &placement->used_slots[i]);
 	read_names(&reading, json, "sites", &placement->sites, &placement->site_count);
