@@ -77,7 +77,7 @@ int main(int argc, char **argv)
 	struct error err = {0};
 	int status;
 	fill_standard_files();
-	json_set_alloc_funcs(memory_alloc, free);
+	memory_end_without_json();
 	int result = command_parse(argc, argv, &invocation, &err);
 	if (result < 0)
 		status = print_failure(&err, result);

@@ -2,7 +2,6 @@
 #include "api/call.h"
 
 #include "api/verbs.h"
-#include "base/memory.h"
 
 void api_begin(struct api_host *host, struct api_call *call)
 {
@@ -12,7 +11,6 @@ void api_begin(struct api_host *host, struct api_call *call)
 #undef X
 	};
 	ASSERT(call->command->verb != VERB_NONE);
-	call->memory_failures = memory_failures();
 	handlers[call->command->verb](host, call);
 }
 
@@ -35,12 +33,10 @@ const char *api_who(const struct api_call *call, char who[API_WHO_BYTES])
 void api_succeed(struct api_call *call, json_t *data)
 {
 	struct error err;
-	/* What was left out of the answer for want of memory, nobody would miss. */
-	bool complete = data && memory_failures() == call->memory_failures;
-	if (complete) {
+	if (data) {
 		call->transport->end(call, data, NULL);
 	} else {
-		error_set(&err, -ENOMEM, "%s", API_NO_ANSWER);
+		error_set(&err, -EILSEQ, "%s", API_NO_ANSWER);
 		call->transport->end(call, NULL, &err);
 	}
 	json_decref(data);

@@ -15,9 +15,10 @@
 
 #define API_WHO_BYTES 128
 
-/* What a client is told that nothing can be allocated for. */
+/* What a client is told whose answer cannot be put into words. */
 #define API_NO_ANSWER                                                                              \
-	"out of memory while answering; what was ordered is done, if `fairlead log` says so"
+	"the answer holds bytes that are no text; what was ordered is done, if `fairlead log` "    \
+	"says so"
 
 struct api_call;
 
@@ -36,7 +37,6 @@ struct api_call {
 	const struct api_transport *transport;
 	const struct command *command;
 	json_t *parameters; /* owned by the transport */
-	unsigned long memory_failures; /* when it began */
 };
 
 typedef void api_handler_fn(struct api_host *host, struct api_call *call);

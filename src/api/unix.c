@@ -3,6 +3,7 @@
 
 #include "api/call.h"
 #include "base/buffer.h"
+#include "base/memory.h"
 #include "control/protocol.h"
 
 #include <pwd.h>
@@ -14,20 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define DOOR_MS 100 /* until memory is asked for again */
-#define WHO_ROOM (16u << 10)
 #define REQUESTS_PER_TURN 16 /* of one client, before the others have their turn */
 #define BLOCK_BYTES (64u << 10)
-
-/* What a client is told that nothing can be allocated for. */
-enum last_word { LAST_WORD_REQUEST, LAST_WORD_ANSWER, LAST_WORDS };
-
-static const char *const last_words[LAST_WORDS] = {
-    [LAST_WORD_REQUEST] =
-	"the daemon has no memory for the request, which changed nothing; look at "
-	"what limits its memory, and try again",
-    [LAST_WORD_ANSWER] = API_NO_ANSWER,
-};
 
 /* It outlives its client when the client goes before the answer is there. */
 struct unix_call {
@@ -55,14 +44,12 @@ struct api_unix {
 	struct api_host *host;
 	uv_pipe_t listener;
 	uv_idle_t turns; /* runs while a client waits for its next turn */
-	uv_timer_t door; /* runs while a client waits to be accepted, for want of memory */
 	bool stopped;
 	struct client *clients;
 	size_t client_count;
 	unsigned max_clients;
 	int open_handles;
 	char path[108]; /* "" until it is ours */
-	struct buffer last_words[LAST_WORDS]; /* as answers, made while there is memory */
 	char block[BLOCK_BYTES]; /* what was just read, of any client */
 };
 
@@ -93,22 +80,6 @@ static void client_close(struct client *client)
 	uv_close((uv_handle_t *)&client->pipe, on_client_closed);
 }
 
-/* The line, and the end of the connection, at once. Behind an answer that is still on its way the
- * line could not be sent: then the client hears only that nothing comes. */
-static void client_end_with(struct client *client, const struct buffer *line)
-{
-	uv_buf_t part = uv_buf_init(line->data, (unsigned)line->length);
-	if (!client->closing && !client->unsent)
-		(void)uv_try_write((uv_stream_t *)&client->pipe, &part, 1);
-	client_close(client);
-}
-
-/* Allocates nothing. */
-static void client_end(struct client *client, enum last_word word)
-{
-	client_end_with(client, &client->api->last_words[word]);
-}
-
 struct write {
 	uv_write_t request;
 	struct client *client;
@@ -131,18 +102,12 @@ static void on_written(uv_write_t *request, int status)
 static void client_send(struct client *client, struct buffer *bytes)
 {
 	size_t length = bytes->length;
-	char *data = buffer_take(bytes);
-	struct write *write = data ? calloc(1, sizeof(*write)) : NULL;
-	bool dropped = client->closing || client->unsent > API_UNIX_MAX_BACKLOG;
-	if (!write || dropped) {
-		free(data);
-		free(write);
-		if (dropped)
-			client_close(client);
-		else
-			client_end(client, LAST_WORD_ANSWER);
+	if (client->closing || client->unsent > API_UNIX_MAX_BACKLOG) {
+		client_close(client);
 		return;
 	}
+	char *data = buffer_take(bytes);
+	struct write *write = must_alloc(1, sizeof(*write));
 	*write = (struct write){.client = client, .length = length, .bytes = data};
 	client->unsent += length;
 	uv_buf_t part = uv_buf_init(data, (unsigned)length);
@@ -158,24 +123,17 @@ static void client_send_error(struct client *client, const struct error *error)
 {
 	struct buffer bytes;
 	buffer_init(&bytes, 0);
-	if (protocol_put_error(&bytes, error) < 0)
-		client_end(client, LAST_WORD_ANSWER);
-	else
-		client_send(client, &bytes);
+	protocol_put_error(&bytes, error);
+	client_send(client, &bytes);
 	buffer_done(&bytes);
 }
 
 static void client_send_data(struct client *client, const json_t *data)
 {
 	struct buffer bytes;
-	struct error err;
 	buffer_init(&bytes, 0);
-	if (protocol_put_data(&bytes, data) == 0) {
-		client_send(client, &bytes);
-	} else {
-		error_set(&err, -ENOMEM, "%s", API_NO_ANSWER);
-		client_send_error(client, &err);
-	}
+	protocol_put_data(&bytes, data);
+	client_send(client, &bytes);
 	buffer_done(&bytes);
 }
 
@@ -223,16 +181,8 @@ void api_unix_publish(struct api_unix *api, const json_t *item)
 	struct client *next;
 	for (struct client *client = api->clients; client; client = next) {
 		next = client->next;
-		if (!client->following)
-			continue;
-		struct buffer bytes;
-		buffer_init(&bytes, 0);
-		/* Nobody would miss what is left out; a closed connection is asked for anew. */
-		if (protocol_put_data(&bytes, item) == 0)
-			client_send(client, &bytes);
-		else
-			client_close(client);
-		buffer_done(&bytes);
+		if (client->following)
+			client_send_data(client, item);
 	}
 }
 
@@ -258,21 +208,6 @@ static uid_t login_of(const struct ucred *peer)
 	return known ? login : peer->uid;
 }
 
-/* glibc 2.36 crashes in its first look-up without memory, and in no later one. So that is done
- * where nothing is lost by it, and where memory of the size has just been there. */
-static int prepare_who(void)
-{
-	struct passwd entry;
-	struct passwd *found;
-	char text[1024];
-	void *room = malloc(WHO_ROOM);
-	if (!room)
-		return -ENOMEM;
-	free(room);
-	(void)getpwuid_r(0, &entry, text, sizeof(text), &found);
-	return 0;
-}
-
 static void call_who(const struct api_call *base, char who[API_WHO_BYTES])
 {
 	const struct unix_call *call = (const struct unix_call *)base;
@@ -295,12 +230,7 @@ static const struct api_transport transport = {
 
 static void begin_call(struct client *client, const struct command *command, json_t *parameters)
 {
-	struct unix_call *call = calloc(1, sizeof(*call));
-	if (!call) {
-		json_decref(parameters);
-		client_end(client, LAST_WORD_REQUEST);
-		return;
-	}
+	struct unix_call *call = must_alloc(1, sizeof(*call));
 	*call = (struct unix_call){
 	    .call = {.transport = &transport, .command = command, .parameters = parameters},
 	    .client = client};
@@ -324,9 +254,7 @@ static void take_line(struct client *client, const char *line, size_t length)
 	struct error err = {0};
 	int result = protocol_parse_request(line, length, &command, &parameters, &err);
 	buffer_consume(&client->input, length + 1);
-	if (result == -ENOMEM)
-		client_end(client, LAST_WORD_REQUEST);
-	else if (result == -FL_EINVALID)
+	if (result == -FL_EINVALID)
 		client_refuse(client, &err);
 	else if (result < 0)
 		client_send_error(client, &err);
@@ -410,10 +338,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
 	struct client *client = stream->data;
 	if (length > 0)
 		buffer_append(&client->input, part->base, (size_t)length);
-	if (client->input.status) { /* what came of its request means nothing without the rest */
-		client_end(client, LAST_WORD_REQUEST);
-		return;
-	}
+	must_succeed(client->input.status);
 	if (length < 0 && length != UV_EOF) {
 		client_close(client);
 		return;
@@ -452,19 +377,11 @@ static void turn_away(struct client *client, const struct error *error)
 {
 	struct buffer line;
 	buffer_init(&line, 0);
-	if (protocol_put_error(&line, error) < 0)
-		client_end(client, LAST_WORD_REQUEST);
-	else
-		client_end_with(client, &line);
+	protocol_put_error(&line, error);
+	uv_buf_t part = uv_buf_init(line.data, (unsigned)line.length);
+	(void)uv_try_write((uv_stream_t *)&client->pipe, &part, 1);
+	client_close(client);
 	buffer_done(&line);
-}
-
-static void on_connection(uv_stream_t *listener, int status);
-
-static void on_door(uv_timer_t *door)
-{
-	struct api_unix *api = door->data;
-	on_connection((uv_stream_t *)&api->listener, 0);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -472,12 +389,7 @@ static void on_connection(uv_stream_t *listener, int status)
 	struct api_unix *api = listener->data;
 	if (status < 0)
 		return;
-	struct client *client = calloc(1, sizeof(*client));
-	/* libuv listens again only once this connection was accepted. */
-	if (!client) {
-		uv_timer_start(&api->door, on_door, DOOR_MS, 0);
-		return;
-	}
+	struct client *client = must_alloc(1, sizeof(*client));
 	client->api = api;
 	client->pipe.data = client;
 	buffer_init(&client->input, 0);
@@ -543,47 +455,20 @@ static int claim_path(const char *path, struct error *err)
 	return 0;
 }
 
-static void free_api(struct api_unix *api)
-{
-	for (size_t i = 0; api && i < LAST_WORDS; i++)
-		buffer_done(&api->last_words[i]);
-	free(api);
-}
-
-/* NULL: there is no memory. */
-static struct api_unix *make_api(void)
-{
-	struct api_unix *api = prepare_who() == 0 ? calloc(1, sizeof(*api)) : NULL;
-	for (size_t i = 0; api && i < LAST_WORDS; i++) {
-		struct error error;
-		error_set(&error, -ENOMEM, "%s", last_words[i]);
-		buffer_init(&api->last_words[i], 0);
-		if (protocol_put_error(&api->last_words[i], &error) < 0) {
-			free_api(api);
-			return NULL;
-		}
-	}
-	return api;
-}
-
 int api_unix_open(struct api_host *host, uv_loop_t *loop, const char *path, unsigned max_clients,
 		  struct api_unix **ret_api, struct error *err)
 {
 	int result = claim_path(path, err);
 	if (result < 0)
 		return result;
-	struct api_unix *api = make_api();
-	if (!api)
-		return error_set(err, -ENOMEM, "out of memory");
+	struct api_unix *api = must_alloc(1, sizeof(*api));
 	api->host = host;
 	api->max_clients = max_clients;
 	api->listener.data = api;
 	api->turns.data = api;
-	api->door.data = api;
 	uv_pipe_init(loop, &api->listener, 0);
 	uv_idle_init(loop, &api->turns);
-	uv_timer_init(loop, &api->door);
-	api->open_handles = 3;
+	api->open_handles = 2;
 
 	/* No moment at which others could open it. */
 	mode_t old = umask(0177);
@@ -624,10 +509,9 @@ void api_unix_close(struct api_unix *api)
 		client_close(api->clients);
 	uv_close((uv_handle_t *)&api->listener, on_handle_closed);
 	uv_close((uv_handle_t *)&api->turns, on_handle_closed);
-	uv_close((uv_handle_t *)&api->door, on_handle_closed);
 	while (api->open_handles)
 		uv_run(loop, UV_RUN_NOWAIT);
 	if (*api->path)
 		unlink(api->path);
-	free_api(api);
+	free(api);
 }

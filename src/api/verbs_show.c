@@ -3,7 +3,6 @@
 #include "api/show.h"
 #include "api/verbs.h"
 #include "base/buffer.h"
-#include "base/memory.h"
 #include "config/config.h"
 #include "fabric/driver.h"
 #include "fabric/reports.h"
@@ -226,12 +225,9 @@ void verb_describe(struct api_host *host, struct api_call *call)
 		size_t length = strlen(kinds[i].kind);
 		if (strncmp(thing, kinds[i].kind, length) != 0)
 			continue;
-		unsigned long failures = memory_failures();
 		json_t *json = host->image->fabric ? kinds[i].describe(host, thing + length) : NULL;
 		if (json)
 			api_succeed(call, json);
-		else if (memory_failures() != failures)
-			fail(call, -ENOMEM, "out of memory", "");
 		else
 			fail(call, -FL_ENOTFOUND, "there is no ", thing);
 		return;

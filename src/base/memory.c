@@ -1,34 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
 
-#include <stdatomic.h>
-#include <stdbool.h>
+#include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-static atomic_ulong failures;
-static _Thread_local bool parsing;
-static _Thread_local bool parser_failed;
-
-void *memory_alloc(size_t size)
+void memory_end(void)
 {
-	void *block = parser_failed ? NULL : malloc(size);
-	if (!block) {
-		atomic_fetch_add(&failures, 1);
-		parser_failed = parsing;
-	}
+	static const char text[] = "fairlead: out of memory\n";
+	ssize_t written = write(STDERR_FILENO, text, strlen(text));
+	(void)written;
+	_exit(EXIT_FAILURE);
+}
+
+void *must_have(void *block)
+{
+	if (!block)
+		memory_end();
 	return block;
 }
 
-json_t *memory_json_loadb(const char *bytes, size_t length, size_t flags, json_error_t *ret_fault)
+void *must_alloc(size_t count, size_t size)
 {
-	parsing = true;
-	json_t *json = json_loadb(bytes, length, flags, ret_fault);
-	parsing = false;
-	parser_failed = false;
-	return json;
+	return must_have(calloc(count, size));
 }
 
-unsigned long memory_failures(void)
+void *must_grow(void *block, size_t count, size_t size)
 {
-	return atomic_load(&failures);
+	return must_have(reallocarray(block, count, size));
+}
+
+int must_succeed(int result)
+{
+	if (result == -ENOMEM)
+		memory_end();
+	return result;
+}
+
+static void *alloc_for_json(size_t size)
+{
+	return must_have(malloc(size));
+}
+
+void memory_end_without_json(void)
+{
+	json_set_alloc_funcs(alloc_for_json, free);
 }

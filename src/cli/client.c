@@ -2,6 +2,7 @@
 #include "cli/client.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "cli/output.h"
 #include "control/protocol.h"
 
@@ -154,10 +155,9 @@ int client_ask(struct client *client, const struct command *command, const json_
 	struct buffer bytes;
 	client->command = command;
 	buffer_init(&bytes, 0);
-	int result = protocol_put_request(&bytes, command->name, parameters);
-	if (result < 0)
-		error_set(err, result, "cannot put the request together: %s", error_text(result));
-	else if (bytes.length > PROTOCOL_MAX_LINE)
+	protocol_put_request(&bytes, command->name, parameters);
+	int result;
+	if (bytes.length > PROTOCOL_MAX_LINE)
 		result = error_set(err, -FL_ELIMIT,
 				   "the request has %zu bytes, but the daemon takes at most %u",
 				   bytes.length, PROTOCOL_MAX_LINE);
@@ -230,9 +230,7 @@ static int read_more(struct client *client, struct error *err)
 	if (got <= 0)
 		return explain_loss(client, err);
 	buffer_append(&client->input, chunk, (size_t)got);
-	if (client->input.status == -ENOMEM)
-		return error_set(err, -ENOMEM, "out of memory for the daemon's answer");
-	if (client->input.status)
+	if (must_succeed(client->input.status))
 		return error_set(err, client->input.status,
 				 "the daemon's answer has more than %u bytes", CLIENT_MAX_ANSWER);
 	return 0;

@@ -23,15 +23,12 @@ static int explain_bytes(const char *name, const struct buffer *bytes, struct er
 {
 	struct arena arena;
 	struct fabric *fabric;
-	struct findings *findings = calloc(1, sizeof(*findings));
-	if (!findings)
-		return error_set(err, -ENOMEM, "out of memory");
+	struct findings *findings = must_alloc(1, sizeof(*findings));
 	arena_init(&arena, 0);
-	int result = config_parse(bytes->data, bytes->length, name, &arena, &fabric, findings);
+	int result =
+	    must_succeed(config_parse(bytes->data, bytes->length, name, &arena, &fabric, findings));
 	if (result == -FL_EINVALID)
 		findings_error(findings, err);
-	else if (result == -ENOMEM)
-		error_set(err, result, "out of memory");
 	else
 		result = error_set(err, -FL_EINVALID, "%s: not UTF-8 text", name);
 	arena_done(&arena);
@@ -43,15 +40,11 @@ static int attach_text(const char *name, const struct buffer *bytes, json_t *par
 		       struct error *err)
 {
 	const char *data = bytes->data ? bytes->data : "";
-	unsigned long failures = memory_failures();
 	json_t *text = memchr(data, '\0', bytes->length) ? NULL : json_stringn(data, bytes->length);
-	if (!text && memory_failures() == failures)
-		return explain_bytes(name, bytes, err);
 	if (!text)
-		return error_set(err, -ENOMEM, "out of memory");
-	if (json_object_set_new(parameters, "file", json_string(name)) < 0 ||
-	    json_object_set_new(parameters, "text", text) < 0)
-		return error_set(err, -ENOMEM, "out of memory");
+		return explain_bytes(name, bytes, err);
+	json_object_set_new(parameters, "file", json_string(name));
+	json_object_set_new(parameters, "text", text);
 	return 0;
 }
 
@@ -62,7 +55,7 @@ static int attach(const struct command_argument *argument, json_t *parameters, s
 	if (!path)
 		return 0;
 	buffer_init(&bytes, YAML_MAX_BYTES);
-	int result = file_read(path, &bytes, err);
+	int result = must_succeed(file_read(path, &bytes, err));
 	if (result == 0)
 		result = attach_text(shown_name(path), &bytes, parameters, err);
 	buffer_done(&bytes);
@@ -72,8 +65,6 @@ static int attach(const struct command_argument *argument, json_t *parameters, s
 int files_attach(const struct invocation *invocation, json_t **ret_parameters, struct error *err)
 {
 	json_t *parameters = json_copy(invocation->parameters);
-	if (!parameters)
-		return error_set(err, -ENOMEM, "out of memory");
 	int result = 0;
 	for (const struct command_argument *argument = invocation->command->arguments;
 	     argument->name && result == 0; argument++) {

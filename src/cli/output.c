@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/output.h"
 
+#include "base/memory.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +23,7 @@ bool output_color(const struct invocation *invocation)
 int output_write(const struct buffer *text, struct error *err)
 {
 	size_t done = 0;
-	if (text->status)
-		return error_set(err, text->status, "cannot put the answer together: %s",
-				 error_text(text->status));
+	must_succeed(text->status);
 	while (done < text->length) {
 		ssize_t put = write(STDOUT_FILENO, text->data + done, text->length - done);
 		if (put < 0 && errno == EINTR)

@@ -3,7 +3,6 @@
 
 #include "control/thing.h"
 
-#include "base/memory.h"
 #include "base/text.h"
 
 #include <stddef.h>
@@ -155,7 +154,6 @@ static json_t *number_of(const char *text)
 static int set_option(struct parser *parser, const struct command_option *option, const char *value)
 {
 	json_t *parameters = parser->invocation->parameters;
-	unsigned long failures = memory_failures();
 	char key[64];
 	option_key(option->name, key);
 	json_t *json = NULL;
@@ -176,15 +174,13 @@ static int set_option(struct parser *parser, const struct command_option *option
 		json = json_incref(json_object_get(parameters, key));
 		if (!json)
 			json = json_array();
-		if (json_array_append_new(json, json_string(value)) < 0) {
+		if (json_array_append_new(json, json_string(value)) < 0) { /* it is no UTF-8 */
 			json_decref(json);
 			json = NULL;
 		}
 		break;
 	}
 	}
-	if (!json && memory_failures() != failures)
-		return error_set(parser->err, -ENOMEM, "out of memory");
 	if (!json && option->value == VALUE_NUMBER)
 		return error_set(parser->err, -FL_EUSAGE, "--%s %s: it takes a number of 0 or more",
 				 option->name, value);
@@ -195,8 +191,7 @@ static int set_option(struct parser *parser, const struct command_option *option
 		json_decref(json);
 		return error_set(parser->err, -FL_EUSAGE, "--%s is given twice", option->name);
 	}
-	if (json_object_set_new(parameters, key, json) < 0)
-		return error_set(parser->err, -ENOMEM, "out of memory");
+	json_object_set_new(parameters, key, json);
 	return 0;
 }
 
@@ -345,7 +340,6 @@ static int bind_arguments(struct parser *parser)
 {
 	const struct command *command = parser->invocation->command;
 	json_t *parameters = parser->invocation->parameters;
-	unsigned long failures = memory_failures();
 	int given = 0;
 	for (const struct command_argument *argument = command->arguments; argument->name;
 	     argument++) {
@@ -359,10 +353,7 @@ static int bind_arguments(struct parser *parser)
 					 command->name, argument->name, argument->help);
 		}
 		json_t *value = json_string(parser->words[given]);
-		int failed = json_object_set_new(parameters, argument->name, value);
-		if (memory_failures() != failures)
-			return error_set(parser->err, -ENOMEM, "out of memory");
-		if (failed)
+		if (json_object_set_new(parameters, argument->name, value) < 0)
 			return error_set(parser->err, -FL_EUSAGE, "<%s> is not UTF-8 text",
 					 argument->name);
 		given++;
@@ -395,8 +386,6 @@ int command_parse(int argc, char **argv, struct invocation *ret_invocation, stru
 	*ret_invocation = (struct invocation){.socket = environment("FAIRLEAD_SOCKET"),
 					      .parameters = json_object(),
 					      .no_color = environment("NO_COLOR") != NULL};
-	if (!ret_invocation->parameters)
-		return error_set(err, -ENOMEM, "out of memory");
 	struct parser parser = {
 	    .argc = argc, .argv = argv, .at = 1, .invocation = ret_invocation, .err = err};
 	int result = parse_all(&parser);

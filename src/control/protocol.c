@@ -12,30 +12,27 @@ static int append_chunk(const char *chunk, size_t length, void *context)
 	return 0;
 }
 
-/* Takes over `line`, which may be NULL after an allocation failed. */
-static int put_line(struct buffer *bytes, json_t *line)
+/* Takes over `line`. */
+static void put_line(struct buffer *bytes, json_t *line)
 {
-	if (!line)
-		return -ENOMEM;
 	int failed = json_dump_callback(line, append_chunk, bytes, JSON_COMPACT);
+	ASSERT(!failed);
 	json_decref(line);
 	buffer_putc(bytes, '\n');
-	if (bytes->status)
-		return bytes->status;
-	return failed ? -ENOMEM : 0;
+	must_succeed(bytes->status);
 }
 
-int protocol_put_request(struct buffer *bytes, const char *verb, const json_t *parameters)
+void protocol_put_request(struct buffer *bytes, const char *verb, const json_t *parameters)
 {
-	return put_line(bytes, json_pack("{s:s, s:O}", "verb", verb, "parameters", parameters));
+	put_line(bytes, json_pack("{s:s, s:O}", "verb", verb, "parameters", parameters));
 }
 
-int protocol_put_data(struct buffer *bytes, const json_t *data)
+void protocol_put_data(struct buffer *bytes, const json_t *data)
 {
-	return put_line(bytes, json_pack("{s:O}", "data", data));
+	put_line(bytes, json_pack("{s:O}", "data", data));
 }
 
-int protocol_put_error(struct buffer *bytes, const struct error *error)
+void protocol_put_error(struct buffer *bytes, const struct error *error)
 {
 	/* A sentence that was cut to fit, or that quotes what a peer sent, may not be UTF-8. */
 	char text[sizeof(error->text)];
@@ -45,8 +42,8 @@ int protocol_put_error(struct buffer *bytes, const struct error *error)
 		memcpy(text + at, step ? error->text + at : "?", step ? step : 1);
 		step = step ? step : 1;
 	}
-	return put_line(bytes, json_pack("{s:{s:s, s:s%}}", "error", "code",
-					 error_name(error->code), "text", text, length));
+	put_line(bytes, json_pack("{s:{s:s, s:s%}}", "error", "code", error_name(error->code),
+				  "text", text, length));
 }
 
 /* One JSON object, nothing after it, no key twice, and not nested beyond reason (jansson's own
@@ -55,12 +52,7 @@ static int parse_object(const char *line, size_t length, const char *what, json_
 			struct error *err)
 {
 	json_error_t fault;
-	unsigned long failures = memory_failures();
-	json_t *object = memory_json_loadb(line, length, JSON_REJECT_DUPLICATES, &fault);
-	if (memory_failures() != failures) {
-		json_decref(object);
-		return error_set(err, -ENOMEM, "out of memory");
-	}
+	json_t *object = json_loadb(line, length, JSON_REJECT_DUPLICATES, &fault);
 	if (!object)
 		return error_set(err, -FL_EINVALID, "the %s is not JSON: %s at column %d", what,
 				 fault.text, fault.column);
@@ -103,10 +95,6 @@ int protocol_parse_request(const char *line, size_t length, const struct command
 	}
 	json_t *parameters = json_object_get(request, "parameters");
 	parameters = parameters ? json_incref(parameters) : json_object();
-	if (!parameters) {
-		result = error_set(err, -ENOMEM, "out of memory");
-		goto out;
-	}
 	result = command_check(command, parameters, err);
 	if (result < 0) {
 		json_decref(parameters);

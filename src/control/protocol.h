@@ -20,11 +20,10 @@
 #define PROTOCOL_MAX_LINE (8u << 20) /* bytes */
 
 /* Append one request line. */
-must_check int protocol_put_request(struct buffer *bytes, const char *verb,
-				    const json_t *parameters);
+void protocol_put_request(struct buffer *bytes, const char *verb, const json_t *parameters);
 /* Append one answer line. */
-must_check int protocol_put_data(struct buffer *bytes, const json_t *data);
-must_check int protocol_put_error(struct buffer *bytes, const struct error *error);
+void protocol_put_data(struct buffer *bytes, const json_t *data);
+void protocol_put_error(struct buffer *bytes, const struct error *error);
 
 /*
  * Parse one line (without its newline). On success `*ret_command` is from the command table and

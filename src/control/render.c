@@ -15,11 +15,10 @@ static int append_chunk(const char *chunk, size_t length, void *context)
 
 static void put_json(const json_t *data, size_t flags, struct buffer *text)
 {
-	if (json_dump_callback(data, append_chunk, text,
-			       flags | JSON_REAL_PRECISION(RENDER_REAL_DIGITS) | JSON_ENCODE_ANY) <
-		0 &&
-	    !text->status)
-		text->status = -ENOMEM;
+	int failed =
+	    json_dump_callback(data, append_chunk, text,
+			       flags | JSON_REAL_PRECISION(RENDER_REAL_DIGITS) | JSON_ENCODE_ANY);
+	ASSERT(!failed);
 	buffer_putc(text, '\n');
 }
 
@@ -47,7 +46,6 @@ void render_answer(const struct invocation *invocation, const json_t *data,
 	const struct render render = {
 	    .invocation = invocation, .color = style->color, .text = text};
 	const char *file = file_of(invocation, data);
-	unsigned long failures = memory_failures();
 	switch (invocation->output) {
 	case OUTPUT_TABLE:
 		if (file)
@@ -73,7 +71,5 @@ void render_answer(const struct invocation *invocation, const json_t *data,
 		put_json_lines(data, text);
 		break;
 	}
-	/* A number that could not be written, for instance. */
-	if (memory_failures() != failures && !text->status)
-		text->status = -ENOMEM;
+	must_succeed(text->status);
 }

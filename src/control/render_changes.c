@@ -2,6 +2,7 @@
 /* Changes: what an order did, what a file would do, and what the ledger tells of either. */
 #include "control/render_parts.h"
 
+#include "base/memory.h"
 #include <string.h>
 
 /* --- validate, plan, apply --- */
@@ -224,9 +225,8 @@ void render_entry_words(const char *kind, const json_t *what, struct buffer *wor
 			return;
 		}
 	}
-	if (what && json_dump_callback(what, append_chunk, words, JSON_COMPACT) < 0 &&
-	    !words->status)
-		words->status = -ENOMEM;
+	if (what)
+		(void)json_dump_callback(what, append_chunk, words, JSON_COMPACT);
 }
 
 void render_verify(const struct render *render, const json_t *data)
@@ -282,7 +282,6 @@ void render_event(const struct render *render, const json_t *event)
 	buffer_puts(render->text, words.length ? ": " : "");
 	screen_puts(render->text, words.data ? words.data : "");
 	buffer_putc(render->text, '\n');
-	if (words.status && !render->text->status)
-		render->text->status = words.status;
+	must_succeed(words.status);
 	buffer_done(&words);
 }

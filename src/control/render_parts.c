@@ -114,7 +114,7 @@ void part_join_cell(struct table *table, const json_t *array)
 void part_table_end(struct table *table, const struct render *render, unsigned indent,
 		    const char *otherwise)
 {
-	if (table->count || table->status)
+	if (table->count)
 		table_render(table, indent, render->color, render->text);
 	else
 		buffer_printf(render->text, "%*s%s\n", (int)indent, "", otherwise);

@@ -2,6 +2,7 @@
 #include "control/table.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,34 +34,20 @@ void table_done(struct table *table)
 	free(table->cells);
 }
 
-static int reserve_cell(struct table *table)
-{
-	if (table->status || table->count < table->capacity)
-		return table->status;
-	size_t capacity = table->capacity ? 2 * table->capacity : 64;
-	struct table_text *cells = realloc(table->cells, capacity * sizeof(*cells));
-	if (!cells)
-		return table->status = -ENOMEM;
-	table->cells = cells;
-	table->capacity = capacity;
-	return 0;
-}
-
 void table_cell(struct table *table, const char *words)
 {
 	struct buffer safe;
-	if (reserve_cell(table))
-		return;
+	if (table->count == table->capacity) {
+		table->capacity = table->capacity ? 2 * table->capacity : 64;
+		table->cells = must_grow(table->cells, table->capacity, sizeof(*table->cells));
+	}
 	buffer_init(&safe, 0);
 	screen_puts(&safe, words);
-	const char *copy =
-	    safe.status ? NULL
-			: arena_strndup(&table->arena, safe.data ? safe.data : "", safe.length);
+	must_succeed(safe.status);
+	table->cells[table->count++] = (struct table_text){
+	    .words =
+		must_have(arena_strndup(&table->arena, safe.data ? safe.data : "", safe.length))};
 	buffer_done(&safe);
-	if (copy)
-		table->cells[table->count++] = (struct table_text){.words = copy};
-	else
-		table->status = -ENOMEM;
 }
 
 void table_cellf(struct table *table, const char *format, ...)
@@ -75,10 +62,8 @@ void table_cellf(struct table *table, const char *format, ...)
 
 void table_buffer(struct table *table, struct buffer *words)
 {
-	if (words->status)
-		table->status = words->status;
-	else
-		table_cell(table, words->data ? words->data : "");
+	must_succeed(words->status);
+	table_cell(table, words->data ? words->data : "");
 	buffer_done(words);
 }
 
@@ -117,8 +102,7 @@ static size_t put_cell(const struct table_text *cell, size_t most, bool color, s
 	buffer_append(&head, cell->words, screen_head(cell->words, most - 1));
 	buffer_puts(&head, "…");
 	screen_paint(text, cell->paint, color, head.data ? head.data : "");
-	if (head.status && !text->status)
-		text->status = head.status;
+	must_succeed(head.status);
 	buffer_done(&head);
 	return most;
 }
@@ -150,8 +134,6 @@ void table_render(const struct table *table, unsigned indent, bool color, struct
 {
 	size_t widths[TABLE_MAX_COLUMNS];
 	struct table_text titles[TABLE_MAX_COLUMNS];
-	if (table->status && !text->status)
-		text->status = table->status;
 	size_t rows = table->columns ? table->count / table->columns : 0;
 	if (!rows)
 		return;

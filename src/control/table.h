@@ -2,7 +2,6 @@
 /*
  * A text table whose columns are as wide as their widest cell. A cell of more than TABLE_MAX_WIDTH
  * characters is cut and ends in "…", except in the last column, where nothing comes after it.
- * Running out of memory sticks, and is handed to the buffer that the table is rendered into.
  */
 #ifndef FAIRLEAD_CONTROL_TABLE_H
 #define FAIRLEAD_CONTROL_TABLE_H
@@ -26,7 +25,6 @@ struct table {
 	struct table_text *cells; /* rows × columns */
 	size_t count; /* cells so far, row by row */
 	size_t capacity;
-	int status; /* 0 or -ENOMEM */
 };
 
 /* Titles (borrowed), ended by NULL; at most TABLE_MAX_COLUMNS. */

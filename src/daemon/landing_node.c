@@ -243,7 +243,7 @@ static json_t *connections_json(struct landing_node *node, struct error *err)
 {
 	struct landing_connections *connections = NULL;
 	size_t count = 0;
-	if (landing_count(node->landing, &connections, &count, err) < 0)
+	if (must_succeed(landing_count(node->landing, &connections, &count, err)) < 0)
 		return NULL;
 	json_t *json = json_object();
 	for (size_t i = 0; i < count; i++) {
@@ -297,44 +297,37 @@ static void on_written(uv_write_t *request, int status)
 static void send_report(struct landing_node *node, json_t *parameters)
 {
 	struct buffer bytes;
-	buffer_init(&bytes, PROTOCOL_MAX_LINE);
-	struct write *write = calloc(1, sizeof(*write));
-	if (write && protocol_put_request(&bytes, "landing report", parameters) == 0) {
-		size_t length = bytes.length;
-		write->bytes = buffer_take(&bytes);
-		uv_buf_t part = uv_buf_init(write->bytes, (unsigned)length);
-		if (uv_write(&write->request, (uv_stream_t *)&node->pipe, &part, 1, on_written) ==
-		    0) {
-			node->awaiting = true;
-			write = NULL;
-		} else {
-			free(write->bytes);
-		}
+	struct write *write = must_alloc(1, sizeof(*write));
+	buffer_init(&bytes, 0);
+	protocol_put_request(&bytes, "landing report", parameters);
+	size_t length = bytes.length;
+	write->bytes = buffer_take(&bytes);
+	uv_buf_t part = uv_buf_init(write->bytes, (unsigned)length);
+	if (uv_write(&write->request, (uv_stream_t *)&node->pipe, &part, 1, on_written) == 0) {
+		node->awaiting = true;
+	} else {
+		free(write->bytes);
+		free(write);
 	}
-	free(write);
-	buffer_done(&bytes);
 }
 
-/* A count that is left out for want of memory would say that nobody uses an address. */
 static int make_report(struct landing_node *node, json_t **ret_parameters, struct error *err)
 {
-	unsigned long failures = memory_failures();
 	/* What is known as the count begins, whatever comes while it goes on. */
 	uint64_t closing = node->closing;
 	char digest[DIGEST_HEX_BYTES];
 	memcpy(digest, node->closing_digest, sizeof(digest));
 	json_t *connections = connections_json(node, err);
 	if (!connections)
-		return err->code ? err->code : error_set(err, -ENOMEM, "out of memory");
+		return err->code;
 	landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNTED, NULL, uv_now(&node->loop));
 	*ret_parameters = json_pack(
 	    "{s:s, s:s, s:s, s:o, s:I, s:s*, s:s, s:I, s:o}", "node", node->options->node,
 	    "boot_id", node->boot_id, "instance", node->instance, "connections", connections,
 	    "closing", (json_int_t)closing, "closing_digest", closing ? digest : NULL, "generation",
 	    node->generation, "cut", (json_int_t)node->cut, "landing", landing_json(node));
-	return *ret_parameters && memory_failures() == failures
-		   ? 0
-		   : error_set(err, -ENOMEM, "out of memory");
+	return *ret_parameters ? 0
+			       : error_set(err, -EILSEQ, "the report holds bytes that are no text");
 }
 
 static void report(struct landing_node *node)

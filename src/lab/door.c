@@ -107,8 +107,9 @@ static json_t *read_line(int fd)
 		if (got > 0)
 			buffer_append(&line, chunk, (size_t)got);
 	}
-	json_t *question =
-	    got > 0 && !line.status ? memory_json_loadb(line.data, line.length, 0, NULL) : NULL;
+	json_t *question = got > 0 && !must_succeed(line.status)
+			       ? json_loadb(line.data, line.length, 0, NULL)
+			       : NULL;
 	buffer_done(&line);
 	return question;
 }
@@ -144,8 +145,11 @@ void door_answer(int fd, int result, const json_t *data, const struct error *err
 {
 	struct buffer bytes;
 	buffer_init(&bytes, 0);
-	if ((result < 0 ? protocol_put_error(&bytes, err) : protocol_put_data(&bytes, data)) == 0)
-		send_all(fd, &bytes);
+	if (result < 0)
+		protocol_put_error(&bytes, err);
+	else
+		protocol_put_data(&bytes, data);
+	send_all(fd, &bytes);
 	buffer_done(&bytes);
 	close(fd);
 }
@@ -208,7 +212,7 @@ static int read_answer(int fd, json_t **ret_data, struct error *err)
 	buffer_init(&line, PROTOCOL_MAX_LINE);
 	while ((got = recv(fd, chunk, sizeof(chunk), 0)) > 0)
 		buffer_append(&line, chunk, (size_t)got);
-	int result = got < 0 || !line.length || line.status
+	int result = got < 0 || !line.length || must_succeed(line.status)
 			 ? error_set(err, -ECONNRESET, "the lab went away before it answered")
 			 : protocol_parse_answer(line.data, line.length, ret_data, err);
 	buffer_done(&line);
@@ -224,13 +228,9 @@ int door_ask(const char *name, const char *verb, const json_t *parameters, json_
 	if (fd < 0)
 		return fd;
 	buffer_init(&bytes, 0);
-	int result = protocol_put_request(&bytes, verb, parameters);
-	if (result == 0) {
-		send_all(fd, &bytes);
-		result = read_answer(fd, ret_data, err);
-	} else {
-		error_set(err, result, "%s", error_text(result));
-	}
+	protocol_put_request(&bytes, verb, parameters);
+	send_all(fd, &bytes);
+	int result = read_answer(fd, ret_data, err);
 	buffer_done(&bytes);
 	close(fd);
 	return result;

@@ -40,7 +40,7 @@ must_check int door_find(const char *name, pid_t *ret_pid, struct error *err);
 must_check int door_ask(const char *name, const char *verb, const json_t *parameters,
 			json_t **ret_data, struct error *err);
 
-/* The names of all labs that are up, as an array of texts; NULL when out of memory. */
+/* The names of all labs that are up, as an array of texts. */
 json_t *door_list(void);
 
 #endif

@@ -2,6 +2,7 @@
 #include "lab/lab.h"
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "cli/cli.h"
 #include "cli/output.h"
 #include "config/config.h"
@@ -50,11 +51,9 @@ static int print(const struct invocation *invocation, const json_t *data, bool r
 	return result;
 }
 
-/* Takes over `data`, which may be NULL when out of memory. */
+/* Takes over `data`. */
 static int print_own(const struct invocation *invocation, json_t *data, struct error *err)
 {
-	if (!data)
-		return error_set(err, -ENOMEM, "out of memory");
 	int result = print(invocation, data, false, err);
 	json_decref(data);
 	return result;
@@ -66,15 +65,14 @@ static int parse(const char *path, struct arena *arena, struct topology **ret_to
 		 struct error *err)
 {
 	struct buffer bytes;
-	struct findings *findings = arena_alloc(arena, sizeof(*findings));
-	if (!findings)
-		return error_set(err, -ENOMEM, "out of memory");
+	struct findings *findings = must_have(arena_alloc(arena, sizeof(*findings)));
 	buffer_init(&bytes, YAML_MAX_BYTES);
-	int result = file_read(path, &bytes, err);
+	int result = must_succeed(file_read(path, &bytes, err));
 	if (result == 0) {
-		result = topology_parse(bytes.data ? bytes.data : "", bytes.length,
-					strcmp(path, "-") == 0 ? "standard input" : path, arena,
-					ret_topology, findings);
+		result =
+		    must_succeed(topology_parse(bytes.data ? bytes.data : "", bytes.length,
+						strcmp(path, "-") == 0 ? "standard input" : path,
+						arena, ret_topology, findings));
 		if (result == -FL_EINVALID)
 			findings_error(findings, err);
 		else if (result < 0)
@@ -105,10 +103,7 @@ static int ask(const char *name, const json_t *parameters, json_t **ret_status, 
 		result = door_ask(name, "lab status", parameters, &status, err);
 	if (result < 0)
 		return result;
-	if (json_object_set_new(status, "pid", json_integer(pid)) < 0) {
-		json_decref(status);
-		return error_set(err, -ENOMEM, "out of memory");
-	}
+	json_object_set_new(status, "pid", json_integer(pid));
 	*ret_status = status;
 	return 0;
 }
@@ -168,9 +163,9 @@ static int up(const struct invocation *invocation, struct error *err)
 
 /* --- which are up --- */
 
-static int list(json_t **ret_data, struct error *err)
+static json_t *list(void)
 {
-	*ret_data = json_array();
+	json_t *labs = json_array();
 	json_t *names = door_list(), *name;
 	size_t i;
 	json_array_foreach (names, i, name) {
@@ -178,10 +173,10 @@ static int list(json_t **ret_data, struct error *err)
 		const char *text = json_string_value(name);
 		if (door_find(text, &pid, NULL) == 0)
 			json_array_append_new(
-			    *ret_data, json_pack("{s:s, s:i}", "lab", text, "pid", (int)pid));
+			    labs, json_pack("{s:s, s:i}", "lab", text, "pid", (int)pid));
 	}
 	json_decref(names);
-	return *ret_data ? 0 : error_set(err, -ENOMEM, "out of memory");
+	return labs;
 }
 
 /* --- down --- */
@@ -213,16 +208,15 @@ static int end(const char *name, pid_t pid, struct error *err)
 static void name_those_up(void)
 {
 	struct buffer text;
-	json_t *labs, *lab;
+	json_t *labs = list(), *lab;
 	size_t i;
-	if (list(&labs, NULL) < 0)
-		return;
 	buffer_init(&text, 0);
 	json_array_foreach (labs, i, lab)
 		buffer_printf(&text, "%s%s", i ? ", " : "fairlead: these are up: ",
 			      json_string_value(json_object_get(lab, "lab")));
 	buffer_putc(&text, '\n');
-	if (json_array_size(labs) && !text.status)
+	must_succeed(text.status);
+	if (json_array_size(labs))
 		output_message(text.data);
 	buffer_done(&text);
 	json_decref(labs);
@@ -253,8 +247,8 @@ static int show(const struct invocation *invocation, bool redraw, struct error *
 {
 	char name[LAB_NAME_BYTES];
 	const char *topology = text_of(invocation, "topology");
-	json_t *data = NULL;
-	int result = topology ? door_name(topology, name, err) : list(&data, err);
+	json_t *data = topology ? NULL : list();
+	int result = topology ? door_name(topology, name, err) : 0;
 	if (result == 0 && topology)
 		result = ask(name, invocation->parameters, &data, err);
 	if (result == 0)

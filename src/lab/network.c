@@ -2,6 +2,7 @@
 #include "lab/network.h"
 
 #include "base/buffer.h"
+#include "base/memory.h"
 #include "lab/pass.h"
 #include "lab/room.h"
 
@@ -20,12 +21,10 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-int network_init(struct network *network, const struct topology *topology, struct error *err)
+void network_init(struct network *network, const struct topology *topology)
 {
 	*network = (struct network){.topology = topology};
-	network->links = calloc(topology->link_count + 1, sizeof(*network->links));
-	if (!network->links)
-		return error_set(err, -ENOMEM, "out of memory");
+	network->links = must_alloc(topology->link_count + 1, sizeof(*network->links));
 	for (size_t i = 0; i < topology->link_count; i++) {
 		struct network_link *link = &network->links[i];
 		link->link = &topology->links[i];
@@ -35,9 +34,8 @@ int network_init(struct network *network, const struct topology *topology, struc
 		link->counts = mmap(NULL, sizeof(*link->counts), PROT_READ | PROT_WRITE,
 				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		if (link->counts == MAP_FAILED)
-			return error_set(err, -ENOMEM, "out of memory");
+			memory_end();
 	}
-	return 0;
 }
 
 /* --- ip --- */

@@ -30,8 +30,7 @@ struct network {
 	struct network_link *links; /* owned; as many as the topology has, in its order */
 };
 
-must_check int network_init(struct network *network, const struct topology *topology,
-			    struct error *err);
+void network_init(struct network *network, const struct topology *topology);
 
 /* Make everything, once. */
 must_check int network_make(struct network *network, struct error *err);

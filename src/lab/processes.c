@@ -3,6 +3,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "lab/room.h"
 
 #include <fcntl.h>
@@ -23,23 +24,19 @@
 #define BEGUN_MS 2000u /* the longest that a shell may take until it is the command */
 #define WORDS_BYTES 4096
 
-int processes_init(struct processes *processes, const char *lab, const struct topology *topology,
-		   struct error *err)
+void processes_init(struct processes *processes, const char *lab, const struct topology *topology)
 {
 	size_t count = 0;
 	for (size_t i = 0; i < topology->machine_count; i++)
 		count += topology->machines[i].process_count;
 	*processes = (struct processes){.lab = lab};
-	processes->items = calloc(count + 1, sizeof(*processes->items));
-	if (!processes->items)
-		return error_set(err, -ENOMEM, "out of memory");
+	processes->items = must_alloc(count + 1, sizeof(*processes->items));
 	for (size_t i = 0; i < topology->machine_count; i++) {
 		const struct topology_machine *machine = &topology->machines[i];
 		for (size_t p = 0; p < machine->process_count; p++)
 			processes->items[processes->count++] = (struct lab_process){
 			    .machine = machine, .process = &machine->processes[p]};
 	}
-	return 0;
 }
 
 /* --- starting --- */

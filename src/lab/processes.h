@@ -30,8 +30,7 @@ struct processes {
 	size_t count;
 };
 
-must_check int processes_init(struct processes *processes, const char *lab,
-			      const struct topology *topology, struct error *err);
+void processes_init(struct processes *processes, const char *lab, const struct topology *topology);
 
 /* Start all of them, then wait until each is ready, or, without `ready`, is the command. An error
  * shows the end of the log of the one that died, failed by then, or took too long. */

@@ -10,7 +10,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
-/* A new reference; NULL when out of memory. */
+/* A new reference. */
 json_t *report_lab(const struct holder_order *order, const struct network *network,
 		   const struct processes *processes, uint64_t up_ms);
 

@@ -3,7 +3,6 @@
 #include "ledger/ledger.h"
 
 #include "base/arena.h"
-#include "base/memory.h"
 #include "ledger/key.h"
 
 #include <inttypes.h>
@@ -133,7 +132,7 @@ static int body_parse(const char *bytes, struct ledger_entry *entry, struct erro
 {
 	/* The parser's own text may quote hostile bytes, so a person is given the place only. */
 	json_error_t fault;
-	entry->body = memory_json_loadb(bytes, entry->body_length, JSON_REJECT_DUPLICATES, &fault);
+	entry->body = json_loadb(bytes, entry->body_length, JSON_REJECT_DUPLICATES, &fault);
 	if (!entry->body)
 		return error_set(err, -FL_EINVALID, "its JSON is not valid: %s at byte %d",
 				 fault.text, fault.position);
@@ -149,13 +148,9 @@ int ledger_entry_parse(const char *bytes, size_t length, struct ledger_entry *re
 		       struct error *err)
 {
 	struct ledger_entry entry = {0};
-	unsigned long failures = memory_failures();
 	int result = entry_split(bytes, length, &entry, err);
 	if (result == 0)
 		result = body_parse(bytes, &entry, err);
-	/* What jansson could not keep looks like damage. */
-	if (memory_failures() != failures)
-		result = error_set(err, -ENOMEM, "ledger: out of memory");
 	if (result < 0) {
 		ledger_entry_done(&entry);
 		return result;
@@ -199,17 +194,14 @@ int ledger_head_parse(const struct store_record *record, struct ledger_head *ret
 		*ret_head = head;
 		return 0;
 	}
-	unsigned long failures = memory_failures();
 	json_t *body =
-	    memory_json_loadb(record->value, record->value_length, JSON_REJECT_DUPLICATES, NULL);
+	    json_loadb(record->value, record->value_length, JSON_REJECT_DUPLICATES, NULL);
 	int result = 0;
 	if (!head_fields(body, &head))
 		result = -FL_EINVALID;
 	else
 		result = canonical_check(body, record->value, record->value_length, NULL);
 	json_decref(body);
-	if (memory_failures() != failures)
-		result = -ENOMEM;
 	if (result == -ENOMEM)
 		return error_set(err, result, "ledger: out of memory");
 	if (result < 0)
@@ -231,25 +223,21 @@ static char *body_format(const struct ledger_head *head, const struct ledger_sig
 	char before[DIGEST_HEX_BYTES];
 	hex_encode(head->digest.bytes, sizeof(head->digest.bytes), before);
 	json_error_t fault;
-	unsigned long failures = memory_failures();
 	json_int_t sequence = (json_int_t)head->sequence + 1;
 	json_int_t time_ms = (json_int_t)change->time_ms;
 	json_t *body = json_pack_ex(
 	    &fault, 0, "{s:s, s:i, s:s, s:s, s:I, s:I, s:O, s:s, s:s}", "before", before, "format",
 	    FORMAT, "kind", change->kind, "node", ledger_signer_node(signer), "sequence", sequence,
 	    "time_ms", time_ms, "what", change->what, "who", change->who, "why", change->why);
-	if (!body && memory_failures() == failures) {
+	if (!body) {
 		error_set(err, -FL_EINVALID, "ledger: cannot write the entry: %s", fault.text);
 		return NULL;
 	}
-	char *text = body ? json_dumps(body, CANONICAL) : NULL;
+	char *text = json_dumps(body, CANONICAL);
 	json_decref(body);
-	/* Bytes may be missing, and what is left be valid all the same. */
-	if (text && memory_failures() == failures)
-		return text;
-	free(text);
-	error_set(err, -ENOMEM, "ledger: out of memory");
-	return NULL;
+	if (!text)
+		error_set(err, -ENOMEM, "ledger: out of memory");
+	return text;
 }
 
 /* `body`, '\n' and its signature, in `arena`; NULL and `err` on failure. */

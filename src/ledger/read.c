@@ -9,7 +9,6 @@
  */
 #include "ledger/ledger.h"
 
-#include "base/memory.h"
 #include "ledger/key.h"
 
 #include <inttypes.h>
@@ -210,13 +209,10 @@ static int verify_introduction(struct verifier *verifier, const struct ledger_en
 	const char *node = NULL;
 	const char *text = NULL;
 	uint8_t key[LEDGER_PUBLIC_KEY_BYTES];
-	unsigned long failures = memory_failures();
 	bool well_formed =
 	    json_unpack(entry->what, "{s:s, s:s !}", "key", &text, "node", &node) == 0 && node &&
 	    text && ledger_node_name_valid(node) &&
 	    ledger_public_key_parse(text, strlen(text), key) == 0;
-	if (memory_failures() != failures)
-		return no_memory(err);
 	if (!well_formed)
 		return error_set(err, -FL_ECORRUPT,
 				 "entry %" PRIu64 ": it does not introduce a node and its key",

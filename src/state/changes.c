@@ -4,7 +4,6 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/digest.h"
-#include "base/memory.h"
 #include "base/random.h"
 
 #include <stdlib.h>
@@ -179,16 +178,11 @@ static int check_read(const struct change_draft *draft, struct error *err)
 	return 0;
 }
 
-/* What is left out of an entry for want of memory, nobody would miss: the ledger would hold it
- * for ever as it is. */
 static int build(struct change *change, struct change_draft *draft, struct error *err)
 {
-	unsigned long failures = memory_failures();
 	int result = change->build(change, draft, err);
 	if (result != CHANGE_COMMIT)
 		return result;
-	if (memory_failures() != failures)
-		return -ENOMEM;
 	int unread = check_read(draft, err);
 	return unread < 0 ? unread : result;
 }

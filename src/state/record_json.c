@@ -2,7 +2,6 @@
 #include "state/record_json.h"
 
 #include "base/digest.h"
-#include "base/memory.h"
 
 #include <string.h>
 
@@ -156,12 +155,9 @@ json_t *record_json_array(struct record_reading *reading, const json_t *object, 
 json_t *record_json_open(struct record_reading *reading, const char *value, size_t length)
 {
 	uint32_t level = record_rows[reading->type].level;
-	unsigned long failures = memory_failures();
-	json_t *json = memory_json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *json = json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *own = json_object_get(json, "level");
-	if (memory_failures() != failures)
-		record_json_no_memory(reading);
-	else if (!json_is_object(json))
+	if (!json_is_object(json))
 		reading->status =
 		    error_set(reading->err, -FL_ECORRUPT, "the stored %s is not a JSON object",
 			      record_rows[reading->type].what);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "state/records.h"
 
-#include "base/memory.h"
 #include "state/record_json.h"
 
 #include <stdio.h>
@@ -347,7 +346,7 @@ uint32_t record_level(const char *value, size_t length)
 {
 	if (!length || value[0] != '{')
 		return version_level(value, length);
-	json_t *json = memory_json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *json = json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
 	json_int_t level = json_integer_value(json_object_get(json, "level"));
 	json_decref(json);
 	return level > 0 && level <= UINT32_MAX ? (uint32_t)level : 1;

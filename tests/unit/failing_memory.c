@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "failing_memory.h"
 
-#include "base/memory.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +8,6 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <jansson.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,7 +118,6 @@ static void *sqlite_realloc(void *block, int size)
 int failing_memory_setup(void **state)
 {
 	(void)state;
-	json_set_alloc_funcs(memory_alloc, free);
 	/* Freed memory would be reused without being asked for. */
 	if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &sqlite_memory) != SQLITE_OK ||
 	    sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0) != SQLITE_OK)

@@ -3,8 +3,8 @@
  * Memory that runs out where a test wants it: every allocation of a step fails in turn.
  *
  * The linker passes the house's calls of malloc, calloc, realloc, strdup and asprintf through here
- * (--wrap), and jansson and SQLite are told to allocate here; libc's own and other libraries'
- * allocations are not touched. What is given back goes to the real allocator at once, so that the
+ * (--wrap), and SQLite is told to allocate here; libc's own and other libraries' allocations are
+ * not touched. What is given back goes to the real allocator at once, so that the
  * sanitizer build finds what a failure left behind.
  */
 #ifndef FAIRLEAD_TESTS_FAILING_MEMORY_H
@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Before anything allocates through jansson or SQLite. A cmocka group set-up. */
+/* Before anything allocates through SQLite. A cmocka group set-up. */
 int failing_memory_setup(void **state);
 
 /*

