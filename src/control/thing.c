@@ -37,7 +37,7 @@ const struct field *thing_field(const struct thing *thing, const char *name)
 static void put_fields(const struct thing *thing, const char *prefix, struct buffer *text)
 {
 	static const char *const types[] = {
-#define X(id, name) [FIELD_##id] = name,
+#define X(id, name) [FIELD_##id] = (name),
 	    FIELD_TYPES(X)
 #undef X
 	};
