@@ -52,11 +52,13 @@ uint64_t merge_applied(const struct sights *sights)
 	return least == UINT64_MAX ? 0 : least;
 }
 
-/* When the last member with one of these roles acknowledged `sequence`. False: one has not. */
+/* When the last member with one of these roles acknowledged `sequence`. False: one has not. Who is
+ * a member no more, and had not acknowledged it, sent new flows by an old meaning until it ceased.
+ */
 static bool all_applied_at(const struct sights *sights, unsigned roles, uint64_t sequence,
 			   uint64_t *ret_last_ms, size_t *ret_members)
 {
-	*ret_last_ms = 0;
+	*ret_last_ms = sights->image->ceased_ms;
 	*ret_members = 0;
 	for (size_t m = 0; m < sights->image->member_count; m++) {
 		const struct applied *applied[2];

@@ -256,6 +256,13 @@ static int unread_member(const char *name, struct image_member *taken)
 	return 0;
 }
 
+/* The roles in which a node is waited for before an address changes its meaning. */
+static void note_ceased(struct image *image, const struct member *before, unsigned roles)
+{
+	if (before->roles & ~roles & (MEMBER_EDGE | MEMBER_NAMES))
+		image->ceased_ms = image->now_ms;
+}
+
 static int take_member(struct image *image, const struct store_record *record, struct error *err)
 {
 	const char *name = record_key_rest(record->key, RECORD_MEMBER);
@@ -276,6 +283,7 @@ static int take_member(struct image *image, const struct store_record *record, s
 	}
 	at = find_member(image, name, &found);
 	if (found) {
+		note_ceased(image, image->members[at].member, taken.member->roles);
 		arena_done(&image->members[at].arena);
 		image->members[at] = taken;
 		return taken.is_unread ? -FL_EUNSUPPORTED : 0;
@@ -302,6 +310,7 @@ static void drop_member(struct image *image, const char *node)
 	size_t at = find_member(image, node, &found);
 	if (!found)
 		return;
+	note_ceased(image, image->members[at].member, 0);
 	arena_done(&image->members[at].arena);
 	image->member_count--;
 	memmove(image->members + at, image->members + at + 1,

@@ -92,6 +92,9 @@ struct image {
 	size_t service_count;
 	struct image_member *members; /* sorted by name */
 	size_t member_count;
+	/* When a node last ceased to be an edge or a name server, by the caller's clock: until then
+	 * it acted as one. 0: none did since image_load(). */
+	uint64_t ceased_ms;
 	struct image_forgotten *forgotten;
 	size_t forgotten_count;
 	struct ledger_head head;

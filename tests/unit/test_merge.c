@@ -192,6 +192,21 @@ static void time_counts_from_the_slowest(void **state)
 	assert_int_equal(merge_applied_for_ms(&seen, 9), 1);
 }
 
+/* The flows that it let in by the old meaning may still be on their way to a socket. */
+static void who_ceased_counts_from_then(void **state)
+{
+	struct bench *bench = *state;
+	add_member(bench, "edge1", MEMBER_EDGE);
+	add_member(bench, "edge2", MEMBER_EDGE);
+	say(bench, "edge1", "a", MEMBER_EDGE, entry(50, 0));
+	bench->now_ms += 9000;
+	struct sights seen = sights(bench);
+	assert_int_equal(merge_applied_for_ms(&seen, 50), 0);
+	bench->image.member_count = 1;
+	bench->image.ceased_ms = bench->now_ms - 200;
+	assert_int_equal(merge_applied_for_ms(&seen, 50), 201);
+}
+
 /* A node with names alone acknowledges, too; and both roles of one node count. */
 static void name_servers_acknowledge(void **state)
 {
@@ -289,6 +304,7 @@ int main(void)
 	    TEST(a_silent_edge_is_waited_for_by_closings_only),
 	    TEST(another_chain_acknowledges_nothing),
 	    TEST(time_counts_from_the_slowest),
+	    TEST(who_ceased_counts_from_then),
 	    TEST(name_servers_acknowledge),
 	    TEST(a_stranger_is_not_listened_to),
 	    TEST(quiet_is_what_every_edge_says),
