@@ -23,6 +23,7 @@ struct change {
 struct content {
 	unsigned char *bytes; /* owned */
 	size_t length;
+	size_t room;
 };
 
 struct file {
@@ -39,7 +40,8 @@ struct names {
 	int file[MOST_NAMES];
 };
 
-static struct {
+struct machine {
+	const char *folder; /* what lies below it is this machine's; NULL: all that is no other's */
 	struct random random;
 	uint64_t cut_at;
 	uint64_t events;
@@ -49,7 +51,28 @@ static struct {
 	/* As they were on disk, and after each change since; the last is `now`. */
 	struct names *history;
 	size_t history_count;
-} disk;
+};
+
+static struct machine machines[POWER_DISK_MACHINES];
+static struct machine *disk = machines; /* whose disk is used now */
+
+/* SQLite names files by their paths. */
+static void select_by_path(const char *path)
+{
+	disk = machines;
+	for (size_t i = 1; path && i < POWER_DISK_MACHINES; i++) {
+		const char *folder = machines[i].folder;
+		if (folder && strncmp(path, folder, strlen(folder)) == 0 &&
+		    path[strlen(folder)] == '/')
+			disk = &machines[i];
+	}
+}
+
+void power_disk_select(unsigned machine, const char *folder)
+{
+	disk = &machines[machine];
+	disk->folder = folder;
+}
 
 static void *must(void *memory)
 {
@@ -61,7 +84,10 @@ static void *must(void *memory)
 
 static void content_resize(struct content *content, size_t length)
 {
-	content->bytes = must(realloc(content->bytes, length + 1));
+	if (length >= content->room) {
+		content->room = length + length / 2 + 4096;
+		content->bytes = must(realloc(content->bytes, content->room));
+	}
 	if (length > content->length)
 		memset(content->bytes + content->length, 0, length - content->length);
 	content->length = length;
@@ -120,7 +146,7 @@ static void add_change(struct file *file, size_t offset, const void *bytes, size
 static void tear(struct content *durable, const struct change *change)
 {
 	if (!change->bytes) {
-		if (random_below(&disk.random, 2))
+		if (random_below(&disk->random, 2))
 			content_resize(durable, change->offset);
 		return;
 	}
@@ -129,7 +155,7 @@ static void tear(struct content *durable, const struct change *change)
 		size_t length = SECTOR - place % SECTOR;
 		if (length > change->length - at)
 			length = change->length - at;
-		if (random_below(&disk.random, 2))
+		if (random_below(&disk->random, 2))
 			content_write(durable, place, change->bytes + at, length);
 		at += length;
 	}
@@ -138,7 +164,7 @@ static void tear(struct content *durable, const struct change *change)
 /* One cut in four keeps all that was written, and one loses it all; the others tear. */
 static void lose(struct file *file)
 {
-	uint64_t how = random_below(&disk.random, 4);
+	uint64_t how = random_below(&disk->random, 4);
 	if (how == 0) {
 		content_copy(&file->durable, &file->now);
 	} else if (how > 1) {
@@ -174,22 +200,22 @@ static void set(struct names *names, const char *name, int file)
 
 static void note_names(void)
 {
-	disk.history =
-	    must(realloc(disk.history, (disk.history_count + 1) * sizeof(*disk.history)));
-	disk.history[disk.history_count++] = disk.now;
+	disk->history =
+	    must(realloc(disk->history, (disk->history_count + 1) * sizeof(*disk->history)));
+	disk->history[disk->history_count++] = disk->now;
 }
 
 static void names_are_durable(void)
 {
-	disk.history_count = 0;
+	disk->history_count = 0;
 	note_names();
 }
 
 static bool is_named(int file)
 {
-	for (size_t h = 0; h < disk.history_count; h++) {
+	for (size_t h = 0; h < disk->history_count; h++) {
 		for (int i = 0; i < MOST_NAMES; i++) {
-			if (disk.history[h].file[i] == file)
+			if (disk->history[h].file[i] == file)
 				return true;
 		}
 	}
@@ -200,10 +226,10 @@ static int file_new(void)
 {
 	/* Files that no name can bring back any more make room. */
 	for (int i = 0; i < MOST_FILES; i++) {
-		if (disk.files[i].used && is_named(i))
+		if (disk->files[i].used && is_named(i))
 			continue;
-		file_free(&disk.files[i]);
-		disk.files[i].used = true;
+		file_free(&disk->files[i]);
+		disk->files[i].used = true;
 		return i;
 	}
 	abort();
@@ -213,20 +239,20 @@ static int file_new(void)
 
 static void cut(void)
 {
-	disk.is_cut = true;
-	disk.now = disk.history[random_below(&disk.random, disk.history_count)];
+	disk->is_cut = true;
+	disk->now = disk->history[random_below(&disk->random, disk->history_count)];
 	for (int i = 0; i < MOST_FILES; i++) {
-		if (disk.files[i].used)
-			lose(&disk.files[i]);
+		if (disk->files[i].used)
+			lose(&disk->files[i]);
 	}
 }
 
 /* Call it after a change was noted: the power may go while it is on its way. Fails when it went. */
 static bool event(void)
 {
-	if (disk.is_cut)
+	if (disk->is_cut)
 		return false;
-	if (++disk.events != disk.cut_at)
+	if (++disk->events != disk->cut_at)
 		return true;
 	cut();
 	return false;
@@ -235,39 +261,41 @@ static bool event(void)
 void power_disk_done(void)
 {
 	for (int i = 0; i < MOST_FILES; i++)
-		file_free(&disk.files[i]);
-	free(disk.history);
-	disk.history = NULL;
-	disk.history_count = 0;
+		file_free(&disk->files[i]);
+	free(disk->history);
+	disk->history = NULL;
+	disk->history_count = 0;
 }
 
 void power_disk_reset(uint64_t seed, uint64_t cut_at)
 {
 	power_disk_done();
-	memset(&disk, 0, sizeof(disk));
-	random_init_seeded(&disk.random, seed);
-	disk.cut_at = cut_at;
+	const char *folder = disk->folder;
+	memset(disk, 0, sizeof(*disk));
+	disk->folder = folder;
+	random_init_seeded(&disk->random, seed);
+	disk->cut_at = cut_at;
 	for (int i = 0; i < MOST_NAMES; i++)
-		disk.now.file[i] = -1;
+		disk->now.file[i] = -1;
 	names_are_durable();
 }
 
 void power_disk_restore(uint64_t cut_at)
 {
-	disk.is_cut = false;
-	disk.events = 0;
-	disk.cut_at = cut_at;
+	disk->is_cut = false;
+	disk->events = 0;
+	disk->cut_at = cut_at;
 	names_are_durable();
 }
 
 bool power_disk_is_cut(void)
 {
-	return disk.is_cut;
+	return disk->is_cut;
 }
 
 uint64_t power_disk_events(void)
 {
-	return disk.events;
+	return disk->events;
 }
 
 /* --- as a struct disk --- */
@@ -275,7 +303,7 @@ uint64_t power_disk_events(void)
 static int make(const char *name)
 {
 	int file = file_new();
-	set(&disk.now, name, file);
+	set(&disk->now, name, file);
 	note_names();
 	return file;
 }
@@ -283,7 +311,7 @@ static int make(const char *name)
 static int disk_create(void *context, const char *path, mode_t mode, int *ret_file)
 {
 	(void)context, (void)mode;
-	if (disk.is_cut)
+	if (disk->is_cut)
 		return -EIO;
 	*ret_file = make(path);
 	return event() ? 0 : -EIO;
@@ -292,9 +320,9 @@ static int disk_create(void *context, const char *path, mode_t mode, int *ret_fi
 static int disk_write(void *context, int file, const void *bytes, size_t length)
 {
 	(void)context;
-	if (disk.is_cut)
+	if (disk->is_cut)
 		return -EIO;
-	add_change(&disk.files[file], disk.files[file].now.length, bytes, length);
+	add_change(&disk->files[file], disk->files[file].now.length, bytes, length);
 	return event() ? 0 : -EIO;
 }
 
@@ -302,10 +330,17 @@ static int disk_write(void *context, int file, const void *bytes, size_t length)
  * synced with its folder. */
 static bool sync_file(int number)
 {
-	struct file *file = &disk.files[number];
+	struct file *file = &disk->files[number];
 	if (!event())
 		return false;
-	content_copy(&file->durable, &file->now);
+	for (size_t i = 0; i < file->change_count; i++) {
+		const struct change *change = &file->changes[i];
+		if (change->bytes)
+			content_write(&file->durable, change->offset, change->bytes,
+				      change->length);
+		else
+			content_resize(&file->durable, change->offset);
+	}
 	forget_changes(file);
 	return true;
 }
@@ -319,30 +354,30 @@ static int disk_sync(void *context, int file)
 static int disk_close(void *context, int file)
 {
 	(void)context, (void)file;
-	return disk.is_cut ? -EIO : 0;
+	return disk->is_cut ? -EIO : 0;
 }
 
 static int disk_update(void *context, const char *path, off_t offset, const void *bytes,
 		       size_t length)
 {
 	(void)context;
-	int place = find(&disk.now, path);
-	if (disk.is_cut)
+	int place = find(&disk->now, path);
+	if (disk->is_cut)
 		return -EIO;
 	if (place < 0)
 		return -ENOENT;
-	int file = disk.now.file[place];
-	add_change(&disk.files[file], (size_t)offset, bytes, length);
+	int file = disk->now.file[place];
+	add_change(&disk->files[file], (size_t)offset, bytes, length);
 	return event() && sync_file(file) ? 0 : -EIO;
 }
 
 static int disk_read(void *context, const char *path, struct buffer *ret_bytes)
 {
 	(void)context;
-	int place = find(&disk.now, path);
+	int place = find(&disk->now, path);
 	if (place < 0)
 		return -ENOENT;
-	const struct content *content = &disk.files[disk.now.file[place]].now;
+	const struct content *content = &disk->files[disk->now.file[place]].now;
 	buffer_append(ret_bytes, content->length ? (const char *)content->bytes : "",
 		      content->length);
 	return ret_bytes->status;
@@ -350,15 +385,15 @@ static int disk_read(void *context, const char *path, struct buffer *ret_bytes)
 
 static int change_name(const char *from, const char *to)
 {
-	int place = find(&disk.now, from);
-	if (disk.is_cut)
+	int place = find(&disk->now, from);
+	if (disk->is_cut)
 		return -EIO;
 	if (place < 0)
 		return -ENOENT;
-	int file = disk.now.file[place];
-	disk.now.file[place] = -1;
+	int file = disk->now.file[place];
+	disk->now.file[place] = -1;
 	if (to)
-		set(&disk.now, to, file);
+		set(&disk->now, to, file);
 	note_names();
 	return event() ? 0 : -EIO;
 }
@@ -400,13 +435,16 @@ const struct disk power_disk = {.create = disk_create,
 
 struct vfs_file {
 	sqlite3_file base;
+	struct machine *machine;
 	int file;
 	char *delete_at_close; /* owned; NULL: it stays */
 	void *regions[MOST_REGIONS]; /* the WAL's index: memory, lost with the process */
 };
 
+/* Of the machine whose disk is used from now on. */
 static struct vfs_file *of(sqlite3_file *file)
 {
+	disk = ((struct vfs_file *)file)->machine;
 	return (struct vfs_file *)file;
 }
 
@@ -429,9 +467,10 @@ static int vfs_close(sqlite3_file *file)
 
 static int vfs_read(sqlite3_file *file, void *bytes, int length, sqlite3_int64 offset)
 {
-	if (disk.is_cut)
+	int number = of(file)->file;
+	if (disk->is_cut)
 		return SQLITE_IOERR_READ;
-	const struct content *content = &disk.files[of(file)->file].now;
+	const struct content *content = &disk->files[number].now;
 	size_t wanted = (size_t)length;
 	size_t from = (size_t)offset;
 	size_t there = from < content->length ? content->length - from : 0;
@@ -444,17 +483,19 @@ static int vfs_read(sqlite3_file *file, void *bytes, int length, sqlite3_int64 o
 
 static int vfs_write(sqlite3_file *file, const void *bytes, int length, sqlite3_int64 offset)
 {
-	if (disk.is_cut)
+	int number = of(file)->file;
+	if (disk->is_cut)
 		return SQLITE_IOERR_WRITE;
-	add_change(&disk.files[of(file)->file], (size_t)offset, bytes, (size_t)length);
+	add_change(&disk->files[number], (size_t)offset, bytes, (size_t)length);
 	return event() ? SQLITE_OK : SQLITE_IOERR_WRITE;
 }
 
 static int vfs_truncate(sqlite3_file *file, sqlite3_int64 length)
 {
-	if (disk.is_cut)
+	int number = of(file)->file;
+	if (disk->is_cut)
 		return SQLITE_IOERR_TRUNCATE;
-	add_change(&disk.files[of(file)->file], (size_t)length, NULL, 0);
+	add_change(&disk->files[number], (size_t)length, NULL, 0);
 	return event() ? SQLITE_OK : SQLITE_IOERR_TRUNCATE;
 }
 
@@ -470,8 +511,9 @@ static int vfs_sync(sqlite3_file *file, int flags)
 
 static int vfs_size(sqlite3_file *file, sqlite3_int64 *ret_size)
 {
-	*ret_size = (sqlite3_int64)disk.files[of(file)->file].now.length;
-	return disk.is_cut ? SQLITE_IOERR_FSTAT : SQLITE_OK;
+	int number = of(file)->file;
+	*ret_size = (sqlite3_int64)disk->files[number].now.length;
+	return disk->is_cut ? SQLITE_IOERR_FSTAT : SQLITE_OK;
 }
 
 static int vfs_lock(sqlite3_file *file, int level)
@@ -557,11 +599,13 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file,
 {
 	(void)vfs;
 	file->pMethods = NULL;
-	if (disk.is_cut)
+	select_by_path(name);
+	if (disk->is_cut)
 		return SQLITE_CANTOPEN;
-	int place = name ? find(&disk.now, name) : -1;
-	int number = place >= 0 ? disk.now.file[place] : make(name ? name : "temporary");
-	*of(file) = (struct vfs_file){.base.pMethods = &methods, .file = number};
+	int place = name ? find(&disk->now, name) : -1;
+	int number = place >= 0 ? disk->now.file[place] : make(name ? name : "temporary");
+	*(struct vfs_file *)file =
+	    (struct vfs_file){.base.pMethods = &methods, .machine = disk, .file = number};
 	if (flags & SQLITE_OPEN_DELETEONCLOSE)
 		of(file)->delete_at_close = must(strdup(name ? name : "temporary"));
 	if (ret_flags)
@@ -572,9 +616,10 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file,
 static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
 {
 	(void)vfs;
-	if (disk.is_cut)
+	select_by_path(name);
+	if (disk->is_cut)
 		return SQLITE_IOERR_DELETE;
-	if (find(&disk.now, name) < 0)
+	if (find(&disk->now, name) < 0)
 		return SQLITE_IOERR_DELETE_NOENT;
 	if (disk_remove(NULL, name) < 0 || (sync && disk_sync_folder(NULL, name) < 0))
 		return SQLITE_IOERR_DELETE;
@@ -584,7 +629,8 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
 static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *ret_there)
 {
 	(void)vfs, (void)flags;
-	*ret_there = find(&disk.now, name) >= 0;
+	select_by_path(name);
+	*ret_there = find(&disk->now, name) >= 0;
 	return SQLITE_OK;
 }
 
@@ -598,7 +644,7 @@ static int vfs_full_path(sqlite3_vfs *vfs, const char *name, int size, char *pat
 static int vfs_randomness(sqlite3_vfs *vfs, int length, char *bytes)
 {
 	(void)vfs;
-	random_fill(&disk.random, bytes, (size_t)length);
+	random_fill(&disk->random, bytes, (size_t)length);
 	return length;
 }
 

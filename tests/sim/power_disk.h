@@ -18,6 +18,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define POWER_DISK_MACHINES 8
+
+/*
+ * There may be several machines, each with a disk of its own, whose power goes alone. The functions
+ * below are about the machine that was selected last; 0 at first. SQLite's files below `folder`
+ * (borrowed) are on that machine's disk, and all others on the disk of machine 0.
+ */
+void power_disk_select(unsigned machine, const char *folder);
+
 /* Begin with an empty disk. `cut_at`: the event (from 1) at which the power goes; 0: it stays. */
 void power_disk_reset(uint64_t seed, uint64_t cut_at);
 /* The power is back: what the cut left is all there is. The next cut is at `cut_at` from here. */
