@@ -39,6 +39,7 @@ SANITIZER_ENVIRONMENT = {
     "ASAN_SYMBOLIZER_PATH": "/usr/bin/llvm-symbolizer-19",
 }
 
+TAP_MEASURE = re.compile(r"^(sim: .*)$", re.MULTILINE)
 TAP_PLAN = re.compile(r"^1\.\.(\d+)$", re.MULTILINE)
 # cmocka 1.1 writes "not ok N # SKIP name" for a skipped test.
 TAP_RESULT = re.compile(r"^(ok|not ok) \d+ (?:# (SKIP) |- )(.*)$", re.MULTILINE)
@@ -61,10 +62,11 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 class Case:
     """One test: what it is called, how it went, and what to show if it did not pass."""
 
-    def __init__(self, name, outcome, detail=""):
+    def __init__(self, name, outcome, detail="", measure=""):
         self.name = name
         self.outcome = outcome
         self.detail = detail
+        self.measure = measure  # how much was tried, where that is worth a line
 
 
 def in_parallel(function, items):
@@ -88,6 +90,9 @@ def cases_of_tap(name, finished):
         outcome = SKIPPED if skip else PASSED if verdict == "ok" else FAILED
         cases.append(Case(f"{name}: {case}", outcome,
                           finished.output if outcome == FAILED else ""))
+    measure = TAP_MEASURE.search(finished.output)
+    if cases and measure:
+        cases[-1].measure = measure[1]
     planned = sum(int(count) for count in TAP_PLAN.findall(finished.output))
     failed = any(case.outcome == FAILED for case in cases)
     fault = finished.fault
@@ -375,6 +380,8 @@ class Report:
         print(f"{group:<12}{self.line(counts)}  ({seconds:.1f} s)", flush=True)
         shown = set()
         for case in cases:
+            if case.measure:
+                print(f"  {case.measure}")
             if case.outcome == SKIPPED:
                 print(f"  skipped {case.name} {case.detail}")
             elif case.outcome == FAILED:

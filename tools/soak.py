@@ -30,6 +30,15 @@ def power(seconds):
                           check=False).returncode == 0
 
 
+def fabric(seconds):
+    """Whole fabrics from seeds that no test has: partitions, kills, power loss, clocks, orders."""
+    program = "tests/sim/sim_fabric"
+    build(program)
+    environment = os.environ | {"FAIRLEAD_SOAK_S": str(seconds)}
+    return subprocess.run([tree.ROOT / "build/dev" / program], env=environment,
+                          check=False).returncode == 0
+
+
 def faults(seconds):
     """Faults of a node in the lab that take minutes: a stopped daemon, hundreds of kills."""
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-m", "soak",
@@ -45,6 +54,7 @@ def faults(seconds):
 
 # name → what runs; its docstring is what `--list` says
 SOAKS = {
+    "fabric": fabric,
     "faults": faults,
     "power": power,
 }

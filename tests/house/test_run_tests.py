@@ -43,6 +43,13 @@ def test_failure_shows_the_output():
     assert "1 != 2" in run_tests.cases_of_tap("unit.a", finished)[0].detail
 
 
+def test_measure_is_kept():
+    finished = tree.Finished(0, "1..1\nsim: nodes=5 seeds=2 steps=9 violations=0\nok 1 - a\n",
+                             0.0, "")
+    assert [case.measure for case in run_tests.cases_of_tap("sim.a", finished)] \
+        == ["sim: nodes=5 seeds=2 steps=9 violations=0"]
+
+
 def test_junit(write):
     path = write("a.xml", """<testsuites><testsuite>
         <testcase classname="c" name="good"/>

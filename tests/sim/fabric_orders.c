@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The operator: whatever may be ordered, at any time. The changes are built by the functions that
+ * the daemon's verbs use; a change that is refused changes nothing, which the checks see to.
+ */
+#include "base/buffer.h"
+#include "fabric_world.h"
+#include "state/apply.h"
+#include "state/publication.h"
+#include "state/records.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct order {
+	struct change change;
+	struct world *world;
+	const struct node *node;
+	char name[MODEL_NAME_BYTES]; /* of a service or a backend */
+	uint32_t version;
+	int verb;
+	struct fabric fabric; /* to apply */
+	struct service services[SERVICES];
+	struct apply *apply; /* owned */
+};
+
+static void done(struct change *change, int result, const struct error *err, uint64_t sequence)
+{
+	struct order *order = (struct order *)change;
+	trace(order->world, "order %s %s: %s, entry %" PRIu64, change->kind, order->name,
+	      result < 0 ? err->text : "done", sequence);
+	free(order);
+}
+
+static int build_apply(struct change *change, struct change_draft *draft, struct error *err);
+static void apply_done(struct change *change, int result, const struct error *err,
+		       uint64_t sequence);
+
+static void submit(struct world *world, const char *kind, change_build_fn *build, const char *name,
+		   const struct order *with)
+{
+	struct order *order = calloc(1, sizeof(*order));
+	CHECK(world, order, "no memory");
+	if (with)
+		*order = *with;
+	order->world = world;
+	order->change.kind = kind;
+	order->change.build = build;
+	order->change.done = build == build_apply ? apply_done : done;
+	snprintf(order->change.who, sizeof(order->change.who), "operator");
+	snprintf(order->name, sizeof(order->name), "%s", name);
+	changes_submit(world->changes, &order->change);
+	node_dispatch(world, &world->nodes[0]);
+}
+
+/* --- members --- */
+
+static int build_join(struct change *change, struct change_draft *draft, struct error *err)
+{
+	const struct order *order = (const struct order *)change;
+	struct buffer value;
+	char key[RECORD_KEY_BYTES];
+	(void)err;
+	if (image_member(draft->image, order->node->name))
+		return CHANGE_NOTHING;
+	buffer_init(&value, STORE_VALUE_BYTES);
+	int result = record_member_put(&order->node->self, &value);
+	if (result == 0)
+		result = draft_put(draft, record_member_key(order->node->name, key), 0, &value);
+	buffer_done(&value);
+	draft->what = json_pack("{s:s}", "node", order->node->name);
+	return result < 0 ? result : CHANGE_COMMIT;
+}
+
+void order_join(struct world *world, const struct node *node)
+{
+	if (voter_runs(world) && !image_member(&world->nodes[0].image, node->name))
+		submit(world, "member.add", build_join, node->name, &(struct order){.node = node});
+}
+
+/* --- apply --- */
+
+/* The services that the operator wants now. */
+static void want(struct order *order)
+{
+	const struct world *world = order->world;
+	order->fabric = world->fabric;
+	order->fabric.services = order->services;
+	order->fabric.service_count = 0;
+	for (size_t i = 0; i < SERVICES; i++) {
+		if (world->wants[i])
+			order->services[order->fabric.service_count++] = world->services[i];
+	}
+}
+
+static int work_out(struct order *order, const struct change_draft *draft, struct error *err)
+{
+	const struct publication_moment moment = {.wall_ms = draft->wall_ms,
+						  .applied_sequence = draft->applied_sequence,
+						  .random = draft->random};
+	struct apply *apply;
+	want(order);
+	int result = apply_new(draft->image, &order->fabric, &moment, &apply, err);
+	if (result < 0)
+		return result;
+	apply_planned(apply);
+	apply_free(order->apply);
+	order->apply = apply;
+	return 0;
+}
+
+static int build_apply(struct change *change, struct change_draft *draft, struct error *err)
+{
+	struct order *order = (struct order *)change;
+	int result = order->apply ? apply_part(order->apply, draft, err) : -FL_ECONFLICT;
+	if (result == -FL_ECONFLICT) {
+		draft->op_count = draft->compare_count = draft->bytes = 0;
+		result = work_out(order, draft, err);
+		if (result == 0)
+			result = apply_part(order->apply, draft, err);
+	}
+	draft->what = json_object();
+	return result;
+}
+
+static void apply_done(struct change *change, int result, const struct error *err,
+		       uint64_t sequence)
+{
+	struct order *order = (struct order *)change;
+	if (sequence)
+		apply_part_committed(order->apply);
+	if (result == 0 && order->apply->more) {
+		changes_submit(order->world->changes, change);
+		return;
+	}
+	apply_free(order->apply);
+	done(change, result, err, sequence);
+}
+
+/* Other weights, so that another set of backends takes flows. */
+static void change_mind(struct world *world, size_t service)
+{
+	uint32_t sum = 0;
+	for (size_t b = 0; b < BACKENDS; b++) {
+		uint32_t weight = (uint32_t)below(world, 4);
+		world->backends[service][b].weight = weight;
+		sum += weight;
+	}
+	if (!sum)
+		world->backends[service][0].weight = 1;
+}
+
+static void apply(struct world *world)
+{
+	size_t service = below(world, SERVICES);
+	if (chance(world, 150) && world->wants[1 - service])
+		world->wants[service] = !world->wants[service];
+	else
+		change_mind(world, service);
+	submit(world, "apply", build_apply, "", NULL);
+}
+
+/* --- one service --- */
+
+static int put_rollback(struct change_draft *draft, const struct image_service *service,
+			struct service_state *state, struct error *err)
+{
+	char key[RECORD_KEY_BYTES];
+	uint32_t to;
+	int result = lifecycle_rollback(state, draft->sequence, draft->wall_ms, &to, err);
+	const struct version *version = image_version(service, to);
+	if (result < 0)
+		return result;
+	for (size_t i = 0; i < version->backend_count && result == 0; i++) {
+		const char *name = version->backends[i].name;
+		if (image_forgotten(draft->image, name))
+			result = draft_delete(draft, record_forgotten_key(name, key));
+	}
+	return result;
+}
+
+enum verb { ROLLBACK, PAUSE, RESUME, CUT };
+
+static int build_for_service(struct change *change, struct change_draft *draft, struct error *err)
+{
+	const struct order *order = (const struct order *)change;
+	const struct image_service *service = image_service(draft->image, order->name);
+	if (!service || !service->state || service->state->removed)
+		return error_set(err, -FL_ENOTFOUND, "there is no service");
+	struct service_state *state = service_state_copy(service->state, &draft->arena);
+	int result = -ENOMEM;
+	draft->what = json_pack("{s:s}", "service", order->name);
+	if (!state)
+		return result;
+	switch ((enum verb)order->verb) {
+	case ROLLBACK:
+		result = put_rollback(draft, service, state, err);
+		break;
+	case PAUSE:
+		result = lifecycle_pause(state, err);
+		break;
+	case RESUME:
+		result = lifecycle_resume(state, draft->wall_ms, err);
+		break;
+	case CUT:
+		result = lifecycle_cut(state, order->version, err);
+		break;
+	}
+	if (result == 0)
+		result = publication_put_state(draft, state);
+	return result < 0 ? result : CHANGE_COMMIT;
+}
+
+static void change_service(struct world *world)
+{
+	static const char *const kinds[] = {"rollback", "rollout.pause", "rollout.resume",
+					    "rollout.cut"};
+	struct order order = {.verb = (int)below(world, 4)};
+	const char *name = world->services[below(world, SERVICES)].name;
+	const struct image_service *service = image_service(&world->nodes[0].image, name);
+	if (!service || !service->state)
+		return;
+	if (order.verb == CUT && service->state->next_version > 1)
+		order.version = 1 + (uint32_t)below(world, service->state->next_version - 1);
+	submit(world, kinds[order.verb], build_for_service, name, &order);
+}
+
+void order_resume_all(struct world *world)
+{
+	for (size_t s = 0; s < SERVICES && voter_runs(world); s++) {
+		const char *name = world->services[s].name;
+		const struct image_service *service = image_service(&world->nodes[0].image, name);
+		if (service && service->state && service->state->rollout.paused)
+			submit(world, "rollout.resume", build_for_service, name,
+			       &(struct order){.verb = RESUME});
+	}
+}
+
+/* --- backends --- */
+
+static int build_forget(struct change *change, struct change_draft *draft, struct error *err)
+{
+	const struct order *order = (const struct order *)change;
+	struct world *world = order->world;
+	const struct report *report = reports_find(world->reports, order->name);
+	if (report && report_is_fresh(report, image_report_interval_ms(draft->image),
+				      clock_now_ms(&world->nodes[0].clock)))
+		return error_set(err, -FL_ESTATE, "it reports");
+	char key[RECORD_KEY_BYTES];
+	struct buffer value;
+	buffer_init(&value, 64);
+	buffer_printf(&value, "%llu", (unsigned long long)draft->sequence);
+	int result = draft_put_new(draft, record_forgotten_key(order->name, key), &value);
+	buffer_done(&value);
+	draft->what = json_pack("{s:s}", "backend", order->name);
+	return result < 0 ? result : CHANGE_COMMIT;
+}
+
+static int build_return(struct change *change, struct change_draft *draft, struct error *err)
+{
+	const struct order *order = (const struct order *)change;
+	char key[RECORD_KEY_BYTES];
+	(void)err;
+	if (!image_forgotten(draft->image, order->name))
+		return CHANGE_NOTHING;
+	int result = draft_delete(draft, record_forgotten_key(order->name, key));
+	draft->what = json_pack("{s:s}", "backend", order->name);
+	return result < 0 ? result : CHANGE_COMMIT;
+}
+
+void order_return(struct world *world, const char *backend)
+{
+	static const char kind[] = "backend.return";
+	if (image_forgotten(&world->nodes[0].image, backend) &&
+	    !changes_pending(world->changes, kind))
+		submit(world, kind, build_return, backend, NULL);
+}
+
+/* --- at random --- */
+
+void order_at_random(struct world *world)
+{
+	if (!voter_runs(world) || world->nodes[0].paused_until_ms > world->now_ms)
+		return;
+	uint64_t which = below(world, 100);
+	if (which < 55)
+		apply(world);
+	else if (which < 90)
+		change_service(world);
+	else if (which < 95)
+		submit(world, "backend.forget", build_forget,
+		       world->landings[below(world, BACKENDS)].name, NULL);
+	else
+		order_join(world, &world->nodes[1 + below(world, NODES - 1)]);
+}
+
+void orders_init(struct world *world)
+{
+	static const char *const services[SERVICES] = {"web", "api"};
+	static const char *const sites[SITES] = {"fra", "nyc"};
+	world->site_count = chance(world, 300) ? 2 : 1;
+	for (size_t i = 0; i < SITES; i++)
+		world->sites[i] = (struct site){.name = sites[i]};
+	for (size_t s = 0; s < SERVICES; s++) {
+		for (size_t b = 0; b < BACKENDS; b++)
+			world->backends[s][b] = (struct backend){
+			    .name = world->landings[b].name,
+			    .site = sites[b % world->site_count],
+			    .address = {.bytes = {10, 0, 1, (uint8_t)(b + 1)}, .family = IP_V4}};
+		change_mind(world, s);
+		world->services[s] = (struct service){
+		    .name = services[s],
+		    .ports = {{.protocol = SERVICE_TCP, .first = 80, .last = 80}},
+		    .port_count = 1,
+		    .ttl_seconds = 2,
+		    .balance_by = chance(world, 300) ? BALANCE_SOURCE : BALANCE_FLOW,
+		    .rollout = {.shares = {16384, SHARE_WHOLE}, .share_count = 2, .pause_ms = 2000},
+		    .backends = world->backends[s],
+		    .backend_count = BACKENDS,
+		    .drain_limit_ms = chance(world, 200) ? 20000 : 0};
+		world->wants[s] = true;
+	}
+	/* Few slots of IPv4, and more of IPv6 than any walk needs at once. */
+	CHECK(world,
+	      ip_prefix_parse(chance(world, 500) ? "198.51.100.0/27" : "198.51.100.0/28",
+			      &world->pools[0].prefix) == 0 &&
+		  ip_prefix_parse("2001:db8:f::/122", &world->pools[1].prefix) == 0,
+	      "no prefix");
+	world->pools[0].site_bits = 1;
+	world->pools[1].site_bits = 1;
+	world->fabric = (struct fabric){.name = "example",
+					.zone = "svc.example.net",
+					.settings = {.quiet_ms = 2000,
+						     .stale_ms = 3000,
+						     .quarantine_ms = 8000,
+						     .report_interval_ms = REPORT_MS},
+					.pools = world->pools,
+					.pool_count = POOLS,
+					.sites = world->sites,
+					.site_count = world->site_count};
+}

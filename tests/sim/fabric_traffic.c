@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Clients that resolve and connect, flows whose packets come by any edge, and backends with their
+ * landings. The promise of the whole product is checked here, packet by packet: whatever edge a
+ * packet comes to, it finds the version and the backend where its flow began.
+ */
+#include "fabric/landings.h"
+#include "fabric_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct ip_address address_of(const struct world *world, uint8_t pool, uint8_t site, uint32_t slot)
+{
+	return pool_address(&world->pools[pool], site, slot);
+}
+
+/* --- edges --- */
+
+/* A node that draws traffic; NULL when there is none. */
+static struct node *some_edge(struct world *world)
+{
+	size_t start = below(world, NODES);
+	for (size_t i = 0; i < NODES; i++) {
+		struct node *node = &world->nodes[(start + i) % NODES];
+		if (node_attracts(node))
+			return node;
+	}
+	return NULL;
+}
+
+/* What the address means to a packet that comes to `edge`. One that lacks it passes the packet once
+ * to another that has it: `ret_sender` then is that one. */
+static const struct entry *forward(struct world *world, struct node *edge,
+				   const struct address *address, struct node **ret_sender)
+{
+	struct node *sender = edge;
+	struct entry *entry = table_find(&edge->maps, address->pool, address->slot);
+	for (size_t i = 0; !entry && i < NODES; i++) {
+		sender = &world->nodes[i];
+		if (node_attracts(sender))
+			entry = table_find(&sender->maps, address->pool, address->slot);
+		world->tally->passed += entry != NULL;
+	}
+	*ret_sender = sender;
+	return entry;
+}
+
+/* The hash of a flow's packets, as its version's algorithm has it. */
+static uint64_t hash_of(const struct world *world, const struct known_version *known,
+			const struct flow *flow)
+{
+	const struct ip_address destination =
+	    address_of(world, flow->address.pool, flow->address.site, flow->address.slot);
+	const uint8_t *ports = (const uint8_t *)&flow->hash_seed + 4;
+	uint8_t source[16];
+	CHECK(world, known->version->algorithm == VERSION_MULTILINEAR,
+	      "this test does not know pick algorithm %u", known->version->algorithm);
+	memset(source, 0x20, sizeof(source));
+	memcpy(source, &flow->hash_seed, 4);
+	return destination.family == IP_V6 ? pick_hash6(&known->key, &known->key6, source, ports)
+					   : pick_hash4(&known->key, source, ports);
+}
+
+static uint8_t machine_of(const struct world *world, const struct known_version *known,
+			  const struct flow *flow)
+{
+	const struct ring *ring =
+	    version_ring(known->version, world->sites[flow->address.site].name);
+	CHECK(world, ring, "version %u has no ring for site %u", known->number, flow->address.site);
+	return known
+	    ->machines[ring->entries[pick_index(hash_of(world, known, flow), ring->length)]];
+}
+
+static void note_packet(struct world *world, struct node *edge, const struct address *address,
+			bool is_new)
+{
+	struct activity_times *times = &edge->activity[address->pool][address->slot];
+	times->packet_ms = world->now_ms;
+	if (is_new)
+		times->new_flow_ms = world->now_ms;
+}
+
+/* --- flows --- */
+
+static bool backend_lives(const struct world *world, const struct flow *flow)
+{
+	const struct landing *landing = &world->landings[flow->machine];
+	return landing->has_power && landing->boot == flow->boot;
+}
+
+static void on_packet(struct world *world, void *context, uint64_t serial)
+{
+	struct flow *flow = context;
+	if (!flow->is_there || flow->serial != serial)
+		return;
+	if (flow->ends_ms <= world->now_ms || !backend_lives(world, flow)) {
+		flow->is_there = false;
+		return;
+	}
+	plan(world, 100 + below(world, world->is_calm ? 4000 : 1200), on_packet, flow, serial);
+	flow->is_socket = true;
+	struct node *edge = some_edge(world);
+	struct node *sender;
+	const struct entry *entry = edge ? forward(world, edge, &flow->address, &sender) : NULL;
+	world->tally->packets++;
+	if (!entry) {
+		world->tally->lost++;
+		return;
+	}
+	note_packet(world, sender, &flow->address, false);
+	const struct known_version *began = &world->versions[flow->known];
+	const struct known_version *now = &world->versions[entry->known];
+	CHECK(world, entry->known == flow->known,
+	      "invariant 3: at %s pool %u slot %u means version %u of service %u under a flow of "
+	      "version %u of service %u",
+	      sender->name, flow->address.pool, flow->address.slot, now->number, now->service,
+	      began->number, began->service);
+	CHECK(world, machine_of(world, now, flow) == flow->machine,
+	      "invariant 4: at %s a flow of version %u moved to another backend", sender->name,
+	      now->number);
+}
+
+static struct flow *free_flow(struct world *world)
+{
+	for (size_t i = 0; i < FLOWS; i++) {
+		if (!world->flows[i].is_there)
+			return &world->flows[i];
+	}
+	return NULL;
+}
+
+/* Most handshakes are quick; some take as long as a packet may be on its way. */
+static uint64_t handshake_ms(struct world *world)
+{
+	return chance(world, 800) ? below(world, 200) : HANDSHAKE_MS - below(world, 500);
+}
+
+static void open_flow(struct world *world, const struct address *address)
+{
+	struct flow *flow = free_flow(world);
+	struct node *edge = some_edge(world);
+	struct node *sender;
+	if (!flow || !edge)
+		return;
+	const struct entry *entry = forward(world, edge, address, &sender);
+	if (!entry || entry->refusing)
+		return;
+	struct flow begun = {.is_there = true,
+			     .serial = flow->serial + 1,
+			     .address = *address,
+			     .known = entry->known,
+			     .hash_seed = random_u64(&world->random)};
+	begun.machine = machine_of(world, &world->versions[entry->known], &begun);
+	const struct landing *landing = &world->landings[begun.machine];
+	note_packet(world, sender, address, true);
+	if (!landing->has_power || !(landing->fence >> sender->index & 1))
+		return;
+	uint64_t life_ms = chance(world, 50) ? 40000 : 6000;
+	uint64_t socket_in_ms = handshake_ms(world);
+	begun.boot = landing->boot;
+	begun.ends_ms = world->now_ms + socket_in_ms + 200 + below(world, life_ms);
+	*flow = begun;
+	world->tally->flows++;
+	world->tally->late += entry->is_late;
+	plan(world, socket_in_ms, on_packet, flow, flow->serial);
+}
+
+/* --- clients --- */
+
+static struct node *some_name_server(struct world *world)
+{
+	size_t start = below(world, NODES);
+	for (size_t i = 0; i < NODES; i++) {
+		struct node *node = &world->nodes[(start + i) % NODES];
+		if (node->runs && node->does_answer)
+			return node;
+	}
+	return NULL;
+}
+
+static void resolve(struct world *world, struct client *client, size_t service)
+{
+	const struct node *server = some_name_server(world);
+	if (!server || !server->answers[service].is_there)
+		return;
+	const struct answer *answer = &server->answers[service];
+	unsigned place = client->place < answer->share ? 0 : 1;
+	for (uint8_t pool = 0; pool < POOLS; pool++) {
+		if (!answer->has[place][pool])
+			continue;
+		client->known[service][pool].is_there = true;
+		client->known[service][pool].until_ms = world->now_ms + 2000;
+		client->known[service][pool].address =
+		    (struct address){.pool = pool,
+				     .site = (uint8_t)server->site,
+				     .slot = answer->slots[place][pool]};
+	}
+}
+
+static void on_client(struct world *world, void *context, uint64_t number)
+{
+	struct client *client = context;
+	(void)number;
+	if (world->is_calm)
+		return;
+	size_t service = below(world, SERVICES);
+	size_t pool = below(world, POOLS);
+	bool keeps = client->keeps_for_ever && chance(world, 970);
+	if (!client->known[service][pool].is_there ||
+	    (client->known[service][pool].until_ms <= world->now_ms && !keeps))
+		resolve(world, client, service);
+	if (client->known[service][pool].is_there)
+		open_flow(world, &client->known[service][pool].address);
+	/* Some come back after long silence, with the answer that they had. */
+	bool naps = keeps && client->known[service][pool].is_there && chance(world, 800);
+	plan(world, naps ? 3000 + below(world, 20000) : 100 + below(world, 1200), on_client, client,
+	     0);
+}
+
+/* --- landings --- */
+
+struct report_sent {
+	json_t *json; /* owned by the world's list */
+	uint64_t process;
+	uint64_t report;
+	uint64_t begun_ms;
+};
+
+struct report_answer {
+	uint64_t process;
+	uint64_t report;
+	struct ledger_position closing;
+	char generation[DIGEST_HEX_BYTES];
+	unsigned fence;
+	bool cut[POOLS][SLOTS];
+};
+
+static void lose_sockets(struct world *world, const struct landing *landing)
+{
+	for (size_t i = 0; i < FLOWS; i++) {
+		if (world->flows[i].machine == landing->index)
+			world->flows[i].is_there = false;
+	}
+}
+
+static void on_answer(struct world *world, void *context, uint64_t index)
+{
+	const struct report_answer *answer = context;
+	struct landing *landing = &world->landings[index];
+	if (!landing->has_power || landing->process != answer->process || !landing->awaits ||
+	    landing->report != answer->report)
+		return;
+	landing->awaits = false;
+	landing->closing = answer->closing;
+	if (*answer->generation) {
+		memcpy(landing->generation, answer->generation, sizeof(landing->generation));
+		landing->fence = answer->fence;
+	}
+	for (size_t i = 0; i < FLOWS; i++) {
+		struct flow *flow = &world->flows[i];
+		if (flow->is_there && flow->is_socket && flow->machine == index &&
+		    answer->cut[flow->address.pool][flow->address.slot]) {
+			flow->is_there = false;
+			world->tally->cut++;
+		}
+	}
+}
+
+static unsigned fence_of(const json_t *configuration)
+{
+	unsigned fence = 0;
+	size_t i;
+	json_t *edge;
+	json_array_foreach (json_object_get(configuration, "edges"), i, edge) {
+		struct ip_address source;
+		if (ip_address_parse(json_string_value(edge), &source) == 0)
+			fence |= 1u << (source.bytes[3] - 1);
+	}
+	return fence;
+}
+
+/* What the landing shall be; worked out once per revision. */
+static void want(const struct image *image, struct landing *landing)
+{
+	if (landing->wanted_revision == image->revision)
+		return;
+	landing->wanted_revision = image->revision;
+	landing->wanted_generation[0] = '\0';
+	if (!image->fabric || !landing_is_wanted(image, landing->name))
+		return;
+	json_t *wanted = landing_wanted(image, landing->name, landing->wanted_generation);
+	landing->wanted_fence = fence_of(wanted);
+	json_decref(wanted);
+}
+
+static void answer_report(struct world *world, struct landing *landing,
+			  const struct report_sent *sent)
+{
+	struct node *voter = &world->nodes[0];
+	const struct image *image = &voter->image;
+	struct report_answer *answer = arena_alloc(&world->arena, sizeof(*answer));
+	answer->process = sent->process;
+	answer->report = sent->report;
+	answer->closing = driver_closing(world->driver);
+	want(image, landing);
+	memcpy(answer->generation, landing->wanted_generation, sizeof(answer->generation));
+	answer->fence = landing->wanted_fence;
+	if (*answer->generation)
+		reports_set_lands(world->reports, landing->name,
+				  strcmp(landing->generation, answer->generation) == 0,
+				  clock_now_ms(&voter->clock));
+	for (size_t s = 0; s < image->state_count; s++) {
+		const struct service_state *state = image->states[s];
+		for (size_t b = 0; b < state->binding_count; b++) {
+			const struct binding *binding = &state->bindings[b];
+			const struct version_status *status =
+			    service_version(state, binding->version);
+			answer->cut[binding->pool][binding->slot] = status && status->cut;
+		}
+	}
+	if (world->is_calm || !chance(world, 30))
+		plan(world, 1 + below(world, world->is_calm ? 5 : 60), on_answer, answer,
+		     landing->index);
+}
+
+static void on_report(struct world *world, void *context, uint64_t index)
+{
+	struct report_sent *sent = context;
+	struct landing *landing = &world->landings[index];
+	struct counted *counted = &world->counted[index];
+	struct node *voter = &world->nodes[0];
+	if (voter_runs(world) && voter->paused_until_ms > world->now_ms) {
+		plan(world, voter->paused_until_ms - world->now_ms, on_report, context, index);
+		return;
+	}
+	const struct report_moment moment = {.now_ms = clock_now_ms(&voter->clock),
+					     .interval_ms = image_report_interval_ms(&voter->image),
+					     .image = &voter->image};
+	if (voter_runs(world) && reports_take(world->reports, sent->json, &moment, NULL) == 0) {
+		*counted = (struct counted){
+		    .is_there = true, .begun_ms = sent->begun_ms, .at_ms = world->now_ms};
+		answer_report(world, landing, sent);
+		order_return(world, landing->name);
+	}
+	json_decref(sent->json);
+	sent->json = NULL;
+}
+
+static json_t *count_sockets(const struct world *world, const struct landing *landing)
+{
+	json_t *counts = json_object();
+	for (size_t i = 0; i < FLOWS; i++) {
+		const struct flow *flow = &world->flows[i];
+		char text[IP_TEXT_BYTES];
+		if (!flow->is_there || !flow->is_socket || flow->machine != landing->index)
+			continue;
+		const struct ip_address address =
+		    address_of(world, flow->address.pool, flow->address.site, flow->address.slot);
+		ip_address_format(&address, text);
+		json_int_t before = json_integer_value(json_object_get(counts, text));
+		json_object_set_new(counts, text, json_integer(before + 1));
+	}
+	return counts;
+}
+
+static void send_report(struct world *world, struct landing *landing)
+{
+	struct report_sent *sent = arena_alloc(&world->arena, sizeof(*sent));
+	char boot[24];
+	char instance[24];
+	char digest[DIGEST_HEX_BYTES];
+	snprintf(boot, sizeof(boot), "boot-%" PRIu64, landing->boot);
+	snprintf(instance, sizeof(instance), "process-%" PRIu64, landing->process);
+	hex_encode(landing->closing.digest.bytes, DIGEST_BYTES, digest);
+	landing->awaits = true;
+	landing->report++;
+	landing->sent_ms = world->now_ms;
+	*sent = (struct report_sent){
+	    .process = landing->process, .report = landing->report, .begun_ms = world->now_ms};
+	sent->json = json_pack(
+	    "{s:s, s:s, s:s, s:I, s:s*, s:s, s:i, s:o, s:{}}", "node", landing->name, "boot_id",
+	    boot, "instance", instance, "closing", (json_int_t)landing->closing.sequence,
+	    "closing_digest", landing->closing.sequence ? digest : NULL, "generation",
+	    landing->generation, "cut", 0, "connections", count_sockets(world, landing), "landing");
+	/* Some are long on their way, and some arrive after the session that they were sent in. */
+	uint64_t delay_ms = chance(world, 850) ? below(world, 60) : below(world, 7000);
+	if (world->is_calm)
+		delay_ms = 5;
+	if (!world->is_calm && chance(world, 30)) {
+		json_decref(sent->json);
+		return;
+	}
+	plan(world, delay_ms, on_report, sent, landing->index);
+}
+
+#define ANSWER_MS 5000u /* after this silence the landing opens its session anew */
+
+static void on_interval(struct world *world, void *context, uint64_t number)
+{
+	struct landing *landing = context;
+	(void)number;
+	plan(world, REPORT_MS - 100 + below(world, 200), on_interval, landing, 0);
+	if (!landing->has_power || landing->silent_until_ms > world->now_ms)
+		return;
+	if (landing->awaits && world->now_ms - landing->sent_ms < ANSWER_MS)
+		return;
+	/* A session ends with what it knew. */
+	if (landing->awaits)
+		landing->closing = (struct ledger_position){0};
+	send_report(world, landing);
+}
+
+static void on_power(struct world *world, void *context, uint64_t number)
+{
+	struct landing *landing = context;
+	(void)world, (void)number;
+	landing->has_power = true;
+}
+
+void landing_restart(struct world *world, struct landing *landing)
+{
+	trace(world, "%s starts anew", landing->name);
+	landing->process++;
+	landing->awaits = false;
+	landing->closing = (struct ledger_position){0};
+}
+
+void landing_lose_power(struct world *world, struct landing *landing)
+{
+	if (!landing->has_power)
+		return;
+	lose_sockets(world, landing);
+	landing_restart(world, landing);
+	landing->boot++;
+	landing->generation[0] = '\0';
+	landing->fence = 0;
+	landing->has_power = false;
+	plan(world, 500 + below(world, 10000), on_power, landing, 0);
+}
+
+void traffic_init(struct world *world)
+{
+	for (size_t i = 0; i < BACKENDS; i++) {
+		struct landing *landing = &world->landings[i];
+		*landing = (struct landing){.index = i, .has_power = true, .boot = 1, .process = 1};
+		snprintf(landing->name, sizeof(landing->name), "b%zu", i);
+		plan(world, below(world, REPORT_MS), on_interval, landing, 0);
+	}
+	for (size_t i = 0; i < CLIENTS; i++) {
+		struct client *client = &world->clients[i];
+		client->place = (uint32_t)below(world, SHARE_WHOLE);
+		client->keeps_for_ever = i % 2 == 0;
+		plan(world, below(world, 2000), on_client, client, 0);
+	}
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The node that decides: what the daemon wires together on a voter, without its loop. */
+#include "base/digest.h"
+#include "fabric_world.h"
+#include "power_disk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct node *voter(struct world *world)
+{
+	return &world->nodes[0];
+}
+
+bool voter_runs(const struct world *world)
+{
+	return world->driver && node_has_disk(&world->nodes[0]);
+}
+
+static bool rests(void *context)
+{
+	return !node_has_disk(voter(context));
+}
+
+static void tell(void *context, const char *event, json_t *fields)
+{
+	struct world *world = context;
+	const char *fault = json_string_value(json_object_get(fields, "error"));
+	CHECK(world, !fault || !node_has_disk(voter(world)), "%s: %s", event, fault);
+	json_decref(fields);
+}
+
+static bool acts(void *context, enum member_role role)
+{
+	struct world *world = context;
+	return role == MEMBER_EDGE && voter(world)->maps.is_there;
+}
+
+static uint64_t applied(void *context)
+{
+	const struct world *world = context;
+	const struct sights sights = driver_sights(world->driver);
+	return merge_applied(&sights);
+}
+
+/* --- its store --- */
+
+static void on_txn(void *context, int result, const struct error *err,
+		   const struct store_txn_outcome *outcome)
+{
+	int *ret_result = context;
+	(void)err, (void)outcome;
+	*ret_result = result;
+}
+
+/* The first entry introduces the key of the node that writes it. */
+static int introduce(struct world *world)
+{
+	const struct ledger_change change = {.time_ms = 1, .who = "fairlead", .why = ""};
+	struct ledger_append append;
+	struct arena arena;
+	int done = 1;
+	arena_init(&arena, 0);
+	int result =
+	    ledger_introduce_ops(&voter(world)->image.head, world->signer, &change, "n0",
+				 ledger_signer_public_key(world->signer), &arena, &append, NULL);
+	const struct store_txn txn = {.compares = append.compares,
+				      .compare_count = append.compare_count,
+				      .ops = append.ops,
+				      .op_count = append.op_count};
+	if (result == 0)
+		result = store_txn(voter(world)->replica, &txn, on_txn, &done, NULL);
+	while (result == 0 && done > 0)
+		store_dispatch(voter(world)->replica);
+	arena_done(&arena);
+	return result < 0 ? result : done;
+}
+
+int voter_begin(struct world *world)
+{
+	struct node *node = voter(world);
+	if (node->image.head.sequence)
+		return 0;
+	int result = introduce(world);
+	image_done(&node->image);
+	return result < 0
+		   ? result
+		   : image_load(&node->image, node->replica, clock_now_ms(&node->clock), NULL);
+}
+
+void voter_stop(struct world *world)
+{
+	changes_free(world->changes);
+	driver_free(world->driver);
+	membership_free(world->membership);
+	observations_free(world->observations);
+	reports_free(world->reports);
+	world->changes = NULL;
+	world->driver = NULL;
+	world->membership = NULL;
+	world->observations = NULL;
+	world->reports = NULL;
+	world->ended_ms = world->now_ms;
+}
+
+void voter_start(struct world *world)
+{
+	struct node *node = voter(world);
+	CHECK(world, node->image.revision >= world->told_revision,
+	      "revision %" PRIu64 " is lost, which others were told of: the store is at %" PRIu64,
+	      world->told_revision, node->image.revision);
+	const struct changes_options changes = {.authority = voter(world)->replica,
+						.image = &node->image,
+						.signer = world->signer,
+						.clock = &node->clock,
+						.steady = &node->steady,
+						.random = &world->secrets,
+						.applied = applied,
+						.context = world};
+	const struct membership_options membership = {.image = &node->image,
+						      .self = &node->self,
+						      .acts = acts,
+						      .rests = rests,
+						      .context = world};
+	struct driver_options driver = {.image = &node->image,
+					.clock = &node->clock,
+					.steady = &node->steady,
+					.rests = rests,
+					.tell = tell,
+					.context = world};
+	int result = observations_new(&world->observations);
+	if (result == 0)
+		result = reports_new(&world->reports);
+	if (result == 0)
+		result = changes_new(&changes, &world->changes);
+	driver.changes = world->changes;
+	driver.observations = world->observations;
+	driver.reports = world->reports;
+	if (result == 0)
+		result = driver_new(&driver, &world->driver);
+	struct membership_options own = membership;
+	own.changes = world->changes;
+	if (result == 0)
+		result = membership_new(&own, &world->membership);
+	CHECK(world, result == 0, "the voter does not start: %s", error_text(result));
+	/* A commit that the last process did not live to see stands on what that one was told. All
+	 * that ends with it. */
+	check_commit(world);
+	world->ended_ms = 0;
+	memset(world->heard, 0, sizeof(world->heard));
+	memset(world->counted, 0, sizeof(world->counted));
+}
+
+void voter_moved(struct world *world)
+{
+	struct node *node = voter(world);
+	check_commit(world);
+	node_carry_out(world, node);
+	node_observe(world, node, false);
+	changes_image_moved(world->changes);
+	driver_run(world->driver);
+}
+
+void voter_tick(struct world *world)
+{
+	struct node *node = voter(world);
+	node_carry_out(world, node);
+	node_observe(world, node, true);
+	membership_run(world->membership);
+	driver_run(world->driver);
+}
+
+/* --- what it hears --- */
+
+/* Whatever the product makes of it: what is on no chain of ours is nothing. */
+static uint64_t acked(const struct image *image, const struct ledger_position *position)
+{
+	return image_is_on_chain(image, position) ? position->sequence : 0;
+}
+
+void voter_hear(struct world *world, const struct observation *observation, const struct node *node,
+		uint64_t process)
+{
+	struct heard *heard = &world->heard[node->index];
+	const struct image *image = &voter(world)->image;
+	/* A node's new session ends its old one. */
+	if (!voter_runs(world) || process < heard->process)
+		return;
+	int result = observations_take(world->observations, image, observation,
+				       clock_now_ms(&voter(world)->clock));
+	if (result == -FL_ENOTFOUND)
+		return;
+	CHECK(world, result == 0, "an observation is refused: %s", error_text(result));
+	check_refusals(world);
+	if (process != heard->process)
+		*heard = (struct heard){.process = process};
+	heard->at_ms = world->now_ms;
+	heard->edge_acked = observation->is_edge ? acked(image, &observation->edge_applied) : 0;
+	heard->names_acked = observation->is_names ? acked(image, &observation->names_applied) : 0;
+	check_refusals(world);
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A fabric in one process: nodes, landings, clients and an operator, over a wire and a clock that
+ * the simulator owns. All that happens is an event at a moment; events run one after another, in
+ * the order of their moments, and draw what they decide from one seeded source. So a seed plays the
+ * same history every time.
+ *
+ * What is the product's own code: the store with its ledger, image, changes and publication,
+ * observations with their merge, reports, what landings shall be, membership, the driver with the
+ * model below it, rings, and the pick function. What stands for something else: maps and DNS are
+ * tables in memory that nodes fill from their images; machines, sockets and the wire are below.
+ *
+ * Node 0 is the only voter. The others follow its store, and tell it what they saw.
+ */
+#ifndef FAIRLEAD_TESTS_FABRIC_WORLD_H
+#define FAIRLEAD_TESTS_FABRIC_WORLD_H
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "dataplane/pick_key.h"
+#include "fabric/driver.h"
+#include "fabric/membership.h"
+#include "fabric/observation.h"
+#include "fabric/reports.h"
+#include "state/changes.h"
+#include "state/image.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NODES 5
+#define SITES 2
+#define SERVICES 2
+#define BACKENDS 5
+#define CLIENTS 12
+#define FLOWS 48
+#define POOLS 2
+#define SLOTS 32 /* of a pool at one site, at most */
+#define MOST_ENTRIES 64 /* addresses with a meaning */
+#define MOST_VERSIONS 512
+#define TRACE_LINES 60
+#define TRACE_BYTES 160
+
+#define TICK_MS 500u
+#define REPORT_MS 1000u
+#define HANDSHAKE_MS                                                                               \
+	2500u /* a packet's longest way: below CLOSING_SETTLE_MS, which allows for it */
+
+struct follower;
+struct line;
+struct store_session;
+struct world;
+struct event;
+
+typedef void event_fn(struct world *world, void *context, uint64_t number);
+
+struct event {
+	uint64_t at_ms;
+	uint64_t order; /* of two at one moment, the one that was planned first runs first */
+	event_fn *run;
+	void *context;
+	uint64_t number;
+};
+
+/* Of a service, as clients see it: place in the pool at one site. */
+struct address {
+	uint8_t pool;
+	uint8_t site;
+	uint32_t slot;
+};
+
+/* One committed version, as the first node that published it decoded it. */
+struct known_version {
+	uint8_t service;
+	uint32_t number;
+	uint64_t sequence; /* ledger entry that committed it */
+	bool served; /* DNS answered it once, by the voter's image */
+	struct version *version; /* in the world's arena */
+	struct pick_key key;
+	struct pick_key6 key6;
+	uint8_t machines[BACKENDS]; /* by ordinal */
+};
+
+/* What a node's maps say of one slot. */
+struct entry {
+	uint8_t pool;
+	uint32_t slot;
+	uint32_t known; /* index of the world's versions */
+	uint64_t number; /* of the binding */
+	uint64_t sequence; /* of the binding */
+	bool refusing;
+	bool is_late;
+};
+
+/* When an address was last used at an edge, since its process started; 0: never. */
+struct activity_times {
+	uint64_t new_flow_ms;
+	uint64_t packet_ms;
+};
+
+struct table {
+	bool is_there;
+	bool attracts; /* by an image in which the node is a member */
+	struct ledger_position position; /* the entry that it carries out */
+	struct entry entries[MOST_ENTRIES];
+	size_t count;
+};
+
+/* What a name server answers for one service. */
+struct answer {
+	bool is_there;
+	uint32_t share; /* of the clients that the target has */
+	bool has[2][POOLS]; /* 0: target, 1: base */
+	uint32_t slots[2][POOLS];
+	uint32_t versions[2];
+};
+
+struct node {
+	struct world *world;
+	size_t index;
+	char name[8];
+	struct member self; /* by the flags of its process */
+	size_t site;
+	bool has_power;
+	bool runs; /* the process */
+	uint64_t process; /* counts the machine's processes */
+	char instance[32];
+	uint64_t started_ms;
+	uint64_t start_wall_ms;
+	int64_t wall_offset_ms;
+	struct clock clock;
+	struct clock steady;
+	struct image image;
+	char folder[96]; /* its state: on a disk of its own */
+	struct store *replica; /* NULL while no process runs; node 0's is the authority itself */
+	struct store_watch *watch;
+	struct store *peer; /* how it reaches the voter's store; NULL at node 0 */
+	struct follower *follower;
+	bool dispatches;
+	bool lost_track; /* its watch ended: everything is read again */
+	struct line *line; /* to the voter; NULL while it is down */
+	uint64_t stuck_until_ms; /* until then no plane takes a change */
+	uint64_t paused_until_ms; /* until then the process does not run */
+	uint64_t cut_until_ms; /* the link to the voter */
+	bool is_foreign; /* it goes by another chain of the ledger */
+	struct table maps; /* outlive the process, not the power */
+	uint64_t told_until_ms; /* when the last message that was sent arrives */
+	struct activity_times activity[POOLS][SLOTS];
+	struct ledger_position forwarded; /* by this process */
+	struct answer answers[SERVICES];
+	bool does_answer;
+	struct ledger_position answered;
+	uint64_t mark; /* the highest entry that it ever acknowledged */
+};
+
+/* What reached the voter's process of one node: what the checks go by. */
+struct heard {
+	uint64_t process; /* the latest that was heard; 0: none */
+	uint64_t at_ms;
+	uint64_t edge_acked; /* the entry */
+	uint64_t names_acked;
+};
+
+/* What reached the voter's process of one landing. */
+struct counted {
+	bool is_there;
+	uint64_t begun_ms; /* when it began to count */
+	uint64_t at_ms; /* when the report arrived */
+};
+
+struct landing {
+	size_t index;
+	char name[8];
+	bool has_power;
+	uint64_t boot;
+	uint64_t process;
+	uint64_t silent_until_ms;
+	bool awaits; /* an answer */
+	uint64_t report; /* number of the report that it waits for */
+	uint64_t sent_ms; /* when that was sent */
+	struct ledger_position closing; /* that the last answer named */
+	char generation[DIGEST_HEX_BYTES]; /* of what it carried out; "" for nothing */
+	unsigned fence; /* nodes whose tunnels it takes, a bit each */
+	/* What the voter would have it be. */
+	uint64_t wanted_revision;
+	char wanted_generation[DIGEST_HEX_BYTES];
+	unsigned wanted_fence;
+};
+
+struct flow {
+	bool is_there;
+	uint64_t serial; /* a flow's place is used again */
+	struct address address;
+	uint32_t known; /* version where it began */
+	uint8_t machine; /* backend where it began */
+	uint64_t boot;
+	uint64_t hash_seed;
+	bool is_socket; /* the handshake has reached the backend */
+	uint64_t ends_ms;
+};
+
+struct client {
+	uint32_t place; /* 0…SHARE_WHOLE-1: which clients come first */
+	bool keeps_for_ever;
+	struct {
+		bool is_there;
+		struct address address;
+		uint64_t until_ms;
+	} known[SERVICES][POOLS];
+};
+
+/* What an address means by the ledger's head. */
+struct meaning {
+	bool is_there;
+	uint32_t known; /* index of the world's versions */
+	struct binding binding;
+	bool is_closing; /* the version */
+	uint64_t refused_ms; /* since when all have acknowledged that it refuses; 0: one has not */
+	uint64_t countable_ms; /* when that was so for long enough; 0: never yet */
+};
+
+struct tally {
+	uint64_t steps;
+	uint64_t entries; /* of the ledger */
+	uint64_t flows, late, cut, packets, passed, lost;
+	uint64_t starts, closings, rebound, reopened, frees, lifts;
+	uint64_t restarts, power_losses, foreign, detached;
+};
+
+/* The last steps that led where a seed is. */
+struct history {
+	uint64_t seed;
+	size_t count;
+	char lines[TRACE_LINES][TRACE_BYTES];
+};
+
+struct world {
+	struct random random;
+	struct random secrets; /* what the product draws */
+	struct arena arena;
+	uint64_t now_ms;
+	uint64_t step;
+	bool is_calm;
+	uint64_t fault_ms; /* from one to the next, on average */
+	struct event *events; /* a heap */
+	size_t event_count;
+	size_t event_room;
+	uint64_t planned;
+
+	/* What the operator wants. */
+	struct fabric fabric;
+	struct service services[SERVICES];
+	struct backend backends[SERVICES][BACKENDS];
+	struct site sites[SITES];
+	struct pool pools[POOLS];
+	bool wants[SERVICES];
+	size_t site_count;
+
+	struct node nodes[NODES];
+	struct landing landings[BACKENDS];
+	struct client clients[CLIENTS];
+	struct flow flows[FLOWS];
+
+	/* The voter's process. */
+	struct ledger_signer *signer;
+	struct observations *observations;
+	struct reports *reports;
+	struct changes *changes;
+	struct driver *driver;
+	struct membership *membership;
+	bool dispatching;
+	uint64_t ended_ms; /* when its last process ended, until the next one has begun; 0 */
+
+	/* What the checks know. */
+	uint64_t told_revision; /* the newest that the voter's store told of */
+	struct known_version *versions;
+	size_t version_count;
+	struct meaning meanings[POOLS][SLOTS];
+	struct heard heard[NODES];
+	struct counted counted[BACKENDS];
+	struct tally *tally;
+	struct history *history;
+};
+
+/* --- sim_fabric.c: the seed's own --- */
+
+uint64_t below(struct world *world, uint64_t bound);
+bool chance(struct world *world, unsigned per_mille);
+void plan(struct world *world, uint64_t in_ms, event_fn *run, void *context, uint64_t number);
+/* A line of what led here; the last ones are printed with a violation. */
+void trace(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Prints seed, moment and trace, and ends the process. */
+void violation(const struct world *world, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+
+#define CHECK(world, condition, ...)                                                               \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			violation(world, __VA_ARGS__);                                             \
+	} while (0)
+
+/* --- fabric_voter.c: the node that decides --- */
+
+/* A store that is empty gets its first entry, and the image shows it. */
+int voter_begin(struct world *world);
+/* Its parts, once there is an image. */
+void voter_start(struct world *world);
+/* After changes_stop(), and after its store was closed. */
+void voter_stop(struct world *world);
+/* The image of node 0 has moved. */
+void voter_moved(struct world *world);
+void voter_tick(struct world *world);
+void voter_hear(struct world *world, const struct observation *observation, const struct node *node,
+		uint64_t process);
+bool voter_runs(const struct world *world);
+
+/* --- fabric_line.c: between a node and the voter --- */
+
+/* Bring it up if both ends run. */
+void line_open(struct world *world, struct node *node);
+/* What is under way is lost. */
+void line_cut(struct node *node);
+
+/* --- fabric_node.c: every node's planes, and how others follow --- */
+
+void nodes_init(struct world *world);
+void nodes_done(struct world *world);
+void node_start(struct world *world, struct node *node);
+void node_stop(struct world *world, struct node *node);
+void node_lose_power(struct world *world, struct node *node);
+/* Publish what the image says: first the maps, then the answers. */
+void node_carry_out(struct world *world, struct node *node);
+/* Let its stores do what is due; the machine is off after that if its disk lost power. */
+void node_dispatch(struct world *world, struct node *node);
+bool node_has_disk(const struct node *node);
+/* Tell the voter what this node saw. */
+void node_observe(struct world *world, struct node *node, bool activity);
+/* Does it draw traffic for service addresses? */
+bool node_attracts(const struct node *node);
+struct entry *table_find(struct table *table, uint8_t pool, uint32_t slot);
+
+/* --- fabric_traffic.c: clients, flows, landings --- */
+
+void traffic_init(struct world *world);
+/* Another process of the landing: what the machine carries out stays. */
+void landing_restart(struct world *world, struct landing *landing);
+void landing_lose_power(struct world *world, struct landing *landing);
+struct ip_address address_of(const struct world *world, uint8_t pool, uint8_t site, uint32_t slot);
+
+/* --- fabric_orders.c: the operator --- */
+
+void orders_init(struct world *world);
+void order_join(struct world *world, const struct node *node);
+/* A backend that was declared gone reports again. */
+void order_return(struct world *world, const char *backend);
+void order_resume_all(struct world *world);
+void order_at_random(struct world *world);
+
+/* --- fabric_check.c: the invariants --- */
+
+/* The version of a node's image in the list of all; checks that it is what it always was. */
+uint32_t check_version(struct world *world, const struct version *version, uint64_t sequence);
+/* Before and after what reaches the voter: who refuses what, and for how long. */
+void check_refusals(struct world *world);
+/* The voter's image has moved. */
+void check_commit(struct world *world);
+/* A node's maps were published. */
+void check_table(struct world *world, struct node *node, const struct ledger_position *before);
+/* At the end, when all is well for long enough. */
+void check_ended(struct world *world);
+
+#endif
