@@ -107,8 +107,8 @@ struct edge_map_port {
 
 /*
  * What a bound address means; immutable. Nearly all IPv4 packets touch its first 64 bytes alone,
- * and IPv6 packets the next 64, too. What comes after those lets a restarted daemon know again what
- * it once published.
+ * and IPv6 packets the next 64, too. What comes after those is for algorithm 1, for a daemon that
+ * starts (src/dataplane/held.c), and for people.
  */
 struct edge_map_descriptor {
 	__u32 first_page; /* the ring lies in ring_pages pages from here on */
@@ -125,7 +125,6 @@ struct edge_map_descriptor {
 	__u8 address[16];
 	__u8 family; /* 4 or 6, of `address` */
 	__u8 by_source; /* as the version has it; the key says it to the program */
-	__u8 service[64]; /* NUL-terminated */
 	__u8 padding[46]; /* to whole pairs of cache lines */
 };
 

@@ -41,7 +41,6 @@
 #define EDGE_RING_PAGES 16 /* … of at most so many pages */
 #define EDGE_MOST_PAGES (1u << 17) /* ring pages of all versions: 1 GiB */
 #define EDGE_MOST_ADDRESSES ((1u << 18) - 1) /* bound */
-#define EDGE_SERVICE_NAME 63 /* longest service name, in bytes */
 
 #define EDGE_HEARTBEAT_MS 500 /* call edge_heartbeat() this often … */
 #define EDGE_STALE_MS 3000 /* … after this silence the program asks the kernel's FIB instead */

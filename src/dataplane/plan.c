@@ -13,6 +13,8 @@
 _Static_assert(EDGE_POOLS == EDGE_MAP_POOLS, "the program looks at as many pools");
 _Static_assert(EDGE_PORT_RANGES == EDGE_MAP_PORTS, "a descriptor holds as many ports");
 _Static_assert(EDGE_RING_PAGE == EDGE_MAP_PAGE_ENTRIES, "a page is a page");
+_Static_assert(offsetof(struct edge_map_descriptor, key6) == 96, "a packet needs 128 bytes of it");
+_Static_assert(sizeof(struct edge_map_descriptor) % 128 == 0, "which are two lines side by side");
 
 /* The low 64 bits of the address; all of an IPv4 one. */
 static uint64_t low_bits(const struct ip_address *address)
@@ -154,10 +156,6 @@ static int check_backends(const struct edge *edge, const struct edge_version *ve
 static int check_version(const struct edge *edge, const struct edge_version *version,
 			 struct error *err)
 {
-	if (strlen(version->service) > EDGE_SERVICE_NAME)
-		return error_set(err, -FL_ELIMIT,
-				 "the service name '%.80s' is longer than %d bytes",
-				 version->service, EDGE_SERVICE_NAME);
 	if (version->algorithm != PICK_SIPHASH13_5TUPLE && version->algorithm != PICK_MULTILINEAR)
 		return error_set(
 		    err, -FL_EUNSUPPORTED,

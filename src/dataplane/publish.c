@@ -238,7 +238,6 @@ static void fill_descriptor(struct edge_map_descriptor *record, const struct edg
 	}
 	memcpy(record->address, binding->address.bytes, sizeof(record->address));
 	memcpy(record->digest, version->digest.bytes, sizeof(record->digest));
-	memcpy(record->service, version->service, strlen(version->service));
 }
 
 /* A descriptor that is reused starts its counts from zero. */
