@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One program: `run` makes it the daemon, `detach` undoes what `run` pinned, `lab …` makes a
- * network to try it in, the rest is the CLI.
- */
+/* One program: `run` makes it the daemon, `detach` undoes what `run` pinned, `lab …` makes it
+ * fairlead-lab, the rest is the CLI. */
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -11,26 +10,11 @@
 #include "daemon/daemon.h"
 #include "daemon/options.h"
 #include "dataplane/edge.h"
-#include "lab/lab.h"
 
-#include <fcntl.h>
-#include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/*
- * Whoever starts us may have closed standard files, and the socket or the store that is opened
- * first would take their places. Opened for the other direction, they fail as closed ones do.
- */
-static void fill_standard_files(void)
-{
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-		if (fcntl(fd, F_GETFD) < 0)
-			(void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-	}
-}
 
 static int print_failure(const struct error *err, int result)
 {
@@ -59,6 +43,27 @@ static int detach(const struct invocation *invocation)
 	return result < 0 ? print_failure(&err, result) : 0;
 }
 
+/* The one beside this program comes first: it is of the same build. */
+static int become_lab(char **argv)
+{
+	static const char lab[] = "fairlead-lab";
+	char path[PATH_MAX + sizeof(lab)] = "";
+	struct error err;
+	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
+	char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
+	if (slash) {
+		memcpy(slash + 1, lab, sizeof(lab));
+		execv(path, argv);
+	}
+	if (!slash || errno == ENOENT)
+		execvp(lab, argv);
+	return print_failure(&err, error_set(&err, -errno,
+					     "`fairlead lab` is a program of its own, %s, which "
+					     "cannot be started, neither from this one's folder "
+					     "nor from $PATH: %s",
+					     lab, error_text(-errno)));
+}
+
 static int print_help(const struct invocation *invocation)
 {
 	struct buffer text;
@@ -76,7 +81,7 @@ int main(int argc, char **argv)
 	struct invocation invocation;
 	struct error err = {0};
 	int status;
-	fill_standard_files();
+	output_hold_standard_files();
 	memory_end_without_json();
 	int result = command_parse(argc, argv, &invocation, &err);
 	if (result < 0)
@@ -88,7 +93,7 @@ int main(int argc, char **argv)
 	else if (invocation.command->place == COMMAND_RUN)
 		status = run(&invocation);
 	else if (invocation.command->place == COMMAND_LAB)
-		status = lab_main(&invocation);
+		status = become_lab(argv);
 	else if (strcmp(invocation.command->name, "detach") == 0)
 		status = detach(&invocation);
 	else

@@ -20,4 +20,10 @@ must_check int output_write(const struct buffer *text, struct error *err);
 /* To standard error, as it is. */
 void output_message(const char *text);
 
+/*
+ * Whoever starts us may have closed standard files, and the socket or the store that is opened
+ * first would take their places. Opened for the other direction, they fail as closed ones do.
+ */
+void output_hold_standard_files(void);
+
 #endif

@@ -478,3 +478,18 @@ def test_watch_redraws_a_terminal(daemon, start):
     os.close(ours)
     before, first, second = shown.split(b"\x1b[H\x1b[J")[:3]
     assert before == b"" and first == second and b"trouble" in first
+
+
+def test_lab_is_a_program_of_its_own(tmp_path):
+    """It is looked for beside the program that was asked, then in $PATH."""
+    program = shutil.copy(CLIENT, tmp_path)
+
+    def list_labs(**environment):
+        return subprocess.run([program, "lab", "status", "-o", "json"], env=environment, check=False,
+                              capture_output=True, text=True, timeout=TIMEOUT_S)
+    done = list_labs(PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "fairlead-lab" in done.stderr and "$PATH" in done.stderr
+    assert list_labs(PATH=str(CLIENT.parent)).returncode == 0
+    shutil.copy(CLIENT.parent / "fairlead-lab", tmp_path)
+    assert list_labs(PATH="/nowhere").returncode == 0
