@@ -505,8 +505,8 @@ void nodes_init(struct world *world)
 		snprintf(node->name, sizeof(node->name), "n%zu", i);
 		snprintf(node->folder, sizeof(node->folder), "%s/%s", sim_folder, node->name);
 		power_disk_select((unsigned)i, node->folder);
-		power_disk_reset(random_u64(&world->random),
-				 chance(world, 300) ? 1 + below(world, 2000) : 0);
+		uint64_t cut_at = chance(world, 300) ? 1 + below(world, 2000) : 0;
+		power_disk_reset(random_u64(&world->random), cut_at);
 		node->self = (struct member){
 		    .name = node->name,
 		    .site = world->sites[node->site].name,
@@ -520,9 +520,11 @@ void nodes_init(struct world *world)
 	}
 	/* A voter needs no other role; somebody has each. */
 	world->nodes[0].self.key = ledger_signer_public_key(world->signer);
-	world->nodes[0].self.roles = MEMBER_VOTER |
-				     (unsigned)(chance(world, 500) ? MEMBER_EDGE : 0) |
-				     (unsigned)(chance(world, 500) ? MEMBER_NAMES : 0);
+	world->nodes[0].self.roles = MEMBER_VOTER;
+	if (chance(world, 500))
+		world->nodes[0].self.roles |= MEMBER_EDGE;
+	if (chance(world, 500))
+		world->nodes[0].self.roles |= MEMBER_NAMES;
 	world->nodes[1].self.roles |= MEMBER_EDGE;
 	world->nodes[2].self.roles |= MEMBER_NAMES;
 	for (size_t i = 0; i < NODES; i++)

@@ -309,16 +309,18 @@ void orders_init(struct world *world)
 			    .site = sites[b % world->site_count],
 			    .address = {.bytes = {10, 0, 1, (uint8_t)(b + 1)}, .family = IP_V4}};
 		change_mind(world, s);
+		bool by_source = chance(world, 300);
+		bool is_limited = chance(world, 200);
 		world->services[s] = (struct service){
 		    .name = services[s],
 		    .ports = {{.protocol = SERVICE_TCP, .first = 80, .last = 80}},
 		    .port_count = 1,
 		    .ttl_seconds = 2,
-		    .balance_by = chance(world, 300) ? BALANCE_SOURCE : BALANCE_FLOW,
+		    .balance_by = by_source ? BALANCE_SOURCE : BALANCE_FLOW,
 		    .rollout = {.shares = {16384, SHARE_WHOLE}, .share_count = 2, .pause_ms = 2000},
 		    .backends = world->backends[s],
 		    .backend_count = BACKENDS,
-		    .drain_limit_ms = chance(world, 200) ? 20000 : 0};
+		    .drain_limit_ms = is_limited ? 20000 : 0};
 		world->wants[s] = true;
 	}
 	/* Few slots of IPv4, and more of IPv6 than any walk needs at once. */
