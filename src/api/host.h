@@ -58,8 +58,6 @@ struct api_host {
 	void (*put_alarms)(void *context, json_t *alarms);
 	/* Should what nobody ordered leave the store alone for now? */
 	bool (*rests)(void *context);
-	/* May the image be older than what landings were told? */
-	bool (*is_frozen)(void *context);
 	/* Something happened; `fields` is moved. */
 	void (*tell)(void *context, const char *event, json_t *fields);
 };

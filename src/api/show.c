@@ -226,6 +226,30 @@ json_t *show_backend_names(const struct api_host *host)
 	return names;
 }
 
+/* What a landing said of itself. */
+static json_t *landing_json(const struct peer_report *said)
+{
+	json_t *alarms = json_array();
+	json_t *interfaces = json_array();
+	for (size_t i = 0; i < said->alarms.count; i++) {
+		const struct peer_alarm *alarm = &said->alarms.items[i];
+		const char *advice = *alarm->advice ? alarm->advice : NULL;
+		json_array_append_new(alarms, json_pack("{s:s, s:s, s:s, s:s, s:s*}", "code",
+							alarm->code, "severity", alarm->severity,
+							"subject", alarm->subject, "text",
+							alarm->text, "advice", advice));
+	}
+	for (size_t i = 0; i < said->interfaces.count; i++) {
+		const struct peer_interface *interface = &said->interfaces.items[i];
+		json_array_append_new(interfaces, json_pack("{s:s, s:s}", "name", interface->name,
+							    "mode", interface->mode));
+	}
+	return json_pack("{s:o, s:o, s:s, s:s, s:I, s:I, s:I}", "alarms", alarms, "interfaces",
+			 interfaces, "program", said->program, "layout", said->layout, "handings",
+			 (json_int_t)said->listeners, "handings_bound",
+			 (json_int_t)said->listeners_bound, "accepted", (json_int_t)said->accepted);
+}
+
 static void show_report(const struct api_host *host, const struct report *report, uint64_t now_ms,
 			json_t *json)
 {
@@ -255,19 +279,19 @@ json_t *show_backend(const struct api_host *host, const char *name, const json_t
 	bool fresh =
 	    report && report_is_fresh(report, image_report_interval_ms(host->image), now_ms);
 	uint64_t connections = 0;
-	for (size_t i = 0; report && i < report->count; i++)
-		connections += report->counts[i].connections;
+	for (size_t i = 0; report && i < report->said.counts.count; i++)
+		connections += report->said.counts.items[i].connections;
 	json_t *json = json_pack(
 	    "{s:s, s:O, s:b, s:b, s:o, s:o, s:I, s:s}", "name", name, "address",
 	    json_object_get(known, "address"), "silent", !fresh, "forgotten",
 	    (int)json_is_true(json_object_get(known, "forgotten")), "last_report_ms",
 	    report ? json_integer((json_int_t)(now_ms - report->received_ms)) : json_null(),
 	    "connections", connections_json(fresh, connections), "cut",
-	    (json_int_t)(report ? report->cut : 0), "boot_id", report ? report->boot_id : "");
+	    (json_int_t)(report ? report->said.cut : 0), "boot_id", report ? report->boot_id : "");
 	if (is_awaited(host, name, known))
 		json_object_set_new(json, "awaited", json_true());
-	if (report && report->landing)
-		json_object_set(json, "landing", report->landing);
+	if (report)
+		json_object_set_new(json, "landing", landing_json(&report->said));
 	if (fresh)
 		show_report(host, report, now_ms, json);
 	return json;

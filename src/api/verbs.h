@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The handlers of the local API's verbs: verbs_apply.c for files, verbs_change.c for the others
- * that write, verbs_show.c for those that read, verbs_landing.c for what landings say. */
+ * that write, verbs_show.c for those that read. */
 #ifndef FAIRLEAD_API_VERBS_H
 #define FAIRLEAD_API_VERBS_H
 

@@ -166,7 +166,6 @@ static int set_option(struct parser *parser, const struct command_option *option
 		break;
 	case VALUE_TEXT:
 	case VALUE_FILE:
-	case VALUE_JSON:
 	case VALUE_WORDS: /* of arguments only */
 		json = json_string(value);
 		break;
@@ -228,8 +227,7 @@ static bool second_words(const char *first, struct buffer *words)
 {
 	size_t length = strlen(first);
 	for (const struct command *command = command_table; command->name; command++) {
-		if (command->internal || strncmp(command->name, first, length) != 0 ||
-		    command->name[length] != ' ')
+		if (strncmp(command->name, first, length) != 0 || command->name[length] != ' ')
 			continue;
 		buffer_printf(words, "%s%s", words->length ? ", " : "", command->name + length + 1);
 	}
@@ -247,7 +245,7 @@ static int unknown_command(const char *first, const char *second, struct error *
 	struct guess guess = {.typed = typed};
 	/* The first word of two is no slip. */
 	for (const struct command *command = command_table; command->name; command++) {
-		if (!command->internal && (second || !is_group))
+		if (second || !is_group)
 			guess_try(&guess, command->name);
 	}
 	if (guess.name)
@@ -274,7 +272,7 @@ static void recognise_command(struct parser *parser)
 	else
 		snprintf(name, sizeof(name), "%s %s", parser->words[0], parser->words[1]);
 	const struct command *command = command_find(name);
-	if (!command || command->internal)
+	if (!command)
 		return;
 	parser->invocation->command = command;
 	parser->word_count = 0;
@@ -474,10 +472,8 @@ static void help_overview(struct buffer *text)
 		    "fairlead: the front door for services that run in many places\n\n"
 		    "usage: fairlead [--socket PATH] [-o table|json|jsonl|yaml] <command> …\n\n"
 		    "commands:\n");
-	for (const struct command *command = command_table; command->name; command++) {
-		if (!command->internal)
-			buffer_printf(text, "  %-16s %s\n", command->name, command->summary);
-	}
+	for (const struct command *command = command_table; command->name; command++)
+		buffer_printf(text, "  %-16s %s\n", command->name, command->summary);
 	buffer_puts(text, "\n`fairlead <command> --help` says more about one of them.\n\n"
 			  "options for all:\n"
 			  "  --socket PATH    the daemon's local socket (default: "
@@ -501,8 +497,7 @@ bool command_group_help(const char *group, struct buffer *text)
 	buffer_printf(text, "usage: fairlead %s <command> …\n\ncommands:\n", group);
 	size_t length = strlen(group);
 	for (const struct command *command = command_table; command->name; command++)
-		if (!command->internal && strncmp(command->name, group, length) == 0 &&
-		    command->name[length] == ' ')
+		if (strncmp(command->name, group, length) == 0 && command->name[length] == ' ')
 			buffer_printf(text, "  %-16s %s\n", command->name, command->summary);
 	buffer_printf(text, "\n`fairlead %s <command> --help` says more about one of them.\n",
 		      group);
@@ -552,8 +547,6 @@ static bool value_fits(enum command_value kind, const json_t *value)
 		return json_is_string(value);
 	case VALUE_LIST:
 		return is_text_list(value);
-	case VALUE_JSON:
-		return true;
 	case VALUE_WORDS: /* never travels */
 		return false;
 	}

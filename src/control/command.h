@@ -30,7 +30,6 @@ enum command_value {
 	VALUE_TEXT,
 	VALUE_NUMBER,
 	VALUE_LIST, /* may be given many times; a JSON array of texts */
-	VALUE_JSON, /* anything; only over the API */
 	VALUE_FILE, /* a path; the CLI sends the content along under "text" */
 	VALUE_WORDS, /* an argument that is all the rest: a command line of another program */
 };
@@ -67,8 +66,7 @@ struct command_argument {
 	X(backend_forget)                                                                          \
 	X(log)                                                                                     \
 	X(verify)                                                                                  \
-	X(events)                                                                                  \
-	X(landing_report)
+	X(events)
 
 enum command_verb {
 	VERB_NONE, /* the daemon has no part in it */
@@ -89,7 +87,6 @@ struct command {
 	enum command_verb verb; /* of COMMAND_DAEMON */
 	const struct thing *thing; /* what the answer is, or is a list of; NULL: no thing */
 	render_fn *render; /* NULL: the answer is shown as the thing is described */
-	bool internal; /* between daemons; not for people */
 	bool streams; /* the answer is an endless series of items */
 	bool repeatable; /* only shows something: --watch may ask it again and again */
 	const char *summary;

@@ -44,19 +44,6 @@ static const struct command_option log_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
-static const struct command_option report_options[] = {
-    {"node", VALUE_TEXT, "NAME", "the backend"},
-    {"boot_id", VALUE_TEXT, "ID", "of its kernel"},
-    {"instance", VALUE_TEXT, "ID", "of its process: drawn at random when it starts"},
-    {"connections", VALUE_JSON, "OBJECT", "connections by service address"},
-    {"closing", VALUE_NUMBER, "N", "what the node's last answer named, before the count began"},
-    {"closing_digest", VALUE_TEXT, "HASH", "and that ledger entry's hash"},
-    {"generation", VALUE_TEXT, "DIGEST", "of the landing's configuration"},
-    {"cut", VALUE_NUMBER, "N", "sockets destroyed by order so far"},
-    {"landing", VALUE_JSON, "OBJECT", "its state and alarms"},
-    {NULL, VALUE_NONE, NULL, NULL},
-};
-
 static const struct command_option detach_options[] = {
     {"state", VALUE_TEXT, "DIR", "the state folder that `run` had (default: /var/lib/fairlead)"},
     {"pins", VALUE_TEXT, "DIR", "BPF objects are pinned below it (default: /sys/fs/bpf/fairlead)"},
@@ -375,16 +362,6 @@ const struct command command_table[] = {
 		       "also if the lab is not up; those that are up are named then.",
 	.examples = "fairlead lab down rack",
 	.arguments = {LAB_ARGUMENT},
-    },
-    {
-	.name = "landing report",
-	.place = COMMAND_DAEMON,
-	.verb = VERB_landing_report,
-	.internal = true,
-	.summary = "a backend's report; answered with what it is to do",
-	.description = "",
-	.examples = "",
-	.options = report_options,
     },
     {.name = NULL},
 };

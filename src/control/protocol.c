@@ -90,7 +90,11 @@ int protocol_parse_request(const char *line, size_t length, const struct command
 	}
 	const struct command *command = command_find(verb);
 	if (!command || command->place != COMMAND_DAEMON) {
-		result = error_set(err, -FL_EUSAGE, "there is no verb \"%.64s\"", verb);
+		result =
+		    error_set(err, -FL_EUSAGE,
+			      "there is no verb \"%.64s\": who asks is of another release than "
+			      "this daemon; restart it",
+			      verb);
 		goto out;
 	}
 	json_t *parameters = json_object_get(request, "parameters");

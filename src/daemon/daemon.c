@@ -5,9 +5,11 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "daemon/edge_plane.h"
+#include "daemon/landing_api.h"
 #include "daemon/names_plane.h"
 #include "daemon/snapshots.h"
 #include "fabric/driver.h"
+#include "fabric/landings.h"
 #include "fabric/membership.h"
 #include "fabric/reports.h"
 #include "state/records.h"
@@ -286,6 +288,7 @@ static void halt(struct daemon *daemon)
 	changes_stop(daemon->changes);
 	snapshots_stop(daemon->snapshots);
 	api_unix_stop(daemon->api);
+	landing_api_stop(daemon->landing_api);
 	if (daemon->tick.data)
 		uv_timer_stop(&daemon->tick);
 }
@@ -637,6 +640,7 @@ static int open_fabric(struct daemon *daemon)
 					      .changes = daemon->changes,
 					      .observations = daemon->observations,
 					      .reports = daemon->reports,
+					      .landings = daemon->landings,
 					      .clock = daemon->clock,
 					      .steady = &daemon->steady,
 					      .unsafe = unsafe &&
@@ -679,6 +683,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 		result = edge_plane_start(daemon->edge, &daemon->loop, err);
 	if (result == 0)
 		result = reports_new(&daemon->reports);
+	if (result == 0)
+		result = landings_new(&daemon->landings);
 	if (result == 0 && !daemon_is_frozen(daemon))
 		result = snapshots_new(daemon, &daemon->snapshots);
 	if (result == 0)
@@ -702,6 +708,9 @@ static int open_parts(struct daemon *daemon, struct error *err)
 		result = api_unix_open(&daemon->host, &daemon->loop, options->socket_path,
 				       daemon->files.api_clients, &daemon->api, err);
 	}
+	if (result == 0)
+		result = landing_api_open(daemon, options->peers_path, daemon->files.landings,
+					  &daemon->landing_api, err);
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);
@@ -754,9 +763,11 @@ static void close_all(struct daemon *daemon)
 	daemon->snapshots = NULL;
 	api_unix_close(daemon->api);
 	daemon->api = NULL;
+	landing_api_close(daemon->landing_api);
 	driver_free(daemon->driver);
 	membership_free(daemon->membership);
 	observations_free(daemon->observations);
+	landings_free(daemon->landings);
 	reports_free(daemon->reports);
 	edge_plane_free(daemon->edge);
 	names_plane_free(daemon->names);

@@ -31,6 +31,8 @@
 struct api_unix;
 struct driver;
 struct edge_plane;
+struct landing_api;
+struct landings;
 struct membership;
 struct names_plane;
 struct observations;
@@ -57,6 +59,7 @@ struct daemon {
 	struct edge_plane *edge; /* NULL without the role */
 	struct names_plane *names; /* NULL without the role */
 	struct reports *reports;
+	struct landings *landings; /* what each landing is to be */
 	struct observations *observations; /* of all nodes, this one among them */
 	struct membership *membership;
 	struct member self; /* what the options make of this node */
@@ -65,6 +68,7 @@ struct daemon {
 	struct driver *driver;
 	struct api_host host;
 	struct api_unix *api;
+	struct landing_api *landing_api;
 	uv_poll_t store_poll;
 	uv_timer_t store_timer;
 	uv_timer_t tick;

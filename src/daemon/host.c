@@ -255,11 +255,6 @@ static bool rests(void *context)
 	return daemon_store_rests(context);
 }
 
-static bool is_frozen(void *context)
-{
-	return daemon_is_frozen(context);
-}
-
 static void tell(void *context, const char *event, json_t *fields)
 {
 	daemon_event(context, event, fields);
@@ -284,6 +279,5 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .put_status = put_status,
 				      .put_alarms = put_alarms,
 				      .rests = rests,
-				      .is_frozen = is_frozen,
 				      .tell = tell};
 }

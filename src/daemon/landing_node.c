@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The daemon of a backend: keeps landing as the node says, and reports its connections every
- * interval over the node's local socket. When the node cannot be reached it keeps what it has and
+ * interval over a socket of the node's. When the node cannot be reached it keeps what it has and
  * tries again: packets land all the same. Stopping it leaves landing in place too; only
  * `fairlead detach` (or LANDING_UNDO) takes it away.
+ *
+ * What the node wants is kept as a set, of which each message makes the next one. A set that cannot
+ * be carried out is tried again at every interval; until then reports name the one before it.
  */
 #include "base/arena.h"
-#include "base/buffer.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "control/protocol.h"
 #include "daemon/daemon.h"
-#include "daemon/landing_config.h"
 #include "daemon/landing_trouble.h"
+#include "daemon/peer_stream.h"
+#include "fabric/landing_set.h"
+#include "landing/cookies.h"
 #include "landing/landing.h"
 
 #include <signal.h>
@@ -22,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FIRST_INTERVAL_MS 1000u
 #define RETRY_MS 500u
@@ -36,62 +40,123 @@ struct landing_node {
 	uv_timer_t report_timer;
 	uv_timer_t check_timer;
 	uv_signal_t signals[2];
-	uv_pipe_t pipe;
+	struct peer_stream stream;
 	uv_connect_t connect;
-	bool pipe_open; /* the handle exists */
-	bool connected; /* requests may be sent */
+	bool stream_open; /* the handle exists */
+	bool connected; /* messages may be sent */
 	bool awaiting; /* an answer is outstanding */
 	bool said_unreachable;
-	struct buffer input;
 	char boot_id[LANDING_BOOT_ID_BYTES];
 	char instance[33]; /* hex; tells this process from another one of the same name */
-	/* Why the node refused the last report; "" if it did not. */
-	char refusal[1024];
-	char generation[DIGEST_HEX_BYTES]; /* "" until a configuration was applied */
+	char refusal[1024]; /* why the node refused the last report; "" if it did not */
+	struct landing_set *wanted; /* what the node said last; NULL: nothing yet */
+	struct digest generation; /* of the set that was carried out; zero: of none */
+	struct arena cuts_arena;
+	struct ip_address *cuts; /* whose connections are to be ended */
+	size_t cut_count;
 	uint64_t interval_ms;
-	/* The closing that the last answer of this connection named: entry and hash. */
-	uint64_t closing;
-	char closing_digest[DIGEST_HEX_BYTES];
+	struct ledger_position closing; /* that the last answer of this connection named */
+	struct cookie_watch cookies;
 	uint64_t cut;
+	bool reported_carried_out; /* the last report named a generation */
 	struct landing_trouble trouble;
 };
 
 /* --- carrying out --- */
 
-/* The generation is taken over only when all of it is in place: until then the node sends it again
- * with every answer, and knows by our reports that we do not land by it. */
-static void configure(struct landing_node *node, const json_t *json, const char *generation)
+static const struct {
+	const char *what;
+	size_t most;
+} limits[LANDING_LISTS] = {
+    [LANDING_POOLS] = {"pools", LANDING_POOLS_MAX},
+    [LANDING_EDGES] = {"edges", LANDING_EDGES_MAX},
+    [LANDING_ADDRESSES] = {"addresses", LANDING_ADDRESSES_MAX},
+    [LANDING_LISTENERS] = {"listeners", LANDING_HANDINGS_MAX},
+};
+
+static struct ip_address *addresses_of(const struct wire_list *list, struct arena *arena)
+{
+	const struct peer_address *rows = list->items;
+	struct ip_address *addresses =
+	    must_have(arena_array(arena, list->count + 1, sizeof(*addresses)));
+	for (size_t i = 0; i < list->count; i++)
+		addresses[i] = rows[i].address;
+	return addresses;
+}
+
+/* As the landing takes it; in `arena`. */
+static int desired_of(const struct landing_set *set, struct arena *arena,
+		      struct landing_desired *ret_desired, struct error *err)
+{
+	const struct wire_list *lists = set->lists;
+	for (size_t i = 0; i < LANDING_LISTS; i++) {
+		if (lists[i].count > limits[i].most)
+			return error_set(err, -FL_ELIMIT,
+					 "the node sent %zu %s, but a landing takes at most %zu",
+					 lists[i].count, limits[i].what, limits[i].most);
+	}
+	const struct peer_prefix *pools = lists[LANDING_POOLS].items;
+	const struct peer_listener *listeners = lists[LANDING_LISTENERS].items;
+	size_t pool_count = lists[LANDING_POOLS].count;
+	size_t listener_count = lists[LANDING_LISTENERS].count;
+	struct ip_prefix *prefixes =
+	    must_have(arena_array(arena, pool_count + 1, sizeof(*prefixes)));
+	struct landing_handing *handings =
+	    must_have(arena_array(arena, listener_count + 1, sizeof(*handings)));
+	for (size_t i = 0; i < pool_count; i++)
+		prefixes[i] = pools[i].prefix;
+	for (size_t i = 0; i < listener_count; i++)
+		handings[i] = (struct landing_handing){
+		    .destination = listeners[i].destination,
+		    .protocol = (uint8_t)listeners[i].protocol,
+		    .port = (uint16_t)listeners[i].port,
+		    .listener = {.address = listeners[i].listen_address,
+				 .port = (uint16_t)listeners[i].listen_port}};
+	*ret_desired =
+	    (struct landing_desired){.pools = prefixes,
+				     .pool_count = (unsigned)pool_count,
+				     .addresses = addresses_of(&lists[LANDING_ADDRESSES], arena),
+				     .address_count = (unsigned)lists[LANDING_ADDRESSES].count,
+				     .edges = addresses_of(&lists[LANDING_EDGES], arena),
+				     .edge_count = (unsigned)lists[LANDING_EDGES].count,
+				     .handings = handings,
+				     .handing_count = (unsigned)listener_count};
+	return 0;
+}
+
+/* The generation is taken over only when all of it is in place: until then it is tried again, and
+ * the node knows by our reports that we do not land by it. */
+static void carry_out(struct landing_node *node)
 {
 	struct arena arena;
 	struct landing_desired desired;
 	struct error err = {0};
+	if (!node->wanted ||
+	    memcmp(&node->generation, &node->wanted->generation, sizeof(node->generation)) == 0)
+		return;
 	arena_init(&arena, 0);
-	int result = landing_config_parse(json, &arena, &desired, &err);
+	int result = desired_of(node->wanted, &arena, &desired, &err);
 	if (result == 0)
 		result = landing_apply(node->landing, &desired, &err);
 	if (result == 0) {
-		snprintf(node->generation, sizeof(node->generation), "%s", generation);
-		log_event(LOG_LEVEL_INFO, "landing.configured", "generation", generation, NULL);
+		char text[DIGEST_HEX_BYTES];
+		node->generation = node->wanted->generation;
+		hex_encode(node->generation.bytes, DIGEST_BYTES, text);
+		log_event(LOG_LEVEL_INFO, "landing.configured", "generation", text, NULL);
 	}
 	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CONFIGURED, result < 0 ? &err : NULL,
 			       uv_now(&node->loop));
 	arena_done(&arena);
 }
 
-/* Ordered by the operator; every answer repeats it until the version is retired. */
-static void cut(struct landing_node *node, const json_t *list)
+/* Ordered by the operator, and done at every answer until the version is retired. */
+static void cut(struct landing_node *node)
 {
-	struct arena arena;
-	struct ip_address *addresses;
-	size_t count;
 	uint64_t destroyed = 0;
 	struct error err = {0};
-	if (!json_array_size(list) || !*node->generation)
+	if (!node->cut_count || landing_generation_is_none(&node->generation))
 		return;
-	arena_init(&arena, 0);
-	int result = landing_addresses_parse(list, SIZE_MAX, &arena, &addresses, &count, &err);
-	if (result == 0)
-		result = landing_destroy(node->landing, addresses, count, &destroyed, &err);
+	int result = landing_destroy(node->landing, node->cuts, node->cut_count, &destroyed, &err);
 	landing_trouble_failed(&node->trouble, LANDING_FAILURE_CUT, result < 0 ? &err : NULL,
 			       uv_now(&node->loop));
 	if (destroyed) {
@@ -100,7 +165,6 @@ static void cut(struct landing_node *node, const json_t *list)
 		log_event(LOG_LEVEL_INFO, "landing.cut", "connections", number, NULL);
 	}
 	node->cut += destroyed;
-	arena_done(&arena);
 }
 
 /* --- the conversation --- */
@@ -117,13 +181,7 @@ static void report_in(struct landing_node *node, uint64_t ms)
 	uv_timer_start(&node->report_timer, on_report_timer, ms, 0);
 }
 
-static void on_pipe_closed(uv_handle_t *handle)
-{
-	struct landing_node *node = handle->data;
-	node->pipe_open = false;
-}
-
-static void disconnect(struct landing_node *node, const char *why)
+static void lost(struct landing_node *node, const char *why)
 {
 	if (!node->said_unreachable)
 		log_event(LOG_LEVEL_WARNING, "node.unreachable", "socket", node->options->join,
@@ -132,81 +190,112 @@ static void disconnect(struct landing_node *node, const char *why)
 	node->connected = false;
 	node->awaiting = false;
 	/* What another life of the node said proves nothing to the next. */
-	node->closing = 0;
-	if (node->pipe_open && !uv_is_closing((uv_handle_t *)&node->pipe))
-		uv_close((uv_handle_t *)&node->pipe, on_pipe_closed);
+	node->closing = (struct ledger_position){0};
 	report_in(node, RETRY_MS);
 }
 
-static void take_answer(struct landing_node *node, const json_t *answer)
+static void on_stream_end(struct peer_stream *stream, const char *why)
 {
-	const char *generation = json_string_value(json_object_get(answer, "generation"));
-	const json_t *configuration = json_object_get(answer, "configuration");
-	json_int_t interval = json_integer_value(json_object_get(answer, "interval_ms"));
-	json_int_t closing = json_integer_value(json_object_get(answer, "closing"));
-	const char *digest = json_string_value(json_object_get(answer, "closing_digest"));
-	if (interval > 0)
-		node->interval_ms = (uint64_t)interval;
-	if (configuration && generation && strlen(generation) < sizeof(node->generation))
-		configure(node, configuration, generation);
-	cut(node, json_object_get(answer, "cut"));
-	/* The next count begins after this moment, so it may name the closing. */
-	node->closing = closing > 0 && digest ? (uint64_t)closing : 0;
-	snprintf(node->closing_digest, sizeof(node->closing_digest), "%s", digest ? digest : "");
-	node->refusal[0] = '\0';
+	lost(stream->context, why);
 }
 
-static void take_refusal(struct landing_node *node, const struct error *err)
+static void on_stream_closed(struct peer_stream *stream)
 {
-	char text[1024];
-	snprintf(text, sizeof(text), "%.1000s", err->text);
-	if (strcmp(node->refusal, text) != 0)
-		log_event(LOG_LEVEL_ERROR, "report.refused", "error", text, NULL);
-	memcpy(node->refusal, text, sizeof(text));
-	node->closing = 0;
+	struct landing_node *node = stream->context;
+	node->stream_open = false;
 }
 
-static void take_line(struct landing_node *node, const char *line, size_t length)
+static void take_configuration(struct landing_node *node, const struct peer_configure *message)
 {
-	json_t *answer = NULL;
+	struct landing_set *set = NULL;
 	struct error err = {0};
-	bool first = !*node->generation;
-	if (protocol_parse_answer(line, length, &answer, &err) < 0) {
-		take_refusal(node, &err);
-	} else {
-		take_answer(node, answer);
-		json_decref(answer);
+	/* What is not understood is asked for anew, as a whole, by another session. */
+	if (landing_set_apply(node->wanted, message, &set, &err) < 0) {
+		landing_set_unref(node->wanted);
+		node->wanted = NULL;
+		peer_stream_end(&node->stream, err.text);
+		return;
 	}
+	landing_set_unref(node->wanted);
+	node->wanted = set;
+	carry_out(node);
+}
+
+static void take_cuts(struct landing_node *node, const struct peer_cut *message)
+{
+	struct wire_list list;
+	memcpy(&list, &message->addresses, sizeof(list));
+	arena_done(&node->cuts_arena);
+	arena_init(&node->cuts_arena, 0);
+	node->cuts = addresses_of(&list, &node->cuts_arena);
+	node->cut_count = list.count;
+}
+
+static void answered(struct landing_node *node, uint64_t next_ms)
+{
 	if (node->said_unreachable)
 		log_event(LOG_LEVEL_INFO, "node.reached", "socket", node->options->join, NULL);
 	node->said_unreachable = false;
 	node->awaiting = false;
-	report_in(node, first && *node->generation ? 0 : node->interval_ms);
+	report_in(node, next_ms);
 }
 
-static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_part)
+static void take_heard(struct landing_node *node, const struct peer_heard *heard, bool first)
 {
-	(void)handle;
-	ret_part->base = malloc(suggested);
-	ret_part->len = ret_part->base ? suggested : 0;
+	node->interval_ms = heard->interval_ms;
+	carry_out(node);
+	cut(node);
+	/* The next count begins after this moment, so it may name the closing. */
+	node->closing = (struct ledger_position){.sequence = heard->closing_sequence,
+						 .digest = heard->closing_hash};
+	node->refusal[0] = '\0';
+	answered(node, first ? 0 : node->interval_ms);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
+static void take_refusal(struct landing_node *node, const struct peer_refused *refused)
 {
-	struct landing_node *node = stream->data;
-	if (length > 0)
-		buffer_append(&node->input, part->base, (size_t)length);
-	free(part->base);
-	if (length < 0 || node->input.status) {
-		disconnect(node, length < 0 ? uv_strerror((int)length) : "the answer is too long");
-		return;
+	char text[sizeof(node->refusal)];
+	snprintf(text, sizeof(text), "%.1000s", refused->sentence);
+	if (strcmp(node->refusal, text) != 0)
+		log_event(LOG_LEVEL_ERROR, "report.refused", "error", text, NULL);
+	memcpy(node->refusal, text, sizeof(text));
+	node->closing = (struct ledger_position){0};
+	answered(node, node->interval_ms);
+}
+
+static void on_message(struct peer_stream *stream, const struct peer_message *message,
+		       struct arena *arena)
+{
+	struct landing_node *node = stream->context;
+	bool first = !node->reported_carried_out;
+	(void)arena;
+	switch ((int)message->number) {
+	case PEER_CONFIGURE:
+		take_configuration(node, &message->configure);
+		break;
+	case PEER_CUT:
+		take_cuts(node, &message->cut);
+		break;
+	case PEER_HEARD:
+		take_heard(node, &message->heard,
+			   first && !landing_generation_is_none(&node->generation));
+		break;
+	case PEER_REFUSED:
+		take_refusal(node, &message->refused);
+		break;
+	default:
+		peer_stream_end(stream, "it says what no node says to a landing");
+		break;
 	}
-	const char *end;
-	while (node->input.length && (end = memchr(node->input.data, '\n', node->input.length))) {
-		size_t line = (size_t)(end - node->input.data);
-		take_line(node, node->input.data, line);
-		buffer_consume(&node->input, line + 1);
-	}
+}
+
+/* A node of an earlier release has only the local API there. */
+static const char *why_not_connected(const struct landing_node *node, int status)
+{
+	if (status == UV_ENOENT && access(node->options->join, F_OK) == 0)
+		return "the node there is of an earlier release and cannot hear this landing: "
+		       "upgrade it. Packets go on landing as they did";
+	return uv_strerror(status);
 }
 
 static void on_connected(uv_connect_t *request, int status)
@@ -215,119 +304,123 @@ static void on_connected(uv_connect_t *request, int status)
 	if (status == UV_ECANCELED)
 		return;
 	if (status < 0) {
-		disconnect(node, uv_strerror(status));
+		peer_stream_end(&node->stream, why_not_connected(node, status));
 		return;
 	}
 	node->connected = true;
-	uv_read_start((uv_stream_t *)&node->pipe, on_allocate, on_read);
+	peer_stream_start(&node->stream);
+	peer_stream_send(&node->stream,
+			 &(struct peer_message){.number = PEER_HELLO,
+						.hello = {.level = PEER_LEVEL,
+							  .node = node->options->node,
+							  .boot_id = node->boot_id,
+							  .instance = node->instance}});
 	report(node);
 }
 
 static void reconnect(struct landing_node *node)
 {
-	if (node->pipe_open) {
+	if (node->stream_open) {
 		report_in(node, RETRY_MS); /* the old handle is still closing */
 		return;
 	}
-	buffer_clear(&node->input);
-	uv_pipe_init(&node->loop, &node->pipe, 0);
-	node->pipe.data = node;
+	node->stream.context = node;
+	node->stream.on_message = on_message;
+	node->stream.on_end = on_stream_end;
+	node->stream.on_closed = on_stream_closed;
+	peer_stream_init(&node->stream, &node->loop);
 	node->connect.data = node;
-	node->pipe_open = true;
-	uv_pipe_connect(&node->connect, &node->pipe, node->options->join, on_connected);
+	node->stream_open = true;
+	uv_pipe_connect(&node->connect, &node->stream.pipe, node->options->join_peers,
+			on_connected);
 }
 
 /* --- reports --- */
 
-static json_t *connections_json(struct landing_node *node, struct error *err)
+static void add_counts(struct peer_report *report, const struct landing_connections *counted,
+		       size_t count, struct arena *arena)
 {
-	struct landing_connections *connections = NULL;
-	size_t count = 0;
-	if (must_succeed(landing_count(node->landing, &connections, &count, err)) < 0)
-		return NULL;
-	json_t *json = json_object();
-	for (size_t i = 0; i < count; i++) {
-		char text[IP_TEXT_BYTES];
-		json_object_set_new(json, ip_address_format(&connections[i].address, text),
-				    json_integer((json_int_t)connections[i].count));
-	}
-	free(connections);
-	return json;
+	struct peer_count *counts = must_have(arena_array(arena, count + 1, sizeof(*counts)));
+	for (size_t i = 0; i < count; i++)
+		counts[i] = (struct peer_count){
+		    .address = counted[i].address,
+		    .connections = counted[i].count < UINT32_MAX ? counted[i].count : UINT32_MAX};
+	report->counts.items = counts;
+	report->counts.count = count;
 }
 
-static json_t *landing_json(struct landing_node *node)
+static const char *clean(const json_t *alarm, const char *key, struct arena *arena)
+{
+	const char *text = json_string_value(json_object_get(alarm, key));
+	return must_have(wire_clean_text(text ? text : "", PEER_SENTENCE_MAX, arena));
+}
+
+static void add_alarms(const struct landing_node *node, struct peer_report *report,
+		       struct arena *arena)
+{
+	json_t *list = must_have(landing_trouble_json(&node->trouble, uv_now(&node->loop)));
+	size_t count = json_array_size(list);
+	count = count < PEER_ALARMS_MAX ? count : PEER_ALARMS_MAX;
+	struct peer_alarm *alarms = must_have(arena_array(arena, count + 1, sizeof(*alarms)));
+	for (size_t i = 0; i < count; i++) {
+		const json_t *alarm = json_array_get(list, i);
+		alarms[i] = (struct peer_alarm){.code = clean(alarm, "code", arena),
+						.severity = clean(alarm, "severity", arena),
+						.subject = clean(alarm, "subject", arena),
+						.text = clean(alarm, "text", arena),
+						.advice = clean(alarm, "advice", arena)};
+	}
+	json_decref(list);
+	report->alarms.items = alarms;
+	report->alarms.count = count;
+}
+
+static void add_state(struct landing_node *node, struct peer_report *report, struct arena *arena)
 {
 	struct landing_state state;
 	struct landing_counters counters;
 	struct error err = {0};
-	json_t *alarms = landing_trouble_json(&node->trouble, uv_now(&node->loop));
-	json_t *interfaces = json_array();
 	landing_state_read(node->landing, &state);
+	struct peer_interface *interfaces =
+	    must_have(arena_array(arena, state.interface_count + 1, sizeof(*interfaces)));
 	for (unsigned i = 0; i < state.interface_count; i++)
-		json_array_append_new(
-		    interfaces, json_pack("{s:s, s:s}", "name", state.interfaces[i].name, "mode",
-					  !state.interfaces[i].attached ? "detached"
-					  : state.interfaces[i].native  ? "native"
-									: "generic"));
-	json_t *json =
-	    json_pack("{s:o, s:o, s:s, s:s, s:i, s:i}", "alarms", alarms, "interfaces", interfaces,
-		      "program", state.program_tag, "layout", state.layout, "handings",
-		      (int)state.handing_count, "handings_bound", (int)state.handings_bound);
-	if (landing_counters_read(node->landing, &counters, &err) == 0) {
-		uint64_t accepted = counters.accepted_4in4 + counters.accepted_6in4 +
-				    counters.accepted_4in6 + counters.accepted_6in6;
-		json_object_set_new(json, "accepted", json_integer((json_int_t)accepted));
-	}
-	return json;
+		interfaces[i] = (struct peer_interface){
+		    .name =
+			must_have(wire_clean_text(state.interfaces[i].name, PEER_NAME_MAX, arena)),
+		    .mode = !state.interfaces[i].attached ? "detached"
+			    : state.interfaces[i].native  ? "native"
+							  : "generic"};
+	report->interfaces.items = interfaces;
+	report->interfaces.count = state.interface_count;
+	report->program = must_have(arena_strdup(arena, state.program_tag));
+	report->layout = must_have(arena_strdup(arena, state.layout));
+	report->listeners = state.handing_count;
+	report->listeners_bound = state.handings_bound;
+	if (landing_counters_read(node->landing, &counters, &err) == 0)
+		report->accepted = counters.accepted_4in4 + counters.accepted_6in4 +
+				   counters.accepted_4in6 + counters.accepted_6in6;
 }
 
-struct write {
-	uv_write_t request;
-	char *bytes;
-};
-
-static void on_written(uv_write_t *request, int status)
+static void send_report(struct landing_node *node, const struct landing_connections *counted,
+			size_t count)
 {
-	struct write *write = (struct write *)request;
-	(void)status; /* a broken connection shows on the reading side, or by silence */
-	free(write->bytes);
-	free(write);
-}
-
-static void send_report(struct landing_node *node, json_t *parameters)
-{
-	struct buffer bytes;
-	struct write *write = must_alloc(1, sizeof(*write));
-	buffer_init(&bytes, 0);
-	protocol_put_request(&bytes, "landing report", parameters);
-	size_t length = bytes.length;
-	write->bytes = buffer_take(&bytes);
-	uv_buf_t part = uv_buf_init(write->bytes, (unsigned)length);
-	if (uv_write(&write->request, (uv_stream_t *)&node->pipe, &part, 1, on_written) == 0) {
-		node->awaiting = true;
-	} else {
-		free(write->bytes);
-		free(write);
-	}
-}
-
-static int make_report(struct landing_node *node, json_t **ret_parameters, struct error *err)
-{
-	/* What is known as the count begins, whatever comes while it goes on. */
-	uint64_t closing = node->closing;
-	char digest[DIGEST_HEX_BYTES];
-	memcpy(digest, node->closing_digest, sizeof(digest));
-	json_t *connections = connections_json(node, err);
-	if (!connections)
-		return err->code;
-	landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNTED, NULL, uv_now(&node->loop));
-	*ret_parameters = json_pack(
-	    "{s:s, s:s, s:s, s:o, s:I, s:s*, s:s, s:I, s:o}", "node", node->options->node,
-	    "boot_id", node->boot_id, "instance", node->instance, "connections", connections,
-	    "closing", (json_int_t)closing, "closing_digest", closing ? digest : NULL, "generation",
-	    node->generation, "cut", (json_int_t)node->cut, "landing", landing_json(node));
-	return *ret_parameters ? 0
-			       : error_set(err, -EILSEQ, "the report holds bytes that are no text");
+	struct arena arena;
+	struct peer_message message = {.number = PEER_REPORT};
+	struct peer_report *report = &message.report;
+	arena_init(&arena, 0);
+	report->generation = node->generation;
+	report->closing_sequence = node->closing.sequence;
+	report->closing_hash = node->closing.digest;
+	report->cut = node->cut;
+	report->cookies_known =
+	    cookies_age(&node->cookies, uv_now(&node->loop), &report->cookies_ms);
+	add_counts(report, counted, count, &arena);
+	add_alarms(node, report, &arena);
+	add_state(node, report, &arena);
+	node->awaiting = true;
+	node->reported_carried_out = !landing_generation_is_none(&node->generation);
+	peer_stream_send(&node->stream, &message);
+	arena_done(&arena);
 }
 
 static void report(struct landing_node *node)
@@ -337,20 +430,26 @@ static void report(struct landing_node *node)
 		return;
 	}
 	if (node->awaiting) {
-		disconnect(node, "it does not answer");
+		peer_stream_end(&node->stream, "it does not answer");
 		return;
 	}
 	struct error err = {0};
-	json_t *parameters = NULL;
-	int result = make_report(node, &parameters, &err);
+	struct landing_connections *counted = NULL;
+	size_t count = 0;
+	cookies_look(&node->cookies, uv_now(&node->loop));
+	int result = must_succeed(landing_count(node->landing, &counted, &count, &err));
+	if (result == 0 && count > PEER_COUNTS_MAX)
+		result = error_set(&err, -FL_ELIMIT,
+				   "%zu addresses have connections, and a report holds %u", count,
+				   PEER_COUNTS_MAX);
+	landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNTED, result < 0 ? &err : NULL,
+			       uv_now(&node->loop));
 	/* Silence, not zero: the node will say that this backend is not known of. */
-	if (result < 0)
-		landing_trouble_failed(&node->trouble, LANDING_FAILURE_COUNTED, &err,
-				       uv_now(&node->loop));
-	else
-		send_report(node, parameters);
-	json_decref(parameters);
-	report_in(node, node->awaiting ? ANSWER_MS : node->interval_ms);
+	if (result == 0)
+		send_report(node, counted, count);
+	free(counted);
+	if (node->connected)
+		report_in(node, node->awaiting ? ANSWER_MS : node->interval_ms);
 }
 
 /* --- watching --- */
@@ -438,7 +537,7 @@ int landing_node_run(const struct daemon_options *options, struct error *err)
 		result = landing_open(&landing, &node.landing, err);
 	if (result < 0)
 		return result;
-	buffer_init(&node.input, PROTOCOL_MAX_LINE);
+	arena_init(&node.cuts_arena, 0);
 	uv_loop_init(&node.loop);
 	start_handles(&node);
 	log_event(LOG_LEVEL_INFO, "landing.started", "node", options->node, "join", options->join,
@@ -448,9 +547,13 @@ int landing_node_run(const struct daemon_options *options, struct error *err)
 	uv_run(&node.loop, UV_RUN_DEFAULT);
 
 	daemon_notify("STOPPING=1");
+	node.said_unreachable = true;
+	if (node.stream_open)
+		peer_stream_end(&node.stream, "this landing stops");
 	uv_walk(&node.loop, on_walk, NULL);
 	uv_run(&node.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&node.loop);
-	buffer_done(&node.input);
+	landing_set_unref(node.wanted);
+	arena_done(&node.cuts_arena);
 	return landing_close(node.landing, LANDING_KEEP, err);
 }

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define PEERS_SOCKET "peers.sock"
 #define DEFAULT_STATE "/var/lib/fairlead"
 #define DEFAULT_RUN "/run/fairlead"
 #define DEFAULT_PINS "/sys/fs/bpf/fairlead"
@@ -199,7 +200,11 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 				 "a later release",
 				 join);
 	/* libuv would cut a longer one and connect to whatever that names. */
-	if (join && strlen(join) - strlen("unix:") >= sizeof(((struct sockaddr_un *)0)->sun_path))
+	size_t folder = join ? (size_t)(strrchr(join, '/') - join) + 1 - strlen("unix:") : 0;
+	size_t longest = join ? folder + sizeof(PEERS_SOCKET) - 1 : 0;
+	if (join && strlen(join) - strlen("unix:") > longest)
+		longest = strlen(join) - strlen("unix:");
+	if (longest >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return error_set(err, -FL_EUSAGE,
 				 "--join %s: the path of a Unix socket has at most %zu characters",
 				 join, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
@@ -222,6 +227,9 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 
 	options.site = text_of(parameters, "site", NULL, arena);
 	options.join = join ? arena_strdup(arena, join + strlen("unix:")) : NULL;
+	options.join_peers =
+	    join ? arena_printf(arena, "%.*s" PEERS_SOCKET, (int)folder, join + strlen("unix:"))
+		 : NULL;
 	options.run_folder = text_of(parameters, "run_dir", DEFAULT_RUN, arena);
 	struct daemon_folders folders;
 	if (!options.run_folder || daemon_folders_parse(parameters, arena, &folders) < 0)
@@ -230,9 +238,11 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 	options.edge_pins = folders.edge_pins;
 	options.landing_pins = folders.landing_pins;
 	options.socket_path = arena_printf(arena, "%s/fairlead.sock", options.run_folder);
+	options.peers_path = arena_printf(arena, "%s/" PEERS_SOCKET, options.run_folder);
 	options.generic = json_is_true(json_object_get(parameters, "generic"));
 	options.verbose = json_is_true(json_object_get(parameters, "verbose"));
-	if (!options.socket_path)
+	if (!options.socket_path || !options.peers_path ||
+	    (join && (!options.join || !options.join_peers)))
 		return -ENOMEM;
 	result = check_complete(&options, err);
 	if (result == 0)

@@ -29,10 +29,12 @@ struct daemon_options {
 	unsigned dns_threads;
 	const char **underlays; /* backend */
 	size_t underlay_count;
-	const char *join; /* path of the node's socket, without "unix:" */
+	const char *join; /* path of the node's local API, without "unix:" */
+	const char *join_peers; /* where that node hears landings, beside it */
 	const char *state_folder;
 	const char *run_folder;
-	const char *socket_path; /* in run_folder */
+	const char *socket_path; /* of the local API, in run_folder */
+	const char *peers_path; /* where this node hears them, beside it */
 	const char *edge_pins; /* each role's own folder below --pins */
 	const char *landing_pins;
 	bool verbose;

@@ -14,7 +14,6 @@
 struct driver {
 	struct driver_options options;
 	struct ledger_position closing;
-	struct landing_memory landings;
 	uint64_t roomy_revision; /* of the image, that `has_room_for_all` is of */
 	bool has_room_for_all; /* no service finds its pools full */
 };
@@ -47,8 +46,6 @@ int driver_new(const struct driver_options *options, struct driver **ret_driver)
 
 void driver_free(struct driver *driver)
 {
-	if (driver)
-		landing_memory_done(&driver->landings);
 	free(driver);
 }
 
@@ -137,8 +134,8 @@ static bool observe_held(struct driver *driver, const struct sights *sights,
 	if (!merge_is_held(sights, status->sequence))
 		return false;
 	return (status->state != VERSION_STAGED && status->state != VERSION_READY) ||
-	       landings_ready(sights->image, sights->reports, &driver->landings, version, age_ms,
-			      sights->now_ms);
+	       landings_ready(driver->options.landings, sights->image, sights->reports, version,
+			      age_ms, sights->now_ms);
 }
 
 /* Only what is to go asks whether its slot is needed. */

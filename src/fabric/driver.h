@@ -29,6 +29,7 @@ struct driver_options {
 	struct changes *changes;
 	const struct observations *observations;
 	struct reports *reports;
+	struct landings *landings;
 	const struct clock *clock; /* for ages */
 	const struct clock *steady; /* what states are stamped with */
 	bool unsafe; /* see DRIVER_UNSAFE_VARIABLE */

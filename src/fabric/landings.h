@@ -1,52 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What each landing is to be: pools, edges, where tunnels to it end, which flows its listeners get.
+ * Landings: what each landing is to be, of all services together, and kept up to date by looking at
+ * services that changed, and at nothing else. What a landing gets is a set (landing_set.h): pools,
+ * edges, where tunnels to it end, which flows its listeners get.
+ *
  * The edges are the tunnel sources of the members: who is not on that list forwards to nobody,
  * which is the fence that makes the removal of an edge safe.
  *
- * A landing's answer to a configuration is its generation, the digest of what it has carried out.
- *
  * A version is not ready before the landings of its backends are: or DNS would name an address that
  * a new backend does not take yet, or hands to no listener. A silent landing is not waited for.
+ *
+ * One thread, that of the image.
  */
 #ifndef FAIRLEAD_FABRIC_LANDINGS_H
 #define FAIRLEAD_FABRIC_LANDINGS_H
 
-#include "base/digest.h"
+#include "fabric/landing_set.h"
 #include "fabric/reports.h"
 #include "state/image.h"
 
-#include <jansson.h>
+struct landings;
+
+must_check int landings_new(struct landings **ret_landings);
+void landings_free(struct landings *landings);
+
+/* Look at what changed since the last call. -ENOMEM: some of it is still to be looked at, by the
+ * next call. */
+must_check int landings_update(struct landings *landings, const struct image *image);
 
 /*
- * Is there a landing of this name to be told what it shall be: a backend of a version that some
- * address means? Not before the ledger has members: a landing that was told of no edges would drop
- * the flows that an earlier program's edge sends it.
+ * What the landing `name` is to be; NULL when there is no such landing: it is no backend of a
+ * version that some address means, or the ledger has no members yet. Borrowed until the next
+ * landings_update(). -ENOMEM, or -FL_EINVALID when it is more than one message holds.
  */
-bool landing_is_wanted(const struct image *image, const char *name);
+must_check int landings_wanted(struct landings *landings, const char *name,
+			       struct landing_set **ret_set);
 
-/* The configuration for the landing `name` (a new reference) and its generation; NULL without
- * memory. */
-json_t *landing_wanted(const struct image *image, const char *name,
-		       char ret_generation[DIGEST_HEX_BYTES]);
-
-/* The generations that were computed for one state of the bindings; belongs to the driver. */
-struct landing_memory {
-	json_t *generations; /* by backend */
-	uint64_t placement_revision;
-	uint64_t members_revision;
-	uint64_t last_binding;
-	size_t bindings;
-};
-
-void landing_memory_done(struct landing_memory *memory);
+/* Service addresses whose connections the operator ordered to be ended, sorted; struct
+ * peer_address. Borrowed until the next landings_update(). */
+struct wire_list landings_cuts(const struct landings *landings);
 
 /*
  * Has every landing that speaks carried out what `version` needs? One that never spoke to this
- * process is waited for only until the version is as old as a report may be.
+ * process is waited for only until the version is as old as a report may be. Brings `landings` up
+ * to date; false also without memory for that.
  */
-bool landings_ready(const struct image *image, const struct reports *reports,
-		    struct landing_memory *memory, const struct version *version,
+bool landings_ready(struct landings *landings, const struct image *image,
+		    const struct reports *reports, const struct version *version,
 		    uint64_t version_age_ms, uint64_t now_ms);
 
 #endif

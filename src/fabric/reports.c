@@ -4,12 +4,13 @@
 #include "base/search.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MOST_BACKENDS 65536u
-#define MOST_COUNTS (1u << 20)
-#define MOST_CONNECTIONS UINT32_MAX /* of one address at one backend: no sum can overflow */
+
+_Static_assert(MODEL_NAME_BYTES > PEER_NAME_MAX, "a message's name fits");
 
 /* One report's connections of one address. */
 struct place {
@@ -34,8 +35,7 @@ int reports_new(struct reports **ret_reports)
 
 static void report_free(struct report *report)
 {
-	free(report->counts);
-	json_decref(report->landing);
+	arena_done(&report->arena);
 	free(report);
 }
 
@@ -81,129 +81,24 @@ const struct report *reports_find(const struct reports *reports, const char *bac
 
 /* --- taking in --- */
 
-static int compare_counts(const void *a, const void *b)
+static int check_counts(const struct peer_report *said, struct error *err)
 {
-	const struct report_count *left = a;
-	const struct report_count *right = b;
-	return ip_address_compare(&left->address, &right->address);
-}
-
-/* One address may be written in two ways; its connections are then the sum of both. */
-static void merge_counts(struct report *report)
-{
-	size_t kept = 0;
-	for (size_t i = 0; i < report->count; i++) {
-		struct report_count *last = kept ? &report->counts[kept - 1] : NULL;
-		if (last && ip_address_equal(&last->address, &report->counts[i].address))
-			last->connections += report->counts[i].connections;
-		else
-			report->counts[kept++] = report->counts[i];
-	}
-	report->count = kept;
-}
-
-static int parse_counts(const json_t *object, struct report *report, struct error *err)
-{
-	size_t size = json_object_size(object);
-	if (!json_is_object(object) || size > MOST_COUNTS)
-		return error_set(err, -FL_EINVALID,
-				 "the report has no valid object \"connections\"");
-	report->counts = calloc(size ? size : 1, sizeof(*report->counts));
-	if (!report->counts)
-		return -ENOMEM;
-	const char *key;
-	json_t *value;
-	json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
-		struct report_count *count = &report->counts[report->count];
-		json_int_t connections = json_integer_value(value);
-		if (ip_address_parse(key, &count->address) < 0 || !json_is_integer(value) ||
-		    connections < 0 || connections > MOST_CONNECTIONS)
+	for (size_t i = 1; i < said->counts.count; i++) {
+		const struct peer_count *count = &said->counts.items[i];
+		if (ip_address_compare(&count[-1].address, &count->address) >= 0)
 			return error_set(err, -FL_EINVALID,
-					 "the report's connections of \"%.64s\" are not valid",
-					 key);
-		count->connections = (uint64_t)connections;
-		report->count++;
+					 "the report's addresses are not in their order");
 	}
-	qsort(report->counts, report->count, sizeof(*report->counts), compare_counts);
-	merge_counts(report);
 	return 0;
 }
 
-static int copy_text(const json_t *parameters, const char *key, char *text, size_t size,
-		     struct error *err)
+/* A closing of another chain, as of a ledger that was put back, is none of ours, whatever its
+ * number. */
+static uint64_t closing_of(const struct peer_report *said, const struct image *image)
 {
-	const char *value = json_string_value(json_object_get(parameters, key));
-	if (!value || !*value || strlen(value) >= size)
-		return error_set(err, -FL_EINVALID, "the report has no valid \"%s\"", key);
-	memcpy(text, value, strlen(value) + 1);
-	return 0;
-}
-
-static int copy_number(const json_t *parameters, const char *key, uint64_t most,
-		       uint64_t *ret_number, struct error *err)
-{
-	const json_t *value = json_object_get(parameters, key);
-	json_int_t number = json_integer_value(value);
-	if (value && (!json_is_integer(value) || number < 0 || (uint64_t)number > most))
-		return error_set(err, -FL_EINVALID, "the report has no valid \"%s\"", key);
-	*ret_number = (uint64_t)number;
-	return 0;
-}
-
-/* The closing that the landing knew when it began to count. A closing of another chain, as of a
- * ledger that was put back, is none of ours, whatever its number. */
-static int parse_closing(const json_t *parameters, const struct image *image, uint64_t *ret_closing,
-			 struct error *err)
-{
-	struct ledger_position closing;
-	const char *digest = json_string_value(json_object_get(parameters, "closing_digest"));
-	int result =
-	    copy_number(parameters, "closing", LEDGER_SEQUENCE_MAX, &closing.sequence, err);
-	if (result < 0)
-		return result;
-	if (digest && hex_decode(digest, closing.digest.bytes, DIGEST_BYTES) < 0)
-		return error_set(err, -FL_EINVALID, "the report has no valid \"closing_digest\"");
-	*ret_closing = digest && image_is_on_chain(image, &closing) ? closing.sequence : 0;
-	return 0;
-}
-
-/* It becomes part of store keys. */
-static int check_name(const char *name, struct error *err)
-{
-	size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-	if (name[length] || name[0] == '-')
-		return error_set(err, -FL_EINVALID,
-				 "the report's \"node\" is no name of a backend");
-	return 0;
-}
-
-static int parse_report(const json_t *parameters, const struct report_moment *moment,
-			struct report *report, struct error *err)
-{
-	int result = copy_text(parameters, "node", report->backend, sizeof(report->backend), err);
-	if (result == 0)
-		result = check_name(report->backend, err);
-	if (result == 0)
-		result =
-		    copy_text(parameters, "boot_id", report->boot_id, sizeof(report->boot_id), err);
-	if (result == 0)
-		result = copy_text(parameters, "instance", report->instance,
-				   sizeof(report->instance), err);
-	if (result == 0)
-		result = parse_closing(parameters, moment->image, &report->closing, err);
-	if (result == 0)
-		result = copy_number(parameters, "cut", INT64_MAX, &report->cut, err);
-	if (result == 0)
-		result = parse_counts(json_object_get(parameters, "connections"), report, err);
-	if (result < 0)
-		return result;
-	const char *generation = json_string_value(json_object_get(parameters, "generation"));
-	if (generation && strlen(generation) < sizeof(report->generation))
-		memcpy(report->generation, generation, strlen(generation) + 1);
-	json_t *landing = json_object_get(parameters, "landing");
-	report->landing = json_is_object(landing) ? json_incref(landing) : NULL;
-	report->received_ms = moment->now_ms;
-	return 0;
+	const struct ledger_position closing = {.sequence = said->closing_sequence,
+						.digest = said->closing_hash};
+	return image_is_on_chain(image, &closing) ? closing.sequence : 0;
 }
 
 /* Is it from another process than the one that is heard? */
@@ -250,26 +145,38 @@ static int insert(struct reports *reports, struct report *report)
 	return 0;
 }
 
-int reports_take(struct reports *reports, const json_t *parameters,
+int reports_take(struct reports *reports, const struct peer_hello *who,
+		 const struct peer_report *said, struct arena *arena,
 		 const struct report_moment *moment, struct error *err)
 {
+	int result = check_counts(said, err);
+	if (result < 0)
+		return result;
 	struct report *report = calloc(1, sizeof(*report));
 	if (!report)
 		return error_set(err, -ENOMEM, "out of memory");
-	int result = parse_report(parameters, moment, report, err);
-	if (result == 0)
-		result = check_reporter(reports, report, moment, err);
+	snprintf(report->backend, sizeof(report->backend), "%s", who->node);
+	snprintf(report->boot_id, sizeof(report->boot_id), "%s", who->boot_id);
+	snprintf(report->instance, sizeof(report->instance), "%s", who->instance);
+	report->said = *said;
+	report->closing = closing_of(said, moment->image);
+	report->received_ms = moment->now_ms;
+	result = check_reporter(reports, report, moment, err);
 	if (result == 0) {
 		result = insert(reports, report);
 		if (result == -FL_ELIMIT)
 			error_set(err, result, "more than %u backends report", MOST_BACKENDS);
+		else if (result == -ENOMEM)
+			error_set(err, result, "out of memory");
 	}
-	if (result == -ENOMEM)
-		error_set(err, result, "out of memory");
-	if (result < 0)
-		report_free(report);
+	if (result < 0) {
+		free(report);
+		return result;
+	}
+	report->arena = *arena;
+	*arena = (struct arena){0};
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): insert() keeps what it took */
-	return result;
+	return 0;
 }
 
 void reports_set_lands(struct reports *reports, const char *backend, bool lands, uint64_t now_ms)
@@ -303,12 +210,18 @@ bool report_is_fresh(const struct report *report, uint64_t interval_ms, uint64_t
 	return now_ms - report->received_ms <= REPORT_STALE_INTERVALS * interval_ms;
 }
 
+static int compare_count(const void *counts, size_t place, const void *address)
+{
+	const struct peer_count *list = counts;
+	return ip_address_compare(&list[place].address, address);
+}
+
 uint64_t report_connections(const struct report *report, const struct ip_address *address)
 {
-	const struct report_count wanted = {.address = *address};
-	const struct report_count *found =
-	    bsearch(&wanted, report->counts, report->count, sizeof(wanted), compare_counts);
-	return found ? found->connections : 0;
+	bool found;
+	size_t at = search_place(report->said.counts.items, report->said.counts.count, address,
+				 compare_count, &found);
+	return found ? report->said.counts.items[at].connections : 0;
 }
 
 bool report_is_disputed(const struct report *report, uint64_t interval_ms, uint64_t now_ms)
@@ -331,7 +244,7 @@ static bool bring_places_up_to_date(struct reports *reports)
 		return true;
 	size_t count = 0;
 	for (size_t i = 0; i < reports->count; i++)
-		count += reports->items[i]->count;
+		count += reports->items[i]->said.counts.count;
 	struct place *places = realloc(reports->places, (count + 1) * sizeof(*places));
 	if (!places)
 		return false;
@@ -339,11 +252,13 @@ static bool bring_places_up_to_date(struct reports *reports)
 	reports->place_count = 0;
 	for (size_t i = 0; i < reports->count; i++) {
 		const struct report *report = reports->items[i];
-		for (size_t c = 0; c < report->count; c++)
+		for (size_t c = 0; c < report->said.counts.count; c++) {
+			const struct peer_count *said = &report->said.counts.items[c];
 			places[reports->place_count++] =
-			    (struct place){.address = report->counts[c].address,
+			    (struct place){.address = said->address,
 					   .report = report,
-					   .connections = report->counts[c].connections};
+					   .connections = said->connections};
+		}
 	}
 	qsort(places, count, sizeof(*places), compare_places);
 	reports->places_stale = false;

@@ -14,34 +14,23 @@
 #ifndef FAIRLEAD_FABRIC_REPORTS_H
 #define FAIRLEAD_FABRIC_REPORTS_H
 
-#include "base/digest.h"
 #include "base/error.h"
 #include "base/netaddr.h"
 #include "state/image.h"
-
-#include <jansson.h>
+#include "wire/peer.h"
 
 #define REPORT_STALE_INTERVALS 3u
 
-struct report_count {
-	struct ip_address address;
-	uint64_t connections;
-};
-
 struct report {
 	char backend[MODEL_NAME_BYTES];
-	char boot_id[64];
-	char instance[64]; /* of the landing's process: drawn at random when it starts */
-	char generation[DIGEST_HEX_BYTES]; /* of the configuration it carried out; "" for none */
+	char boot_id[PEER_ID_MAX + 1];
+	char instance[PEER_ID_MAX + 1]; /* of the landing's process: drawn when it starts */
+	struct arena arena; /* of what follows */
+	struct peer_report said; /* its counts are sorted by address, each once */
+	uint64_t closing; /* the entry that it knew before it counted; 0: none of ours */
 	uint64_t behind_ms; /* since when it has not carried out what it was told; 0: it has */
 	uint64_t received_ms;
 	uint64_t rival_ms; /* when another process was last refused; 0: never */
-	uint64_t
-	    closing; /* the entry that the landing was told before it counted; 0: none of ours */
-	struct report_count *counts; /* sorted by address, each once */
-	size_t count;
-	uint64_t cut; /* sockets it destroyed by order, over its life */
-	json_t *landing; /* its own state and alarms, as it sent them */
 };
 
 struct reports;
@@ -57,11 +46,13 @@ struct report_moment {
 };
 
 /*
- * Take in the parameters of a `landing report` request. On failure nothing changes: -FL_EINVALID
- * for one that is malformed, -FL_ECONFLICT while another process's report for this backend is
- * fresh, -FL_ELIMIT when there are too many backends.
+ * Take in what the landing `who` said. `arena` holds what `said` points to, and is moved. On
+ * failure nothing changes: -FL_EINVALID for counts that are not in order, -FL_ECONFLICT while
+ * another process's report for this backend is fresh, -FL_ELIMIT when there are too many backends,
+ * -ENOMEM.
  */
-must_check int reports_take(struct reports *reports, const json_t *parameters,
+must_check int reports_take(struct reports *reports, const struct peer_hello *who,
+			    const struct peer_report *said, struct arena *arena,
 			    const struct report_moment *moment, struct error *err);
 
 /* Did the backend's last report show that it lands as it is told to? */

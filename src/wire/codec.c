@@ -602,7 +602,7 @@ int wire_decode(const struct wire_table *table, const void *frame, size_t length
 	return result;
 }
 
-const char *wire_clean_text(const char *text, size_t most, struct arena *arena)
+char *wire_clean_text(const char *text, size_t most, struct arena *arena)
 {
 	size_t length = strlen(text);
 	char *clean = arena_alloc(arena, (length < most ? length : most) + 1);

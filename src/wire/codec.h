@@ -132,7 +132,7 @@ must_check int wire_decode(const struct wire_table *table, const void *frame, si
 
 /* `text` made fit for a TEXT field: what is not allowed becomes '?', the rest is cut after `most`
  * bytes. NULL without memory. */
-const char *wire_clean_text(const char *text, size_t most, struct arena *arena);
+char *wire_clean_text(const char *text, size_t most, struct arena *arena);
 
 const char *wire_kind_name(enum wire_kind kind);
 

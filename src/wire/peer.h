@@ -3,14 +3,14 @@
  * What the parts of a fabric say to each other: the table of messages. codec.h says how a row
  * becomes bytes; docs/design/messages.md is rendered from this table.
  *
- * Two conversations use it.
+ * Two conversations use it now; `observation` waits for a third, from node to voter.
  *
  * A landing and its node. The landing says `hello` once, then a `report` in each interval. The node
  * answers each report with `heard` or `refused`. Before that it sends `configure` when what the
- * landing shall be is another than what it sent in this session, and `cut` likewise: differences,
- * or, as the first of a session, everything. The landing carries out each `configure` in turn and
- * names in its reports the generation that it has carried out. Both sides compute a generation from
- * what they hold (landing_generation()), so that they notice if they ever differ.
+ * landing shall be is another than what it sent in this session: differences, or, as the first of a
+ * session, everything. Likewise `cut`. The landing carries out each `configure` in turn and names
+ * in its reports the generation that it has carried out. Both sides compute a generation from what
+ * they hold (fabric/landing_set.h), so that they notice if they ever differ.
  *
  * A store's client and its server. The server says `store_serves` once. Each call has a number that
  * the client chose, and is answered once, by the message of its kind or by `store_failed`. A watch
@@ -36,7 +36,7 @@
 enum {
 	PEER_NAME_MAX = 63,
 	PEER_ID_MAX = 64,
-	PEER_SENTENCE_MAX = 1024,
+	PEER_SENTENCE_MAX = 2048,
 	PEER_ALARMS_MAX = 128,
 	PEER_INTERFACES_MAX = 64,
 	PEER_COUNTS_MAX = 262144,
@@ -56,9 +56,17 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	F(of, ADDRESS, address, 1, 1, 1, "a service address")                                      \
 	F(of, NUMBER, connections, 0, UINT32_MAX, 1, "its TCP connections here")
 
+#define PEER_ACTIVITY_FIELDS(F, L, of)                                                             \
+	F(of, ADDRESS, address, 1, 1, 1, "a service address")                                      \
+	F(of, NUMBER, new_flow_ago_ms, 0, UINT64_MAX, 1, "since a flow began here, at least")      \
+	F(of, NUMBER, packet_ago_ms, 0, UINT64_MAX, 1, "since a packet came here, at least")
+
 #define PEER_ALARM_FIELDS(F, L, of)                                                                \
-	F(of, KEY, code, 1, PEER_ID_MAX, 1, "which alarm")                                         \
-	F(of, TEXT, text, 1, PEER_SENTENCE_MAX, 1, "the sentence that a person reads")
+	F(of, KEY, code, 1, PEER_ID_MAX, 1, "which alarm, as in docs/design/alarms.md")            \
+	F(of, KEY, severity, 1, PEER_ID_MAX, 1, "how bad it is")                                   \
+	F(of, TEXT, subject, 0, PEER_SENTENCE_MAX, 1, "the thing that it is about")                \
+	F(of, TEXT, text, 1, PEER_SENTENCE_MAX, 1, "the sentence that a person reads")             \
+	F(of, TEXT, advice, 0, PEER_SENTENCE_MAX, 1, "what to do about it")
 
 #define PEER_INTERFACE_FIELDS(F, L, of)                                                            \
 	F(of, TEXT, name, 1, PEER_NAME_MAX, 1, "an underlay interface")                            \
@@ -100,6 +108,7 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 /* X(ID, name, fields, meaning) */
 #define PEER_ROWS(X)                                                                               \
 	X(COUNT, count, PEER_COUNT_FIELDS, "connections of one service address")                   \
+	X(ACTIVITY, activity, PEER_ACTIVITY_FIELDS, "how long an address has been quiet")          \
 	X(ALARM, alarm, PEER_ALARM_FIELDS, "something that is not as it should be")                \
 	X(INTERFACE, interface, PEER_INTERFACE_FIELDS, "an underlay interface of a landing")       \
 	X(PREFIX, prefix, PEER_PREFIX_FIELDS, "a pool")                                            \
@@ -155,16 +164,27 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	L(of, listener, listeners_added, 0, PEER_ROWS_MAX, 1, "which flows its listeners get")
 
 #define PEER_CUT_FIELDS(F, L, of)                                                                  \
-	F(of, FLAG, whole, 0, 1, 1, "what is added here is all there is")                          \
-	L(of, address, removed, 0, PEER_ROWS_MAX, 1, "not to be cut any more")                     \
-	L(of, address, added, 0, PEER_ROWS_MAX, 1,                                                 \
-	  "service addresses whose connections are to be ended, until they are removed here")
+	L(of, address, addresses, 0, PEER_ROWS_MAX, 1,                                             \
+	  "service addresses whose connections are to be ended, until a list comes without them: " \
+	  "all there are")
 
 #define PEER_HEARD_FIELDS(F, L, of)                                                                \
 	F(of, NUMBER, interval_ms, 1, UINT32_MAX, 1, "until the next report")                      \
 	F(of, NUMBER, closing_sequence, 0, UINT64_MAX, 1,                                          \
 	  "the newest closing that the next count may name; 0: none")                              \
 	F(of, DIGEST, closing_hash, 0, 0, 1, "that entry's hash")
+
+#define PEER_OBSERVATION_FIELDS(F, L, of)                                                          \
+	F(of, FLAG, is_edge, 0, 1, 1, "the node acts as an edge")                                  \
+	F(of, NUMBER, edge_sequence, 0, UINT64_MAX, 1,                                             \
+	  "its maps do what the ledger says up to this entry; 0: none")                            \
+	F(of, DIGEST, edge_hash, 0, 0, 1, "that entry's hash")                                     \
+	F(of, FLAG, activity_known, 0, 1, 1, "whether the list is told this time")                 \
+	L(of, activity, activity, 0, PEER_COUNTS_MAX, 1, "sorted by address, each once")           \
+	F(of, FLAG, is_names, 0, 1, 1, "the node acts as a name server")                           \
+	F(of, NUMBER, names_sequence, 0, UINT64_MAX, 1,                                            \
+	  "it answers what the ledger says up to this entry; 0: none")                             \
+	F(of, DIGEST, names_hash, 0, 0, 1, "that entry's hash")
 
 #define PEER_REFUSED_FIELDS(F, L, of)                                                              \
 	F(of, NUMBER, code, 1, UINT16_MAX, 1, "of the error, without its sign")                    \
@@ -263,6 +283,8 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(5, HEARD, heard, 1, 4096, PEER_HEARD_FIELDS, "The node took the report in.")             \
 	X(6, REFUSED, refused, 1, 4096, PEER_REFUSED_FIELDS,                                       \
 	  "The node did not take the report in.")                                                  \
+	X(16, OBSERVATION, observation, 1, 12u << 20, PEER_OBSERVATION_FIELDS,                     \
+	  "What a node saw, as it tells every voter.")                                             \
 	X(32, STORE_SERVES, store_serves, 1, 4096, PEER_STORE_SERVES_FIELDS,                       \
 	  "The server says whose store it is.")                                                    \
 	X(33, STORE_RANGE, store_range, 1, 4096, PEER_STORE_RANGE_FIELDS, "A call: range.")        \

@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 
+import peer
 import pytest
 
 from lab.host import BUILD, Capsule, LabError, wait_for
@@ -86,6 +87,7 @@ class Node:
         self.capsule = capsule
         self.folder = capsule.root / "node"
         self.socket = self.folder / "run/fairlead.sock"
+        self.peers = self.folder / "run/peers.sock"
         self.child = None
         self.main = None
         self.landings = {}
@@ -129,15 +131,23 @@ class Node:
     def plan(self, text):
         return self.ask("plan", file="fabric.yaml", text=text)
 
-    def report(self, name, connections=None, instance="1", **more):
-        """One report of a landing; what it was told last, it names."""
-        last = self.landings.setdefault(name, {"closing": 0, "closing_digest": "0" * 64})
-        answer = self.ask("landing report", node=name, boot_id="b", instance=instance,
-                          connections=connections or {}, closing=last["closing"],
-                          closing_digest=last["closing_digest"],
-                          generation=last.get("generation", ""), **more)
-        self.landings[name] = answer
-        return answer
+    def landing(self, name, instance="1"):
+        """The session of a landing that the test plays."""
+        key = name, instance
+        if key not in self.landings:
+            self.landings[key] = peer.Landing(self.peers, name, instance)
+        return self.landings[key]
+
+    def report(self, name, connections=(), instance="1", **more):
+        """True when the answer brought another configuration. A daemon that started anew is
+        reported to anew."""
+        try:
+            return self.landing(name, instance).report(connections, **more)
+        except (BrokenPipeError, LabError) as gone:
+            if isinstance(gone, peer.Refused):
+                raise
+            del self.landings[name, instance]
+            return self.landing(name, instance).report(connections, **more)
 
     def versions(self, service):
         """{number: state}, also of those that are retired."""
@@ -214,8 +224,7 @@ THINGS = [("service/web", "services"), ("version/web/1", "versions"), ("backend/
 def test_what_is_shown_is_what_the_help_describes(running):
     """Every field of every answer, with its type."""
     running.apply(fabric(service("web")))
-    known = {key: value for key, value in TROUBLE.items() if key != "more"}
-    running.report("web1", {"198.51.100.1": 1}, landing={"alarms": [known]})
+    running.report("web1", {"198.51.100.1": 1}, alarms=[TROUBLE])
     running.report("wbe1", {})
     for words in ("status",), ("rollout", "status"), ("log",), ("verify",):
         assert not undescribed(running.ask(" ".join(words)), fields(PROGRAM, *words))
@@ -270,7 +279,8 @@ def test_a_request_of_eight_megabytes_is_read(running):
                                   b'{"verb": "rollback", "parameters": {}}', b"\xff\xfe", b"\0",
                                   b'{"verb": "log", "parameters": {"from": -1}}',
                                   b'{"verb": "log", "parameters": {"limit": 999999999}}',
-                                  b'{"verb": "landing report", "parameters": {"node": "\\u0000"}}',
+                                  b'{"verb": "landing report", "parameters": {}}',
+                                  b'{"verb": "status", "parameters": {"node": "\\u0000"}}',
                                   b'{"verb": "status", "parameters": ' + b"[" * 3000])
 def test_hostile_lines_do_no_harm(running, line):
     with running.connect() as client:
@@ -425,29 +435,51 @@ def test_a_damaged_record_is_named_and_forwarding_stays(running):
 
 def test_two_processes_of_one_name_are_not_both_heard(running):
     running.report("web1", {"198.51.100.1": 3}, instance="1")
-    with pytest.raises(Refused) as caught:
-        running.report("web1", {}, instance="2")
-    assert caught.value.code == "FL_ECONFLICT"
+    with pytest.raises(peer.Refused, match="another process"):
+        running.report("web1", instance="2")
     alarms = sentences(running.ask("status")["alarms"])
     assert any("two processes report as web1" in alarm for alarm in alarms)
-    wait_for(lambda: running.report("web1", {}, instance="2"), "the second to be heard", 5)
-    with pytest.raises(Refused):
-        running.report("web1", {}, instance="1")
+
+    def is_heard():
+        with contextlib.suppress(peer.Refused):
+            running.report("web1", instance="2")
+            return True
+    wait_for(is_heard, "the second to be heard", 5)
+    with pytest.raises(peer.Refused):
+        running.report("web1", instance="1")
 
 
 def test_before_the_first_apply_a_landing_is_left_as_it_is(running):
-    answer = running.report("web1")
-    assert "configuration" not in answer and "generation" not in answer
+    assert not running.report("web1")
     running.apply(fabric(service("web")))
-    answer = running.report("web1")
-    assert answer["configuration"]["addresses"] == ["10.0.0.11"]
-    assert "configuration" not in running.report("web1")
+    assert running.report("web1")
+    assert running.landing("web1").sets["addresses"] == {"10.0.0.11"}
+    assert not running.report("web1")
+
+
+def test_a_landing_is_told_what_changed(running):
+    """A difference, to who has had it all; all of it, to who comes anew with something else."""
+    running.apply(fabric(service("web")))
+    running.report("web1")
+    landing = running.landing("web1")
+    before = landing.generation
+    assert landing.sets["edges"] == {"10.0.0.2"} and not landing.cuts
+    running.apply(fabric(service("web"), service("other", (("web1", 21),))))
+    assert running.report("web1")  # peer.Landing holds it to its base
+    assert landing.sets["addresses"] == {"10.0.0.11", "10.0.0.21"}
+    assert landing.generation != before
+    landing.close()
+    del running.landings["web1", "1"]
+    running.landing("web1").generation = landing.generation
+    assert not running.report("web1")
+    del running.landings["web1", "1"]
+    assert running.report("web1", generation=before)
+    assert running.landing("web1").sets == landing.sets
 
 
 def test_a_name_that_is_no_backend_is_shown_and_its_landing_left_as_it_is(running):
     running.apply(fabric(service("web")))
-    answer = running.report("wbe1", {"198.51.100.9": 1}, landing={"alarms": [7, None, {}]})
-    assert "configuration" not in answer
+    assert not running.report("wbe1", {"198.51.100.9": 1})
     assert any("wbe1 reports" in note for note in sentences(running.ask("status")["notes"]))
     wait_for(lambda: not any("wbe1" in note for note in sentences(running.ask("status")["notes"])),
              "the stranger to be forgotten", 5)
@@ -475,18 +507,47 @@ def test_a_first_report_is_awaited_for_three_intervals(running):
     assert len(silent()) == 1 and "web2" in silent()[0]
 
 
-@pytest.mark.parametrize("report", [
-    {"closing": -1}, {"closing": 1 << 62}, {"connections": {"198.51.100.1": -1}},
-    {"connections": {"198.51.100.1": 1 << 40}}, {"connections": {"nowhere": 1}},
-    {"node": "../x"}, {"boot_id": ""}, {"instance": "i" * 64}])
-def test_a_report_that_lies_is_refused(running, report):
-    sound = {"node": "web1", "boot_id": "b", "instance": "1", "connections": {}}
-    assert running.ask("landing report", **sound)
-    running.refused("landing report", **(sound | report))
+@pytest.mark.parametrize("data", [
+    b"", b"\0", b'{"verb": "status"}\n', b"\xff" * 100, peer.hello("web1") * 2, peer.report(),
+    peer.frame(peer.HEARD, b""), peer.hello("../x"), peer.hello("web1", boot_id=""),
+    peer.hello("web1", instance="i" * 65), peer.hello("web1") + peer.frame(peer.REPORT, b"\0" * 40),
+    peer.hello("web1") + peer.frame(peer.REPORT, peer.report()[peer.HEADER.size:] + b"\0")],
+    ids=["nothing", "a byte", "JSON", "a length", "two hellos", "no hello", "a node's word",
+         "no name", "no boot", "a long instance", "a short report", "a long report"])
+def test_nonsense_ends_the_session_and_nothing_else(running, data):
+    running.report("web1", {"198.51.100.1": 3})
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as hostile:
+        hostile.connect(str(running.peers))
+        hostile.sendall(data)
+        hostile.shutdown(socket.SHUT_WR)
+        hostile.settimeout(20)
+        with contextlib.suppress(ConnectionResetError):
+            assert hostile.recv(1) == b""
+    [web1] = running.ask("status")["backends"]
+    assert web1["name"] == "web1" and web1["connections"] == 3
+
+
+def test_counts_out_of_order_are_refused(running):
+    running.report("web1", {"198.51.100.1": 3})
+    landing = running.landing("web1")
+    landing.send(peer.report([("198.51.100.2", 1), ("198.51.100.1", 1)]))
+    number, message = landing.read()
+    assert number == peer.REFUSED and message.number(2)
+    assert "not in their order" in message.text()
+    [web1] = running.ask("status")["backends"]
+    assert web1["connections"] == 3
+
+
+def test_what_a_later_release_says_is_passed_over(running):
+    """A message that is not known, and a known one of a later level."""
+    running.apply(fabric(service("web")))
+    landing = running.landing("web1")
+    landing.send(peer.frame(999, b"news") + peer.frame(peer.REPORT, b"?", level=2))
+    assert landing.report()
 
 
 # Of a newer landing: no table of this node has the code.
-TROUBLE = {"code": "disk.on-fire", "severity": "alarm", "subject": "disk/sda", "more": 1,
+TROUBLE = {"code": "disk.on-fire", "severity": "alarm", "subject": "disk/sda",
            "text": "the disk is on fire", "advice": "leave the room"}
 
 
@@ -494,11 +555,8 @@ def test_a_landing_that_cannot_land_is_named(running):
     running.apply(fabric(service("web")))
 
     def alarms():
-        for name in ("web1", "web2"):
-            running.ask("landing report", node=name, boot_id="b", instance="1", connections={},
-                        generation="0" * 64 if name == "web1" else
-                        running.landings.setdefault(name, running.report(name))["generation"],
-                        landing={"alarms": [TROUBLE] if name == "web1" else []})
+        running.report("web1", generation=peer.NONE, alarms=[TROUBLE])
+        running.report("web2")
         said = " ".join(sentences(running.ask("status")["alarms"]))
         return "web1: the disk is on fire" in said and \
             "web1 has not carried out its configuration" in said and "web2" not in said

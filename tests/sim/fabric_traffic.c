@@ -221,7 +221,9 @@ static void on_client(struct world *world, void *context, uint64_t number)
 /* --- landings --- */
 
 struct report_sent {
-	json_t *json; /* owned by the world's list */
+	struct peer_hello hello;
+	const void *frame; /* of the report; in the world's arena, as the texts of `hello` are */
+	size_t length;
 	uint64_t process;
 	uint64_t report;
 	uint64_t begun_ms;
@@ -231,7 +233,7 @@ struct report_answer {
 	uint64_t process;
 	uint64_t report;
 	struct ledger_position closing;
-	char generation[DIGEST_HEX_BYTES];
+	struct digest generation; /* zero: it is told nothing */
 	unsigned fence;
 	bool cut[POOLS][SLOTS];
 };
@@ -253,8 +255,8 @@ static void on_answer(struct world *world, void *context, uint64_t index)
 		return;
 	landing->awaits = false;
 	landing->closing = answer->closing;
-	if (*answer->generation) {
-		memcpy(landing->generation, answer->generation, sizeof(landing->generation));
+	if (!landing_generation_is_none(&answer->generation)) {
+		landing->generation = answer->generation;
 		landing->fence = answer->fence;
 	}
 	for (size_t i = 0; i < FLOWS; i++) {
@@ -267,31 +269,31 @@ static void on_answer(struct world *world, void *context, uint64_t index)
 	}
 }
 
-static unsigned fence_of(const json_t *configuration)
+static unsigned fence_of(const struct landing_set *set)
 {
+	const struct peer_address *edges = set->lists[LANDING_EDGES].items;
 	unsigned fence = 0;
-	size_t i;
-	json_t *edge;
-	json_array_foreach (json_object_get(configuration, "edges"), i, edge) {
-		struct ip_address source;
-		if (ip_address_parse(json_string_value(edge), &source) == 0)
-			fence |= 1u << (source.bytes[3] - 1);
-	}
+	for (size_t i = 0; i < set->lists[LANDING_EDGES].count; i++)
+		fence |= 1u << (edges[i].address.bytes[3] - 1);
 	return fence;
 }
 
-/* What the landing shall be; worked out once per revision. */
-static void want(const struct image *image, struct landing *landing)
+/* What the landing shall be. */
+static void want(struct world *world, const struct image *image, const struct landing *landing,
+		 struct report_answer *answer)
 {
-	if (landing->wanted_revision == image->revision)
+	struct landing_set *set = NULL;
+	if (!image->fabric)
 		return;
-	landing->wanted_revision = image->revision;
-	landing->wanted_generation[0] = '\0';
-	if (!image->fabric || !landing_is_wanted(image, landing->name))
+	int result = landings_update(world->wanted, image);
+	if (result == 0)
+		result = landings_wanted(world->wanted, landing->name, &set);
+	CHECK(world, result == 0, "%s cannot be told what it shall be: %s", landing->name,
+	      error_text(result));
+	if (!set)
 		return;
-	json_t *wanted = landing_wanted(image, landing->name, landing->wanted_generation);
-	landing->wanted_fence = fence_of(wanted);
-	json_decref(wanted);
+	answer->generation = set->generation;
+	answer->fence = fence_of(set);
 }
 
 static void answer_report(struct world *world, struct landing *landing,
@@ -303,12 +305,11 @@ static void answer_report(struct world *world, struct landing *landing,
 	answer->process = sent->process;
 	answer->report = sent->report;
 	answer->closing = driver_closing(world->driver);
-	want(image, landing);
-	memcpy(answer->generation, landing->wanted_generation, sizeof(answer->generation));
-	answer->fence = landing->wanted_fence;
-	if (*answer->generation)
+	want(world, image, landing, answer);
+	if (!landing_generation_is_none(&answer->generation))
 		reports_set_lands(world->reports, landing->name,
-				  strcmp(landing->generation, answer->generation) == 0,
+				  memcmp(&landing->generation, &answer->generation,
+					 sizeof(answer->generation)) == 0,
 				  clock_now_ms(&voter->clock));
 	for (size_t s = 0; s < image->state_count; s++) {
 		const struct service_state *state = image->states[s];
@@ -337,60 +338,81 @@ static void on_report(struct world *world, void *context, uint64_t index)
 	const struct report_moment moment = {.now_ms = clock_now_ms(&voter->clock),
 					     .interval_ms = image_report_interval_ms(&voter->image),
 					     .image = &voter->image};
-	if (voter_runs(world) && reports_take(world->reports, sent->json, &moment, NULL) == 0) {
+	struct arena arena;
+	struct peer_message message;
+	arena_init(&arena, 0);
+	if (voter_runs(world) &&
+	    peer_decode(sent->frame, sent->length, &arena, &message, NULL) == 0 &&
+	    reports_take(world->reports, &sent->hello, &message.report, &arena, &moment, NULL) ==
+		0) {
 		*counted = (struct counted){
 		    .is_there = true, .begun_ms = sent->begun_ms, .at_ms = world->now_ms};
 		answer_report(world, landing, sent);
 		order_return(world, landing->name);
 	}
-	json_decref(sent->json);
-	sent->json = NULL;
+	arena_done(&arena);
 }
 
-static json_t *count_sockets(const struct world *world, const struct landing *landing)
+/* In the order of the addresses. */
+static size_t count_sockets(const struct world *world, const struct landing *landing,
+			    struct peer_count counts[FLOWS])
 {
-	json_t *counts = json_object();
+	size_t count = 0;
 	for (size_t i = 0; i < FLOWS; i++) {
 		const struct flow *flow = &world->flows[i];
-		char text[IP_TEXT_BYTES];
 		if (!flow->is_there || !flow->is_socket || flow->machine != landing->index)
 			continue;
 		const struct ip_address address =
 		    address_of(world, flow->address.pool, flow->address.site, flow->address.slot);
-		ip_address_format(&address, text);
-		json_int_t before = json_integer_value(json_object_get(counts, text));
-		json_object_set_new(counts, text, json_integer(before + 1));
+		size_t at = count;
+		while (at && ip_address_compare(&counts[at - 1].address, &address) >= 0)
+			at--;
+		if (at < count && ip_address_equal(&counts[at].address, &address)) {
+			counts[at].connections++;
+			continue;
+		}
+		memmove(counts + at + 1, counts + at, (count - at) * sizeof(counts[0]));
+		counts[at] = (struct peer_count){.address = address, .connections = 1};
+		count++;
 	}
-	return counts;
+	return count;
 }
 
 static void send_report(struct world *world, struct landing *landing)
 {
 	struct report_sent *sent = arena_alloc(&world->arena, sizeof(*sent));
-	char boot[24];
-	char instance[24];
-	char digest[DIGEST_HEX_BYTES];
-	snprintf(boot, sizeof(boot), "boot-%" PRIu64, landing->boot);
-	snprintf(instance, sizeof(instance), "process-%" PRIu64, landing->process);
-	hex_encode(landing->closing.digest.bytes, DIGEST_BYTES, digest);
+	struct peer_count counts[FLOWS + 1];
+	struct buffer frame;
 	landing->awaits = true;
 	landing->report++;
 	landing->sent_ms = world->now_ms;
 	*sent = (struct report_sent){
-	    .process = landing->process, .report = landing->report, .begun_ms = world->now_ms};
-	sent->json = json_pack(
-	    "{s:s, s:s, s:s, s:I, s:s*, s:s, s:i, s:o, s:{}}", "node", landing->name, "boot_id",
-	    boot, "instance", instance, "closing", (json_int_t)landing->closing.sequence,
-	    "closing_digest", landing->closing.sequence ? digest : NULL, "generation",
-	    landing->generation, "cut", 0, "connections", count_sockets(world, landing), "landing");
+	    .hello = {.node = landing->name,
+		      .boot_id = arena_printf(&world->arena, "boot-%" PRIu64, landing->boot),
+		      .instance =
+			  arena_printf(&world->arena, "process-%" PRIu64, landing->process)},
+	    .process = landing->process,
+	    .report = landing->report,
+	    .begun_ms = world->now_ms};
+	const struct peer_message message = {
+	    .number = PEER_REPORT,
+	    .report = {.generation = landing->generation,
+		       .closing_sequence = landing->closing.sequence,
+		       .closing_hash = landing->closing.digest,
+		       .counts = {counts, count_sockets(world, landing, counts)}}};
+	buffer_init(&frame, 0);
+	CHECK(world, peer_encode(&message, &frame, NULL) == 0, "%s cannot report", landing->name);
+	void *bytes = arena_space(&world->arena, frame.length);
+	memcpy(bytes, frame.data, frame.length);
+	sent->frame = bytes;
+	sent->length = frame.length;
+	buffer_done(&frame);
 	/* Some are long on their way, and some arrive after the session that they were sent in. */
 	uint64_t delay_ms = chance(world, 850) ? below(world, 60) : below(world, 7000);
 	if (world->is_calm)
 		delay_ms = 5;
-	if (!world->is_calm && chance(world, 30)) {
-		json_decref(sent->json);
+	if (!world->is_calm && chance(world, 30))
 		return;
-	}
 	plan(world, delay_ms, on_report, sent, landing->index);
 }
 
@@ -433,7 +455,7 @@ void landing_lose_power(struct world *world, struct landing *landing)
 	lose_sockets(world, landing);
 	landing_restart(world, landing);
 	landing->boot++;
-	landing->generation[0] = '\0';
+	landing->generation = (struct digest){0};
 	landing->fence = 0;
 	landing->has_power = false;
 	plan(world, 500 + below(world, 10000), on_power, landing, 0);

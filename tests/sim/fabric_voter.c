@@ -95,12 +95,14 @@ void voter_stop(struct world *world)
 	driver_free(world->driver);
 	membership_free(world->membership);
 	observations_free(world->observations);
+	landings_free(world->wanted);
 	reports_free(world->reports);
 	world->changes = NULL;
 	world->driver = NULL;
 	world->membership = NULL;
 	world->observations = NULL;
 	world->reports = NULL;
+	world->wanted = NULL;
 	world->ended_ms = world->now_ms;
 }
 
@@ -133,10 +135,13 @@ void voter_start(struct world *world)
 	if (result == 0)
 		result = reports_new(&world->reports);
 	if (result == 0)
+		result = landings_new(&world->wanted);
+	if (result == 0)
 		result = changes_new(&changes, &world->changes);
 	driver.changes = world->changes;
 	driver.observations = world->observations;
 	driver.reports = world->reports;
+	driver.landings = world->wanted;
 	if (result == 0)
 		result = driver_new(&driver, &world->driver);
 	struct membership_options own = membership;

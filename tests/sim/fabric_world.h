@@ -182,12 +182,8 @@ struct landing {
 	uint64_t report; /* number of the report that it waits for */
 	uint64_t sent_ms; /* when that was sent */
 	struct ledger_position closing; /* that the last answer named */
-	char generation[DIGEST_HEX_BYTES]; /* of what it carried out; "" for nothing */
+	struct digest generation; /* of what it carried out; zero for nothing */
 	unsigned fence; /* nodes whose tunnels it takes, a bit each */
-	/* What the voter would have it be. */
-	uint64_t wanted_revision;
-	char wanted_generation[DIGEST_HEX_BYTES];
-	unsigned wanted_fence;
 };
 
 struct flow {
@@ -268,6 +264,7 @@ struct world {
 	struct ledger_signer *signer;
 	struct observations *observations;
 	struct reports *reports;
+	struct landings *wanted; /* what each landing is to be */
 	struct changes *changes;
 	struct driver *driver;
 	struct membership *membership;

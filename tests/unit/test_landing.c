@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/buffer.h"
+#include "landing/cookies.h"
 #include "landing/handings.h"
 #include "landing/landing_alarms.h"
 #include "landing/routes.h"
@@ -551,6 +552,54 @@ static void test_the_boot_id_is_read(void **state)
 	assert_int_equal(text[8], '-');
 }
 
+/* --- SYN cookies --- */
+
+static void test_the_kernels_count_of_cookies_is_read(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		int result;
+		uint64_t sent;
+	} rows[] = {
+	    {"TcpExt: SyncookiesSent SyncookiesRecv\nTcpExt: 17 4\n", 0, 17},
+	    {"IpExt: A B\nIpExt: 1 2\nTcpExt: First SyncookiesSent\nTcpExt: 1 "
+	     "18446744073709551615\n",
+	     0, UINT64_MAX},
+	    {"", -FL_ENOTFOUND, 0},
+	    {"TcpExt: SyncookiesSent\n", -FL_ENOTFOUND, 0},
+	    {"TcpExt: SyncookiesSent\nTcpExt: \n", -FL_ENOTFOUND, 0},
+	    {"TcpExt: SyncookiesSent\nTcpExt: x\n", -FL_ENOTFOUND, 0},
+	    {"TcpExt: Other SyncookiesSent\nTcpExt: 1\n", -FL_ENOTFOUND, 0},
+	    {"TcpExt: SyncookiesSentX Other\nTcpExt: 1 2\n", -FL_ENOTFOUND, 0},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		uint64_t sent = 77;
+		assert_int_equal(cookies_parse(rows[i].text, &sent), rows[i].result);
+		assert_true(sent == (rows[i].result ? 77 : rows[i].sent));
+	}
+}
+
+static void test_how_long_no_cookie_was_sent(void **state)
+{
+	(void)state;
+	struct cookie_watch watch = {0};
+	uint64_t age_ms;
+	assert_false(cookies_age(&watch, 5, &age_ms));
+	cookies_look(&watch, 1000); /* this machine's own */
+	assert_true(cookies_age(&watch, 1000, &age_ms));
+	/* None, ever; then one that nobody saw being sent. */
+	watch.sent = 0;
+	assert_true(cookies_age(&watch, 5000, &age_ms) && age_ms == UINT64_MAX);
+	watch.sent = 3;
+	watch.changed_ms = 4000;
+	assert_true(cookies_age(&watch, 5000, &age_ms) && age_ms == 1000);
+	/* Another count than at the last look: one was sent since. */
+	watch.sent = UINT64_MAX;
+	cookies_look(&watch, 6000);
+	assert_int_equal(watch.changed_ms, 6000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -572,6 +621,8 @@ int main(void)
 	    cmocka_unit_test(test_the_narrowest_of_several_links_counts),
 	    cmocka_unit_test(test_alarms_have_a_limit_and_count_what_is_over_it),
 	    cmocka_unit_test(test_the_boot_id_is_read),
+	    cmocka_unit_test(test_the_kernels_count_of_cookies_is_read),
+	    cmocka_unit_test(test_how_long_no_cookie_was_sent),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,9 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "config/config.h"
-#include "daemon/landing_config.h"
 #include "daemon/options.h"
 #include "daemon/origin.h"
+#include "fabric/landings.h"
 #include "fabric/reports.h"
 #include "failing_memory.h"
 #include "ledger/ledger.h"
@@ -830,18 +830,87 @@ static void test_changes(void **state)
 
 static int step_report(void *context)
 {
-	const json_t *report = context;
+	static const struct peer_count count = {.address = {{198, 51, 100, 1}, IP_V4}};
+	static const struct peer_hello who = {.node = "web1", .boot_id = "b", .instance = "i"};
+	static const struct peer_report said = {.counts = {&count, 1}};
 	static const struct image image;
 	const struct report_moment moment = {.now_ms = 5, .interval_ms = 1000, .image = &image};
 	struct reports *reports = NULL;
+	struct arena arena;
 	struct error err = {0};
+	(void)context;
+	arena_init(&arena, 0);
 	int result = reports_new(&reports);
 	if (result == 0)
-		result = reports_take(reports, report, &moment, &err);
+		result = reports_take(reports, &who, &said, &arena, &moment, &err);
 	if (reports && result < 0)
 		assert_null(reports_at(reports, 0));
 	reports_free(reports);
+	arena_done(&arena);
 	return result;
+}
+
+/* What a landing is to be, from an image, over a message, to the landing. */
+static int step_landings(void *context)
+{
+	struct landings *landings = NULL;
+	struct landing_set *set = NULL;
+	struct landing_set *held = NULL;
+	struct peer_configure message;
+	struct arena arena;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	int result = landings_new(&landings);
+	if (result == 0)
+		result = landings_update(landings, context);
+	if (result == 0)
+		result = landings_wanted(landings, "web1", &set);
+	if (result == 0) {
+		assert_non_null(set);
+		result = landing_set_diff(NULL, set, &arena, &message);
+	}
+	if (result == 0)
+		result = landing_set_apply(NULL, &message, &held, &err);
+	landing_set_unref(held);
+	landings_free(landings);
+	arena_done(&arena);
+	return result;
+}
+
+static void test_landings(void **state)
+{
+	(void)state;
+	static struct backend_listener listener = {.protocol = 6, .service_port = 80, .port = 80};
+	static struct backend backend = {.name = "web1",
+					 .address = {{10, 0, 0, 1}, IP_V4},
+					 .listeners = &listener,
+					 .listener_count = 1};
+	static struct version version = {.number = 1, .backends = &backend, .backend_count = 1};
+	static struct image_version known = {.version = &version};
+	static struct image_version *versions[] = {&known};
+	static struct version_status status = {.number = 1, .cut = true};
+	static struct binding binding = {.slot = 1, .version = 1};
+	static struct service_state service = {.name = "web",
+					       .versions = &status,
+					       .version_count = 1,
+					       .bindings = &binding,
+					       .binding_count = 1};
+	static struct image_service entry = {.state = &service,
+					     .mod_revision = 1,
+					     .name = "web",
+					     .versions = versions,
+					     .version_count = 1};
+	static struct image_service *services[] = {&entry};
+	static struct member edge = {.name = "edge1", .roles = MEMBER_EDGE};
+	static struct image_member member = {.member = &edge, .mod_revision = 1};
+	struct image image = {.members = &member,
+			      .member_count = 1,
+			      .placement = sample.placement,
+			      .placement_revision = 1,
+			      .services = services,
+			      .service_count = 1,
+			      .revision = 1};
+	failing_memory_each("landings", step_landings, &image, 15);
 }
 
 static int step_options(void *context)
@@ -851,17 +920,6 @@ static int step_options(void *context)
 	struct error err = {0};
 	arena_init(&arena, 0);
 	int result = daemon_options_parse(context, &arena, &options, &err);
-	arena_done(&arena);
-	return result;
-}
-
-static int step_landing(void *context)
-{
-	struct landing_desired desired;
-	struct arena arena;
-	struct error err = {0};
-	arena_init(&arena, 0);
-	int result = landing_config_parse(context, &arena, &desired, &err);
 	arena_done(&arena);
 	return result;
 }
@@ -876,20 +934,12 @@ static json_t *json_of(const char *text)
 static void test_what_the_daemon_is_told(void **state)
 {
 	(void)state;
-	json_t *report = json_of("{\"node\": \"web1\", \"boot_id\": \"b\", \"instance\": \"i\","
-				 "\"closing\": 3, \"connections\": {\"198.51.100.1\": 3},"
-				 "\"landing\": {\"alarms\": [\"x\"]}}");
 	json_t *options = json_of("{\"node\": \"edge1\", \"site\": \"fra\","
 				  "\"interface\": [\"eth0\"], \"source\": [\"10.0.0.2\"],"
 				  "\"dns\": [\"10.0.0.2\"]}");
-	json_t *landing = json_of("{\"pools\": [\"198.51.100.0/26\"], \"edges\": [\"10.0.0.2\"],"
-				  "\"addresses\": [\"10.0.1.11\"], \"handings\": []}");
-	failing_memory_each("reports_take", step_report, report, 3);
+	failing_memory_each("reports_take", step_report, NULL, 3);
 	failing_memory_each("daemon_options_parse", step_options, options, 1);
-	failing_memory_each("landing_config_parse", step_landing, landing, 1);
-	json_decref(report);
 	json_decref(options);
-	json_decref(landing);
 }
 
 static int step_origin(void *context)
@@ -933,6 +983,7 @@ int main(void)
 	    cmocka_unit_test(test_image),
 	    cmocka_unit_test(test_changes),
 	    cmocka_unit_test(test_what_the_daemon_is_told),
+	    cmocka_unit_test(test_landings),
 	    cmocka_unit_test(test_origin),
 	};
 	return cmocka_run_group_tests_name("memory_state", tests, setup, teardown);

@@ -723,6 +723,7 @@ static void take_frame(struct client *client, const struct arrival *arrival)
 		case PEER_CUT:
 		case PEER_HEARD:
 		case PEER_REFUSED:
+		case PEER_OBSERVATION:
 		case PEER_STORE_RANGE:
 		case PEER_STORE_TXN:
 		case PEER_STORE_LEASE:
