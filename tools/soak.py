@@ -21,7 +21,7 @@ def build(*targets):
 
 
 def power(seconds):
-    """Power loss at every write of the store and of snapshots, with seeds that no test has."""
+    """Power loss at every write of the store and of its copies, with seeds that no test has."""
     program = "tests/sim/sim_power"
     build(program)
     # Two tests share the time.

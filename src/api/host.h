@@ -19,6 +19,7 @@ struct driver;
 struct image;
 struct ledger_signer;
 struct random;
+struct replica;
 struct reports;
 struct store;
 
@@ -45,6 +46,7 @@ struct api_host {
 	struct driver *driver;
 	struct reports *reports;
 	struct store *store; /* of the ledger */
+	const struct replica *replica; /* that the image and the store show */
 	const struct ledger_signer *signer;
 	struct random *random; /* of seeds */
 

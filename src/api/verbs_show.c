@@ -7,6 +7,7 @@
 #include "fabric/driver.h"
 #include "fabric/reports.h"
 #include "ledger/ledger.h"
+#include "state/replica.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,7 +323,10 @@ static void on_verified(void *context, int result, const struct error *err,
 
 void verb_verify(struct api_host *host, struct api_call *call)
 {
-	const struct ledger_verify verify = {.signer = host->signer};
+	/* What this node acknowledged must be in it. */
+	const struct ledger_position *mark = &host->replica->acknowledged;
+	const struct ledger_verify verify = {
+	    .signer = host->signer, .anchor = {.sequence = mark->sequence, .digest = mark->digest}};
 	struct error err = {0};
 	if (ledger_verify(host->store, &verify, on_verified, call, &err) < 0)
 		api_fail(call, &err);

@@ -31,7 +31,7 @@
 	X(NODE, "node")                                                                            \
 	X(STORE, "store")                                                                          \
 	X(RECORD, "record")                                                                        \
-	X(SNAPSHOT, "snapshot")                                                                    \
+	X(COPY, "copy")                                                                            \
 	X(DNS, "dns")                                                                              \
 	X(INTERFACE, "interface")                                                                  \
 	X(ADDRESS, "address")                                                                      \
@@ -47,7 +47,12 @@
  * The sentence is a printf format. In the advice {} stands for the subject's name.
  */
 #define ALARMS(X)                                                                                  \
-	X(STATE_FROZEN, "state.frozen", ALARM, STORE, "%s", "")                                    \
+	X(STATE_READ_ONLY, "state.read-only", ALARM, STORE, "%s", "")                              \
+	X(STATE_BEHIND, "state.behind", ALARM, STORE, "%s", "")                                    \
+	X(MARK_FAILED, "mark.failed", ALARM, STORE,                                                \
+	  "it cannot be noted which change was carried out last: %s",                              \
+	  "nothing newer is acknowledged until it can be, so no version becomes ready; look "      \
+	  "after the disk")                                                                        \
 	X(STORE_FAILED, "store.failed", ALARM, STORE, "the store takes no changes: %s",            \
 	  "what is forwarded and answered stays as it is; it is tried again every second")         \
 	X(STATE_OLD, "state.old", ALARM, STORE,                                                    \
@@ -57,10 +62,10 @@
 	  "it is kept as it is, and what would need it is not done here; upgrade this node")       \
 	X(RECORDS_UNREAD, "record.unread-more", ALARM, NODE,                                       \
 	  "%zu more records are not understood here", "upgrade this node")                         \
-	X(SNAPSHOT_FAILED, "snapshot.failed", ALARM, SNAPSHOT, "no snapshot can be kept: %s",      \
+	X(COPY_FAILED, "copy.failed", ALARM, COPY, "no copy of the state can be kept: %s",         \
 	  "it is tried again; until then a store that is lost would leave this node with an "      \
 	  "older one")                                                                             \
-	X(SNAPSHOT_DAMAGED, "snapshot.damaged", ALARM, SNAPSHOT,                                   \
+	X(COPY_DAMAGED, "copy.damaged", ALARM, COPY,                                               \
 	  "%s: a store that is lost now would leave this node without it",                         \
 	  "the store is sound, and a new one is written; look after the disk")                     \
 	X(MEMBER_OTHER_KEY, "member.other-key", ALARM, NODE,                                       \

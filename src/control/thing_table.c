@@ -245,9 +245,10 @@ static const struct thing thing_state = {
     .name = "state",
     .help = "What the node stands on.",
     .fields = (const struct field[]){
-	FIELD("origin", TEXT, "store, snapshot or last good snapshot"),
-	FIELD("newest_snapshot", NUMBER, "ledger entry of the newest snapshot; 0: none"),
-	FIELD("good_snapshot", NUMBER, "ledger entry of the last good one; 0: none"),
+	FIELD("origin", TEXT, "store, read-only store, last good copy or nothing"),
+	FIELD("writable", FLAG, "it takes orders"),
+	FIELD("acknowledged", NUMBER, "newest ledger entry acknowledged here; 0: none"),
+	FIELD("good_copy", NUMBER, "ledger entry of the last good copy; 0: none"),
 	END,
     }};
 

@@ -5,9 +5,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "daemon/edge_plane.h"
+#include "daemon/good_copy.h"
 #include "daemon/landing_api.h"
 #include "daemon/names_plane.h"
-#include "daemon/snapshots.h"
 #include "fabric/driver.h"
 #include "fabric/landings.h"
 #include "fabric/membership.h"
@@ -105,11 +105,6 @@ void daemon_tell_alarm(struct daemon *daemon, const struct alarm *alarm)
 
 /* --- what the store is fit for --- */
 
-bool daemon_is_frozen(const struct daemon *daemon)
-{
-	return daemon->origin.kind != ORIGIN_STORE;
-}
-
 /* Is it the store's fault, or its disk's, and not that of what it was asked? */
 static bool is_failure_of_store(int result)
 {
@@ -146,7 +141,7 @@ void daemon_store_result(struct daemon *daemon, int result, const struct error *
 
 bool daemon_store_rests(const struct daemon *daemon)
 {
-	return daemon_is_frozen(daemon) ||
+	return !replica_is_writable(&daemon->replica) ||
 	       (alarm_stands(&daemon->store_alarm) &&
 		clock_now_ms(daemon->clock) - daemon->store_failed_ms < STORE_RETRY_MS);
 }
@@ -159,26 +154,80 @@ static struct ledger_position head_of(const struct image *image)
 					.digest = image->head.digest};
 }
 
+static bool is_current(const struct daemon *daemon)
+{
+	return daemon->replica.standing == REPLICA_CURRENT;
+}
+
+/* No other node forwards, answers or decides: nothing moves but what this one does. */
+static bool is_alone(const struct daemon *daemon)
+{
+	const struct image *image = &daemon->image;
+	for (size_t i = 0; i < image->member_count; i++) {
+		const struct member *member = image->members[i].member;
+		if (strcmp(member->name, daemon->options->node) != 0 &&
+		    (member->roles & (MEMBER_EDGE | MEMBER_NAMES | MEMBER_VOTER)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Below its mark a node publishes nothing over maps that forward: that would withdraw addresses
+ * which only they know, or give one back the meaning that it had before its closing was proven
+ * (invariants 3 and 6). Where nothing is forwarded and nobody else is there to forward, what it has
+ * is better than nothing.
+ */
 static int forward(struct daemon *daemon, struct error *err)
 {
-	const struct ledger_position head = head_of(&daemon->image);
-	if (daemon->forwarded.sequence == head.sequence)
+	const struct image *image = &daemon->image;
+	bool alone = is_alone(daemon);
+	if (daemon->forwarded_revision == image->revision)
 		return 0;
-	int result = daemon_is_frozen(daemon)
-			 ? edge_plane_keep(daemon->edge, &daemon->image, err)
-			 : edge_plane_publish(daemon->edge, &daemon->image, err);
-	if (result == 0)
-		daemon->forwarded = head;
-	return result;
+	if (!is_current(daemon) && (edge_plane_forwards(daemon->edge) || !alone))
+		return edge_plane_keep(daemon->edge, alone ? image : NULL, err);
+	int result = edge_plane_publish(daemon->edge, image, err);
+	if (result < 0)
+		return result;
+	daemon->forwarded_revision = image->revision;
+	if (is_current(daemon))
+		daemon->forwarded = head_of(image);
+	return 0;
 }
 
 /* 1 when DNS answers by something newer than before. */
 static int answer(struct daemon *daemon, struct error *err)
 {
+	/* Other name servers answer. */
+	if (!is_current(daemon) && !is_alone(daemon))
+		return 0;
 	int result = names_plane_publish(daemon->names, &daemon->image, err);
-	if (result >= 0)
+	if (result >= 0 && is_current(daemon))
 		daemon->answered = head_of(&daemon->image);
 	return result;
+}
+
+/* Others build on what is told: so it is noted before, beside the replica and in the pinned maps.
+ */
+static bool note_mark(struct daemon *daemon, uint64_t now_ms)
+{
+	struct error err = {0};
+	const struct ledger_position *newest =
+	    daemon->forwarded.sequence > daemon->answered.sequence ? &daemon->forwarded
+								   : &daemon->answered;
+	if (newest->sequence <= daemon->marked)
+		return true;
+	int result = daemon->edge ? edge_plane_mark(daemon->edge, newest, &err) : 0;
+	if (result == 0)
+		result = replica_acknowledge(&daemon->replica, newest, &err);
+	if (result < 0) {
+		if (ALARM_SET(&daemon->mark_alarm, now_ms, MARK_FAILED, "", err.text))
+			daemon_tell_alarm(daemon, &daemon->mark_alarm);
+		return false;
+	}
+	alarm_end(&daemon->mark_alarm);
+	daemon->marked = newest->sequence;
+	return true;
 }
 
 /* Say what this node has applied; with `activity` also how long each address has been quiet. */
@@ -190,6 +239,8 @@ static void observe_self(struct daemon *daemon, bool activity)
 					  .edge_applied = daemon->forwarded,
 					  .is_names = daemon->names != NULL,
 					  .names_applied = daemon->answered};
+	if (!note_mark(daemon, clock_now_ms(daemon->clock)))
+		return;
 	if (daemon->edge && activity)
 		observation.activity =
 		    edge_plane_activity(daemon->edge, &observation.activity_count);
@@ -204,7 +255,7 @@ static void tell_status(struct daemon *daemon)
 {
 	char line[sizeof(daemon->status_line)];
 	const char *alarm = alarm_stands(&daemon->alarm) ? daemon->alarm.text
-			    : *daemon->origin.why        ? daemon->origin.why
+			    : *daemon->replica.refusal   ? daemon->replica.refusal
 			    : *daemon->store_alarm.text  ? daemon->store_alarm.text
 			    : daemon->names              ? names_plane_alarm(daemon->names)->text
 							 : "";
@@ -266,8 +317,7 @@ static void tell_forwarding(const struct daemon *daemon)
 static int carry_out_first(struct daemon *daemon, struct error *err)
 {
 	int swapped = 0;
-	if (daemon_is_frozen(daemon) || image_unread_meaning(&daemon->image) ||
-	    (daemon->edge && edge_plane_goes_on(daemon->edge, &daemon->image))) {
+	if (!replica_is_writable(&daemon->replica) || image_unread_meaning(&daemon->image)) {
 		carry_out(daemon);
 		return 0;
 	}
@@ -286,7 +336,6 @@ static void halt(struct daemon *daemon)
 	store_watch_cancel(daemon->watch);
 	daemon->watch = NULL;
 	changes_stop(daemon->changes);
-	snapshots_stop(daemon->snapshots);
 	api_unix_stop(daemon->api);
 	landing_api_stop(daemon->landing_api);
 	if (daemon->tick.data)
@@ -351,12 +400,12 @@ static void on_store_events(void *context, int result, const struct error *err, 
 
 /* --- the loop --- */
 
-static struct origin_options origin_options(const struct daemon *daemon)
+static struct replica_options replica_options(const struct daemon *daemon)
 {
-	return (struct origin_options){.folder = daemon->options->state_folder,
-				       .node = daemon->options->node,
-				       .clock = daemon->clock,
-				       .disk = &disk_system};
+	return (struct replica_options){.folder = daemon->options->state_folder,
+					.node = daemon->options->node,
+					.clock = daemon->clock,
+					.disk = &disk_system};
 }
 
 static void arm_store_timer(struct daemon *daemon);
@@ -454,21 +503,21 @@ static void prove(struct daemon *daemon, bool well, uint64_t now_ms)
 		daemon->well_since_ms = 0;
 	else if (!daemon->well_since_ms)
 		daemon->well_since_ms = now_ms;
-	if (!well || daemon->proven || daemon->origin.kind == ORIGIN_LAST_GOOD ||
-	    now_ms - daemon->well_since_ms < snapshots_good_ms())
+	if (!well || daemon->proven || daemon->replica.crashed ||
+	    now_ms - daemon->well_since_ms < good_copy_ms())
 		return;
 	daemon->proven = true;
-	crashes_forget(&daemon->origin.crashes);
+	crashes_forget(&daemon->replica.crashes);
 }
 
 /* A store that was lost is back: the whole start is done again, in this process. */
 static void look_for_store(struct daemon *daemon, uint64_t now_ms)
 {
-	const struct origin_options options = origin_options(daemon);
+	const struct replica_options options = replica_options(daemon);
 	if (now_ms - daemon->returned_ms < RETURN_MS)
 		return;
 	daemon->returned_ms = now_ms;
-	if (!origin_may_return(&daemon->origin, &options))
+	if (!replica_may_return(&daemon->replica, &options))
 		return;
 	daemon_event(daemon, "store.returned", json_object());
 	daemon->again = true;
@@ -529,9 +578,9 @@ static void on_tick(uv_timer_t *timer)
 	trim_memory(daemon);
 	bool well = !alarm_stands(&daemon->alarm) && daemon->image.fabric;
 	prove(daemon, well, now_ms);
-	if (daemon->snapshots)
-		snapshots_run(daemon->snapshots, well, now_ms);
-	if (daemon_is_frozen(daemon))
+	if (daemon->good_copy)
+		good_copy_run(daemon->good_copy, well, now_ms);
+	if (daemon->replica.kind != REPLICA_STORE)
 		look_for_store(daemon, now_ms);
 	arm_store_timer(daemon);
 }
@@ -559,26 +608,36 @@ static void on_owned(void *context)
 	(void)begin_edge(context, &err); /* tried again, and told of, when the state is there */
 }
 
-static void tell_frozen(struct daemon *daemon)
+static void tell_replica(struct daemon *daemon)
 {
+	const struct replica *replica = &daemon->replica;
 	struct alarm alarm = {0};
-	(void)ALARM_SET(&alarm, 0, STATE_FROZEN, origin_name(daemon->origin.kind),
-			daemon->origin.why);
-	daemon_tell_alarm(daemon, &alarm);
+	if (*replica->why) {
+		(void)ALARM_SET(&alarm, 0, STATE_READ_ONLY, replica_kind_name(replica->kind),
+				replica->why);
+		daemon_tell_alarm(daemon, &alarm);
+	}
+	if (*replica->behind) {
+		(void)ALARM_SET(&alarm, 0, STATE_BEHIND, replica_kind_name(replica->kind),
+				replica->behind);
+		daemon_tell_alarm(daemon, &alarm);
+	}
 }
 
 static int open_state(struct daemon *daemon, struct error *err)
 {
-	struct origin_options options = origin_options(daemon);
+	struct replica_options options = replica_options(daemon);
+	struct edge_mark pinned;
 	options.owned = on_owned;
 	options.context = daemon;
-	int result = origin_open(&options, &daemon->origin, &daemon->image, err);
+	if (daemon->options->edge && edge_mark_get(daemon->options->edge_pins, &pinned) == 0)
+		options.pinned =
+		    (struct ledger_position){.sequence = pinned.sequence, .digest = pinned.digest};
+	int result = replica_open(&options, &daemon->replica, &daemon->image, err);
 	if (result < 0)
 		return result;
-	daemon->store = daemon->origin.store;
-	daemon->signer = daemon->origin.signer;
-	if (daemon_is_frozen(daemon))
-		tell_frozen(daemon);
+	daemon->store = daemon->replica.store;
+	daemon->signer = daemon->replica.signer;
 	return begin_edge(daemon, err);
 }
 
@@ -681,12 +740,18 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	int result = options->names ? open_names(daemon, err) : 0;
 	if (result == 0 && options->edge)
 		result = edge_plane_start(daemon->edge, &daemon->loop, err);
+	/* Invariant 6: a store that holds no configuration may be one that was lost. */
+	if (result == 0 && options->edge && !daemon->image.fabric &&
+	    !image_unread_meaning(&daemon->image) && edge_plane_forwards(daemon->edge))
+		replica_set_behind_maps(&daemon->replica);
+	tell_replica(daemon);
 	if (result == 0)
 		result = reports_new(&daemon->reports);
 	if (result == 0)
 		result = landings_new(&daemon->landings);
-	if (result == 0 && !daemon_is_frozen(daemon))
-		result = snapshots_new(daemon, &daemon->snapshots);
+	/* Else the copy that is there may be the newest state that there is. */
+	if (result == 0 && replica_is_writable(&daemon->replica))
+		result = good_copy_new(daemon, &daemon->good_copy);
 	if (result == 0)
 		result = observations_new(&daemon->observations);
 	const struct changes_options changes = {.authority = daemon->store,
@@ -696,7 +761,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 						.steady = &daemon->steady,
 						.random = &daemon->random,
 						.applied = applied_by_all,
-						.refusal = daemon->origin.why,
+						.refusal = daemon->replica.refusal,
 						.told = on_change,
 						.context = daemon};
 	if (result == 0)
@@ -759,8 +824,8 @@ static void close_all(struct daemon *daemon)
 	stop_handles(daemon);
 	store_close(daemon->store);
 	changes_free(daemon->changes);
-	snapshots_free(daemon->snapshots);
-	daemon->snapshots = NULL;
+	good_copy_free(daemon->good_copy);
+	daemon->good_copy = NULL;
 	api_unix_close(daemon->api);
 	daemon->api = NULL;
 	landing_api_close(daemon->landing_api);
@@ -806,12 +871,12 @@ static uint64_t steady_wall_ms(void *context)
 	return daemon->start_wall_ms + (clock_now_ms(daemon->clock) - daemon->start_ms);
 }
 
-/* An end in order is no crash, however soon it comes. After a fall back to the last good snapshot
- * it is how the operator says: try the newer state again. */
+/* An end in order is no crash, however soon it comes. After a fall back to the last good copy it is
+ * how the operator says: try the newer state again. */
 static void end_in_order(struct daemon *daemon)
 {
-	struct crashes *crashes = &daemon->origin.crashes;
-	if (daemon->origin.kind == ORIGIN_LAST_GOOD)
+	struct crashes *crashes = &daemon->replica.crashes;
+	if (daemon->replica.crashed)
 		crashes_forget(crashes);
 	else if (daemon->store && !daemon->proven)
 		crashes_take_back(crashes);
@@ -830,7 +895,7 @@ static int run_once(struct daemon *daemon, struct error *err)
 	if (result == 0) {
 		log_event(LOG_LEVEL_INFO, "daemon.started", "node", options->node, "site",
 			  options->site, "socket", options->socket_path, "state",
-			  origin_name(daemon->origin.kind), NULL);
+			  replica_kind_name(daemon->replica.kind), NULL);
 		daemon_notify("READY=1");
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
 		if (!daemon->again)
@@ -855,7 +920,8 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	do {
-		struct daemon daemon = {.options = options, .clock = &clock_system};
+		struct daemon daemon = {
+		    .options = options, .clock = &clock_system, .forwarded_revision = UINT64_MAX};
 		daemon_used_memory(&daemon);
 		daemon.start_ms = clock_now_ms(daemon.clock);
 		daemon.start_wall_ms = clock_wall_ms(daemon.clock);

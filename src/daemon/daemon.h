@@ -19,11 +19,11 @@
 #include "base/random.h"
 #include "daemon/open_files.h"
 #include "daemon/options.h"
-#include "daemon/origin.h"
 #include "daemon/wall_watch.h"
 #include "fabric/observation.h"
 #include "state/changes.h"
 #include "state/image.h"
+#include "state/replica.h"
 
 #include <jansson.h>
 #include <uv.h>
@@ -31,13 +31,13 @@
 struct api_unix;
 struct driver;
 struct edge_plane;
+struct good_copy;
 struct landing_api;
 struct landings;
 struct membership;
 struct names_plane;
 struct observations;
 struct reports;
-struct snapshots;
 
 struct daemon {
 	const struct daemon_options *options;
@@ -49,8 +49,8 @@ struct daemon {
 	uint64_t start_wall_ms;
 	struct random random; /* the kernel's */
 	uv_loop_t loop;
-	struct origin origin; /* where the state came from, and why */
-	struct store *store;
+	struct replica replica;
+	struct store *store; /* the replica's, and the authority: this node decides for itself */
 	struct store_watch *watch;
 	struct ledger_signer *signer;
 	unsigned trim_ticks; /* until memory is given back; 0: it was */
@@ -64,7 +64,7 @@ struct daemon {
 	struct membership *membership;
 	struct member self; /* what the options make of this node */
 	char instance[OBSERVATION_INSTANCE_BYTES]; /* of this process */
-	struct snapshots *snapshots; /* NULL while the state is one itself: nothing is written */
+	struct good_copy *good_copy; /* NULL while the replica is none to be kept */
 	struct driver *driver;
 	struct api_host host;
 	struct api_unix *api;
@@ -77,10 +77,14 @@ struct daemon {
 	uint64_t ticked_ms;
 	struct wall_watch wall;
 	struct open_files files;
+	uint64_t
+	    forwarded_revision; /* the edge does what the replica says; UINT64_MAX: nothing yet */
 	struct ledger_position forwarded; /* up to here the edge does what the ledger says */
 	struct ledger_position answered; /* up to here DNS does */
 	struct alarm alarm; /* why the latest change could not be carried out */
 	struct alarm upgrade_alarm; /* why the first release's state was not taken over */
+	uint64_t marked; /* the entry that this process noted as acknowledged */
+	struct alarm mark_alarm; /* why it could not be noted lately */
 	struct alarm store_alarm; /* why the store took no change lately */
 	uint64_t store_failed_ms; /* when that was last */
 	bool probing; /* a write is under way that finds out whether it does again */
@@ -119,12 +123,9 @@ void daemon_store_result(struct daemon *daemon, int result, const struct error *
 /* What the local API sees of this process. */
 void daemon_host(struct daemon *daemon, struct api_host *ret_host);
 
-/* Should what the daemon wants of its own accord wait? The state is frozen, or the disk failed a
- * moment ago. */
+/* Should what the daemon wants of its own accord wait? The replica takes no orders, or the disk
+ * failed a moment ago. */
 bool daemon_store_rests(const struct daemon *daemon);
-
-/* Is the state a snapshot? */
-bool daemon_is_frozen(const struct daemon *daemon);
 
 /* Much was needed for a moment: reading the store or a file takes many times what is kept of it,
  * and what is freed lies between what is kept. It goes back to the system after two ticks without.

@@ -318,22 +318,20 @@ static int publish(struct edge_plane *plane, const struct edge_desired *desired,
 	return result;
 }
 
-bool edge_plane_goes_on(const struct edge_plane *plane, const struct image *image)
+bool edge_plane_forwards(const struct edge_plane *plane)
 {
-	return !image->fabric && edge_is_forwarding(plane->edge);
+	return edge_is_forwarding(plane->edge);
+}
+
+int edge_plane_mark(struct edge_plane *plane, const struct ledger_position *position,
+		    struct error *err)
+{
+	const struct edge_mark mark = {.sequence = position->sequence, .digest = position->digest};
+	return edge_mark_set(plane->edge, &mark, err);
 }
 
 int edge_plane_publish(struct edge_plane *plane, const struct image *image, struct error *err)
 {
-	/* Invariant 6: a store that holds no configuration may be one that was lost. It is no order
-	 * to withdraw what an earlier daemon published. */
-	if (edge_plane_goes_on(plane, image))
-		return error_set(
-		    err, -FL_EUNAVAILABLE,
-		    "the store holds no configuration, but this machine forwards "
-		    "packets by an earlier one, and goes on unchanged. Stop the daemon "
-		    "and put the store back; or apply the configuration, which begins "
-		    "anew and breaks the flows that are there");
 	const struct image_unread *unread = image_unread_meaning(image);
 	char text[IMAGE_UNREAD_TEXT];
 	if (unread)
@@ -382,8 +380,8 @@ static int check_held(const struct edge_plane *plane, const struct image *image,
 	if (missing)
 		result = error_set(
 		    err, -FL_EUNAVAILABLE,
-		    "this machine forwards by a newer state than the snapshot's, in which %s is "
-		    "not version %s/%llu, and goes on so; DNS is not answered by the snapshot",
+		    "this machine forwards by a newer state than the one here, in which %s is not "
+		    "version %s/%llu, and goes on so; DNS is not answered",
 		    ip_address_format(&missing->address, text), missing->version->service,
 		    (unsigned long long)missing->version->number);
 	if (result == -ENOMEM)
@@ -392,11 +390,9 @@ static int check_held(const struct edge_plane *plane, const struct image *image,
 	return result;
 }
 
-int edge_plane_keep(struct edge_plane *plane, const struct image *image, struct error *err)
+int edge_plane_keep(struct edge_plane *plane, const struct image *answered, struct error *err)
 {
-	if (!edge_is_forwarding(plane->edge))
-		return edge_plane_publish(plane, image, err);
-	return check_held(plane, image, err);
+	return answered ? check_held(plane, answered, err) : 0;
 }
 
 /* --- activity --- */

@@ -28,21 +28,24 @@ must_check int edge_plane_start(struct edge_plane *plane, uv_loop_t *loop, struc
  */
 void edge_plane_free(struct edge_plane *plane);
 
-/* Make the maps say what the image says; attaches the interfaces the first time. -FL_EUNAVAILABLE
- * when the image has no configuration but the maps forward by an earlier one: they are kept. */
+/* Make the maps say what the image says; attaches the interfaces the first time. */
 must_check int edge_plane_publish(struct edge_plane *plane, const struct image *image,
 				  struct error *err);
 
 /*
- * The same for an image that may be older than the maps, since it is a snapshot's. Maps that
- * forward are left as they are (invariant 6): 0 when they hold each address that the image would
- * answer, -FL_EUNAVAILABLE otherwise. Where nothing is forwarded, the image is published.
+ * Leave maps that forward as they are (invariant 6), for a node whose state is below its mark.
+ * `answered` is an image that DNS is to be answered by, or NULL: -FL_EUNAVAILABLE
+ * unless the maps mean the same by each address that it would answer.
  */
-must_check int edge_plane_keep(struct edge_plane *plane, const struct image *image,
+must_check int edge_plane_keep(struct edge_plane *plane, const struct image *answered,
 			       struct error *err);
 
-/* Does the edge go on by what an earlier daemon published, because the store holds nothing? */
-bool edge_plane_goes_on(const struct edge_plane *plane, const struct image *image);
+/* Are packets forwarded by what is pinned, whoever published it? */
+bool edge_plane_forwards(const struct edge_plane *plane);
+
+/* Note beside the maps that the entry is acknowledged. */
+must_check int edge_plane_mark(struct edge_plane *plane, const struct ledger_position *position,
+			       struct error *err);
 
 /* Read the counters; call it every tick. */
 void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint64_t now_ms);

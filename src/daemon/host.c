@@ -3,8 +3,8 @@
 #include "api/show.h"
 #include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
+#include "daemon/good_copy.h"
 #include "daemon/names_plane.h"
-#include "daemon/snapshots.h"
 #include "fabric/membership.h"
 
 #include <stdlib.h>
@@ -91,16 +91,17 @@ static void status_names(const struct daemon *daemon, json_t *status)
 				      (json_int_t)counters.swaps));
 }
 
-/* What the state came from, and the ledger entries that could stand in for it. */
+/* What the state is, the newest ledger entry that this node acknowledged, and that of the copy
+ * which could stand in. */
 static void status_state(const struct daemon *daemon, json_t *status)
 {
-	struct snapshots_state snapshots = {0};
-	if (daemon->snapshots)
-		snapshots = snapshots_state(daemon->snapshots);
-	json_object_set_new(status, "state",
-			    json_pack("{s:s, s:I, s:I}", "origin", origin_name(daemon->origin.kind),
-				      "newest_snapshot", (json_int_t)snapshots.newest,
-				      "good_snapshot", (json_int_t)snapshots.good));
+	const struct replica *replica = &daemon->replica;
+	uint64_t good = daemon->good_copy ? good_copy_sequence(daemon->good_copy) : 0;
+	json_object_set_new(
+	    status, "state",
+	    json_pack("{s:s, s:b, s:I, s:I}", "origin", replica_kind_name(replica->kind),
+		      "writable", (int)replica_is_writable(replica), "acknowledged",
+		      (json_int_t)replica->acknowledged.sequence, "good_copy", (json_int_t)good));
 }
 
 #define NEXT_HOP_ALARMS 4 /* of single backends */
@@ -200,16 +201,22 @@ static void put_alarms(void *context, json_t *alarms)
 	const struct daemon *daemon = context;
 	const char *node = daemon->options->node;
 	const struct open_files *files = &daemon->files;
-	if (*daemon->origin.why)
-		ALARM_PUT(alarms, daemon->clock, daemon->start_ms, STATE_FROZEN,
-			  origin_name(daemon->origin.kind), daemon->origin.why);
+	const struct replica *replica = &daemon->replica;
+	const char *kind = replica_kind_name(replica->kind);
+	if (*replica->why)
+		ALARM_PUT(alarms, daemon->clock, daemon->start_ms, STATE_READ_ONLY, kind,
+			  replica->why);
+	if (*replica->behind)
+		ALARM_PUT(alarms, daemon->clock, daemon->start_ms, STATE_BEHIND, kind,
+			  replica->behind);
+	put_standing(daemon, &daemon->mark_alarm, alarms);
 	put_standing(daemon, &daemon->alarm, alarms);
 	put_standing(daemon, &daemon->store_alarm, alarms);
 	put_standing(daemon, &daemon->upgrade_alarm, alarms);
 	unread_alarms(daemon, alarms);
 	put_standing(daemon, membership_alarm(daemon->membership), alarms);
-	if (daemon->snapshots)
-		snapshots_put_alarms(daemon->snapshots, alarms);
+	if (daemon->good_copy)
+		put_standing(daemon, good_copy_alarm(daemon->good_copy), alarms);
 	if (daemon->edge)
 		edge_alarms(daemon, alarms);
 	if (daemon->names)
@@ -272,6 +279,7 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .driver = daemon->driver,
 				      .reports = daemon->reports,
 				      .store = daemon->store,
+				      .replica = &daemon->replica,
 				      .signer = daemon->signer,
 				      .random = &daemon->random,
 				      .context = daemon,

@@ -96,7 +96,7 @@ static void remember_comeback(struct daemon *daemon, const char *backend)
  * Before the first apply there is nothing to be said, and what a landing has stays: it may be that
  * this node lost its store, while the backend's flows live. For the same reason a name that is no
  * backend gets no configuration: an empty one would end the flows of a machine whose --node was
- * mistyped. And what a landing was told by a newer state than a snapshot knows, or by more than the
+ * mistyped. And what a landing was told by a newer state than this one, or by more than the
  * records that can be read, stays: only one that has nothing is told what they say.
  */
 static void tell_configuration(struct session *session, const struct digest *has)
@@ -120,7 +120,8 @@ static void tell_configuration(struct session *session, const struct digest *has
 		return;
 	bool lands = memcmp(has, &wanted->generation, sizeof(*has)) == 0;
 	reports_set_lands(daemon->reports, session->hello.node, lands, clock_now_ms(daemon->clock));
-	bool is_partial = daemon_is_frozen(daemon) || image_unread_meaning(&daemon->image) ||
+	bool is_partial = daemon->replica.standing != REPLICA_CURRENT ||
+			  image_unread_meaning(&daemon->image) ||
 			  image_unread_under(&daemon->image, "member/");
 	if (!lands && is_partial && !landing_generation_is_none(has))
 		return;

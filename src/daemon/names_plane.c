@@ -30,7 +30,8 @@ struct names_plane {
 	const char *node;
 	struct ip_address *addresses; /* owned; where it listens, without wildcards */
 	size_t address_count;
-	uint64_t sequence; /* of the image that the snapshot in force shows */
+	uint64_t revision; /* of the image that the snapshot in force shows, */
+	uint64_t sequence; /* and its ledger's entry */
 	bool answers;
 };
 
@@ -233,7 +234,7 @@ static int draft_all(const struct names_plane *plane, struct draft *draft,
 int names_plane_publish(struct names_plane *plane, const struct image *image, struct error *err)
 {
 	if (!plane->server || !image->fabric ||
-	    (plane->answers && plane->sequence == image->head.sequence))
+	    (plane->answers && plane->revision == image->revision))
 		return 0;
 	char key[RECORD_KEY_BYTES];
 	char text[IMAGE_UNREAD_TEXT];
@@ -256,6 +257,7 @@ int names_plane_publish(struct names_plane *plane, const struct image *image, st
 	if (snapshot) {
 		naming_server_swap(plane->server, snapshot);
 		plane->answers = true;
+		plane->revision = image->revision;
 		plane->sequence = image->head.sequence;
 		result = 1;
 	}

@@ -382,6 +382,8 @@ int edge_remove(const char *pin_root, struct error *err)
 		result = nexthop_remove_neighbours(err);
 	if (result == 0)
 		result = maps_sweep(pin_root, NULL, err);
+	if (result == 0)
+		result = edge_mark_remove(pin_root, err);
 	/* Other parts of the node may keep pins here too. */
 	if (result == 0 && rmdir(pin_root) < 0 && errno != ENOTEMPTY && errno != EBUSY)
 		result = error_set(err, -errno, "'%s' cannot be removed: %s", pin_root,

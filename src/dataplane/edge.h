@@ -160,6 +160,20 @@ bool edge_is_forwarding(const struct edge *edge);
 bool edge_holds(const struct edge *edge, const struct ip_address *address,
 		const struct digest *version);
 
+/*
+ * The newest ledger entry that this node acknowledged, kept with the maps that do what it says: the
+ * state folder may be put back to an older one, and they are not.
+ */
+struct edge_mark {
+	uint64_t sequence; /* 0: none */
+	struct digest digest;
+};
+
+/* Needs no open edge. -ENOENT when nothing is pinned there, or no mark is. */
+must_check int edge_mark_get(const char *pin_root, struct edge_mark *ret_mark);
+must_check int edge_mark_set(const struct edge *edge, const struct edge_mark *mark,
+			     struct error *err);
+
 /* Readable when edge_drain_netlink() has something to do. Owned by the edge. */
 int edge_fd(const struct edge *edge);
 

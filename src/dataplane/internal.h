@@ -9,6 +9,7 @@
  *   rings.c     its rings and backends        grow.c     larger maps in the place of full ones
  *   plan.c      checks of `desired`           check.c    programs, links and pins, later on
  *   held.c      an earlier process's maps     edge.c     the public calls
+ *   mark.c      what the node acknowledged
  */
 #ifndef FAIRLEAD_DATAPLANE_INTERNAL_H
 #define FAIRLEAD_DATAPLANE_INTERNAL_H
@@ -299,5 +300,9 @@ must_check int attach_switch(struct edge *edge, int program_fd, struct error *er
 /* sysctl.c */
 must_check int sysctl_apply(const char *pin_root, const char *interface, struct error *err);
 must_check int sysctl_undo(const char *pin_root, struct error *err);
+
+/* --- mark.c --- */
+
+must_check int edge_mark_remove(const char *pin_root, struct error *err);
 
 #endif

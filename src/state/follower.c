@@ -189,9 +189,9 @@ static bool chain_take(struct follower *follower, const struct store_event *even
 	    entry.sequence == head->sequence + 1 && (follower->head_seen || !head->sequence);
 	bool before = entry.sequence < head->sequence && !follower->head_seen;
 	const struct digest *link = same ? &entry.digest : &entry.before;
-	bool linked =
-	    before || ((same || next) && (!head->sequence || memcmp(link->bytes, head->digest.bytes,
-								    DIGEST_BYTES) == 0));
+	bool matches =
+	    !head->sequence || memcmp(link->bytes, head->digest.bytes, DIGEST_BYTES) == 0;
+	bool linked = before || ((same || next) && matches);
 	if (linked && !before) {
 		follower->head_seen = true;
 		head->sequence = entry.sequence;

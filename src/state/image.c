@@ -783,9 +783,7 @@ static int load_all(struct load *load, struct store *store)
 		if (result < 0)
 			return result;
 	}
-	int result = load_unknown(load, store);
-	/* A snapshot's store has no others, and says that it cannot tell. */
-	return result == -FL_ESTATE ? 0 : result;
+	return load_unknown(load, store);
 }
 
 static void load_entry(void *context, int result, const struct error *err,
@@ -806,7 +804,7 @@ static void load_entry(void *context, int result, const struct error *err,
 	}
 }
 
-/* The hashes of the last entries: others name them. A snapshot has none, and names none. */
+/* The hashes of the last entries: others name them. */
 static int load_chain(struct load *load, struct store *store)
 {
 	struct image *image = load->image;
@@ -825,9 +823,7 @@ static int load_chain(struct load *load, struct store *store)
 	int result = store_range(store, &range, load_entry, load, load->err);
 	if (result == 0)
 		result = store_wait(store, &load->done, LOAD_TIMEOUT_MS, load->err);
-	if (result == 0)
-		result = load->result;
-	return result == -FL_ESTATE ? 0 : result;
+	return result == 0 ? load->result : result;
 }
 
 int image_load(struct image *image, struct store *store, uint64_t now_ms, struct error *err)

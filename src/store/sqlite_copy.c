@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* A path in a URI (RFC 3986 section 2.1). */
 static char *uri_of(struct arena *arena, const char *path)
@@ -34,11 +33,12 @@ static char *uri_of(struct arena *arena, const char *path)
 	return text;
 }
 
-static bool has_log(struct arena *arena, const char *path)
+/* A file with anything in it. SQLite is asked, whose file system a test may own. */
+static bool is_there(const char *path)
 {
-	struct stat log;
-	const char *name = arena_printf(arena, "%s-wal", path);
-	return name && stat(name, &log) == 0 && log.st_size > 0;
+	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+	int there = 0;
+	return vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &there) == SQLITE_OK && there;
 }
 
 /* The file as it is, to be read and no more; `ret_file` is to be closed in any case. */
@@ -46,11 +46,12 @@ static int open_to_read(const char *path, struct sqlite_file *ret_file, struct e
 {
 	struct arena arena;
 	arena_init(&arena, 0);
-	bool log = has_log(&arena, path);
+	const char *log_path = arena_printf(&arena, "%s-wal", path);
+	bool log = log_path && is_there(log_path);
 	const char *name = log ? path : uri_of(&arena, path);
 	*ret_file = (struct sqlite_file){.lock_fd = -1, .path = strdup(path)};
 	int result = 0;
-	if (!name || !ret_file->path) {
+	if (!log_path || !name || !ret_file->path) {
 		result = sqlite_no_memory(err);
 		goto out;
 	}
@@ -75,17 +76,23 @@ out:
 
 /* --- in memory --- */
 
-static int load(struct sqlite_file *from, struct sqlite_file *to, struct error *err)
+static int memory_open(struct sqlite_file *file, struct error *err)
 {
 	int status = sqlite3_open_v2(
-	    ":memory:", &to->db,
+	    ":memory:", &file->db,
 	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
-	if (status != SQLITE_OK)
-		return sqlite_file_error(to, status, err);
+	return status == SQLITE_OK ? 0 : sqlite_file_error(file, status, err);
+}
+
+static int load(struct sqlite_file *from, struct sqlite_file *to, struct error *err)
+{
+	int result = memory_open(to, err);
+	if (result < 0)
+		return result;
 	sqlite3_backup *backup = sqlite3_backup_init(to->db, "main", from->db, "main");
 	if (!backup)
 		return sqlite_file_error(to, sqlite3_extended_errcode(to->db), err);
-	status = sqlite3_backup_step(backup, -1);
+	int status = sqlite3_backup_step(backup, -1);
 	int finished = sqlite3_backup_finish(backup);
 	if (status == SQLITE_DONE)
 		status = finished;
@@ -96,10 +103,9 @@ static int load(struct sqlite_file *from, struct sqlite_file *to, struct error *
 
 static int file_load(const char *path, struct sqlite_file *ret_file, struct error *err)
 {
-	struct stat status;
 	struct sqlite_file source;
-	if (stat(path, &status) < 0)
-		return error_set(err, -errno, "%s: cannot be read: %s", path, strerror(errno));
+	if (!is_there(path))
+		return error_set(err, -ENOENT, "%s: there is no such file, or it is empty", path);
 	int result = open_to_read(path, &source, err);
 	if (result == 0) {
 		ret_file->path = strdup(path);
@@ -109,6 +115,13 @@ static int file_load(const char *path, struct sqlite_file *ret_file, struct erro
 	return result;
 }
 
+static int file_empty(struct sqlite_file *ret_file, struct error *err)
+{
+	ret_file->path = strdup("an empty store");
+	int result = ret_file->path ? memory_open(ret_file, err) : sqlite_no_memory(err);
+	return result == 0 ? sqlite_file_check(ret_file, err) : result;
+}
+
 int store_open_copy(const struct store_copy_options *options, struct store **ret_store,
 		    struct error *err)
 {
@@ -116,8 +129,10 @@ int store_open_copy(const struct store_copy_options *options, struct store **ret
 	if (!store)
 		return sqlite_no_memory(err);
 	store->why = strdup(options->why);
-	int result =
-	    store->why ? file_load(options->path, &store->file, err) : sqlite_no_memory(err);
+	int result = store->why ? 0 : sqlite_no_memory(err);
+	if (result == 0)
+		result = options->path ? file_load(options->path, &store->file, err)
+				       : file_empty(&store->file, err);
 	if (result < 0) {
 		sqlite_close(&store->base);
 		return result;

@@ -67,7 +67,7 @@ static int corrupt_error(const char *path, const char *what, struct error *err)
 	return error_set(err, -FL_ECORRUPT,
 			 "%s: the store is damaged (%s). Nothing was changed. Move store.db, "
 			 "store.db-wal and store.db-shm away, keep them, and put a backup in their "
-			 "place; or start with an empty store and apply the configuration again",
+			 "place",
 			 path, what);
 }
 
@@ -80,7 +80,7 @@ static int read_only_error(const char *path, bool files_are_open, struct error *
 	    "itself, its disk had an error (see 'dmesg'): %scheck the file system "
 	    "with fsck, and mount it again",
 	    path,
-	    files_are_open ? "restart the daemon, which then goes by a snapshot and "
+	    files_are_open ? "restart the daemon, which then goes by what it can read and "
 			     "holds no file there; "
 			   : "");
 }

@@ -254,7 +254,8 @@ must_check int store_open_sqlite(const struct store_sqlite_options *options,
 				 struct store **ret_store, struct error *err);
 
 struct store_copy_options {
-	const char *path; /* of a store.db, or of what store_sqlite_copy() wrote */
+	/* Of a store.db, or of what store_sqlite_copy() wrote; NULL for an empty store. */
+	const char *path;
 	const struct clock *clock; /* borrowed until store_close() */
 	const char *why; /* copied: the sentence of every call that would change something */
 };

@@ -418,12 +418,11 @@ def damage(node, key, value):
 
 
 def test_a_damaged_record_is_named_and_forwarding_stays(running):
-    """Without a snapshot to stand in for it; test_faults_store.py has what one does."""
+    """Without a copy to stand in for it; test_faults_store.py has what one does."""
     running.apply(fabric(service("web")))
     running.wait_versions("web", {1: "serving"})
     assert running.child.stop() == 0
-    for snapshot in (running.folder / "state").glob("snapshot*"):
-        snapshot.unlink()
+    (running.folder / "state/replica.good").unlink(missing_ok=True)
     pinned = sorted(running.capsule.bpffs.rglob("*"))
     assert pinned
     damage(running, "service/web", b'{"name": "web"}')

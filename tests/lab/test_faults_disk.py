@@ -12,7 +12,7 @@ from lab.host import wait_for
 
 UP = topology.UPLINK
 ATTEMPTS_MS = 3000  # in which the daemon has tried the store again, once a second
-EVENTS = "store.failed", "snapshot.failed"
+EVENTS = "store.failed", "copy.failed"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_a_disk_turns_read_only(job, disk):
         assert job.lab.cli.json("status")["sequence"] == acknowledged
         assert job.lab.cli.json("verify")["sound"]
         assert counts(job)["store.failed"] == before["store.failed"] + 1
-        assert counts(job)["snapshot.failed"] <= before["snapshot.failed"] + 1
+        assert counts(job)["copy.failed"] <= before["copy.failed"] + 1
     with forwarding_goes_on(job, "read-only, restarted"):
         with edge_stopped(job.lab, signal.SIGTERM):
             pass
@@ -118,7 +118,7 @@ def test_a_disk_dies(job, disk):
         assert not any("damaged" in text for text in job.lab.cli.status().alarms)
         # One for the write that failed, and one for the block that cannot be read since.
         assert counts(job)["store.failed"] <= before["store.failed"] + 2
-        assert counts(job)["snapshot.failed"] <= before["snapshot.failed"] + 1
+        assert counts(job)["copy.failed"] <= before["copy.failed"] + 1
     with forwarding_goes_on(job, "dead, repaired"):
         with edge_stopped(job.lab, signal.SIGTERM):
             done = job.lab.capsule.run(job.lab.edge_command(job.lab.program), "edge", check=False,

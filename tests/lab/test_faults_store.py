@@ -24,12 +24,12 @@ node = alone.node
 
 @pytest.fixture
 def faulty(node):
-    """A node that calls a state good soon; `web` serves version 1, and snapshots say so."""
+    """A node that calls a state good soon; `web` serves version 1, and the last good copy says so."""
     node.child = node.capsule.spawn("node", node.argv(), NAMESPACE,
                                     env={"FAIRLEAD_LAB_GOOD_MS": str(GOOD_MS)})
     node.wait()
     apply_and_serve(node, 1)
-    wait_snapshot(node, "good_snapshot")
+    wait_copy(node)
     return node
 
 
@@ -38,12 +38,12 @@ def apply_and_serve(node, version):
     node.wait_versions("web", {version: "serving"})
 
 
-def wait_snapshot(node, which):
-    """Until the snapshot stands where the ledger does."""
+def wait_copy(node):
+    """Until the last good copy stands where the ledger does."""
     def stands():
         status = node.ask("status")
-        return status["state"][which] == status["sequence"] and status
-    return wait_for(stands, f"the {which}")
+        return status["state"]["good_copy"] == status["sequence"] and status
+    return wait_for(stands, "the last good copy")
 
 
 def state(node):
@@ -56,30 +56,46 @@ def contents(node, *names):
             for name in names for path in [state(node) / name]}
 
 
-FILES = "store.db", "snapshot", "snapshot.good", "node.key"
+FILES = "store.db", "replica.good", "node.key", "mark"
 
 
 def words_to_pinned(node):
     """The service addresses' words, as the program reads them: what is forwarded, and how."""
     path = next((node.capsule.bpffs / "node").rglob("addresses"))
     dump = node.capsule.run(["bpftool", "map", "dump", "pinned", path]).stdout
-    return hashlib.sha256(dump.encode()).hexdigest()
+    return str(path), hashlib.sha256(dump.encode()).hexdigest()
 
 
-def assert_frozen(node, *words):
-    """It answers from a snapshot, says why, and takes no order."""
+def reboot(node):
+    node.capsule.run([node.argv()[0], "detach", "--state", state(node), "--pins",
+                      node.capsule.bpffs / "node"], NAMESPACE)
+
+
+def alarms(node):
+    return " ".join(sentences(node.ask("status")["alarms"]))
+
+
+def assert_refuses(node, *words):
+    """It answers, says why, and takes no order."""
     wait_for(lambda: node.resolve("web"), "the name")
-    status = node.ask("status")
-    assert status["state"]["origin"] == "snapshot"
-    said = " ".join(sentences(status["alarms"]))
-    for word in words + ("nothing can be changed now", "forwards and answers by its"):
+    said = alarms(node)
+    for word in words:
         assert word in said, said
     refused = node.refused("apply", file="f", text=fabric(service("web", (("web3", 13),))))
     assert refused.code == "FL_ESTATE"
-    for word in words:
-        assert word in str(refused)
-    assert "snapshot" in str(node.refused("log"))
+    assert not node.ask("status")["state"]["writable"]
     assert node.ask("plan", file="f", text=fabric(service("web")))
+    assert node.ask("log")
+    return str(refused)
+
+
+def assert_stands_in(node, origin, *words):
+    """By what else there is, which is as new as what this node acknowledged."""
+    refused = assert_refuses(node, *words, "nothing can be changed now",
+                             "forwards and answers by")
+    assert node.ask("status")["state"]["origin"] == origin
+    for word in words:
+        assert word in refused
 
 
 # --- a store that cannot be used ---
@@ -100,7 +116,7 @@ def break_record(key, value):
     return break_it
 
 
-@pytest.mark.parametrize("damage, reboot, words", [
+@pytest.mark.parametrize("damage, booted, words", [
     (break_file, False, ("the store is damaged", "put a backup in their place")),
     (break_file, True, ("the store is damaged",)),
     (break_half, False, ("the store is damaged",)),
@@ -108,25 +124,21 @@ def break_record(key, value):
     (break_record("service/web", b'{"name": "web"}'), True, ("service/web",)),
     (break_record("ledger/head", b"{}"), False, ("head of the ledger",)),
 ], ids=["no store", "no store and no maps", "torn", "fabric", "service and no maps", "head"])
-def test_a_damaged_store(faulty, damage, reboot, words):
-    """From the newest snapshot, whether the maps are there or not; and back when the store is."""
+def test_a_damaged_store(faulty, damage, booted, words):
+    """From the last good copy, whether the maps are there or not; and back when the store is."""
     before = faulty.resolve("web")
     assert before
     faulty.child.stop()
-    pinned = words_to_pinned(faulty)
     path = state(faulty) / "store.db"
     backup = path.read_bytes()
     damage(path)
     kept = contents(faulty, *FILES)
-    if reboot:
-        faulty.capsule.run([faulty.argv()[0], "detach", "--state", state(faulty), "--pins",
-                            faulty.capsule.bpffs / "node"], NAMESPACE)
+    if booted:
+        reboot(faulty)
     faulty.again()
-    assert_frozen(faulty, *words)
+    assert_stands_in(faulty, "last good copy", *words)
     assert faulty.resolve("web") == before
     assert faulty.ask("status")["addresses"] > 0
-    if not reboot:
-        assert words_to_pinned(faulty) == pinned
     assert contents(faulty, *FILES) == kept
     # A backup is put in its place, and nobody has to tell the daemon.
     path.with_suffix(".new").write_bytes(backup)
@@ -151,65 +163,147 @@ def test_a_missing_store(faulty):
     path = state(faulty) / "store.db"
     path.rename(path.with_suffix(".away"))
     faulty.again()
-    assert_frozen(faulty, "store.db is missing")
+    assert_stands_in(faulty, "last good copy", "store.db is missing")
     assert not path.exists()
     path.with_suffix(".away").rename(path)
     wait_return(faulty)
 
 
-def test_a_snapshot_older_than_the_maps_withdraws_nothing(faulty):
-    """What the maps know beyond the snapshot stays (invariant 6), and so does what landings do."""
+def test_everything_is_missing(faulty):
+    """The maps know that this is no new node. What they say goes on, and nothing is answered."""
     faulty.child.stop()
-    older = (state(faulty) / "snapshot").read_bytes()
+    pinned = words_to_pinned(faulty)
+    state(faulty).rename(state(faulty).with_suffix(".away"))
+    faulty.again()
+    status = faulty.ask("status")
+    assert status["state"]["origin"] == "nothing" and not status["state"]["writable"]
+    assert "store.db is missing" in alarms(faulty) and "fairlead detach" in alarms(faulty)
+    assert not faulty.resolve("web") and words_to_pinned(faulty) == pinned
+    assert not (state(faulty) / "store.db").exists()
+    shutil.copytree(state(faulty).with_suffix(".away"), state(faulty), dirs_exist_ok=True)
+    wait_return(faulty)
+
+
+def test_a_copy_older_than_the_maps_withdraws_nothing(faulty):
+    """What the maps know beyond the copy stays (invariant 6), and so does what landings do."""
+    faulty.child.stop()
+    older = (state(faulty) / "replica.good").read_bytes()
     faulty.again()
     apply_and_serve(faulty, 2)
     assert faulty.report("web1")
     faulty.child.stop()
     pinned = words_to_pinned(faulty)
-    (state(faulty) / "snapshot").write_bytes(older)
+    (state(faulty) / "replica.good").write_bytes(older)
     break_file(state(faulty) / "store.db")
     faulty.again()
-    assert_frozen(faulty, "the store is damaged")
+    assert_refuses(faulty, "the store is damaged", "was acknowledged and is forwarded by")
     assert words_to_pinned(faulty) == pinned
     # It has another configuration than the one that the snapshot says.
     assert not faulty.report("web1", generation="1" * 64)
 
 
-# --- snapshots that cannot be used ---
+# --- an older state is put back ---
 
-def test_a_damaged_snapshot_and_a_sound_store(faulty):
+def put_back(node, kept, what):
+    if what == "folder":
+        shutil.rmtree(state(node))
+        kept.rename(state(node))
+        return
+    for name in ("store.db", "store.db-wal", "store.db-shm"):
+        (state(node) / name).unlink(missing_ok=True)
+        if (kept / name).exists():
+            shutil.copy(kept / name, state(node) / name)
+
+
+@pytest.mark.parametrize("what", ["database", "folder"])
+def test_an_older_state_is_put_back(faulty, what):
+    """By the mark beside it or in the maps the node knows that it did more than this state says:
+    it leaves what is forwarded alone, takes no order, and overwrites nothing."""
+    faulty.child.stop()
+    kept = faulty.folder / "kept"
+    shutil.copytree(state(faulty), kept)
+    faulty.again()
+    older = faulty.ask("status")["sequence"]
+    apply_and_serve(faulty, 2)
+    newer = wait_copy(faulty)["sequence"]
+    faulty.child.stop()
+    shutil.copytree(state(faulty), faulty.folder / "newest")
+    pinned = words_to_pinned(faulty)
+    put_back(faulty, kept, what)
+    files = contents(faulty, *FILES)
+    faulty.again()
+    status = faulty.ask("status")
+    assert status["state"]["origin"] == "store" and not status["state"]["writable"]
+    assert status["state"]["acknowledged"] == newer and status["sequence"] == older < newer
+    sentence = f"it ends at ledger entry {older}, and entry {newer} was acknowledged"
+    refused = assert_refuses(faulty, sentence, "older than what this node does")
+    assert sentence in refused and "fairlead detach" in refused
+    assert faulty.refused("rollback", service="web").code == "FL_ESTATE"
+    missing = faulty.refused("verify")
+    assert f"entry {older + 1} is missing: the ledger ends at entry {older}" in str(missing)
+    # For longer than a state needs to be called good.
+    wait_for(lambda: faulty.ask("status")["uptime_ms"] > 4 * GOOD_MS, "time to pass")
+    assert words_to_pinned(faulty) == pinned
+    assert contents(faulty, *FILES[1:]) == {name: files[name] for name in FILES[1:]}
+    # A kill and another start change nothing.
+    faulty.child.stop(signal.SIGKILL)
+    faulty.again()
+    assert_refuses(faulty, sentence)
+    # With the newest state all is well again.
+    faulty.child.stop()
+    shutil.rmtree(state(faulty))
+    (faulty.folder / "newest").rename(state(faulty))
+    faulty.again()
+    assert faulty.ask("verify")["sound"]
+    apply_and_serve(faulty, 3)
+
+
+def test_an_older_state_and_nothing_forwards(faulty):
+    """The only edge publishes what it has, rather than nothing, and says so."""
+    faulty.child.stop()
+    kept = faulty.folder / "kept"
+    shutil.copytree(state(faulty), kept)
+    faulty.again()
+    apply_and_serve(faulty, 2)
+    faulty.child.stop()
+    reboot(faulty)
+    put_back(faulty, kept, "database")
+    faulty.again()
+    assert_refuses(faulty, "older than what this node does")
+    assert faulty.versions("web") == {1: "serving"} and faulty.ask("status")["addresses"] > 0
+    # To begin anew from it is the operator's decision.
+    faulty.child.stop()
+    reboot(faulty)
+    (state(faulty) / "mark").unlink()
+    faulty.again()
+    apply_and_serve(faulty, 2)
+    assert faulty.ask("verify")["sound"]
+
+
+# --- copies that cannot be used ---
+
+def test_a_damaged_copy_and_a_sound_store(faulty):
     """Loudly: an event, an alarm; and the file is written anew."""
     faulty.child.stop()
-    path = state(faulty) / "snapshot"
-    sound = path.read_bytes()
-    path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    break_half(state(faulty) / "replica.good")
     faulty.again()
     assert faulty.ask("status")["state"]["origin"] == "store"
-    wait_for(lambda: "snapshot.damaged" in faulty.child.log.read_text(), "the event")
-    wait_snapshot(faulty, "newest_snapshot")
-    assert "damaged" not in " ".join(sentences(faulty.ask("status")["alarms"]))
+    wait_for(lambda: "copy.damaged" in faulty.child.log.read_text(), "the event")
+    wait_copy(faulty)
+    assert "damaged" not in alarms(faulty)
     apply_and_serve(faulty, 2)
-
-
-def test_a_damaged_snapshot_and_a_damaged_store(faulty):
-    """The last good one is used."""
-    faulty.child.stop()
-    break_file(state(faulty) / "store.db")
-    break_half(state(faulty) / "snapshot")
-    faulty.again()
-    assert_frozen(faulty, "the store is damaged", "the snapshot is damaged", "last good snapshot")
 
 
 def test_everything_is_damaged(faulty):
     """What is pinned goes on; the start fails with one sentence that tells of all of it."""
     faulty.child.stop()
     pinned = words_to_pinned(faulty)
-    for name in ("store.db", "snapshot", "snapshot.good"):
+    for name in ("store.db", "replica.good"):
         break_file(state(faulty) / name)
     kept = contents(faulty, *FILES)
     said = faulty.run()
-    assert "the store is damaged" in said and "No snapshot can stand in" in said
-    assert "snapshot.good: the snapshot is damaged" in said
+    assert "the store is damaged" in said and "Nothing can stand in" in said
+    assert "replica.good: the store is damaged" in said
     assert words_to_pinned(faulty) == pinned and contents(faulty, *FILES) == kept
 
 
@@ -227,12 +321,11 @@ def set_good_ms(node, ms):
 
 @pytest.fixture
 def crashed(faulty):
-    """Version 2 is newer than the last good snapshot, and the daemon has crashed on it thrice."""
+    """Version 2 is newer than the last good copy, and the daemon has crashed on it thrice."""
     faulty.child.stop()
     set_good_ms(faulty, 600_000)
     faulty.again()
     apply_and_serve(faulty, 2)
-    wait_snapshot(faulty, "newest_snapshot")
     faulty.child.stop(signal.SIGKILL)
     for _ in range(2):
         crash(faulty)
@@ -244,9 +337,9 @@ def test_three_crashes_on_a_newer_state(crashed):
     kept = contents(crashed, *FILES)
     crashed.again()
     status = crashed.ask("status")
-    assert status["state"]["origin"] == "last good snapshot"
+    assert status["state"]["origin"] == "last good copy"
     assert "ended uncleanly 3 times in a row" in status["alarms"][0]["text"]
-    assert "state.frozen" in crashed.child.log.read_text()
+    assert "state.read-only" in crashed.child.log.read_text()
     assert crashed.versions("web") == {1: "serving"}
     wait_for(lambda: crashed.resolve("web"), "the name")
     refused = crashed.refused("rollback", service="web")
@@ -256,7 +349,7 @@ def test_three_crashes_on_a_newer_state(crashed):
     # A crash there changes nothing; an end in order means: try the newer state again.
     crashed.child.stop(signal.SIGKILL)
     crashed.again()
-    assert crashed.ask("status")["state"]["origin"] == "last good snapshot"
+    assert crashed.ask("status")["state"]["origin"] == "last good copy"
     crashed.child.stop()
     crashed.again()
     assert crashed.ask("status")["state"]["origin"] == "store"
@@ -280,7 +373,7 @@ def test_two_crashes_are_not_enough_and_clean_ends_count_nothing(faulty):
 def test_crashes_after_a_good_while_count_nothing(faulty):
     for version in (2, 3, 4, 5):
         apply_and_serve(faulty, version)
-        wait_snapshot(faulty, "good_snapshot")
+        wait_copy(faulty)
         faulty.child.stop(signal.SIGKILL)
         faulty.again()
         assert faulty.ask("status")["state"]["origin"] == "store"
@@ -313,7 +406,7 @@ def small(node):
                                     env={"FAIRLEAD_LAB_GOOD_MS": str(GOOD_MS)})
     node.wait()
     apply_and_serve(node, 1)
-    wait_snapshot(node, "good_snapshot")
+    wait_copy(node)
     return node
 
 
@@ -369,17 +462,16 @@ def test_a_disk_that_fills_up(small):
     small.apply(fabric(service("web", (("web1", 11, 255), ("web2", 12)))))
     small.wait_versions("web", {acknowledged + 1: "serving"})
     assert small.ask("verify")["sound"]
-    wait_snapshot(small, "newest_snapshot")
+    wait_copy(small)
 
 
-@pytest.mark.parametrize("reboot", [False, True], ids=["pinned", "rebooted"])
-def test_a_start_on_a_full_disk(small, reboot):
+@pytest.mark.parametrize("booted", [False, True], ids=["pinned", "rebooted"])
+def test_a_start_on_a_full_disk(small, booted):
     before = small.resolve("web")
     small.child.stop()
     fill(small)
-    if reboot:
-        small.capsule.run([small.argv()[0], "detach", "--state", state(small), "--pins",
-                           small.capsule.bpffs / "node"], NAMESPACE)
+    if booted:
+        reboot(small)
     small.again()
     wait_for(lambda: small.resolve("web") == before, "the name")
     with pytest.raises(Refused) as refused:
@@ -391,16 +483,15 @@ def test_a_start_on_a_full_disk(small, reboot):
     wait_return(small)
 
 
-@pytest.mark.parametrize("reboot", [False, True], ids=["pinned", "rebooted"])
-def test_a_start_on_a_read_only_disk(small, reboot):
+@pytest.mark.parametrize("booted", [False, True], ids=["pinned", "rebooted"])
+def test_a_start_on_a_read_only_disk(small, booted):
     before = small.resolve("web")
     small.child.stop()
-    if reboot:
-        small.capsule.run([small.argv()[0], "detach", "--state", state(small), "--pins",
-                           small.capsule.bpffs / "node"], NAMESPACE)
+    if booted:
+        reboot(small)
     small.capsule.run(["mount", "-o", "remount,ro", state(small)])
     small.again()
-    assert_frozen(small, "the file system is read-only", "fsck")
+    assert_stands_in(small, "read-only store", "the file system is read-only", "fsck")
     assert small.resolve("web") == before
     small.capsule.run(["mount", "-o", "remount,rw", state(small)])
     wait_return(small)

@@ -603,6 +603,8 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file,
 	if (disk->is_cut)
 		return SQLITE_CANTOPEN;
 	int place = name ? find(&disk->now, name) : -1;
+	if (place < 0 && (flags & SQLITE_OPEN_READONLY))
+		return SQLITE_CANTOPEN;
 	int number = place >= 0 ? disk->now.file[place] : make(name ? name : "temporary");
 	*(struct vfs_file *)file =
 	    (struct vfs_file){.base.pMethods = &methods, .machine = disk, .file = number};

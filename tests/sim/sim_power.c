@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Power loss at every write, sync and change of a name that the store, a snapshot and the count of
- * crashes make, on a simulated disk (power_disk.h). For each such event a whole history is played
- * up to it, the power goes, and what the disk has left is opened again:
+ * Power loss at every write, sync and change of a name that the store, a replica, the last good
+ * copy, the mark and the count of crashes make, on a simulated disk (power_disk.h). For each such
+ * event a whole history is played up to it, the power goes, and what the disk has left is opened
+ * again:
  *
  * - every txn that was acknowledged is there, whole; the one under way is there whole or not at
  *   all; the ledger verifies and tells of exactly these;
  * - a retry with the id of a txn that is there does nothing and says what it did; with that of one
  *   that is not, it does it;
- * - a snapshot's file is the one before or the one after, and sound.
+ * - a replica is at one position of its authority or at the next, whole;
+ * - the last good copy is the one before or the one after, and sound, and so is the mark.
  *
  * FAIRLEAD_SEED=N plays one seed; FAIRLEAD_SOAK_S=N goes on with new seeds for N seconds.
  */
 #include "base/arena.h"
 #include "base/clock.h"
-#include "daemon/crashes.h"
 #include "ledger/ledger.h"
 #include "power_disk.h"
-#include "state/snapshot.h"
+#include "state/crashes.h"
+#include "state/mark.h"
 #include "store/store.h"
 
 #include <setjmp.h>
@@ -359,60 +361,149 @@ static void every_cut(uint64_t of_seed)
 	cut_twice();
 }
 
-/* --- snapshots, and the count of crashes --- */
+/* --- the last good copy, the mark, and the count of crashes --- */
 
-static int write_snapshot(uint64_t sequence)
-{
-	struct snapshot_writer writer;
-	struct snapshot_head head = {.node = "edge1", .revision = sequence, .sequence = sequence};
-	char head_text[128];
-	char value[4096];
-	int length =
-	    snprintf(head_text, sizeof(head_text), "{\"hash\":\"%064u\",\"sequence\":%llu}", 1u,
-		     (unsigned long long)sequence);
-	memset(value, 'a' + (int)(sequence % 26), sizeof(value));
-	const struct store_record records[] = {
-	    {.key = "config", .value = value, .value_length = sizeof(value)},
-	    {.key = "ledger/head", .value = head_text, .value_length = (size_t)length},
-	    {.key = "service/web", .value = value, .value_length = sizeof(value)},
-	};
-	int result = snapshot_writer_begin(&writer, &power_disk, "state/snapshot", &head, NULL);
-	for (size_t i = 0; i < sizeof(records) / sizeof(*records) && result == 0; i++) {
-		struct buffer bytes;
-		buffer_init(&bytes, 0);
-		snapshot_put_record(&records[i], &bytes);
-		result = snapshot_writer_add(&writer, bytes.data, bytes.length, NULL);
-		buffer_done(&bytes);
-	}
-	return result < 0 ? result : snapshot_writer_commit(&writer, NULL);
-}
+#define GOOD "state/replica.good"
 
-/* The sequence that the file stands on; 0: there is none. Anything else than a sound one fails. */
-static uint64_t read_snapshot(void)
+/* How many entries the copy holds; 0: there is none. Anything else than a sound one fails. */
+static uint64_t read_copy(void)
 {
-	struct snapshot snapshot = {0};
-	int result = snapshot_read(&power_disk, "state/snapshot", &snapshot, NULL);
-	uint64_t sequence = result == 0 ? snapshot.head.sequence : 0;
+	const struct store_copy_options options = {
+	    .path = GOOD, .clock = &clock_system, .why = "it is a copy"};
+	struct history history = {0};
+	struct error err = {0};
+	int result = store_open_copy(&options, &history.store, &err);
 	CHECK(result == 0 || result == -ENOENT);
-	snapshot_done(&snapshot);
-	return sequence;
+	uint64_t entries = result == 0 ? verified_entries(&history) : 0;
+	store_close(history.store);
+	return entries;
 }
 
-static uint64_t cut_snapshots(void)
+static uint64_t cut_copies(void)
 {
+	struct history history = {0};
+	unsigned copied = 0;
+	unsigned attempted = 0;
+	power_disk_reset(seed, cut_at);
+	arena_init(&history.arena, 0);
+	assert_int_equal(ledger_signer_open(folder, "edge1", &history.signer, NULL), 0);
+	bool alive = open_store(&history) == 0;
+	for (unsigned number = 0; alive && number < 2; number++) {
+		alive = step(&history, number);
+		attempted = history.acknowledged;
+		alive = alive && store_sqlite_copy(folder, &power_disk, GOOD, NULL) == 0;
+		if (alive)
+			copied = history.acknowledged;
+	}
+	store_close(history.store);
+	history.store = NULL;
+	uint64_t events = power_disk_events();
+	power_disk_restore(0);
+	uint64_t left = read_copy();
+	CHECK(left == copied || left == attempted);
+	/* What an interrupted copy left behind is in nobody's way. */
+	CHECK(open_store(&history) == 0);
+	CHECK(store_sqlite_copy(folder, &power_disk, GOOD, NULL) == 0);
+	CHECK(read_copy() >= history.acknowledged);
+	history_done(&history);
+	return events;
+}
+
+static uint64_t cut_marks(void)
+{
+	struct mark mark;
 	uint64_t acknowledged = 0;
 	power_disk_reset(seed, cut_at);
-	for (uint64_t sequence = 1; sequence <= 4; sequence++) {
-		if (write_snapshot(sequence) < 0)
+	for (uint64_t sequence = 1; sequence <= 8; sequence++) {
+		const struct ledger_position position = {.sequence = sequence};
+		assert_int_equal(mark_read(&mark, &power_disk, "state"), 0);
+		if (mark_write(&mark, &position, NULL) < 0)
 			break;
 		acknowledged = sequence;
 	}
 	uint64_t events = power_disk_events();
 	power_disk_restore(0);
-	uint64_t left = read_snapshot();
-	CHECK(left == acknowledged || left == acknowledged + 1);
-	CHECK(write_snapshot(9) == 0);
-	CHECK(read_snapshot() == 9);
+	CHECK(mark_read(&mark, &power_disk, "state") == 0);
+	CHECK(!mark.is_damaged);
+	CHECK(mark.newest.sequence == acknowledged || mark.newest.sequence == acknowledged + 1);
+	return events;
+}
+
+/* A replica that takes in what an authority has: at one position or the next, and never between. */
+struct taken {
+	bool done;
+	int result;
+};
+
+static void on_import(void *context, int result, const struct error *err)
+{
+	struct taken *taken = context;
+	(void)err;
+	taken->done = true;
+	taken->result = result;
+}
+
+static int take_in(struct store *store, uint64_t revision, bool replace)
+{
+	static char value[VALUE_BYTES];
+	struct taken taken = {0};
+	memset(value, 'a' + (int)(revision % 26), sizeof(value));
+	struct store_event events[2] = {{.kind = STORE_PUT}, {.kind = STORE_PUT}};
+	for (size_t i = 0; i < 2; i++)
+		events[i].record = (struct store_record){.key = i ? "right" : "left",
+							 .value = value,
+							 .value_length = sizeof(value),
+							 .create_revision = replace ? revision : 10,
+							 .mod_revision = revision};
+	const struct store_import import = {.authority = {"an authority's"},
+					    .revision = revision,
+					    .events = events,
+					    .count = 2,
+					    .replace = replace};
+	CHECK(store_sqlite_import(store, &import, on_import, &taken, NULL) == 0);
+	CHECK(store_wait(store, &taken.done, WAIT_MS, NULL) == 0);
+	return taken.result;
+}
+
+/* The revision that the replica shows, of which everything else must be. */
+static uint64_t check_replica(struct store *store)
+{
+	static const struct store_id authority = {"an authority's"};
+	static struct read left;
+	static struct read right;
+	struct store_id id = store_id(store);
+	read_key(store, "left", &left);
+	read_key(store, "right", &right);
+	CHECK(store_id_equal(&id, &authority) == (left.count == 1));
+	CHECK(left.count == right.count && left.mod_revision == right.mod_revision);
+	CHECK(left.length == right.length && memcmp(left.value, right.value, left.length) == 0);
+	CHECK(!left.count || left.value[0] == 'a' + (char)(left.mod_revision % 26));
+	return left.mod_revision;
+}
+
+static uint64_t cut_replicas(void)
+{
+	struct history history = {0};
+	uint64_t durable = 0;
+	uint64_t attempted = 0;
+	power_disk_reset(seed, cut_at);
+	bool alive = open_store(&history) == 0;
+	for (uint64_t revision = 10; alive && revision < 14; revision++) {
+		attempted = revision;
+		alive = take_in(history.store, revision, revision == 10 || revision == 12) == 0;
+		if (alive)
+			durable = revision;
+	}
+	store_close(history.store);
+	history.store = NULL;
+	uint64_t events = power_disk_events();
+	power_disk_restore(0);
+	CHECK(open_store(&history) == 0);
+	uint64_t left = check_replica(history.store);
+	CHECK(left == durable || left == attempted);
+	CHECK(take_in(history.store, 99, true) == 0);
+	CHECK(check_replica(history.store) == 99);
+	store_close(history.store);
 	return events;
 }
 
@@ -469,15 +560,27 @@ static void test_the_store_survives_every_cut(void **state)
 	for_seeds(every_cut);
 }
 
+static void copies_and_replicas(uint64_t of_seed)
+{
+	every_cut_of(cut_copies, of_seed);
+	every_cut_of(cut_replicas, of_seed);
+}
+
+static void test_copies_and_replicas_survive_every_cut(void **state)
+{
+	(void)state;
+	for_seeds(copies_and_replicas);
+}
+
 static void small_files(uint64_t of_seed)
 {
 	for (uint64_t i = 0; i < 8; i++) {
-		every_cut_of(cut_snapshots, 8 * of_seed + i);
+		every_cut_of(cut_marks, 8 * of_seed + i);
 		every_cut_of(cut_crashes, 8 * of_seed + i);
 	}
 }
 
-static void test_snapshots_and_counts_survive_every_cut(void **state)
+static void test_marks_and_counts_survive_every_cut(void **state)
 {
 	(void)state;
 	for_seeds(small_files);
@@ -487,7 +590,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_the_store_survives_every_cut),
-	    cmocka_unit_test(test_snapshots_and_counts_survive_every_cut),
+	    cmocka_unit_test(test_copies_and_replicas_survive_every_cut),
+	    cmocka_unit_test(test_marks_and_counts_survive_every_cut),
 	};
 	return cmocka_run_group_tests_name("power", tests, setup, teardown);
 }

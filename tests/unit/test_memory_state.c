@@ -9,17 +9,17 @@
 #include "base/random.h"
 #include "config/config.h"
 #include "daemon/options.h"
-#include "daemon/origin.h"
 #include "fabric/landings.h"
 #include "fabric/reports.h"
 #include "failing_memory.h"
 #include "ledger/ledger.h"
 #include "state/changes.h"
 #include "state/config_records.h"
+#include "state/follower.h"
 #include "state/image.h"
 #include "state/placement_records.h"
 #include "state/records.h"
-#include "state/snapshot.h"
+#include "state/replica.h"
 #include "store/store.h"
 #include "yaml/findings.h"
 
@@ -611,99 +611,116 @@ static void test_engine(void **state)
 	assert_int_equal(open_store(&sample.store), 0);
 }
 
-/* --- snapshots --- */
+/* --- copies and replicas --- */
 
-static struct buffer snapshot_bytes(void)
+static char copy_path[64];
+
+static int step_write_copy(void *context)
 {
-	static const char head_text[] =
-	    "{\"hash\":\"1111111111111111111111111111111111111111111111111111111111111111\","
-	    "\"sequence\":7}";
-	const struct snapshot_head head = {.node = "edge1", .revision = 9, .sequence = 7};
-	const struct store_record records[] = {
-	    {.key = "ledger/head", .value = head_text, .value_length = sizeof(head_text) - 1},
-	    {.key = "service/a", .value = "x", .value_length = 1}};
-	struct snapshot_writer writer;
-	struct buffer bytes;
-	char path[128];
-	snprintf(path, sizeof(path), "%s/sample", folder);
-	buffer_init(&bytes, 0);
-	for (size_t i = 0; i < 2; i++)
-		snapshot_put_record(&records[i], &bytes);
-	assert_int_equal(snapshot_writer_begin(&writer, &disk_system, path, &head, NULL), 0);
-	assert_int_equal(snapshot_writer_add(&writer, bytes.data, bytes.length, NULL), 0);
-	assert_int_equal(snapshot_writer_commit(&writer, NULL), 0);
-	buffer_clear(&bytes);
-	assert_int_equal(disk_system.read(NULL, path, &bytes), 0);
-	return bytes;
+	struct error err = {0};
+	(void)context;
+	return store_sqlite_copy(folder, &disk_system, copy_path, &err);
 }
 
-static int step_write_snapshot(void *context)
+static int step_open_copy(void *context)
 {
-	const struct snapshot_head head = {.node = "edge1"};
-	const struct store_record record = {.key = "service/a", .value = "x", .value_length = 1};
-	struct snapshot_writer writer;
-	struct buffer bytes;
+	const struct store_copy_options options = {
+	    .path = copy_path, .clock = &clock_system, .why = "it is lost"};
+	struct store *store = NULL;
+	struct outcome outcome;
 	struct error err = {0};
-	char path[128];
 	(void)context;
-	snprintf(path, sizeof(path), "%s/other", folder);
-	int result = snapshot_writer_begin(&writer, &disk_system, path, &head, &err);
+	int result = store_open_copy(&options, &store, &err);
 	if (result < 0) {
-		assert_int_equal(access(path, F_OK), -1);
+		assert_null(store);
 		return result;
 	}
-	buffer_init(&bytes, 0);
-	snapshot_put_record(&record, &bytes);
-	result = bytes.status;
-	buffer_done(&bytes);
-	snapshot_writer_abandon(&writer);
-	return result;
-}
-
-/* From its bytes to a store, and one call of each kind. */
-static int step_frozen(void *context)
-{
-	const struct buffer *whole = context;
-	struct snapshot snapshot = {0};
-	struct store *store = NULL;
-	struct store_watch *watch = NULL;
-	struct outcome told = {0};
-	struct outcome outcome;
-	struct buffer bytes;
-	struct error err = {0};
-	buffer_init(&bytes, 0);
-	buffer_append(&bytes, whole->data, whole->length);
-	int result = bytes.status;
-	if (result == 0)
-		result = snapshot_parse("sample", &bytes, &snapshot, &err);
-	if (result == 0)
-		result = store_open_frozen(&snapshot, "it is lost", &store, &err);
-	buffer_done(&bytes);
-	if (result < 0)
-		return result;
-	result = store_watch(store, "", 10, count_events, &told, &watch, &err);
-	if (result == 0)
-		result = range(store, "service/", &outcome);
+	result = range(store, "service/", &outcome);
 	if (result == 0)
 		assert_int_equal(outcome.count, 1);
-	const struct store_op op = {
-	    .kind = STORE_PUT, .key = "ack/edge1", .value = "7", .value_length = 1};
-	const struct store_txn ack = {.ops = &op, .op_count = 1};
-	if (result == 0)
-		result = txn(store, &ack, &outcome);
-	if (result == 0)
-		assert_int_equal(told.count, 1);
 	store_close(store);
 	return result;
 }
 
-static void test_snapshots(void **state)
+static void on_imported(void *context, int result, const struct error *err)
 {
+	struct outcome *ours = context;
+	(void)err;
+	ours->done = true;
+	ours->result = result;
+}
+
+/* From nothing to a copy of all that the sample holds. */
+static int step_follow(void *context)
+{
+	static const struct store_import nothing = {.authority = {{1}}, .replace = true};
+	struct store *replica = context;
+	struct follower *follower = NULL;
+	struct outcome outcome = {0};
+	struct error err = {0};
+	struct store_id id = store_id(sample.store);
+	failing_memory_pause();
+	assert_int_equal(
+	    finish(replica, &outcome,
+		   store_sqlite_import(replica, &nothing, on_imported, &outcome, &err)),
+	    0);
+	failing_memory_go_on();
+	int result = follower_new(sample.store, replica, &follower);
+	if (result < 0)
+		return result;
+	follower_run(follower, 1);
+	while (follower_state(follower) == FOLLOWER_CATCHING_UP) {
+		store_dispatch(sample.store);
+		store_dispatch(replica);
+	}
+	failing_memory_pause();
+	struct store_id own = store_id(replica);
+	bool failed = follower_state(follower) == FOLLOWER_FAILED;
+	assert_true(failed || store_id_equal(&id, &own));
+	if (failed)
+		assert_non_null(strstr(follower_alarm(follower), "memory"));
+	follower_stop(follower);
+	follower_free(follower);
+	failing_memory_go_on();
+	return failed ? -ENOMEM : 0;
+}
+
+static int step_mark(void *context)
+{
+	struct mark mark;
+	(void)context;
+	int result = mark_read(&mark, &disk_system, folder);
+	if (result == 0)
+		assert_int_equal(mark.newest.sequence, 7);
+	return result;
+}
+
+static void test_copies(void **state)
+{
+	static const struct ledger_position position = {.sequence = 7};
+	struct mark mark;
+	struct store *replica = NULL;
+	char other[64];
+	const struct store_sqlite_options options = {.folder = other, .clock = &clock_system};
 	(void)state;
-	struct buffer bytes = snapshot_bytes();
-	failing_memory_each("snapshot_writer", step_write_snapshot, NULL, 2);
-	failing_memory_each("frozen store", step_frozen, &bytes, 11);
-	buffer_done(&bytes);
+	snprintf(copy_path, sizeof(copy_path), "%s/copy", folder);
+	snprintf(other, sizeof(other), "%s/other", folder);
+	failing_memory_each_or_less("store_sqlite_copy", step_write_copy, NULL, 100);
+	failing_memory_each_or_less("store_open_copy", step_open_copy, NULL, 100);
+	assert_int_equal(store_open_sqlite(&options, &replica, NULL), 0);
+	failing_memory_each_or_less("follower", step_follow, replica, 20);
+	store_close(replica);
+	for (size_t i = 0; i < 2; i++) {
+		char path[96];
+		snprintf(path, sizeof(path), "%s/%s", other, i ? "store.lock" : "store.db");
+		assert_int_equal(unlink(path), 0);
+	}
+	assert_int_equal(rmdir(other), 0);
+	assert_int_equal(mark_read(&mark, &disk_system, folder), 0);
+	assert_int_equal(mark_write(&mark, &position, NULL), 0);
+	failing_memory_each("mark_read", step_mark, NULL, 1);
+	assert_int_equal(unlink(mark.path), 0);
+	unlink(copy_path);
 }
 
 /* --- the daemon's state --- */
@@ -942,34 +959,34 @@ static void test_what_the_daemon_is_told(void **state)
 	json_decref(options);
 }
 
-static int step_origin(void *context)
+static int step_replica(void *context)
 {
-	const struct origin_options *options = context;
-	struct origin origin = {0};
+	const struct replica_options *options = context;
+	struct replica replica = {0};
 	struct image image = {0};
 	struct error err = {0};
-	int result = origin_open(options, &origin, &image, &err);
+	int result = replica_open(options, &replica, &image, &err);
 	if (result < 0) {
-		assert_null(origin.store);
-		assert_null(origin.signer);
+		assert_null(replica.store);
+		assert_null(replica.signer);
 		assert_int_equal(image.service_count, 0);
 		return result;
 	}
 	assert_int_equal(image.state_count, 1);
 	image_done(&image);
-	store_close(origin.store);
-	ledger_signer_free(origin.signer);
+	store_close(replica.store);
+	ledger_signer_free(replica.signer);
 	return 0;
 }
 
-static void test_origin(void **state)
+static void test_replica(void **state)
 {
 	(void)state;
-	const struct origin_options options = {
+	const struct replica_options options = {
 	    .folder = folder, .node = "edge1", .clock = &clock_system, .disk = &disk_system};
 	store_close(sample.store);
 	sample.store = NULL;
-	failing_memory_each_or_less("origin_open", step_origin, (void *)(uintptr_t)&options, 100);
+	failing_memory_each_or_less("replica_open", step_replica, (void *)(uintptr_t)&options, 100);
 	assert_int_equal(open_store(&sample.store), 0);
 }
 
@@ -979,12 +996,12 @@ int main(void)
 	    cmocka_unit_test(test_records),
 	    cmocka_unit_test(test_ledger),
 	    cmocka_unit_test(test_engine),
-	    cmocka_unit_test(test_snapshots),
+	    cmocka_unit_test(test_copies),
 	    cmocka_unit_test(test_image),
 	    cmocka_unit_test(test_changes),
 	    cmocka_unit_test(test_what_the_daemon_is_told),
 	    cmocka_unit_test(test_landings),
-	    cmocka_unit_test(test_origin),
+	    cmocka_unit_test(test_replica),
 	};
 	return cmocka_run_group_tests_name("memory_state", tests, setup, teardown);
 }

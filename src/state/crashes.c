@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/crashes.h"
+#include "state/crashes.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -10,8 +10,8 @@
  * One that is missing or malformed counts as none: it is here to help, never to stand in the way.
  * Another program than the one that crashed begins anew: it may be the cure.
  */
-#ifndef FAIRLEAD_DAEMON_CRASHES_H
-#define FAIRLEAD_DAEMON_CRASHES_H
+#ifndef FAIRLEAD_STATE_CRASHES_H
+#define FAIRLEAD_STATE_CRASHES_H
 
 #include "base/disk.h"
 

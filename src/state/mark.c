@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "state/mark.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SLOTS 2u
+#define SLOT_BYTES 4096u
+#define TEXT_BYTES 256
+
+/* The line with its digest; the length. */
+static int format(const struct ledger_position *position, char text[TEXT_BYTES])
+{
+	struct digest check;
+	char hex[DIGEST_HEX_BYTES];
+	hex_encode(position->digest.bytes, DIGEST_BYTES, hex);
+	int length =
+	    snprintf(text, TEXT_BYTES, "fairlead mark 1 %" PRIu64 " %s", position->sequence, hex);
+	digest_of(text, (size_t)length, &check);
+	hex_encode(check.bytes, DIGEST_BYTES, hex);
+	return length + snprintf(text + length, TEXT_BYTES - (size_t)length, " %s\n", hex);
+}
+
+/* There is one way to write a mark; anything else is none. */
+static bool parse(const char *slot, struct ledger_position *ret_position)
+{
+	struct ledger_position position = {0};
+	char line[TEXT_BYTES];
+	char again[TEXT_BYTES];
+	char hex[DIGEST_HEX_BYTES];
+	memcpy(line, slot, sizeof(line));
+	line[sizeof(line) - 1] = '\0';
+	if (sscanf(line, "fairlead mark 1 %19" SCNu64 " %64s", &position.sequence, hex) != 2 ||
+	    hex_decode(hex, position.digest.bytes, DIGEST_BYTES) < 0)
+		return false;
+	if (strncmp(line, again, (size_t)format(&position, again)) != 0)
+		return false;
+	*ret_position = position;
+	return true;
+}
+
+int mark_read(struct mark *mark, const struct disk *disk, const char *folder)
+{
+	struct buffer bytes;
+	*mark = (struct mark){.disk = disk};
+	snprintf(mark->path, sizeof(mark->path), "%s/" MARK_FILE, folder);
+	buffer_init(&bytes, SLOTS * SLOT_BYTES);
+	int result = disk->read(disk->context, mark->path, &bytes);
+	if (result == 0 && bytes.length == SLOTS * SLOT_BYTES) {
+		mark->is_there = true;
+		for (unsigned slot = 0; slot < SLOTS; slot++) {
+			struct ledger_position found;
+			if (!parse(bytes.data + slot * SLOT_BYTES, &found) ||
+			    found.sequence <= mark->newest.sequence)
+				continue;
+			mark->newest = found;
+			mark->slot = slot;
+		}
+	}
+	mark->is_damaged = result != -ENOENT && !mark->newest.sequence;
+	buffer_done(&bytes);
+	return result == -ENOMEM ? result : 0;
+}
+
+static int write_new(const struct mark *mark, const char *text, size_t length, struct error *err)
+{
+	char file[SLOTS * SLOT_BYTES] = {0};
+	memcpy(file, text, length);
+	return disk_replace(mark->disk, mark->path, file, sizeof(file), 0600, err);
+}
+
+int mark_write(struct mark *mark, const struct ledger_position *position, struct error *err)
+{
+	char text[TEXT_BYTES];
+	unsigned slot = mark->is_there ? (mark->slot + 1) % SLOTS : 0;
+	if (position->sequence <= mark->newest.sequence)
+		return 0;
+	size_t length = (size_t)format(position, text);
+	int result = -ENOENT;
+	if (mark->is_there)
+		result = mark->disk->update(mark->disk->context, mark->path,
+					    (off_t)(slot * SLOT_BYTES), text, length);
+	if (result == -ENOENT || mark->is_damaged) {
+		slot = 0;
+		result = write_new(mark, text, length, err);
+	} else if (result < 0) {
+		error_set(err, result, "%s: cannot write: %s", mark->path, error_text(result));
+	}
+	if (result < 0)
+		return result;
+	mark->is_there = true;
+	mark->is_damaged = false;
+	mark->newest = *position;
+	mark->slot = slot;
+	return 0;
+}
