@@ -258,12 +258,13 @@ static void publish_ejections(unsigned set)
 	publish(fixture.bindings, FIXTURE_ADDRESSES, fixture.pools);
 }
 
-/* The edge that went the winding way hears of the last death of each stretch before the others. */
+/* The edge that went the winding way goes by another set first in each stretch, as one that was
+ * apart from its site. */
 static void eject(enum part part, size_t count)
 {
 	unsigned set = (1u << count) - 1;
 	if (part != STRAIGHT && count > 0)
-		publish_ejections(1u << (count - 1));
+		publish_ejections(1u << (FIXTURE_BACKENDS - count));
 	publish_ejections(set);
 }
 
