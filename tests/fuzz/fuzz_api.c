@@ -26,7 +26,7 @@ static void check_same(const struct command *command, const json_t *parameters)
 	json_t *read;
 	require(command_check(command, parameters, NULL) == 0);
 	buffer_init(&line, 0);
-	require(protocol_put_request(&line, command->name, parameters) == 0);
+	protocol_put_request(&line, command->name, parameters);
 	require(memchr(line.data, '\n', line.length) == line.data + line.length - 1);
 	require(protocol_parse_request(line.data, line.length - 1, &again, &read, NULL) == 0);
 	require(again == command && json_equal(parameters, read));
@@ -41,7 +41,7 @@ static void check_refusal(const struct error *refusal)
 	json_t *data;
 	require(*refusal->text);
 	buffer_init(&line, 0);
-	require(protocol_put_error(&line, refusal) == 0);
+	protocol_put_error(&line, refusal);
 	require(protocol_parse_answer(line.data, line.length - 1, &data, &err) == refusal->code);
 	buffer_done(&line);
 }
