@@ -96,8 +96,8 @@ static void remember_comeback(struct daemon *daemon, const char *backend)
  * Before the first apply there is nothing to be said, and what a landing has stays: it may be that
  * this node lost its store, while the backend's flows live. For the same reason a name that is no
  * backend gets no configuration: an empty one would end the flows of a machine whose --node was
- * mistyped. And what a landing was told by a newer state than this one, or by more than the
- * records that can be read, stays: only one that has nothing is told what they say.
+ * mistyped. And what a landing was told by a newer state than this one, or by more than the records
+ * that can be read, stays: only one that has nothing is told what they say.
  */
 static void tell_configuration(struct session *session, const struct digest *has)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define SLOTS 2u
-#define SLOT_BYTES 4096u
+#define SLOT_BYTES ((size_t)4096)
 #define TEXT_BYTES 256
 
 /* The line with its digest; the length. */

@@ -198,7 +198,7 @@ def test_a_copy_older_than_the_maps_withdraws_nothing(faulty):
     faulty.again()
     assert_refuses(faulty, "the store is damaged", "was acknowledged and is forwarded by")
     assert words_to_pinned(faulty) == pinned
-    # It has another configuration than the one that the snapshot says.
+    # It has another configuration than the one that this state says.
     assert not faulty.report("web1", generation="1" * 64)
 
 

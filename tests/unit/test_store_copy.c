@@ -305,10 +305,10 @@ static unsigned count_files(const char *path)
 {
 	unsigned count = 0;
 	DIR *folder = opendir(path);
-	assert_non_null(folder);
-	while (readdir(folder))
+	while (folder && readdir(folder))
 		count++;
-	closedir(folder);
+	if (folder)
+		closedir(folder);
 	return count - 2;
 }
 
