@@ -200,8 +200,11 @@ static int compare_sites(const void *a, const void *b)
 /* Services and sites are maps: a fabric that comes out of the records has them by name. */
 static void sort_maps(struct fabric *fabric)
 {
-	qsort(fabric->services, fabric->service_count, sizeof(struct service), compare_services);
-	qsort(fabric->sites, fabric->site_count, sizeof(struct site), compare_sites);
+	if (fabric->service_count)
+		qsort(fabric->services, fabric->service_count, sizeof(struct service),
+		      compare_services);
+	if (fabric->site_count)
+		qsort(fabric->sites, fabric->site_count, sizeof(struct site), compare_sites);
 	fabric->by_name = NULL;
 }
 
