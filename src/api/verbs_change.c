@@ -93,19 +93,20 @@ static int expect_backends(struct change_draft *draft, const struct version *ver
 static int build_rollback(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct order *order = (struct order *)change;
-	const struct image_service *service;
+	const struct image_service *service = NULL;
 	int result = need_service(draft, order->service,
 				  IMAGE_UNREAD_STATE | IMAGE_UNREAD_CONFIG | IMAGE_UNREAD_VERSION,
 				  &service, err);
 	if (result < 0)
 		return result;
+	ASSERT(service);
 	struct service_state *state = service_state_copy(service->state, &draft->arena);
 	if (!state)
 		return -ENOMEM;
 	uint32_t from = state->rollout.target;
 	uint32_t to = 0;
 	uint32_t published = 0;
-	struct fabric fabric;
+	struct fabric fabric = {0};
 	bool is_retired = false;
 	result = lifecycle_rollback(state, draft->sequence, draft->wall_ms, &to, err);
 	const struct version *version = image_version(service, to);
@@ -146,10 +147,11 @@ typedef int service_change_fn(struct service_state *state, const struct order *o
 static int change_service(struct order *order, struct change_draft *draft, service_change_fn *apply,
 			  struct error *err)
 {
-	const struct image_service *service;
+	const struct image_service *service = NULL;
 	int result = need_service(draft, order->service, IMAGE_UNREAD_STATE, &service, err);
 	if (result < 0)
 		return result;
+	ASSERT(service);
 	struct service_state *state = service_state_copy(service->state, &draft->arena);
 	result = state ? apply(state, order, draft, err) : -ENOMEM;
 	if (result != CHANGE_COMMIT)

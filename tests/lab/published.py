@@ -13,7 +13,7 @@ SETTINGS = struct.Struct("<QQ16sIBB2x")  # heartbeat, limit, source_v6, source_v
 POOL4 = struct.Struct("<4s4sHHB3x")  # prefix, mask, first span, site mask, slot bits
 POOL6 = struct.Struct("<16s8sHHBB2x")
 MAPS = "settings", "spans", "addresses", "descriptors", "ring_pages", "backends"
-DESCRIPTOR = struct.Struct("<16sIIHBB48sB3x16s32sQQ64s48x")
+DESCRIPTOR = struct.Struct("<IHBB40s48s32s16s32sQQ16sBB46x")
 PAGE_ENTRIES, PAGE_BYTES = 4096, 8192
 BACKEND = struct.Struct("<Q16sIBB2xI28x")
 
@@ -53,10 +53,10 @@ class Published:
 
     def _descriptor(self, number):
         fields = DESCRIPTOR.unpack_from(self.maps["descriptors"], number * DESCRIPTOR.size)
-        _, first, second, pages, _, _, _, family, address, digest, version, _, service = fields
-        return {"first": first, "second": second, "pages": pages, "version": version,
+        first, pages, _, _, _, _, _, _, digest, version, _, address, family, _ = fields
+        return {"first": first, "pages": pages, "version": version,
                 "address": str(ipaddress.ip_address(address[:4 if family == 4 else 16])),
-                "digest": digest.hex(), "service": service.rstrip(b"\0").decode()}
+                "digest": digest.hex()}
 
     def _backend(self, number):
         _, address, _, family, _, _ = BACKEND.unpack_from(self.maps["backends"],
@@ -84,9 +84,8 @@ class Published:
 
     def _check_address(self, address, version, backends):
         descriptor = self._descriptor(self._word(address)[1] & 0xffffffff)
-        assert (descriptor["service"], descriptor["version"], descriptor["address"],
-                descriptor["digest"]) == (version["service"], version["number"], address,
-                                          version["digest"])
+        assert (descriptor["version"], descriptor["address"], descriptor["digest"]) == (
+            version["number"], address, version["digest"])
         entries = Counter(self._backend(number) for number in self._page(descriptor["first"]))
         here = [backend for backend in backends if backend["site"] == SITE]
         whole = sum(backend["weight"] for backend in here)
