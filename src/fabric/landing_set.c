@@ -240,8 +240,7 @@ int landing_set_apply(const struct landing_set *from, const struct peer_configur
 	arena_done(&arena);
 	if (result == -ENOMEM)
 		return error_set(err, result, "out of memory");
-	if (result < 0 ||
-	    memcmp(&set->generation, &message->generation, sizeof(set->generation)) != 0) {
+	if (!set || memcmp(&set->generation, &message->generation, sizeof(set->generation)) != 0) {
 		landing_set_unref(set);
 		return error_set(err, -FL_ECONFLICT,
 				 "the node sent a configuration that is not what it says it is");

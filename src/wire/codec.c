@@ -409,6 +409,7 @@ static size_t least_bytes(const struct wire_shape *row)
 	size_t bytes = 0;
 	for (size_t i = 0; i < row->field_count; i++)
 		bytes += of_kind[row->fields[i].kind];
+	ASSERT(bytes); /* a count of rows without bytes could be any */
 	return bytes;
 }
 
@@ -571,7 +572,7 @@ int wire_frame_bytes(const struct wire_table *table, const void *bytes, size_t l
 int wire_decode(const struct wire_table *table, const void *frame, size_t length,
 		struct arena *arena, unsigned *ret_number, void *ret_object, struct error *err)
 {
-	size_t bytes;
+	size_t bytes = 0;
 	int result = wire_frame_bytes(table, frame, length, &bytes, err);
 	if (result < 0)
 		return result;

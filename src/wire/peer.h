@@ -319,7 +319,7 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 #define PEER_MEMBER_ADDRESS(name) struct ip_address name;
 #define PEER_MEMBER_PREFIX(name) struct ip_prefix name;
 #define PEER_FIELD_MEMBER(of, kind, name, least, most, level, meaning) PEER_MEMBER_##kind(name)
-/* NOLINTBEGIN(bugprone-macro-parentheses): a member's name stands bare */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a member's name takes none */
 #define PEER_LIST_MEMBER(of, row, name, least, most, level, meaning)                               \
 	struct {                                                                                   \
 		const struct peer_##row *items;                                                    \

@@ -162,7 +162,7 @@ static size_t count(struct landings *landings, const char *name, enum landing_li
 
 static bool same_generation(const struct landing_set *a, const struct landing_set *b)
 {
-	return memcmp(&a->generation, &b->generation, sizeof(a->generation)) == 0;
+	return a && b && memcmp(&a->generation, &b->generation, sizeof(a->generation)) == 0;
 }
 
 /* --- what is wanted --------------------------------------------------------------------------- */

@@ -77,9 +77,9 @@ static int take(struct reports *reports, const struct sample *sample, uint64_t n
 }
 
 #define REPORT(...) (&(const struct sample){__VA_ARGS__})
-#define NAMED(node, number) REPORT(.backend = node, .closing = number)
+#define NAMED(node, number) REPORT(.backend = (node), .closing = (number))
 #define COUNTED(node, text, number)                                                                \
-	REPORT(.backend = node, .addresses = {text}, .connections = {number})
+	REPORT(.backend = (node), .addresses = {(text)}, .connections = {(number)})
 
 #define PUBLISHED 50u
 

@@ -467,7 +467,7 @@ static void random_messages_come_back(void **state)
 	for (size_t i = 0; i < peer_table.count * ROUNDS; i++) {
 		const struct wire_message *row = &peer_table.messages[i % peer_table.count];
 		struct peer_message message = {.number = (enum peer_number)row->number};
-		struct peer_message back;
+		struct peer_message back = {0};
 		struct buffer out;
 		struct buffer again;
 		struct arena arena;
