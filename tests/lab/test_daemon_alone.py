@@ -149,6 +149,10 @@ class Node:
             del self.landings[name, instance]
             return self.landing(name, instance).report(connections, **more)
 
+    def report_until_told(self, name):
+        """A node that has just started is no member yet: it tells landings nothing."""
+        wait_for(lambda: self.report(name), f"{name} to be told what it shall be", 10)
+
     def versions(self, service):
         """{number: state}, also of those that are retired."""
         found = self.ask("describe", thing=f"service/{service}")
@@ -451,7 +455,7 @@ def test_two_processes_of_one_name_are_not_both_heard(running):
 def test_before_the_first_apply_a_landing_is_left_as_it_is(running):
     assert not running.report("web1")
     running.apply(fabric(service("web")))
-    assert running.report("web1")
+    running.report_until_told("web1")
     assert running.landing("web1").sets["addresses"] == {"10.0.0.11"}
     assert not running.report("web1")
 
@@ -459,7 +463,7 @@ def test_before_the_first_apply_a_landing_is_left_as_it_is(running):
 def test_a_landing_is_told_what_changed(running):
     """A difference, to who has had it all; all of it, to who comes anew with something else."""
     running.apply(fabric(service("web")))
-    running.report("web1")
+    running.report_until_told("web1")
     landing = running.landing("web1")
     before = landing.generation
     assert landing.sets["edges"] == {"10.0.0.2"} and not landing.cuts
@@ -542,7 +546,7 @@ def test_what_a_later_release_says_is_passed_over(running):
     running.apply(fabric(service("web")))
     landing = running.landing("web1")
     landing.send(peer.frame(999, b"news") + peer.frame(peer.REPORT, b"?", level=2))
-    assert landing.report()
+    wait_for(landing.report, "it to be told what it shall be", 10)
 
 
 # Of a newer landing: no table of this node has the code.
