@@ -224,7 +224,7 @@ static json_t *part_json(const struct order *order)
 	return json_pack("{s:o, s:o, s:i, s:s, s:{s:b, s:o, s:o}}", "published", published,
 			 "removed", removed, "part", (int)order->parts + 1, "file", order->file,
 			 "plan", "empty",
-			 (int)(!json_array_size(changes) && !json_array_size(services)), "changes",
+			 !json_array_size(changes) && !json_array_size(services), "changes",
 			 changes, "services", services);
 }
 

@@ -16,11 +16,11 @@ void pick_key_expand(const uint8_t seed[PICK_SEED_BYTES], bool by_source, struct
 	uint8_t message[16 + PICK_SEED_BYTES + 1] = "fairlead pick 2";
 	uint64_t words[BLOCKS * BLOCK_WORDS];
 	memcpy(message + 16, seed, PICK_SEED_BYTES);
-	for (uint8_t block = 0; block < BLOCKS; block++) {
+	for (size_t block = 0; block < BLOCKS; block++) {
 		struct digest digest;
-		message[16 + PICK_SEED_BYTES] = block;
+		message[16 + PICK_SEED_BYTES] = (uint8_t)block;
 		digest_of(message, sizeof(message), &digest);
-		memcpy(words + (size_t)block * BLOCK_WORDS, digest.bytes, DIGEST_BYTES);
+		memcpy(words + block * BLOCK_WORDS, digest.bytes, DIGEST_BYTES);
 	}
 	for (size_t i = 0; i < WORDS; i++)
 		words[i] =

@@ -104,8 +104,9 @@ void plan(struct world *world, uint64_t in_ms, event_fn *run, void *context, uin
 {
 	if (world->event_count == world->event_room) {
 		world->event_room = 2 * world->event_room + 256;
-		world->events = realloc(world->events, world->event_room * sizeof(*world->events));
-		CHECK(world, world->events, "no memory");
+		struct event *events = realloc(world->events, world->event_room * sizeof(*events));
+		CHECK(world, events, "no memory");
+		world->events = events;
 	}
 	const struct event event = {.at_ms = world->now_ms + in_ms,
 				    .order = world->planned++,

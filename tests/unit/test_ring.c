@@ -199,17 +199,16 @@ static struct ring random_ring(uint32_t *ret_weights, size_t *ret_count, uint8_t
 static void deaths_move_only_their_own_entries(void **state)
 {
 	(void)state;
+	static uint16_t before[RING_MAX_ENTRIES], after[RING_MAX_ENTRIES];
 	for (int round = 0; round < 40; round++) {
 		uint32_t weights[MOST];
 		uint8_t key[16];
 		size_t count;
 		struct ring ring = random_ring(weights, &count, key);
 		size_t bytes = ring.length * sizeof(uint16_t);
-		uint16_t *before = malloc(bytes), *after = malloc(bytes);
 		bool ejected[MOST] = {false};
 		uint16_t order[MOST];
 		uint64_t left = 0;
-		assert_true(before && after);
 		for (size_t i = 0; i < count; i++) {
 			size_t j = random_below(&source, i + 1);
 			left += weights[i];
@@ -236,8 +235,6 @@ static void deaths_move_only_their_own_entries(void **state)
 			assert_true(left || !refilled);
 			memcpy(before, after, bytes);
 		}
-		free(before);
-		free(after);
 		ring_free(&ring);
 	}
 }

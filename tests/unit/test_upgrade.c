@@ -203,7 +203,10 @@ static void count_down(struct world *world, const struct store_event *events, si
 	struct fixture *fixture = (struct fixture *)world;
 	(void)events;
 	(void)count;
-	if (fixture->left && --fixture->left == 0)
+	if (!fixture->left)
+		return;
+	fixture->left--;
+	if (!fixture->left)
 		changes_stop(world->changes);
 }
 
