@@ -186,11 +186,11 @@ void api_unix_publish(struct api_unix *api, const json_t *item)
 	}
 }
 
-static bool find_peer(const struct client *client, struct ucred *ret_peer)
+static bool find_peer(const uv_pipe_t *pipe, struct ucred *ret_peer)
 {
 	uv_os_fd_t fd;
 	socklen_t length = sizeof(*ret_peer);
-	return uv_fileno((const uv_handle_t *)&client->pipe, &fd) == 0 &&
+	return uv_fileno((const uv_handle_t *)pipe, &fd) == 0 &&
 	       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &length) == 0;
 }
 
@@ -213,7 +213,7 @@ static void call_who(const struct api_call *base, char who[API_WHO_BYTES])
 	const struct unix_call *call = (const struct unix_call *)base;
 	struct ucred peer;
 	snprintf(who, API_WHO_BYTES, "unknown");
-	if (!call->client || !find_peer(call->client, &peer))
+	if (!call->client || !find_peer(&call->client->pipe, &peer))
 		return;
 	uid_t uid = login_of(&peer);
 	struct passwd entry;
@@ -354,17 +354,16 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
 	}
 }
 
-/* The file's mode keeps others out; this does so even where the file was copied or passed on. */
-static bool is_trusted(const struct client *client)
+bool api_unix_is_trusted(const uv_pipe_t *pipe)
 {
 	struct ucred peer;
-	return find_peer(client, &peer) && (peer.uid == 0 || peer.uid == geteuid());
+	return find_peer(pipe, &peer) && (peer.uid == 0 || peer.uid == geteuid());
 }
 
 /* Whom the door is open to: 0, or why not. */
 static int check_client(const struct client *client, struct error *err)
 {
-	if (!is_trusted(client))
+	if (!api_unix_is_trusted(&client->pipe))
 		return error_set(err, -FL_EPRIVILEGE, "only root may use this socket");
 	if (client->api->client_count > client->api->max_clients)
 		return error_set(err, -FL_ELIMIT, "%u clients are connected already",
@@ -455,6 +454,23 @@ static int claim_path(const char *path, struct error *err)
 	return 0;
 }
 
+int api_unix_listen(uv_pipe_t *pipe, const char *path, int backlog, uv_connection_cb on_connected,
+		    struct error *err)
+{
+	/* No moment at which others could open it. */
+	mode_t old = umask(0177);
+	int result = uv_pipe_bind(pipe, path);
+	umask(old);
+	if (result == 0) {
+		result = uv_listen((uv_stream_t *)pipe, backlog, on_connected);
+		if (result < 0)
+			unlink(path);
+	}
+	return result < 0
+		   ? error_set(err, result, "%s: cannot listen: %s", path, uv_strerror(result))
+		   : 0;
+}
+
 int api_unix_open(struct api_host *host, uv_loop_t *loop, const char *path, unsigned max_clients,
 		  struct api_unix **ret_api, struct error *err)
 {
@@ -470,20 +486,12 @@ int api_unix_open(struct api_host *host, uv_loop_t *loop, const char *path, unsi
 	uv_idle_init(loop, &api->turns);
 	api->open_handles = 2;
 
-	/* No moment at which others could open it. */
-	mode_t old = umask(0177);
-	result = uv_pipe_bind(&api->listener, path);
-	umask(old);
-	if (result == 0) {
-		snprintf(api->path, sizeof(api->path), "%s", path);
-		result =
-		    uv_listen((uv_stream_t *)&api->listener, API_UNIX_MAX_CLIENTS, on_connection);
-	}
+	result = api_unix_listen(&api->listener, path, API_UNIX_MAX_CLIENTS, on_connection, err);
 	if (result < 0) {
-		error_set(err, result, "%s: cannot listen: %s", path, uv_strerror(result));
 		api_unix_close(api);
 		return result;
 	}
+	snprintf(api->path, sizeof(api->path), "%s", path);
 	*ret_api = api;
 	return 0;
 }

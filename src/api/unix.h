@@ -12,6 +12,7 @@
 #include "api/host.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <uv.h>
 
 #define API_UNIX_MAX_CLIENTS 256
@@ -27,6 +28,15 @@ must_check int api_unix_open(struct api_host *host, uv_loop_t *loop, const char 
 void api_unix_stop(struct api_unix *api);
 /* Stops listening and drops all clients. Runs the loop until its handles are closed. */
 void api_unix_close(struct api_unix *api);
+
+/*
+ * For a socket of another kind beside it. Bind `pipe` to `path` so that only root can ever open it,
+ * and listen; an error's sentence names the path. And: is who connected root, or this process's
+ * user? The file's mode keeps others out; this does so even where the file was copied or passed on.
+ */
+must_check int api_unix_listen(uv_pipe_t *pipe, const char *path, int backlog,
+			       uv_connection_cb on_connection, struct error *err);
+bool api_unix_is_trusted(const uv_pipe_t *pipe);
 
 /* Send `item` (borrowed) to every client that follows the events. */
 void api_unix_publish(struct api_unix *api, const json_t *item);

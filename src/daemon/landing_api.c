@@ -5,6 +5,7 @@
  */
 #include "daemon/landing_api.h"
 
+#include "api/unix.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "daemon/daemon.h"
@@ -17,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -242,17 +242,6 @@ static void on_session_closed(struct peer_stream *stream)
 	free(session);
 }
 
-/* The file's mode keeps others out; this does so even where the file was copied or passed on. */
-static bool is_trusted(const struct session *session)
-{
-	struct ucred peer;
-	socklen_t length = sizeof(peer);
-	uv_os_fd_t fd;
-	return uv_fileno((const uv_handle_t *)&session->stream.pipe, &fd) == 0 &&
-	       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
-	       (peer.uid == 0 || peer.uid == geteuid());
-}
-
 static void on_connection(uv_stream_t *listener, int status)
 {
 	struct landing_api *api = listener->data;
@@ -273,7 +262,7 @@ static void on_connection(uv_stream_t *listener, int status)
 	api->sessions = session;
 	if (uv_accept(listener, (uv_stream_t *)&session->stream.pipe) < 0)
 		peer_stream_end(&session->stream, "it is gone");
-	else if (!is_trusted(session))
+	else if (!api_unix_is_trusted(&session->stream.pipe))
 		peer_stream_end(&session->stream, "it is not root's");
 	else if (api->session_count > api->most)
 		peer_stream_end(&session->stream, "there are too many");
@@ -298,19 +287,12 @@ int landing_api_open(struct daemon *daemon, const char *path, unsigned most,
 	api->open_handles = 1;
 	/* The local API's socket beside it says that no other daemon runs: this one is stale. */
 	(void)unlink(path);
-	/* No moment at which others could open it. */
-	mode_t old = umask(0177);
-	int result = uv_pipe_bind(&api->listener, path);
-	umask(old);
-	if (result == 0) {
-		snprintf(api->path, sizeof(api->path), "%s", path);
-		result = uv_listen((uv_stream_t *)&api->listener, (int)most, on_connection);
-	}
+	int result = api_unix_listen(&api->listener, path, (int)most, on_connection, err);
 	if (result < 0) {
-		error_set(err, result, "%s: cannot listen: %s", path, uv_strerror(result));
 		landing_api_close(api);
 		return result;
 	}
+	snprintf(api->path, sizeof(api->path), "%s", path);
 	*ret_api = api;
 	return 0;
 }
