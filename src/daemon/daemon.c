@@ -365,12 +365,8 @@ static void image_moved(struct daemon *daemon)
 static void announce(struct daemon *daemon, const struct store_event *events, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct store_record *record = &events[i].record;
 		struct ledger_entry entry;
-		if (events[i].kind != STORE_PUT ||
-		    strncmp(record->key, LEDGER_PREFIX, strlen(LEDGER_PREFIX)) != 0 ||
-		    strcmp(record->key, LEDGER_HEAD_KEY) == 0 ||
-		    ledger_entry_parse(record->value, record->value_length, &entry, NULL) < 0)
+		if (!ledger_entry_of_event(&events[i], &entry))
 			continue;
 		daemon_event(daemon, entry.kind,
 			     json_pack("{s:I, s:s, s:s, s:O}", "sequence",

@@ -186,6 +186,15 @@ static bool head_fields(json_t *body, struct ledger_head *head)
 	       digest_parse(hash, &head->digest) == 0;
 }
 
+bool ledger_entry_of_event(const struct store_event *event, struct ledger_entry *ret_entry)
+{
+	const struct store_record *record = &event->record;
+	return event->kind == STORE_PUT &&
+	       strncmp(record->key, LEDGER_PREFIX, strlen(LEDGER_PREFIX)) == 0 &&
+	       strcmp(record->key, LEDGER_HEAD_KEY) != 0 &&
+	       ledger_entry_parse(record->value, record->value_length, ret_entry, NULL) == 0;
+}
+
 int ledger_head_parse(const struct store_record *record, struct ledger_head *ret_head,
 		      struct error *err)
 {

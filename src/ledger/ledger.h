@@ -99,6 +99,10 @@ must_check int ledger_entry_parse(const char *bytes, size_t length, struct ledge
 				  struct error *err);
 void ledger_entry_done(struct ledger_entry *entry);
 
+/* The entry that an event of the store's puts; false when it puts none, or one that does not parse.
+ * To be ended with ledger_entry_done(). */
+bool ledger_entry_of_event(const struct store_event *event, struct ledger_entry *ret_entry);
+
 /* "ledger/0000000000000017" into `text`, which holds LEDGER_KEY_BYTES. Returns `text`. */
 const char *ledger_key_format(uint64_t sequence, char *text);
 

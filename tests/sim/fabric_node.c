@@ -261,12 +261,8 @@ bool node_has_disk(const struct node *node)
 static void trace_entries(struct world *world, const struct store_event *events, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct store_record *record = &events[i].record;
 		struct ledger_entry entry;
-		if (events[i].kind != STORE_PUT ||
-		    strncmp(record->key, LEDGER_PREFIX, strlen(LEDGER_PREFIX)) != 0 ||
-		    strcmp(record->key, LEDGER_HEAD_KEY) == 0 ||
-		    ledger_entry_parse(record->value, record->value_length, &entry, NULL) < 0)
+		if (!ledger_entry_of_event(&events[i], &entry))
 			continue;
 		trace(world, "entry %" PRIu64 " %s: %s", entry.sequence, entry.kind, entry.why);
 		ledger_entry_done(&entry);
