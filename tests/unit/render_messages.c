@@ -5,7 +5,7 @@
  * FOLDER` compares, fails when they differ, and says which in TAP, as every test of the house does.
  */
 #include "../wire_random.h"
-#include "base/file.h"
+#include "rendered_page.h"
 #include "wire/peer.h"
 
 #include <stdio.h>
@@ -78,31 +78,9 @@ static void render(struct buffer *page)
 	}
 }
 
-static int compare(const struct buffer *wanted, const char *path)
-{
-	struct buffer file;
-	struct error err = {0};
-	buffer_init(&file, 0);
-	int result = file_read(path, &file, &err);
-	if (result < 0)
-		fprintf(stderr, "%s\n", err.text);
-	else if (file.length != wanted->length || memcmp(file.data, wanted->data, file.length) != 0)
-		result = -FL_ECORRUPT;
-	buffer_done(&file);
-	if (result < 0)
-		fprintf(stderr,
-			"%s is not what the table in src/wire/peer.h says:\n"
-			"run `ninja -C build/dev messages-doc` and commit the result\n",
-			path);
-	return result;
-}
-
 static int put(const struct buffer *bytes, const char *path, bool checks)
 {
-	if (bytes->status)
-		return bytes->status;
-	return checks ? compare(bytes, path)
-		      : file_write_durably(path, bytes->data, bytes->length, 0644, NULL);
+	return rendered_file(bytes, path, checks, "src/wire/peer.h", "messages-doc");
 }
 
 static int put_seed(const struct wire_message *row, const char *folder, bool checks)

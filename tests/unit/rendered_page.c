@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int compare(const struct buffer *page, const char *path)
+static int compare(const struct buffer *bytes, const char *path, const char *source,
+		   const char *target)
 {
 	struct buffer file;
 	struct error err = {0};
@@ -14,35 +15,41 @@ static int compare(const struct buffer *page, const char *path)
 	int result = file_read(path, &file, &err);
 	if (result < 0)
 		fprintf(stderr, "%s\n", err.text);
-	else if (file.length != page->length || memcmp(file.data, page->data, page->length) != 0)
+	else if (file.length != bytes->length || memcmp(file.data, bytes->data, bytes->length) != 0)
 		result = -FL_ECORRUPT;
 	buffer_done(&file);
+	if (result < 0)
+		fprintf(stderr,
+			"%s is not what the tables in %s say:\n"
+			"run `ninja -C build/dev %s` and commit the result\n",
+			path, source, target);
 	return result;
+}
+
+int rendered_file(const struct buffer *bytes, const char *path, bool checks, const char *source,
+		  const char *target)
+{
+	if (bytes->status)
+		return bytes->status;
+	return checks ? compare(bytes, path, source, target)
+		      : file_write_durably(path, bytes->data, bytes->length, 0644, NULL);
 }
 
 int rendered_page(int argc, char **argv, void (*render)(struct buffer *page), const char *source,
 		  const char *target)
 {
 	struct buffer page;
-	int result = -FL_EUSAGE;
+	bool checks = argc == 3 && !strcmp(argv[1], "--check");
+	if (argc != 3 || (!checks && strcmp(argv[1], "--write") != 0)) {
+		fprintf(stderr, "usage: %s --write|--check FILE\n", argv[0]);
+		return 1;
+	}
 	buffer_init(&page, 0);
 	render(&page);
-	if (page.status) {
-		result = page.status;
-	} else if (argc == 3 && !strcmp(argv[1], "--check")) {
-		result = compare(&page, argv[2]);
+	int result = rendered_file(&page, argv[2], checks, source, target);
+	buffer_done(&page);
+	if (checks)
 		printf("1..1\n%s 1 - the page says what the tables say\n",
 		       result ? "not ok" : "ok");
-		if (result)
-			fprintf(stderr,
-				"%s is not what the tables in %s say:\n"
-				"run `ninja -C build/dev %s` and commit the result\n",
-				argv[2], source, target);
-	} else if (argc == 3 && !strcmp(argv[1], "--write")) {
-		result = file_write_durably(argv[2], page.data, page.length, 0644, NULL);
-	}
-	buffer_done(&page);
-	if (result == -FL_EUSAGE)
-		fprintf(stderr, "usage: %s --write|--check FILE\n", argv[0]);
 	return result ? 1 : 0;
 }
