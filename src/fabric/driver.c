@@ -126,10 +126,9 @@ static const struct rollout_policy no_step = {
 
 /* Do the edges hold the version, and, before DNS first answers it, are its landings ready for it?
  */
-static bool observe_held(struct driver *driver, const struct sights *sights,
+static bool observe_held(struct driver *driver, const struct sights *sights, uint64_t wall_ms,
 			 const struct version_status *status, const struct version *version)
 {
-	uint64_t wall_ms = clock_wall_ms(driver->options.steady);
 	uint64_t age_ms = wall_ms > status->changed_wall_ms ? wall_ms - status->changed_wall_ms : 0;
 	if (!merge_is_held(sights, status->sequence))
 		return false;
@@ -178,46 +177,60 @@ static bool is_driven(const struct image_service *service)
 	return service->state && !(service->unread & IMAGE_UNREAD_VERSION);
 }
 
+/* What is the same for all services, found out once for each step. */
+struct look {
+	struct sights sights;
+	struct placement_moment moment;
+	bool everyone_is_heard;
+};
+
+static struct look look_around(const struct driver *driver)
+{
+	const struct sights sights = driver_sights(driver);
+	return (struct look){
+	    .sights = sights,
+	    .moment = {.wall_ms = clock_wall_ms(driver->options.steady),
+		       .quarantine_ms = sights.image->fabric->settings.quarantine_ms,
+		       .applied_sequence = merge_applied(&sights)},
+	    .everyone_is_heard = merge_everyone_is_heard(&sights)};
+}
+
 /* What can be said without looking at addresses; `versions` has room for all of them. */
-static void observe_settings(struct driver *driver, const struct sights *sights,
-			     const struct service_state *state,
+static void observe_settings(struct driver *driver, const struct look *look,
+			     const struct image_service *known,
 			     struct version_observation *versions,
 			     struct service_observation *ret_seen)
 {
-	const struct image *image = sights->image;
-	const struct image_service *known = image_service(image, state->name);
+	const struct service_state *state = known->state;
 	const struct service *service = known->configured;
-	const struct settings *settings = &image->fabric->settings;
-	uint64_t wall_ms = clock_wall_ms(driver->options.steady);
-	const struct placement_moment moment = {.wall_ms = wall_ms,
-						.quarantine_ms = settings->quarantine_ms,
-						.applied_sequence = merge_applied(sights)};
+	const struct settings *settings = &look->sights.image->fabric->settings;
 	for (size_t i = 0; i < state->version_count; i++) {
 		const struct version_status *status = &state->versions[i];
 		if (status->state == VERSION_DRAINING)
 			versions[i].answered_ago_ms =
-			    merge_unanswered_ms(sights, status->changed_sequence);
+			    merge_unanswered_ms(&look->sights, status->changed_sequence);
 	}
-	*ret_seen =
-	    (struct service_observation){.wall_ms = wall_ms,
-					 .quiet_ms = settings->quiet_ms,
-					 .stale_ms = settings->stale_ms,
-					 .report_interval_ms = settings->report_interval_ms,
-					 .drain_limit_ms = service ? service->drain_limit_ms : 0,
-					 .exhausted_pools = exhausted_pools(driver, state, &moment),
-					 .policy = known->unread & IMAGE_UNREAD_CONFIG ? &no_step
-						   : service ? &service->rollout
-							     : &whole_at_once,
-					 .everyone_is_heard = merge_everyone_is_heard(sights),
-					 .versions = versions};
+	*ret_seen = (struct service_observation){
+	    .wall_ms = look->moment.wall_ms,
+	    .quiet_ms = settings->quiet_ms,
+	    .stale_ms = settings->stale_ms,
+	    .report_interval_ms = settings->report_interval_ms,
+	    .drain_limit_ms = service ? service->drain_limit_ms : 0,
+	    .exhausted_pools = exhausted_pools(driver, state, &look->moment),
+	    .policy = known->unread & IMAGE_UNREAD_CONFIG ? &no_step
+		      : service                           ? &service->rollout
+							  : &whole_at_once,
+	    .everyone_is_heard = look->everyone_is_heard,
+	    .versions = versions};
 }
 
 /* What is due of one service: how many transitions, or -ENOMEM. */
-static int find_due(struct driver *driver, const struct sights *sights,
-		    const struct service_state *state, struct arena *arena,
+static int find_due(struct driver *driver, const struct look *look,
+		    const struct image_service *known, struct arena *arena,
 		    struct transition *ret_transitions)
 {
-	const struct image_service *known = image_service(sights->image, state->name);
+	const struct service_state *state = known->state;
+	const struct sights *sights = &look->sights;
 	struct version_observation *versions =
 	    arena_array(arena, state->version_count + 1, sizeof(*versions));
 	struct binding_observation *bindings =
@@ -225,7 +238,7 @@ static int find_due(struct driver *driver, const struct sights *sights,
 	struct service_observation seen;
 	if (!versions || !bindings)
 		return -ENOMEM;
-	observe_settings(driver, sights, state, versions, &seen);
+	observe_settings(driver, look, known, versions, &seen);
 	if (lifecycle_is_at_rest(state, &seen))
 		return 0;
 	for (size_t i = 0; i < state->version_count; i++) {
@@ -234,7 +247,7 @@ static int find_due(struct driver *driver, const struct sights *sights,
 		if (status->state == VERSION_RETIRED)
 			continue;
 		versions[i].held = !(known->unread & IMAGE_UNREAD_CONFIG) &&
-				   observe_held(driver, sights, status, version);
+				   observe_held(driver, sights, seen.wall_ms, status, version);
 		seen.has_udp = seen.has_udp || has_udp(version);
 	}
 	for (size_t i = 0; i < state->binding_count; i++)
@@ -458,30 +471,31 @@ static int add_due(struct batch *batch, const struct sights *sights,
 	return result == -ENOMEM ? result : 0;
 }
 
-static int add_service(struct batch *batch, const struct image_service *service)
+static int add_service(struct batch *batch, const struct look *look,
+		       const struct image_service *service)
 {
 	struct driver *driver = batch->step->driver;
 	struct change_draft *draft = batch->draft;
-	const struct sights sights = driver_sights(driver);
 	struct arena arena;
 	struct transition transitions[LIFECYCLE_MAX_TRANSITIONS] = {0};
 	arena_init(&arena, 0);
-	int count = find_due(driver, &sights, service->state, &arena, transitions);
+	int count = find_due(driver, look, service, &arena, transitions);
 	int result = count < 0 ? count : 0;
 	if (count > 0) {
 		struct service_state *state = service_state_copy(service->state, &draft->arena);
-		result =
-		    state ? add_due(batch, &sights, service, state, transitions, count) : -ENOMEM;
+		result = state ? add_due(batch, &look->sights, service, state, transitions, count)
+			       : -ENOMEM;
 	}
 	arena_done(&arena);
 	return result;
 }
 
-/* Asks the model again: the image may have moved since the step was submitted. */
+/* Asks the model, of the image as it is now. Most of the time nothing is due. */
 static int build_step(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct step *step = (struct step *)change;
 	const struct image *image = draft->image;
+	const struct look look = look_around(step->driver);
 	struct batch batch = {.step = step, .draft = draft, .services = json_array()};
 	int result = 0;
 	(void)err;
@@ -490,7 +504,7 @@ static int build_step(struct change *change, struct change_draft *draft, struct 
 		return -ENOMEM;
 	for (size_t i = 0; i < image->service_count && result == 0 && !batch.full; i++) {
 		if (is_driven(image->services[i]))
-			result = add_service(&batch, image->services[i]);
+			result = add_service(&batch, &look, image->services[i]);
 	}
 	if (result == 0 && batch.placement)
 		result = publication_put_freed(draft, batch.placement);
@@ -526,7 +540,7 @@ static void submit_step(struct driver *driver)
 }
 
 /* The highest closing that everyone has refused for long enough. */
-static uint64_t countable_closing(const struct driver *driver, const struct sights *sights)
+static uint64_t countable_closing(const struct sights *sights)
 {
 	uint64_t closing = 0;
 	for (size_t s = 0; s < sights->image->state_count; s++) {
@@ -535,29 +549,13 @@ static uint64_t countable_closing(const struct driver *driver, const struct sigh
 			const struct binding *binding = &state->bindings[i];
 			if (!binding->refusing || binding->sequence <= closing)
 				continue;
-			const struct binding_observation observation =
-			    observe_binding(driver, sights, state, binding, NULL);
+			const struct binding_observation observation = {
+			    .applied_by_all_ms = merge_applied_for_ms(sights, binding->sequence)};
 			if (lifecycle_count_due(binding, &observation))
 				closing = binding->sequence;
 		}
 	}
 	return closing;
-}
-
-static bool is_anything_due(struct driver *driver, const struct sights *sights)
-{
-	int due = 0;
-	for (size_t i = 0; i < sights->image->service_count && due <= 0; i++) {
-		const struct image_service *service = sights->image->services[i];
-		struct arena arena;
-		struct transition transitions[LIFECYCLE_MAX_TRANSITIONS];
-		if (!is_driven(service))
-			continue;
-		arena_init(&arena, 0);
-		due = find_due(driver, sights, service->state, &arena, transitions);
-		arena_done(&arena);
-	}
-	return due > 0;
 }
 
 void driver_run(struct driver *driver)
@@ -568,9 +566,9 @@ void driver_run(struct driver *driver)
 		return;
 	/* A closing that is no longer known by its hash cannot be named; it is given up in time. */
 	driver->closing = (struct ledger_position){0};
-	(void)image_position(sights.image, countable_closing(driver, &sights), &driver->closing);
+	(void)image_position(sights.image, countable_closing(&sights), &driver->closing);
 	/* One step at a time keeps the queue short; what else is due comes with the next call. */
 	if (!changes_pending(options->changes, TRANSITION_KIND) &&
-	    !options->rests(options->context) && is_anything_due(driver, &sights))
+	    !options->rests(options->context))
 		submit_step(driver);
 }

@@ -455,18 +455,14 @@ static int update_cuts(struct landings *landings)
 
 int landings_update(struct landings *landings, const struct image *image)
 {
-	uint64_t members_revision = 0;
 	int result = 0;
 	/* Not before the ledger has members: a landing that was told of no edges would drop the
 	 * flows that an earlier program's edge sends it. */
 	if (!image->placement || !image->member_count || landings->revision == image->revision)
 		return 0;
-	/* Members only come and change, so the sum of their revisions never comes back. */
-	for (size_t m = 0; m < image->member_count; m++)
-		members_revision += image->members[m].mod_revision;
 	if (landings->placement_revision != image->placement_revision)
 		result = update_pools(landings, image);
-	if (result == 0 && landings->members_revision != members_revision)
+	if (result == 0 && landings->members_revision != image->members_revision)
 		result = update_edges(landings, image);
 	if (result == 0)
 		result = update_services(landings, image);
@@ -475,7 +471,7 @@ int landings_update(struct landings *landings, const struct image *image)
 	if (result < 0)
 		return result;
 	landings->placement_revision = image->placement_revision;
-	landings->members_revision = members_revision;
+	landings->members_revision = image->members_revision;
 	landings->revision = image->revision;
 	return 0;
 }

@@ -99,16 +99,12 @@ static int build(struct change *change, struct change_draft *draft, struct error
 	(void)err;
 	if (!want(membership, recorded, &wanted) || (recorded && member_equal(recorded, &wanted)))
 		return CHANGE_NOTHING;
-	uint64_t revision = 0;
-	for (size_t i = 0; i < draft->image->member_count; i++) {
-		if (draft->image->members[i].member == recorded)
-			revision = draft->image->members[i].mod_revision;
-	}
 	change->kind = recorded ? UPDATE : ADD;
 	buffer_init(&value, STORE_VALUE_BYTES);
 	int result = record_member_put(&wanted, &value);
+	record_member_key(wanted.name, key);
 	if (result == 0)
-		result = draft_put(draft, record_member_key(wanted.name, key), revision, &value);
+		result = draft_put(draft, key, image_record_revision(draft->image, key), &value);
 	if (result == 0) {
 		json_t *sources = json_array();
 		for (size_t i = 0; i < wanted.source_count; i++) {

@@ -281,6 +281,7 @@ static int take_member(struct image *image, const struct store_record *record, s
 				   record->key);
 		goto fail;
 	}
+	image->members_revision = 0;
 	at = find_member(image, name, &found);
 	if (found) {
 		note_ceased(image, image->members[at].member, taken.member->roles);
@@ -310,6 +311,7 @@ static void drop_member(struct image *image, const char *node)
 	size_t at = find_member(image, node, &found);
 	if (!found)
 		return;
+	image->members_revision = 0;
 	note_ceased(image, image->members[at].member, 0);
 	arena_done(&image->members[at].arena);
 	image->member_count--;
@@ -683,6 +685,8 @@ static int settle(struct image *image, uint64_t revision, struct error *err)
 		service->touched = false;
 		states[image->state_count++] = service->state;
 	}
+	if (!image->members_revision)
+		image->members_revision = revision;
 	image->revision = revision;
 	return image_pieces_settle(image, revision, err);
 }
@@ -880,10 +884,15 @@ uint64_t image_record_revision(const struct image *image, const char *key)
 {
 	enum record_type type = record_type_of(key);
 	const struct image_service *service;
+	bool found;
+	size_t at;
 	switch (type) {
 	case RECORD_SERVICE:
 		service = image_service(image, record_key_rest(key, type));
 		return service ? service->mod_revision : 0;
+	case RECORD_MEMBER:
+		at = find_member(image, record_key_rest(key, type), &found);
+		return found ? image->members[at].mod_revision : 0;
 	case RECORD_CONFIG_SERVICE:
 		service = image_service(image, record_key_rest(key, type));
 		return service ? service->config_revision : 0;
@@ -900,7 +909,6 @@ uint64_t image_record_revision(const struct image *image, const char *key)
 	case RECORD_OLD_ACK:
 	case RECORD_FORGOTTEN:
 	case RECORD_LEDGER:
-	case RECORD_MEMBER:
 	case RECORD_NODE:
 	case RECORD_PROBE:
 	case RECORD_VERSION:

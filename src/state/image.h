@@ -92,6 +92,7 @@ struct image {
 	size_t service_count;
 	struct image_member *members; /* sorted by name */
 	size_t member_count;
+	uint64_t members_revision; /* the last in which a member came, changed or went */
 	/* When a node last ceased to be an edge or a name server, by the caller's clock: until then
 	 * it acted as one. 0: none did since image_load(). */
 	uint64_t ceased_ms;
@@ -137,7 +138,8 @@ bool image_position(const struct image *image, uint64_t sequence,
 /* How often landings report; the default until a configuration says so. */
 uint64_t image_report_interval_ms(const struct image *image);
 
-/* The mod_revision of a record of configuration, placement or a service's state; 0: absent. */
+/* The mod_revision of a record of configuration or placement, a service's state or a member; 0:
+ * absent. */
 uint64_t image_record_revision(const struct image *image, const char *key);
 
 /* The newest record of the first release's form; 0: there is none. */

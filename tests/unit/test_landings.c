@@ -119,6 +119,7 @@ static void world_init(struct world *world, uint64_t seed)
 				      .services = world->list,
 				      .service_count = SERVICES,
 				      .members = world->members,
+				      .members_revision = 1,
 				      .member_count = 2,
 				      .revision = 1};
 	for (unsigned s = 0; s < SERVICES; s++) {
@@ -234,7 +235,7 @@ static void an_unchanged_landing_keeps_its_set(void **state)
 	assert_ptr_equal(wanted(landings, "a"), before);
 	/* An edge is on the fence until it is none any more. */
 	world.nodes[1].roles = MEMBER_EDGE;
-	world.members[1].mod_revision = ++world.image.revision;
+	world.image.members_revision = ++world.image.revision;
 	assert_int_equal(landings_update(landings, &world.image), 0);
 	assert_int_equal(count(landings, "a", LANDING_EDGES), 2);
 	landings_free(landings);

@@ -921,6 +921,7 @@ static void test_landings(void **state)
 	static struct member edge = {.name = "edge1", .roles = MEMBER_EDGE};
 	static struct image_member member = {.member = &edge, .mod_revision = 1};
 	struct image image = {.members = &member,
+			      .members_revision = 1,
 			      .member_count = 1,
 			      .placement = sample.placement,
 			      .placement_revision = 1,
