@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A call: one request of a client, whoever brought it. A transport makes it and gives it to
- * api_begin(); the command's handler ends it, now or later, with exactly one of api_succeed(),
- * api_fail() and api_follow().
+ * api_begin() of verbs.h; the command's handler ends it, now or later, with exactly one of
+ * api_succeed(), api_fail() and api_follow().
  */
 #ifndef FAIRLEAD_API_CALL_H
 #define FAIRLEAD_API_CALL_H
@@ -40,9 +40,6 @@ struct api_call {
 };
 
 typedef void api_handler_fn(struct api_host *host, struct api_call *call);
-
-/* Give the call to its command's handler. */
-void api_begin(struct api_host *host, struct api_call *call);
 
 const json_t *api_parameters(const struct api_call *call);
 /* A text parameter, or NULL. */

@@ -54,8 +54,8 @@ struct api_host {
 	/* False: nothing is counted of this address. */
 	bool (*count)(void *context, const struct ip_address *address,
 		      struct api_counters *ret_counters);
-	/* Add what the node stands on and what its planes do to a status. -ENOMEM. */
-	int (*put_status)(void *context, json_t *status);
+	/* Add what the node stands on and what its planes do to a status. */
+	void (*put_status)(void *context, json_t *status);
 	/* Add the alarms of the node itself; those of backends are the verb's. */
 	void (*put_alarms)(void *context, json_t *alarms);
 	/* Should what nobody ordered leave the store alone for now? */

@@ -2,6 +2,7 @@
 #include "api/order.h"
 
 #include "api/host.h"
+#include "base/memory.h"
 #include "state/apply.h"
 
 #include <stdio.h>
@@ -35,14 +36,8 @@ void order_done(struct change *change, int result, const struct error *err, uint
 struct order *order_new(struct api_host *host, struct api_call *call, const char *kind,
 			change_build_fn *build)
 {
-	struct order *order = calloc(1, sizeof(*order));
+	struct order *order = must_alloc(1, sizeof(*order));
 	const char *message = api_text(call, "message");
-	if (!order) {
-		struct error err;
-		error_set(&err, -ENOMEM, "out of memory");
-		api_fail(call, &err);
-		return NULL;
-	}
 	arena_init(&order->arena, 0);
 	order->host = host;
 	order->call = call;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/unix.h"
+#include "api/verbs.h"
 
 #include "api/call.h"
 #include "base/buffer.h"

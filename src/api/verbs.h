@@ -7,16 +7,11 @@
 #include "api/call.h"
 #include "api/host.h"
 
-struct arena;
-struct image_service;
-struct plan_live_service;
-
 #define X(name) api_handler_fn verb_##name;
 COMMAND_VERBS(X)
 #undef X
 
-/* What plan_build() wants to know of a service that has a state; lives in `arena`. */
-must_check int verbs_live_service(const struct api_host *host, const struct image_service *service,
-				  struct arena *arena, struct plan_live_service *ret_live);
+/* Give the call to its command's handler. */
+void api_begin(struct api_host *host, struct api_call *call);
 
 #endif

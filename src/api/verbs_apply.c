@@ -8,6 +8,7 @@
 #include "api/verbs.h"
 #include "base/buffer.h"
 #include "base/digest.h"
+#include "base/memory.h"
 #include "config/config.h"
 #include "fabric/driver.h"
 #include "fabric/merge.h"
@@ -22,8 +23,8 @@
 
 /* The configuration, and what is left of a file that a daemon of the first release did not carry
  * out to its end: services that live and are not in it. Of those only the name matters. */
-static int present_fabric(const struct image *image, const struct fabric *fabric,
-			  struct arena *arena, const struct fabric **ret_present)
+static const struct fabric *present_fabric(const struct image *image, const struct fabric *fabric,
+					   struct arena *arena)
 {
 	size_t left = 0;
 	for (size_t i = 0; image->fabric && i < image->service_count; i++) {
@@ -31,14 +32,11 @@ static int present_fabric(const struct image *image, const struct fabric *fabric
 		left += service->state && !service->state->removed && !service->configured &&
 			!fabric_service(fabric, service->name);
 	}
-	*ret_present = image->fabric;
 	if (!left)
-		return 0;
-	struct fabric *present = arena_alloc(arena, sizeof(*present));
+		return image->fabric;
+	struct fabric *present = must_have(arena_alloc(arena, sizeof(*present)));
 	struct service *services =
-	    arena_array(arena, image->fabric->service_count + left, sizeof(*services));
-	if (!present || !services)
-		return -ENOMEM;
+	    must_have(arena_array(arena, image->fabric->service_count + left, sizeof(*services)));
 	*present = *image->fabric;
 	present->services = services;
 	memcpy(services, image->fabric->services, present->service_count * sizeof(*services));
@@ -49,8 +47,38 @@ static int present_fabric(const struct image *image, const struct fabric *fabric
 			services[present->service_count++] =
 			    (struct service){.name = service->name};
 	}
-	*ret_present = present;
-	return fabric_index(present, arena);
+	must_succeed(fabric_index(present, arena));
+	return present;
+}
+
+static void live_versions(const struct api_host *host, const struct service_state *state,
+			  struct arena *arena, struct plan_live_service *live)
+{
+	struct plan_live_version *versions =
+	    must_have(arena_array(arena, state->version_count + 1, sizeof(*versions)));
+	live->versions = versions;
+	for (size_t i = 0; i < state->version_count; i++) {
+		const struct version_status *status = &state->versions[i];
+		if (status->state == VERSION_RETIRED)
+			continue;
+		struct plan_live_version *version = &versions[live->version_count++];
+		version->number = status->number;
+		version->state = version_state_name(status->state);
+		version->connections_known = driver_connections(host->driver, state, status->number,
+								&version->connections, NULL);
+	}
+}
+
+/* What plan_build() wants to know of a service that has a state; lives in `arena`. */
+static void live_service(const struct api_host *host, const struct image_service *service,
+			 struct arena *arena, struct plan_live_service *ret_live)
+{
+	const struct service_state *state = service->state;
+	*ret_live = (struct plan_live_service){
+	    .name = state->name,
+	    .current = state->removed ? NULL : image_version(service, state->rollout.target),
+	    .next_version = state->next_version};
+	live_versions(host, state, arena, ret_live);
 }
 
 static int compare_live(const void *a, const void *b)
@@ -60,29 +88,24 @@ static int compare_live(const void *a, const void *b)
 }
 
 /* What is known of the services that the file changes, by rising names. */
-static int live_services(const struct api_host *host, const struct apply *apply,
-			 struct arena *arena, struct plan_live_service **ret_live,
-			 size_t *ret_count)
+static struct plan_live_service *live_services(const struct api_host *host,
+					       const struct apply *apply, struct arena *arena,
+					       size_t *ret_count)
 {
 	struct plan_live_service *live =
-	    arena_array(arena, apply->item_count + 1, sizeof(struct plan_live_service));
+	    must_have(arena_array(arena, apply->item_count + 1, sizeof(struct plan_live_service)));
 	size_t count = 0;
-	if (!live)
-		return -ENOMEM;
 	for (size_t i = 0; i < apply->item_count; i++) {
 		const struct apply_item *item = &apply->items[i];
 		const struct image_service *known = image_service(host->image, item->name);
 		if (!known || !known->state)
 			continue;
-		int result = verbs_live_service(host, known, arena, &live[count]);
-		if (result < 0)
-			return result;
+		live_service(host, known, arena, &live[count]);
 		live[count++].next = item->version;
 	}
 	qsort(live, count, sizeof(struct plan_live_service), compare_live);
-	*ret_live = live;
 	*ret_count = count;
-	return 0;
+	return live;
 }
 
 /* --- working it out --- */
@@ -129,8 +152,6 @@ static int work_out(struct order *order, struct buffer *text, struct error *err)
 	const struct api_host *host = order->host;
 	struct arena arena;
 	struct apply *apply = NULL;
-	const struct fabric *present = NULL;
-	struct plan_live_service *live;
 	size_t live_count;
 	struct plan *plan = NULL;
 	arena_init(&arena, 0);
@@ -141,18 +162,14 @@ static int work_out(struct order *order, struct buffer *text, struct error *err)
 	int result = apply_new(host->image, order->fabric, &moment, &apply, err);
 	if (result < 0)
 		goto out;
-	result = live_services(host, apply, &arena, &live, &live_count);
-	if (result == 0)
-		result = present_fabric(host->image, order->fabric, &arena, &present);
-	if (result == 0)
-		result = plan_build(present, order->fabric, live, live_count, &arena, &plan, err);
-	json_t *json = result == 0 ? plan_json(plan) : NULL;
-	if (!json)
-		result = result < 0 ? result : -ENOMEM;
+	struct plan_live_service *live = live_services(host, apply, &arena, &live_count);
+	const struct fabric *present = present_fabric(host->image, order->fabric, &arena);
+	result = plan_build(present, order->fabric, live, live_count, &arena, &plan, err);
 	if (result < 0) {
 		apply_free(apply);
 		goto out;
 	}
+	json_t *json = plan_json(plan);
 	plan_render(plan, text);
 	note_items(apply, json);
 	apply_planned(apply);
@@ -178,16 +195,11 @@ static int plan_answer(struct order *order, struct error *err)
 		result = check_meant_for_us(order->host, order->fabric, err);
 	if (result == 0)
 		result = work_out(order, &text, err);
-	if (result == 0) {
+	if (result == 0)
 		order->answer = json_pack("{s:O, s:O, s:s, s:s}", "plan", order->plan, "empty",
 					  json_object_get(order->plan, "empty"), "text",
 					  text.data ? text.data : "", "warnings",
 					  warnings.data ? warnings.data : "");
-		if (!order->answer)
-			result = -ENOMEM;
-	}
-	if (result == -ENOMEM)
-		error_set(err, result, "out of memory");
 	buffer_done(&text);
 	buffer_done(&warnings);
 	return result;
@@ -223,9 +235,8 @@ static json_t *part_json(const struct order *order)
 	    order->parts ? json_array() : json_incref(json_object_get(order->plan, "changes"));
 	return json_pack("{s:o, s:o, s:i, s:s, s:{s:b, s:o, s:o}}", "published", published,
 			 "removed", removed, "part", (int)order->parts + 1, "file", order->file,
-			 "plan", "empty",
-			 !json_array_size(changes) && !json_array_size(services), "changes",
-			 changes, "services", services);
+			 "plan", "empty", !json_array_size(changes) && !json_array_size(services),
+			 "changes", changes, "services", services);
 }
 
 static int build_apply(struct change *change, struct change_draft *draft, struct error *err)
@@ -245,7 +256,7 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 	if (result != CHANGE_COMMIT)
 		return result;
 	draft->what = part_json(order);
-	return draft->what ? CHANGE_COMMIT : -ENOMEM;
+	return CHANGE_COMMIT;
 }
 
 /* A file that publishes more services than one txn holds takes several entries. */

@@ -6,6 +6,7 @@
 #include "api/order.h"
 #include "api/verbs.h"
 #include "base/buffer.h"
+#include "base/memory.h"
 #include "config/config.h"
 #include "fabric/driver.h"
 #include "fabric/reports.h"
@@ -48,9 +49,7 @@ static int put_content_of(struct change_draft *draft, const struct image_service
 		return error_set(err, -FL_ESTATE,
 				 "service %s is not in the configuration: apply a file that has it",
 				 known->name);
-	struct service *service = arena_alloc(&draft->arena, sizeof(*service));
-	if (!service)
-		return -ENOMEM;
+	struct service *service = must_have(arena_alloc(&draft->arena, sizeof(*service)));
 	*service = *known->config;
 	memcpy(service->ports, version->ports, sizeof(service->ports));
 	service->port_count = version->port_count;
@@ -100,9 +99,7 @@ static int build_rollback(struct change *change, struct change_draft *draft, str
 	if (result < 0)
 		return result;
 	ASSERT(service);
-	struct service_state *state = service_state_copy(service->state, &draft->arena);
-	if (!state)
-		return -ENOMEM;
+	struct service_state *state = must_have(service_state_copy(service->state, &draft->arena));
 	uint32_t from = state->rollout.target;
 	uint32_t to = 0;
 	uint32_t published = 0;
@@ -137,7 +134,7 @@ static int build_rollback(struct change *change, struct change_draft *draft, str
 				(int)from, "to", (int)to, "published", (int)published);
 	json_decref(order->answer);
 	order->answer = json_deep_copy(draft->what);
-	return draft->what && order->answer ? CHANGE_COMMIT : -ENOMEM;
+	return CHANGE_COMMIT;
 }
 
 /* A change_verdict or an error. */
@@ -152,8 +149,8 @@ static int change_service(struct order *order, struct change_draft *draft, servi
 	if (result < 0)
 		return result;
 	ASSERT(service);
-	struct service_state *state = service_state_copy(service->state, &draft->arena);
-	result = state ? apply(state, order, draft, err) : -ENOMEM;
+	struct service_state *state = must_have(service_state_copy(service->state, &draft->arena));
+	result = apply(state, order, draft, err);
 	if (result != CHANGE_COMMIT)
 		return result;
 	result = publication_put_state(draft, state);
@@ -162,7 +159,7 @@ static int change_service(struct order *order, struct change_draft *draft, servi
 	draft->what = json_pack("{s:s}", "service", order->service);
 	if (order->version)
 		json_object_set_new(draft->what, "version", json_integer(order->version));
-	return draft->what ? CHANGE_COMMIT : -ENOMEM;
+	return CHANGE_COMMIT;
 }
 
 static int apply_pause(struct service_state *state, const struct order *order,
@@ -298,7 +295,7 @@ static int build_forget(struct change *change, struct change_draft *draft, struc
 	int result = draft_put_new(draft, record_forgotten_key(order->service, key), &value);
 	buffer_done(&value);
 	draft->what = json_pack("{s:s}", "backend", order->service);
-	return result < 0 ? result : draft->what ? CHANGE_COMMIT : -ENOMEM;
+	return result < 0 ? result : CHANGE_COMMIT;
 }
 
 void verb_backend_forget(struct api_host *host, struct api_call *call)

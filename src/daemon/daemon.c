@@ -4,6 +4,7 @@
 #include "api/unix.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "daemon/edge_plane.h"
 #include "daemon/good_copy.h"
 #include "daemon/landing_api.h"
@@ -20,315 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #define TICK_MS EDGE_CHECK_MS
-#define STORE_RETRY_MS 1000u /* after the store failed to take a change */
-#define TRIM_TICKS 2u /* without much work, until memory is given back */
 #define RETURN_MS 2000u /* how often it is asked whether a lost store is back */
-
-void daemon_used_memory(struct daemon *daemon)
-{
-	daemon->trim_ticks = TRIM_TICKS;
-}
-
-void daemon_notify(const char *state)
-{
-	sd_notify(0, state);
-}
-
-/* --- events --- */
-
-/* Plain fields only: what is an object here stands in full in the ledger and the event stream. */
-static void log_fields(enum log_level level, const char *name, const json_t *fields)
-{
-	const char *pairs[2 * LOG_MAX_PAIRS + 1];
-	char numbers[LOG_MAX_PAIRS][32];
-	size_t count = 0;
-	const char *key;
-	json_t *value;
-	json_object_foreach ((json_t *)(uintptr_t)fields, key, value) {
-		if (count == LOG_MAX_PAIRS)
-			break;
-		if (!json_is_string(value) && !json_is_integer(value))
-			continue;
-		pairs[2 * count] = key;
-		if (json_is_string(value)) {
-			pairs[2 * count + 1] = json_string_value(value);
-		} else {
-			snprintf(numbers[count], sizeof(numbers[count]), "%lld",
-				 (long long)json_integer_value(value));
-			pairs[2 * count + 1] = numbers[count];
-		}
-		count++;
-	}
-	pairs[2 * count] = NULL;
-	log_pairs(level, name, pairs);
-}
-
-static enum log_level level_of(const json_t *fields)
-{
-	if (json_object_get(fields, "error"))
-		return LOG_LEVEL_ERROR;
-	return json_object_get(fields, "warning") ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
-}
-
-void daemon_event(struct daemon *daemon, const char *name, json_t *fields)
-{
-	if (!fields) {
-		log_event(LOG_LEVEL_ERROR, name, "error", "there was no memory to say more", NULL);
-		return;
-	}
-	log_fields(level_of(fields), name, fields);
-	if (daemon->api) {
-		char time[CLOCK_TEXT_BYTES];
-		clock_format(clock_wall_ms(daemon->clock), time, sizeof(time));
-		json_t *item = json_pack("{s:s, s:s}", "time", time, "event", name);
-		json_object_update(item, fields);
-		api_unix_publish(daemon->api, item);
-		json_decref(item);
-	}
-	json_decref(fields);
-}
-
-void daemon_tell_alarm(struct daemon *daemon, const struct alarm *alarm)
-{
-	char advice[512];
-	const struct alarm_row *row = &alarm_rows[alarm->code];
-	alarm_advice(alarm->code, alarm->subject, advice, sizeof(advice));
-	daemon_event(daemon, row->code,
-		     json_pack("{s:s, s:s, s:s}", "subject", alarm->subject,
-			       row->severity == ALARM_IS_ALARM ? "error" : "warning", alarm->text,
-			       "advice", advice));
-}
-
-/* --- what the store is fit for --- */
-
-/* Is it the store's fault, or its disk's, and not that of what it was asked? */
-static bool is_failure_of_store(int result)
-{
-	switch (result) {
-	case -ENOSPC:
-	case -EROFS:
-	case -EIO:
-	case -EACCES:
-	case -EBUSY:
-	case -FL_ECORRUPT:
-	case -FL_EUNAVAILABLE:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static void store_failed(struct daemon *daemon, const struct error *err)
-{
-	daemon->store_failed_ms = clock_now_ms(daemon->clock);
-	if (ALARM_SET(&daemon->store_alarm, daemon->store_failed_ms, STORE_FAILED, "", err->text))
-		daemon_tell_alarm(daemon, &daemon->store_alarm);
-}
-
-void daemon_store_result(struct daemon *daemon, int result, const struct error *err)
-{
-	if (is_failure_of_store(result) && err) {
-		store_failed(daemon, err);
-	} else if (result == 0 && alarm_stands(&daemon->store_alarm)) {
-		alarm_end(&daemon->store_alarm);
-		daemon_event(daemon, "store.recovered", json_object());
-	}
-}
-
-bool daemon_store_rests(const struct daemon *daemon)
-{
-	return !replica_is_writable(&daemon->replica) ||
-	       (alarm_stands(&daemon->store_alarm) &&
-		clock_now_ms(daemon->clock) - daemon->store_failed_ms < STORE_RETRY_MS);
-}
-
-/* --- carrying out what the store says --- */
-
-static struct ledger_position head_of(const struct image *image)
-{
-	return (struct ledger_position){.sequence = image->head.sequence,
-					.digest = image->head.digest};
-}
-
-static bool is_current(const struct daemon *daemon)
-{
-	return daemon->replica.standing == REPLICA_CURRENT;
-}
-
-/* No other node forwards, answers or decides: nothing moves but what this one does. */
-static bool is_alone(const struct daemon *daemon)
-{
-	const struct image *image = &daemon->image;
-	for (size_t i = 0; i < image->member_count; i++) {
-		const struct member *member = image->members[i].member;
-		if (strcmp(member->name, daemon->options->node) != 0 &&
-		    (member->roles & (MEMBER_EDGE | MEMBER_NAMES | MEMBER_VOTER)))
-			return false;
-	}
-	return true;
-}
-
-/*
- * Below its mark a node publishes nothing over maps that forward: that would withdraw addresses
- * which only they know, or give one back the meaning that it had before its closing was proven
- * (invariants 3 and 6). Where nothing is forwarded and nobody else is there to forward, what it has
- * is better than nothing.
- */
-static int forward(struct daemon *daemon, struct error *err)
-{
-	const struct image *image = &daemon->image;
-	bool alone = is_alone(daemon);
-	if (daemon->forwarded_revision == image->revision)
-		return 0;
-	if (!is_current(daemon) && (edge_plane_forwards(daemon->edge) || !alone))
-		return edge_plane_keep(daemon->edge, alone ? image : NULL, err);
-	int result = edge_plane_publish(daemon->edge, image, err);
-	if (result < 0)
-		return result;
-	daemon->forwarded_revision = image->revision;
-	if (is_current(daemon))
-		daemon->forwarded = head_of(image);
-	return 0;
-}
-
-/* 1 when DNS answers by something newer than before. */
-static int answer(struct daemon *daemon, struct error *err)
-{
-	/* Other name servers answer. */
-	if (!is_current(daemon) && !is_alone(daemon))
-		return 0;
-	int result = names_plane_publish(daemon->names, &daemon->image, err);
-	if (result >= 0 && is_current(daemon))
-		daemon->answered = head_of(&daemon->image);
-	return result;
-}
-
-/* Others build on what is told: so it is noted before, beside the replica and in the pinned maps.
- */
-static bool note_mark(struct daemon *daemon, uint64_t now_ms)
-{
-	struct error err = {0};
-	const struct ledger_position *newest =
-	    daemon->forwarded.sequence > daemon->answered.sequence ? &daemon->forwarded
-								   : &daemon->answered;
-	if (newest->sequence <= daemon->marked)
-		return true;
-	int result = daemon->edge ? edge_plane_mark(daemon->edge, newest, &err) : 0;
-	if (result == 0)
-		result = replica_acknowledge(&daemon->replica, newest, &err);
-	if (result < 0) {
-		if (ALARM_SET(&daemon->mark_alarm, now_ms, MARK_FAILED, "", err.text))
-			daemon_tell_alarm(daemon, &daemon->mark_alarm);
-		return false;
-	}
-	alarm_end(&daemon->mark_alarm);
-	daemon->marked = newest->sequence;
-	return true;
-}
-
-/* Say what this node has applied; with `activity` also how long each address has been quiet. */
-static void observe_self(struct daemon *daemon, bool activity)
-{
-	struct observation observation = {.node = daemon->options->node,
-					  .instance = daemon->instance,
-					  .is_edge = daemon->edge != NULL,
-					  .edge_applied = daemon->forwarded,
-					  .is_names = daemon->names != NULL,
-					  .names_applied = daemon->answered};
-	if (!note_mark(daemon, clock_now_ms(daemon->clock)))
-		return;
-	if (daemon->edge && activity)
-		observation.activity =
-		    edge_plane_activity(daemon->edge, &observation.activity_count);
-	/* Before its first start is recorded, the node is a stranger to itself, too. */
-	int result = observations_take(daemon->observations, &daemon->image, &observation,
-				       clock_now_ms(daemon->clock));
-	(void)result;
-}
-
-/* What `systemctl status` shows. */
-static void tell_status(struct daemon *daemon)
-{
-	char line[sizeof(daemon->status_line)];
-	const char *alarm = alarm_stands(&daemon->alarm) ? daemon->alarm.text
-			    : *daemon->replica.refusal   ? daemon->replica.refusal
-			    : *daemon->store_alarm.text  ? daemon->store_alarm.text
-			    : daemon->names              ? names_plane_alarm(daemon->names)->text
-							 : "";
-	if (*alarm)
-		snprintf(line, sizeof(line), "STATUS=alarm: %.400s", alarm);
-	else if (!daemon->image.fabric)
-		snprintf(line, sizeof(line), "STATUS=nothing was applied yet");
-	else
-		snprintf(line, sizeof(line), "STATUS=%zu services, ledger entry %llu, %s",
-			 daemon->image.state_count, (unsigned long long)daemon->image.head.sequence,
-			 daemon->names && names_plane_answers(daemon->names) ? "DNS answers"
-									     : "no DNS");
-	if (strcmp(line, daemon->status_line) != 0)
-		daemon_notify(line);
-	memcpy(daemon->status_line, line, sizeof(line));
-}
-
-/* Publishing is: ring, then descriptor, then route, then DNS. Each step stands on the one before;
- * a step that fails leaves everything as it was, says so, and is tried again every tick. */
-static void carry_out(struct daemon *daemon)
-{
-	struct error err = {0};
-	int swapped = 0;
-	bool is_new = false;
-	uint64_t now_ms = clock_now_ms(daemon->clock);
-	const char *node = daemon->options->node;
-	if (daemon->edge && forward(daemon, &err) < 0)
-		is_new = ALARM_SET(&daemon->alarm, now_ms, EDGE_BEHIND, node, err.text);
-	else if (daemon->names && (swapped = answer(daemon, &err)) < 0)
-		is_new = ALARM_SET(&daemon->alarm, now_ms, DNS_BEHIND, "", err.text);
-	else
-		alarm_end(&daemon->alarm);
-	if (is_new)
-		daemon_tell_alarm(daemon, &daemon->alarm);
-	if (swapped > 0) {
-		char serial[16];
-		snprintf(serial, sizeof(serial), "%u", names_plane_serial(daemon->names));
-		log_event(LOG_LEVEL_DEBUG, "dns.published", "serial", serial, NULL);
-	}
-	observe_self(daemon, false);
-	tell_status(daemon);
-}
-
-/* From here on this process answers for what is forwarded; packets of pinned maps went on before.
- */
-static void tell_forwarding(const struct daemon *daemon)
-{
-	struct edge_status status;
-	char addresses[24];
-	if (edge_plane_status(daemon->edge, &status) < 0)
-		return;
-	snprintf(addresses, sizeof(addresses), "%zu", status.addresses);
-	log_event(LOG_LEVEL_INFO, "edge.forwarding", "addresses", addresses, NULL);
-}
-
-/* At the start a fault of the options or of the machine ends the daemon: its supervisor shows it
- * and tries again, and what is pinned goes on forwarding. Later the same would be an alarm, as is a
- * store that lost its configuration (it needs a daemon that takes a new one) or is lost itself. */
-static int carry_out_first(struct daemon *daemon, struct error *err)
-{
-	int swapped = 0;
-	if (!replica_is_writable(&daemon->replica) || image_unread_meaning(&daemon->image)) {
-		carry_out(daemon);
-		return 0;
-	}
-	int result = daemon->edge ? forward(daemon, err) : 0;
-	if (result == 0 && daemon->edge)
-		tell_forwarding(daemon);
-	if (result == 0 && daemon->names)
-		swapped = answer(daemon, err);
-	tell_status(daemon);
-	return result < 0 ? result : swapped < 0 ? swapped : 0;
-}
 
 /* Nothing begins any more: no request, no change, no tick. */
 static void halt(struct daemon *daemon)
@@ -356,7 +52,7 @@ static void fail(struct daemon *daemon, int result, const struct error *err)
 static void image_moved(struct daemon *daemon)
 {
 	daemon_used_memory(daemon);
-	carry_out(daemon);
+	daemon_carry_out(daemon);
 	changes_image_moved(daemon->changes);
 	driver_run(daemon->driver);
 }
@@ -443,7 +139,7 @@ static void tick_names(struct daemon *daemon, uint64_t now_ms)
 {
 	if (names_plane_open_again(daemon->names, now_ms)) {
 		daemon_event(daemon, "dns.opened", json_object());
-		carry_out(daemon);
+		daemon_carry_out(daemon);
 	}
 }
 
@@ -466,30 +162,6 @@ static void tick_time(struct daemon *daemon, uint64_t now_ms)
 			  llabs((long long)daemon->wall.jump_ms) / 1000);
 		daemon_tell_alarm(daemon, &alarm);
 	}
-}
-
-/* Nothing is asked of a store that failed but a write that does no harm: once it succeeds, the
- * alarm ends. */
-static void on_probed(void *context, int result, const struct error *err,
-		      const struct store_txn_outcome *outcome)
-{
-	struct daemon *daemon = context;
-	(void)outcome;
-	daemon->probing = false;
-	daemon_store_result(daemon, result, err);
-}
-
-static void probe_store(struct daemon *daemon)
-{
-	const struct store_op op = {.kind = STORE_PUT, .key = RECORD_PROBE_KEY, .value = ""};
-	const struct store_txn txn = {.ops = &op, .op_count = 1};
-	struct error err = {0};
-	if (!alarm_stands(&daemon->store_alarm) || daemon->probing || daemon_store_rests(daemon))
-		return;
-	int result = store_txn(daemon->store, &txn, on_probed, daemon, &err);
-	daemon->probing = result == 0;
-	if (result < 0)
-		daemon_store_result(daemon, result, &err);
 }
 
 /* It ran well for as long as a state has to, to be called good. */
@@ -564,10 +236,10 @@ static void on_tick(uv_timer_t *timer)
 	}
 	if (daemon->names)
 		tick_names(daemon, now_ms);
-	probe_store(daemon);
+	daemon_probe_store(daemon);
 	if (alarm_stands(&daemon->alarm))
-		carry_out(daemon);
-	observe_self(daemon, true);
+		daemon_carry_out(daemon);
+	daemon_observe_self(daemon, true);
 	upgrade_state(daemon);
 	membership_run(daemon->membership);
 	driver_run(daemon->driver);
@@ -719,11 +391,8 @@ static int open_fabric(struct daemon *daemon)
 static int open_names(struct daemon *daemon, struct error *err)
 {
 	uint64_t now_ms = clock_now_ms(daemon->clock);
-	int result =
-	    names_plane_new(daemon->options, daemon->files.tcp_connections, &daemon->names, err);
-	if (result < 0)
-		return result;
-	result = names_plane_open(daemon->names, now_ms, err);
+	daemon->names = names_plane_new(daemon->options, daemon->files.tcp_connections);
+	int result = names_plane_open(daemon->names, now_ms, err);
 	if (result == 0 || !daemon->options->edge || !daemon->image.fabric)
 		return result;
 	daemon_tell_alarm(daemon, names_plane_alarm(daemon->names));
@@ -746,8 +415,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result = landings_new(&daemon->landings);
 	/* Else the copy that is there may be the newest state that there is. */
-	if (result == 0 && replica_is_writable(&daemon->replica))
-		result = good_copy_new(daemon, &daemon->good_copy);
+	if (replica_is_writable(&daemon->replica))
+		daemon->good_copy = good_copy_new(daemon);
 	if (result == 0)
 		result = observations_new(&daemon->observations);
 	const struct changes_options changes = {.authority = daemon->store,
@@ -850,9 +519,7 @@ static int start(struct daemon *daemon, struct error *err)
 		result = open_parts(daemon, err);
 	if (result == 0)
 		result = start_handles(daemon, err);
-	if (result == -ENOMEM && !err->code)
-		error_set(err, result, "out of memory");
-	return result;
+	return must_succeed(result);
 }
 
 static uint64_t steady_now_ms(void *context)
@@ -887,7 +554,7 @@ static int run_once(struct daemon *daemon, struct error *err)
 				 uv_strerror(result));
 	result = start(daemon, err);
 	if (result == 0)
-		result = carry_out_first(daemon, err);
+		result = daemon_carry_out_first(daemon, err);
 	if (result == 0) {
 		log_event(LOG_LEVEL_INFO, "daemon.started", "node", options->node, "site",
 			  options->site, "socket", options->socket_path, "state",

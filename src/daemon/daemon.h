@@ -108,11 +108,18 @@ must_check int landing_node_run(const struct daemon_options *options, struct err
  */
 must_check int daemon_detach(const json_t *parameters, struct error *err);
 
+/* --- tell.c --- */
+
 /* Something happened: log it and tell those who follow `fairlead events`. `fields` is moved. */
 void daemon_event(struct daemon *daemon, const char *name, json_t *fields);
 
 /* The same when an alarm begins, or says something else than before. */
 void daemon_tell_alarm(struct daemon *daemon, const struct alarm *alarm);
+
+/* systemd's READY, STOPPING or STATUS; nothing outside systemd. */
+void daemon_notify(const char *state);
+
+/* --- store_health.c --- */
 
 /*
  * What a txn came to: a store that does not take changes is an alarm, once, until it does again.
@@ -120,19 +127,43 @@ void daemon_tell_alarm(struct daemon *daemon, const struct alarm *alarm);
  */
 void daemon_store_result(struct daemon *daemon, int result, const struct error *err);
 
-/* What the local API sees of this process. */
-void daemon_host(struct daemon *daemon, struct api_host *ret_host);
-
 /* Should what the daemon wants of its own accord wait? The replica takes no orders, or the disk
  * failed a moment ago. */
 bool daemon_store_rests(const struct daemon *daemon);
 
-/* Much was needed for a moment: reading the store or a file takes many times what is kept of it,
- * and what is freed lies between what is kept. It goes back to the system after two ticks without.
- */
-void daemon_used_memory(struct daemon *daemon);
+/* Nothing is asked of a store that failed but a write that does no harm; call it every tick. */
+void daemon_probe_store(struct daemon *daemon);
 
-/* systemd's READY, STOPPING or STATUS; nothing outside systemd. */
-void daemon_notify(const char *state);
+/* --- carry_out.c --- */
+
+/*
+ * Publish what the image says, to the maps and then to DNS. What cannot be done is an alarm; call
+ * it again every tick while that stands.
+ */
+void daemon_carry_out(struct daemon *daemon);
+
+/*
+ * The same at the start, where a fault of the options or of the machine ends the daemon: its
+ * supervisor shows it and tries again, and what is pinned goes on forwarding. A store that lost its
+ * configuration, or is lost itself, is an alarm all the same.
+ */
+must_check int daemon_carry_out_first(struct daemon *daemon, struct error *err);
+
+/* Say what this node has applied; with `activity` also how long each address has been quiet. */
+void daemon_observe_self(struct daemon *daemon, bool activity);
+
+/* --- host.c --- */
+
+/* What the local API sees of this process. */
+void daemon_host(struct daemon *daemon, struct api_host *ret_host);
+
+#define DAEMON_TRIM_TICKS 2u /* without much work, until memory is given back */
+
+/* Much was needed for a moment: reading the store or a file takes many times what is kept of it,
+ * and what is freed lies between what is kept. It goes back to the system some ticks later. */
+static inline void daemon_used_memory(struct daemon *daemon)
+{
+	daemon->trim_ticks = DAEMON_TRIM_TICKS;
+}
 
 #endif

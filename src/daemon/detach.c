@@ -48,11 +48,8 @@ int daemon_detach(const json_t *parameters, struct error *err)
 	struct arena arena;
 	struct daemon_folders folders;
 	arena_init(&arena, 0);
-	int result = daemon_folders_parse(parameters, &arena, &folders);
-	if (result < 0)
-		error_set(err, result, "out of memory");
-	else
-		result = undo(&folders, err);
+	daemon_folders_parse(parameters, &arena, &folders);
+	int result = undo(&folders, err);
 	arena_done(&arena);
 	return result;
 }

@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/memory.h"
 #include "base/search.h"
 
 #include <stdio.h>
@@ -88,9 +89,7 @@ static void open_edge(void *context)
 int edge_plane_new(const struct daemon_options *options, const struct clock *clock,
 		   struct edge_plane **ret_plane, struct error *err)
 {
-	struct edge_plane *plane = calloc(1, sizeof(*plane));
-	if (!plane)
-		return error_set(err, -ENOMEM, "out of memory");
+	struct edge_plane *plane = must_alloc(1, sizeof(*plane));
 	plane->options = options;
 	plane->clock = clock;
 	plane->site = options->site;
@@ -154,7 +153,7 @@ void edge_plane_free(struct edge_plane *plane)
 /* --- image → desired --- */
 
 /* Everything edge_publish() borrows, built anew for each publication. */
-struct draft {
+struct wanted {
 	struct arena arena;
 	struct edge_pool *pools;
 	size_t pool_count;
@@ -162,30 +161,28 @@ struct draft {
 	size_t binding_count;
 };
 
-static int draft_pools(struct draft *draft, const struct placement *placement)
+static void want_pools(struct wanted *wanted, const struct placement *placement)
 {
-	draft->pools = arena_array(&draft->arena, placement->pool_count + 1, sizeof(*draft->pools));
-	if (!draft->pools)
-		return -ENOMEM;
+	wanted->pools = must_have(
+	    arena_array(&wanted->arena, placement->pool_count + 1, sizeof(*wanted->pools)));
 	for (size_t i = 0; i < placement->pool_count; i++) {
 		const struct placed_pool *placed = &placement->pools[i];
 		if (placed->removed)
 			continue;
-		draft->pools[draft->pool_count++] = (struct edge_pool){
+		wanted->pools[wanted->pool_count++] = (struct edge_pool){
 		    .prefix = placed->pool.prefix, .site_bits = placed->pool.site_bits};
 	}
-	return 0;
 }
 
-static int convert_version(struct draft *draft, const struct version *version,
-			   const struct ring *ring, const struct edge_version **ret_version)
+static const struct edge_version *
+convert_version(struct wanted *wanted, const struct version *version, const struct ring *ring)
 {
-	struct edge_version *edge = arena_alloc(&draft->arena, sizeof(*edge));
-	struct edge_port *ports = arena_array(&draft->arena, version->port_count, sizeof(*ports));
+	struct arena *arena = &wanted->arena;
+	struct edge_version *edge = must_have(arena_alloc(arena, sizeof(*edge)));
+	struct edge_port *ports =
+	    must_have(arena_array(arena, version->port_count, sizeof(*ports)));
 	struct edge_backend *backends =
-	    arena_array(&draft->arena, version->backend_count, sizeof(*backends));
-	if (!edge || !ports || !backends)
-		return -ENOMEM;
+	    must_have(arena_array(arena, version->backend_count, sizeof(*backends)));
 	for (size_t i = 0; i < version->port_count; i++)
 		ports[i] = (struct edge_port){.low = version->ports[i].first,
 					      .high = version->ports[i].last,
@@ -205,8 +202,7 @@ static int convert_version(struct draft *draft, const struct version *version,
 				      .ring_length = ring->length,
 				      .ring = ring->entries};
 	memcpy(edge->seed, version->seed, sizeof(edge->seed));
-	*ret_version = edge;
-	return 0;
+	return edge;
 }
 
 /* DNS does not answer this address any more, whoever still uses it is late. */
@@ -219,9 +215,9 @@ static bool binding_is_late(const struct service_state *state, const struct bind
 	return status->state == VERSION_DRAINING || status->state == VERSION_CLOSING;
 }
 
-static int draft_service(struct draft *draft, const struct edge_plane *plane,
-			 const struct image *image, const struct image_service *service,
-			 struct error *err)
+static int want_service(struct wanted *wanted, const struct edge_plane *plane,
+			const struct image *image, const struct image_service *service,
+			struct error *err)
 {
 	const struct service_state *state = service->state;
 	const struct edge_version *converted = NULL;
@@ -233,12 +229,9 @@ static int draft_service(struct draft *draft, const struct edge_plane *plane,
 			return error_set(err, -FL_ECORRUPT,
 					 "version %s/%u has no ring for site %s: is --site right?",
 					 service->name, binding->version, plane->site);
-		if (!converted || converted->number != binding->version) {
-			int result = convert_version(draft, version, ring, &converted);
-			if (result < 0)
-				return result;
-		}
-		draft->bindings[draft->binding_count++] = (struct edge_binding){
+		if (!converted || converted->number != binding->version)
+			converted = convert_version(wanted, version, ring);
+		wanted->bindings[wanted->binding_count++] = (struct edge_binding){
 		    .address = placement_address(image->placement, binding, plane->site),
 		    .version = converted,
 		    .number = binding->number,
@@ -248,27 +241,29 @@ static int draft_service(struct draft *draft, const struct edge_plane *plane,
 	return 0;
 }
 
-static int draft_all(struct draft *draft, const struct edge_plane *plane, const struct image *image,
-		     struct error *err)
+static int want_all(struct wanted *wanted, const struct edge_plane *plane,
+		    const struct image *image, struct error *err)
 {
+	int result = 0;
 	size_t bindings = 1;
 	for (size_t i = 0; i < image->state_count; i++)
 		bindings += image->states[i]->binding_count;
-	draft->bindings = arena_array(&draft->arena, bindings, sizeof(*draft->bindings));
-	if (!draft->bindings)
-		return -ENOMEM;
-	int result = image->placement ? draft_pools(draft, image->placement) : 0;
+	wanted->bindings =
+	    must_have(arena_array(&wanted->arena, bindings, sizeof(*wanted->bindings)));
+	if (image->placement)
+		want_pools(wanted, image->placement);
 	for (size_t i = 0; i < image->service_count && result == 0; i++) {
 		if (image->services[i]->state)
-			result = draft_service(draft, plane, image, image->services[i], err);
+			result = want_service(wanted, plane, image, image->services[i], err);
 	}
 	return result;
 }
 
 /* What the maps are to say, in short. Versions never change, so their digests stand for them, and
  * those of their ejections for what is left out of their rings. */
-static int desired_digest(const struct edge_desired *desired, struct digest *ret_digest)
+static struct digest desired_digest(const struct edge_desired *desired)
 {
+	struct digest digest;
 	struct buffer bytes;
 	buffer_init(&bytes, 0);
 	for (size_t i = 0; i < desired->pool_count; i++) {
@@ -287,26 +282,22 @@ static int desired_digest(const struct edge_desired *desired, struct digest *ret
 			      (unsigned long long)binding->number, (int)binding->refuse_new,
 			      (int)binding->late);
 	}
-	if (!bytes.status)
-		digest_of(bytes.data ? bytes.data : "", bytes.length, ret_digest);
-	int result = bytes.status;
+	must_succeed(bytes.status);
+	digest_of(bytes.data ? bytes.data : "", bytes.length, &digest);
 	buffer_done(&bytes);
-	return result;
+	return digest;
 }
 
 /* Publish and attach, unless this process has published just that: most entries of the ledger
  * change what DNS answers, not what is forwarded. */
 static int publish(struct edge_plane *plane, const struct edge_desired *desired, struct error *err)
 {
-	struct digest digest;
-	int result = desired_digest(desired, &digest);
-	if (result < 0)
-		return result;
+	const struct digest digest = desired_digest(desired);
 	if (plane->attached && plane->has_published &&
 	    memcmp(digest.bytes, plane->published.bytes, DIGEST_BYTES) == 0)
 		return 0;
 	plane->has_published = false;
-	result = edge_publish(plane->edge, desired, err);
+	int result = edge_publish(plane->edge, desired, err);
 	if (result < 0)
 		return result;
 	plane->published = digest;
@@ -340,18 +331,16 @@ int edge_plane_publish(struct edge_plane *plane, const struct image *image, stru
 		    "what addresses mean is not known here: %s. What is forwarded stays "
 		    "as it is; upgrade this node",
 		    image_unread_text(unread, text));
-	struct draft draft = {0};
-	arena_init(&draft.arena, 0);
-	int result = draft_all(&draft, plane, image, err);
-	const struct edge_desired desired = {.pools = draft.pools,
-					     .pool_count = draft.pool_count,
-					     .bindings = draft.bindings,
-					     .binding_count = draft.binding_count};
+	struct wanted wanted = {0};
+	arena_init(&wanted.arena, 0);
+	int result = want_all(&wanted, plane, image, err);
+	const struct edge_desired desired = {.pools = wanted.pools,
+					     .pool_count = wanted.pool_count,
+					     .bindings = wanted.bindings,
+					     .binding_count = wanted.binding_count};
 	if (result == 0)
 		result = publish(plane, &desired, err);
-	if (result == -ENOMEM)
-		error_set(err, result, "out of memory");
-	arena_done(&draft.arena);
+	arena_done(&wanted.arena);
 	return result;
 }
 
@@ -371,11 +360,11 @@ static const struct edge_binding *find_missing(const struct edge_plane *plane,
 static int check_held(const struct edge_plane *plane, const struct image *image, struct error *err)
 {
 	char text[IP_TEXT_BYTES];
-	struct draft draft = {0};
-	arena_init(&draft.arena, 0);
-	int result = draft_all(&draft, plane, image, err);
-	const struct edge_desired desired = {.bindings = draft.bindings,
-					     .binding_count = draft.binding_count};
+	struct wanted wanted = {0};
+	arena_init(&wanted.arena, 0);
+	int result = want_all(&wanted, plane, image, err);
+	const struct edge_desired desired = {.bindings = wanted.bindings,
+					     .binding_count = wanted.binding_count};
 	const struct edge_binding *missing = result == 0 ? find_missing(plane, &desired) : NULL;
 	if (missing)
 		result = error_set(
@@ -384,9 +373,7 @@ static int check_held(const struct edge_plane *plane, const struct image *image,
 		    "version %s/%llu, and goes on so; DNS is not answered",
 		    ip_address_format(&missing->address, text), missing->version->service,
 		    (unsigned long long)missing->version->number);
-	if (result == -ENOMEM)
-		error_set(err, result, "out of memory");
-	arena_done(&draft.arena);
+	arena_done(&wanted.arena);
 	return result;
 }
 
@@ -418,9 +405,7 @@ static struct watched *watch(struct edge_plane *plane, const struct ip_address *
 	size_t at = find_place(plane, address, &found);
 	if (found)
 		return &plane->watched[at];
-	struct watched *list = realloc(plane->watched, (plane->watched_count + 1) * sizeof(*list));
-	if (!list)
-		return NULL;
+	struct watched *list = must_grow(plane->watched, plane->watched_count + 1, sizeof(*list));
 	plane->watched = list;
 	memmove(list + at + 1, list + at, (plane->watched_count - at) * sizeof(*list));
 	plane->watched_count++;
@@ -433,8 +418,6 @@ static void sample_one(struct edge_plane *plane, const struct ip_address *addres
 {
 	struct edge_counters counters;
 	struct watched *watched = watch(plane, address, now_ms);
-	if (!watched)
-		return;
 	watched->wanted = true;
 	if (edge_counters(plane->edge, address, &counters) < 0)
 		return;
@@ -446,14 +429,11 @@ static void sample_one(struct edge_plane *plane, const struct ip_address *addres
 	watched->packets = counters.packets;
 }
 
-/* Without memory nothing is said, which is not known to who asks. */
 static void note_activity(struct edge_plane *plane, uint64_t now_ms)
 {
 	struct activity *activity =
-	    realloc(plane->activity, (plane->watched_count + 1) * sizeof(*activity));
+	    must_grow(plane->activity, plane->watched_count + 1, sizeof(*activity));
 	plane->activity_count = 0;
-	if (!activity)
-		return;
 	plane->activity = activity;
 	for (size_t i = 0; i < plane->watched_count; i++) {
 		const struct watched *watched = &plane->watched[i];

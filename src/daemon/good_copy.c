@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/good_copy.h"
 
+#include "base/memory.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,11 +107,10 @@ static void on_worked(uv_work_t *request, int status)
 	(void)status; /* nobody cancels */
 	copy->busy = false;
 	daemon_used_memory(copy->daemon);
-	/* What could not be read for want of memory is not known to be damaged. */
 	if (copy->job == JOB_CHECK) {
 		copy->checked = true;
 		copy->good = copy->result == 0 ? copy->sequence : 0;
-		if (copy->result < 0 && copy->result != -ENOENT && copy->result != -ENOMEM)
+		if (must_succeed(copy->result) < 0 && copy->result != -ENOENT)
 			tell(copy, ALARM_SET(&copy->alarm, now_ms, COPY_DAMAGED, REPLICA_GOOD_FILE,
 					     copy->error.text));
 		return;
@@ -171,18 +172,15 @@ void good_copy_run(struct good_copy *copy, bool well, uint64_t now_ms)
 
 /* --- */
 
-int good_copy_new(struct daemon *daemon, struct good_copy **ret_copy)
+struct good_copy *good_copy_new(struct daemon *daemon)
 {
-	struct good_copy *copy = calloc(1, sizeof(*copy));
+	struct good_copy *copy = must_alloc(1, sizeof(*copy));
 	const char *folder = daemon->options->state_folder;
-	if (!copy)
-		return -ENOMEM;
 	copy->daemon = daemon;
 	copy->disk = &disk_system;
 	snprintf(copy->proving_path, PATH_MAX, "%s/" PROVING, folder);
 	snprintf(copy->good_path, PATH_MAX, "%s/" REPLICA_GOOD_FILE, folder);
-	*ret_copy = copy;
-	return 0;
+	return copy;
 }
 
 void good_copy_free(struct good_copy *copy)

@@ -22,7 +22,7 @@
 
 struct good_copy;
 
-must_check int good_copy_new(struct daemon *daemon, struct good_copy **ret_copy);
+struct good_copy *good_copy_new(struct daemon *daemon);
 /* Waits for the job under way. Runs the loop. NULL is fine. */
 void good_copy_free(struct good_copy *copy);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the daemon tells the local API: how its planes are, and what is wrong with them. */
 #include "api/show.h"
+#include "base/memory.h"
 #include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
 #include "daemon/good_copy.h"
@@ -22,13 +23,11 @@ static const char *mode_name(enum edge_mode mode)
 	return "detached";
 }
 
-/* -ENOMEM: a status that says nothing of the edge would look like that of a node without one. */
-static int status_edge(const struct daemon *daemon, json_t *status)
+static void status_edge(const struct daemon *daemon, json_t *status)
 {
 	struct edge_status edge;
-	int result = daemon->edge ? edge_plane_status(daemon->edge, &edge) : -FL_ENOTFOUND;
-	if (result < 0)
-		return result == -ENOMEM ? result : 0;
+	if (!daemon->edge || must_succeed(edge_plane_status(daemon->edge, &edge)) < 0)
+		return;
 	json_t *interfaces = json_array();
 	for (size_t i = 0; i < edge.interface_count; i++)
 		json_array_append_new(
@@ -61,7 +60,6 @@ static int status_edge(const struct daemon *daemon, json_t *status)
 		}
 	}
 	json_object_set_new(status, "drops", reasons);
-	return 0;
 }
 
 static void status_names(const struct daemon *daemon, json_t *status)
@@ -156,7 +154,7 @@ static void edge_alarms(const struct daemon *daemon, json_t *alarms)
 	put_standing(daemon, edge_plane_alarm(daemon->edge), alarms);
 	put_standing(daemon, edge_plane_interference(daemon->edge, clock_now_ms(daemon->clock)),
 		     alarms);
-	if (edge_plane_status(daemon->edge, &edge) < 0)
+	if (must_succeed(edge_plane_status(daemon->edge, &edge)) < 0)
 		return;
 	for (size_t i = 0; i < edge.interface_count; i++)
 		interface_alarm(&edge.interfaces[i], alarms);
@@ -230,13 +228,12 @@ static void put_alarms(void *context, json_t *alarms)
 			  files->api_clients, files->tcp_connections);
 }
 
-static int put_status(void *context, json_t *status)
+static void put_status(void *context, json_t *status)
 {
 	const struct daemon *daemon = context;
 	status_state(daemon, status);
-	int result = status_edge(daemon, status);
+	status_edge(daemon, status);
 	status_names(daemon, status);
-	return result;
 }
 
 static bool count(void *context, const struct ip_address *address,

@@ -58,7 +58,7 @@ static int build_comeback(struct change *change, struct change_draft *draft, str
 		return CHANGE_NOTHING;
 	int result = draft_delete(draft, record_forgotten_key(comeback->backend, key));
 	draft->what = json_pack("{s:s}", "backend", comeback->backend);
-	return result < 0 ? result : draft->what ? CHANGE_COMMIT : -ENOMEM;
+	return result < 0 ? result : CHANGE_COMMIT;
 }
 
 static void comeback_done(struct change *change, int result, const struct error *err,

@@ -3,6 +3,8 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
 #include "base/search.h"
 #include "state/config_records.h"
 #include "state/records.h"
@@ -36,34 +38,26 @@ struct names_plane {
 };
 
 /* A wildcard is where to listen, not where to be found. */
-static int find_addresses(struct names_plane *plane, const struct daemon_options *options)
+static void find_addresses(struct names_plane *plane, const struct daemon_options *options)
 {
 	static const uint8_t wildcard[sizeof(options->dns_addresses->bytes)];
-	plane->addresses = calloc(options->dns_count + 1, sizeof(*plane->addresses));
-	if (!plane->addresses)
-		return -ENOMEM;
+	plane->addresses = must_alloc(options->dns_count + 1, sizeof(*plane->addresses));
 	for (size_t i = 0; i < options->dns_count; i++) {
 		const struct ip_address *address = &options->dns_addresses[i];
 		if (memcmp(address->bytes, wildcard, ip_family_bits(address->family) / 8) != 0)
 			plane->addresses[plane->address_count++] = *address;
 	}
-	return 0;
 }
 
-int names_plane_new(const struct daemon_options *options, unsigned tcp_connections,
-		    struct names_plane **ret_plane, struct error *err)
+struct names_plane *names_plane_new(const struct daemon_options *options, unsigned tcp_connections)
 {
-	struct names_plane *plane = calloc(1, sizeof(*plane));
-	if (!plane || find_addresses(plane, options) < 0) {
-		free(plane);
-		return error_set(err, -ENOMEM, "out of memory");
-	}
+	struct names_plane *plane = must_alloc(1, sizeof(*plane));
+	find_addresses(plane, options);
 	plane->options = options;
 	plane->tcp_connections = tcp_connections;
 	plane->site = options->site;
 	plane->node = options->node;
-	*ret_plane = plane;
-	return 0;
+	return plane;
 }
 
 int names_plane_open(struct names_plane *plane, uint64_t now_ms, struct error *err)
@@ -102,7 +96,7 @@ void names_plane_free(struct names_plane *plane)
 
 /* --- image → input --- */
 
-struct draft {
+struct zone {
 	struct arena arena;
 	struct naming_input input;
 	struct naming_service *services;
@@ -136,17 +130,15 @@ static void fill_share(const struct names_plane *plane, const struct image *imag
 
 /* The target comes first, so that its clients are those with the low numbers: as its share grows,
  * nobody goes back. */
-static int draft_service(const struct names_plane *plane, struct draft *draft,
-			 const struct image *image, const struct image_service *known,
-			 uint32_t ttl_s)
+static void add_service(const struct names_plane *plane, struct zone *zone,
+			const struct image *image, const struct image_service *known,
+			uint32_t ttl_s)
 {
-	struct naming_service *names = &draft->services[draft->input.service_count++];
-	struct naming_share *shares = arena_array(&draft->arena, 2, sizeof(*shares));
-	if (!shares)
-		return -ENOMEM;
+	struct naming_service *names = &zone->services[zone->input.service_count++];
+	struct naming_share *shares = must_have(arena_array(&zone->arena, 2, sizeof(*shares)));
 	*names = (struct naming_service){.name = known->name, .ttl_s = ttl_s, .shares = shares};
 	if (!known->state || known->state->removed)
-		return 0;
+		return;
 
 	const struct service_state *state = known->state;
 	const struct rollout_state *rollout = &state->rollout;
@@ -159,76 +151,66 @@ static int draft_service(const struct names_plane *plane, struct draft *draft,
 	    service_share(state, rollout->base))
 		fill_share(plane, image, state, rollout->base, SHARE_WHOLE,
 			   &shares[names->share_count++]);
-	return 0;
 }
 
 /* A name server in the zone needs an address; one outside needs none (RFC 6761 section 6.4). */
 #define NOWHERE "invalid"
 
 /* The configured name servers, or this node itself when the file names none. */
-static int draft_nameservers(const struct names_plane *plane, struct draft *draft,
-			     const struct fabric *fabric)
+static void add_nameservers(const struct names_plane *plane, struct zone *zone,
+			    const struct fabric *fabric)
 {
+	struct arena *arena = &zone->arena;
 	size_t count = fabric->nameserver_count ? fabric->nameserver_count : 1;
-	struct naming_nameserver *servers = arena_array(&draft->arena, count, sizeof(*servers));
-	if (!servers)
-		return -ENOMEM;
-	draft->input.nameservers = servers;
-	draft->input.nameserver_count = count;
+	struct naming_nameserver *servers = must_have(arena_array(arena, count, sizeof(*servers)));
+	zone->input.nameservers = servers;
+	zone->input.nameserver_count = count;
 	if (!fabric->nameserver_count) {
 		servers[0] = (struct naming_nameserver){
-		    .name = arena_printf(&draft->arena, "%s.%s", plane->node,
-					 plane->address_count ? fabric->zone : NOWHERE),
+		    .name = must_have(arena_printf(arena, "%s.%s", plane->node,
+						   plane->address_count ? fabric->zone : NOWHERE)),
 		    .addresses = plane->addresses,
 		    .address_count = plane->address_count};
-		return servers[0].name ? 0 : -ENOMEM;
+		return;
 	}
 	for (size_t i = 0; i < count; i++) {
 		const struct nameserver *server = &fabric->nameservers[i];
 		size_t length = strlen(server->name);
 		bool is_full = length && server->name[length - 1] == '.';
 		servers[i] = (struct naming_nameserver){
-		    .name = is_full
-				? server->name
-				: arena_printf(&draft->arena, "%s.%s", server->name, fabric->zone),
+		    .name = is_full ? server->name
+				    : must_have(
+					  arena_printf(arena, "%s.%s", server->name, fabric->zone)),
 		    .addresses = server->addresses,
 		    .address_count = server->address_count};
-		if (!servers[i].name)
-			return -ENOMEM;
 	}
-	return 0;
 }
 
-static int draft_all(const struct names_plane *plane, struct draft *draft,
-		     const struct image *image)
+static void fill_zone(const struct names_plane *plane, struct zone *zone, const struct image *image)
 {
 	const struct fabric *fabric = image->fabric;
-	draft->services =
-	    arena_array(&draft->arena, image->service_count + 1, sizeof(*draft->services));
-	const char *contact = arena_printf(&draft->arena, "hostmaster.%s", fabric->zone);
-	if (!draft->services || !contact)
-		return -ENOMEM;
-	draft->input = (struct naming_input){.zone = fabric->zone,
-					     .serial = (uint32_t)image->head.sequence,
-					     .contact = contact,
-					     .refresh_s = REFRESH_S,
-					     .retry_s = RETRY_S,
-					     .expire_s = EXPIRE_S,
-					     .ttl_s = ZONE_TTL_S,
-					     .negative_ttl_s = NEGATIVE_TTL_S,
-					     .nsid = (const uint8_t *)plane->node,
-					     .nsid_length = strlen(plane->node),
-					     .services = draft->services};
-	int result = draft_nameservers(plane, draft, fabric);
-	for (size_t i = 0; i < image->service_count && result == 0; i++) {
+	zone->services =
+	    must_have(arena_array(&zone->arena, image->service_count + 1, sizeof(*zone->services)));
+	const char *contact = must_have(arena_printf(&zone->arena, "hostmaster.%s", fabric->zone));
+	zone->input = (struct naming_input){.zone = fabric->zone,
+					    .serial = (uint32_t)image->head.sequence,
+					    .contact = contact,
+					    .refresh_s = REFRESH_S,
+					    .retry_s = RETRY_S,
+					    .expire_s = EXPIRE_S,
+					    .ttl_s = ZONE_TTL_S,
+					    .negative_ttl_s = NEGATIVE_TTL_S,
+					    .nsid = (const uint8_t *)plane->node,
+					    .nsid_length = strlen(plane->node),
+					    .services = zone->services};
+	add_nameservers(plane, zone, fabric);
+	for (size_t i = 0; i < image->service_count; i++) {
 		const struct image_service *service = image->services[i];
 		if (service->configured)
-			result = draft_service(plane, draft, image, service,
-					       service->configured->ttl_seconds);
+			add_service(plane, zone, image, service, service->configured->ttl_seconds);
 		else if (service->state && service->unread & IMAGE_UNREAD_CONFIG)
-			result = draft_service(plane, draft, image, service, UNREAD_TTL_S);
+			add_service(plane, zone, image, service, UNREAD_TTL_S);
 	}
-	return result;
 }
 
 int names_plane_publish(struct names_plane *plane, const struct image *image, struct error *err)
@@ -246,22 +228,20 @@ int names_plane_publish(struct names_plane *plane, const struct image *image, st
 		    "what names mean is not known here: %s. What is answered stays as it "
 		    "is; upgrade this node",
 		    image_unread_text(unread, text));
-	struct draft draft = {0};
-	arena_init(&draft.arena, 0);
-	int result = draft_all(plane, &draft, image);
+	struct zone zone = {0};
 	struct naming_snapshot *snapshot = NULL;
-	if (result == -ENOMEM)
-		error_set(err, result, "out of memory");
-	if (result == 0)
-		result = naming_snapshot_build(&draft.input, &snapshot, err);
+	arena_init(&zone.arena, 0);
+	fill_zone(plane, &zone, image);
+	int result = naming_snapshot_build(&zone.input, &snapshot, err);
 	if (snapshot) {
 		naming_server_swap(plane->server, snapshot);
 		plane->answers = true;
 		plane->revision = image->revision;
 		plane->sequence = image->head.sequence;
-		result = 1;
+		snprintf(text, sizeof(text), "%u", names_plane_serial(plane));
+		log_event(LOG_LEVEL_DEBUG, "dns.published", "serial", text, NULL);
 	}
-	arena_done(&draft.arena);
+	arena_done(&zone.arena);
 	return result;
 }
 

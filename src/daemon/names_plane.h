@@ -15,8 +15,7 @@
 struct names_plane;
 
 /* `tcp_connections`: of each thread, at most. */
-must_check int names_plane_new(const struct daemon_options *options, unsigned tcp_connections,
-			       struct names_plane **ret_plane, struct error *err);
+struct names_plane *names_plane_new(const struct daemon_options *options, unsigned tcp_connections);
 /*
  * Take the addresses and the port. Errors as of naming_server_open(); until it succeeds nothing is
  * answered, names_plane_alarm() says why, and all else may be called.
@@ -28,7 +27,7 @@ bool names_plane_open_again(struct names_plane *plane, uint64_t now_ms);
 
 void names_plane_free(struct names_plane *plane);
 
-/* Answer what the image says. 1 when a new snapshot is in force, 0 when nothing changed. */
+/* Answer what the image says. */
 must_check int names_plane_publish(struct names_plane *plane, const struct image *image,
 				   struct error *err);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/options.h"
 
+#include "base/memory.h"
+
 #include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -18,25 +20,20 @@ static const char *text_of(const json_t *parameters, const char *key, const char
 			   struct arena *arena)
 {
 	const char *text = json_string_value(json_object_get(parameters, key));
-	return text || otherwise ? arena_strdup(arena, text ? text : otherwise) : NULL;
+	return text || otherwise ? must_have(arena_strdup(arena, text ? text : otherwise)) : NULL;
 }
 
-static int list_of(const json_t *parameters, const char *key, struct arena *arena,
-		   const char ***ret_list, size_t *ret_count)
+static void list_of(const json_t *parameters, const char *key, struct arena *arena,
+		    const char ***ret_list, size_t *ret_count)
 {
 	const json_t *array = json_object_get(parameters, key);
 	size_t count = json_array_size(array);
-	const char **list = arena_array(arena, count ? count : 1, sizeof(*list));
-	if (!list)
-		return -ENOMEM;
-	for (size_t i = 0; i < count; i++) {
-		list[i] = arena_strdup(arena, json_string_value(json_array_get(array, i)));
-		if (!list[i])
-			return -ENOMEM;
-	}
+	const char **list = must_have(arena_array(arena, count ? count : 1, sizeof(*list)));
+	for (size_t i = 0; i < count; i++)
+		list[i] =
+		    must_have(arena_strdup(arena, json_string_value(json_array_get(array, i))));
 	*ret_list = list;
 	*ret_count = count;
-	return 0;
 }
 
 static int parse_roles(const char *roles, struct daemon_options *options, struct error *err)
@@ -89,8 +86,8 @@ static int parse_node(const char *name, const char **ret_node, struct arena *are
 				 "%s\"%s\" is no node name: it takes a-z, 0-9 and -, at most 63%s",
 				 is_default ? "the host name " : "--node ", name,
 				 is_default ? "; give one with --node" : "");
-	*ret_node = arena_strdup(arena, name);
-	return *ret_node ? 0 : -ENOMEM;
+	*ret_node = must_have(arena_strdup(arena, name));
+	return 0;
 }
 
 static int parse_sources(const json_t *parameters, struct daemon_options *options,
@@ -147,9 +144,7 @@ static int parse_dns(const json_t *parameters, struct daemon_options *options, s
 	const json_t *array = json_object_get(parameters, "dns");
 	size_t count = json_array_size(array);
 	options->dns_addresses =
-	    arena_array(arena, count ? count : 1, sizeof(*options->dns_addresses));
-	if (!options->dns_addresses)
-		return -ENOMEM;
+	    must_have(arena_array(arena, count ? count : 1, sizeof(*options->dns_addresses)));
 	for (size_t i = 0; i < count; i++) {
 		int result =
 		    parse_dns_one(json_string_value(json_array_get(array, i)), options, err);
@@ -216,52 +211,42 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 		result = parse_sources(parameters, &options, err);
 	if (result == 0)
 		result = parse_dns(parameters, &options, arena, err);
-	if (result == 0)
-		result = list_of(parameters, "interface", arena, &options.interfaces,
-				 &options.interface_count);
-	if (result == 0)
-		result = list_of(parameters, "underlay", arena, &options.underlays,
-				 &options.underlay_count);
 	if (result < 0)
 		return result;
 
+	list_of(parameters, "interface", arena, &options.interfaces, &options.interface_count);
+	list_of(parameters, "underlay", arena, &options.underlays, &options.underlay_count);
 	options.site = text_of(parameters, "site", NULL, arena);
-	options.join = join ? arena_strdup(arena, join + strlen("unix:")) : NULL;
-	options.join_peers =
-	    join ? arena_printf(arena, "%.*s" PEERS_SOCKET, (int)folder, join + strlen("unix:"))
-		 : NULL;
+	if (join) {
+		const char *path = join + strlen("unix:");
+		options.join = must_have(arena_strdup(arena, path));
+		options.join_peers =
+		    must_have(arena_printf(arena, "%.*s" PEERS_SOCKET, (int)folder, path));
+	}
 	options.run_folder = text_of(parameters, "run_dir", DEFAULT_RUN, arena);
 	struct daemon_folders folders;
-	if (!options.run_folder || daemon_folders_parse(parameters, arena, &folders) < 0)
-		return -ENOMEM;
+	daemon_folders_parse(parameters, arena, &folders);
 	options.state_folder = folders.state;
 	options.edge_pins = folders.edge_pins;
 	options.landing_pins = folders.landing_pins;
-	options.socket_path = arena_printf(arena, "%s/fairlead.sock", options.run_folder);
-	options.peers_path = arena_printf(arena, "%s/" PEERS_SOCKET, options.run_folder);
+	options.socket_path =
+	    must_have(arena_printf(arena, "%s/fairlead.sock", options.run_folder));
+	options.peers_path = must_have(arena_printf(arena, "%s/" PEERS_SOCKET, options.run_folder));
 	options.generic = json_is_true(json_object_get(parameters, "generic"));
 	options.verbose = json_is_true(json_object_get(parameters, "verbose"));
-	if (!options.socket_path || !options.peers_path ||
-	    (join && (!options.join || !options.join_peers)))
-		return -ENOMEM;
 	result = check_complete(&options, err);
 	if (result == 0)
 		*ret_options = options;
 	return result;
 }
 
-int daemon_folders_parse(const json_t *parameters, struct arena *arena,
-			 struct daemon_folders *ret_folders)
+void daemon_folders_parse(const json_t *parameters, struct arena *arena,
+			  struct daemon_folders *ret_folders)
 {
-	struct daemon_folders folders = {.state =
-					     text_of(parameters, "state", DEFAULT_STATE, arena),
-					 .pins = text_of(parameters, "pins", DEFAULT_PINS, arena)};
-	if (!folders.state || !folders.pins)
-		return -ENOMEM;
-	folders.edge_pins = arena_printf(arena, "%s/edge", folders.pins);
-	folders.landing_pins = arena_printf(arena, "%s/landing", folders.pins);
-	if (!folders.edge_pins || !folders.landing_pins)
-		return -ENOMEM;
-	*ret_folders = folders;
-	return 0;
+	const char *pins = text_of(parameters, "pins", DEFAULT_PINS, arena);
+	*ret_folders = (struct daemon_folders){
+	    .state = text_of(parameters, "state", DEFAULT_STATE, arena),
+	    .pins = pins,
+	    .edge_pins = must_have(arena_printf(arena, "%s/edge", pins)),
+	    .landing_pins = must_have(arena_printf(arena, "%s/landing", pins))};
 }

@@ -48,13 +48,13 @@ must_check int daemon_options_parse(const json_t *parameters, struct arena *aren
 /* Where things are. Each role pins in a folder of its own, so that neither meets the other's. */
 struct daemon_folders {
 	const char *state;
-	const char *pins; /* --pins itself … */
-	const char *edge_pins; /* … PINS/edge … */
-	const char *landing_pins; /* … and PINS/landing */
+	const char *pins; /* PINS: --pins itself */
+	const char *edge_pins; /* PINS/edge */
+	const char *landing_pins; /* PINS/landing */
 };
 
-/* Only that, for commands that act without a daemon. -ENOMEM. */
-must_check int daemon_folders_parse(const json_t *parameters, struct arena *arena,
-				    struct daemon_folders *ret_folders);
+/* Only that, for commands that act without a daemon. */
+void daemon_folders_parse(const json_t *parameters, struct arena *arena,
+			  struct daemon_folders *ret_folders);
 
 #endif

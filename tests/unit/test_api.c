@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls without a transport: what a verb is given, and each way in which a call ends. */
 #include "api/call.h"
+#include "api/verbs.h"
 #include "state/image.h"
 
 #include <setjmp.h>

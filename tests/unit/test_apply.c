@@ -215,7 +215,7 @@ static void assert_agreement(struct world *world)
 		const struct image_service *service = image->services[i];
 		bool is_live = service->state && !service->state->removed;
 		assert_int_equal(is_live, service->configured != NULL);
-		if (!is_live)
+		if (!is_live || !service->configured)
 			continue;
 		const struct version *version =
 		    image_version(service, service->state->rollout.target);

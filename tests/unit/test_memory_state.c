@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every allocation of the store and of the daemon's state fails in turn (failing_memory.h), those
+ * Every allocation of the store and of the state fails in turn (failing_memory.h), those
  * of SQLite and of jansson among them: each call says -ENOMEM, leaks nothing, and changes nothing.
  */
 #include "base/arena.h"
@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "config/config.h"
-#include "daemon/options.h"
 #include "fabric/landings.h"
 #include "fabric/reports.h"
 #include "failing_memory.h"
@@ -931,33 +930,10 @@ static void test_landings(void **state)
 	failing_memory_each("landings", step_landings, &image, 15);
 }
 
-static int step_options(void *context)
-{
-	struct daemon_options options;
-	struct arena arena;
-	struct error err = {0};
-	arena_init(&arena, 0);
-	int result = daemon_options_parse(context, &arena, &options, &err);
-	arena_done(&arena);
-	return result;
-}
-
-static json_t *json_of(const char *text)
-{
-	json_t *json = json_loads(text, 0, NULL);
-	assert_non_null(json);
-	return json;
-}
-
-static void test_what_the_daemon_is_told(void **state)
+static void test_reports(void **state)
 {
 	(void)state;
-	json_t *options = json_of("{\"node\": \"edge1\", \"site\": \"fra\","
-				  "\"interface\": [\"eth0\"], \"source\": [\"10.0.0.2\"],"
-				  "\"dns\": [\"10.0.0.2\"]}");
 	failing_memory_each("reports_take", step_report, NULL, 3);
-	failing_memory_each("daemon_options_parse", step_options, options, 1);
-	json_decref(options);
 }
 
 static int step_replica(void *context)
@@ -1000,7 +976,7 @@ int main(void)
 	    cmocka_unit_test(test_copies),
 	    cmocka_unit_test(test_image),
 	    cmocka_unit_test(test_changes),
-	    cmocka_unit_test(test_what_the_daemon_is_told),
+	    cmocka_unit_test(test_reports),
 	    cmocka_unit_test(test_landings),
 	    cmocka_unit_test(test_replica),
 	};
