@@ -16,7 +16,7 @@ from lab.host import wait_for
 
 UP = topology.UPLINK
 HOUR = 3600
-PADDING = ("#" * 80 + "\n") * 30000  # of a file that needs memory
+PADDING = ("#" * 80 + "\n") * 50000  # nearly as much as a file may have: it needs memory
 
 
 @pytest.fixture(autouse=True)
@@ -134,11 +134,26 @@ def test_clients_take_all_files(job):
     start_with(job)
 
 
+def size_of(process):
+    with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def settled_size(process):
+    """Its size once it gives nothing back any more of what it needed to start."""
+    sizes = [size_of(process)]
+
+    def stays():
+        sizes.append(size_of(process))
+        return len(sizes) > 10 and len(set(sizes[-10:])) == 1
+    wait_for(stays, "the daemon to keep its size")
+    return sizes[-1]
+
+
 @contextlib.contextmanager
 def no_more_memory(process, spare):
     """It may allocate `spare` bytes more than it has, and what it holds in reserve."""
-    with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:
-        held = int(file.read().split()[0]) * resource.getpagesize()
+    held = settled_size(process)
     resource.prlimit(process.pid, resource.RLIMIT_AS, (held + spare, resource.RLIM_INFINITY))
     try:
         yield
@@ -159,7 +174,7 @@ def test_out_of_memory(job):
             process, lab.edge.expected = lab.edge.process, False
             with contextlib.suppress(ProcessLookupError), no_more_memory(process, spare):
                 done = lab.cli.try_("apply", file)
-                assert done.returncode == 1
+                assert done.returncode == 1, done.stdout
                 if "memory" not in done.stderr:
                     assert process.wait(10) == 1, done.stderr
             if process.poll() is not None:

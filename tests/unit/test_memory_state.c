@@ -970,14 +970,10 @@ static void test_replica(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_records),
-	    cmocka_unit_test(test_ledger),
-	    cmocka_unit_test(test_engine),
-	    cmocka_unit_test(test_copies),
-	    cmocka_unit_test(test_image),
-	    cmocka_unit_test(test_changes),
-	    cmocka_unit_test(test_reports),
-	    cmocka_unit_test(test_landings),
+	    cmocka_unit_test(test_records), cmocka_unit_test(test_ledger),
+	    cmocka_unit_test(test_engine),  cmocka_unit_test(test_copies),
+	    cmocka_unit_test(test_image),   cmocka_unit_test(test_changes),
+	    cmocka_unit_test(test_reports), cmocka_unit_test(test_landings),
 	    cmocka_unit_test(test_replica),
 	};
 	return cmocka_run_group_tests_name("memory_state", tests, setup, teardown);
