@@ -45,10 +45,19 @@ struct landing_handing_key {
 };
 #define LANDING_HANDING_KEY_BITS 32
 
+/* The only entry of `landing_mss`: the largest segments that fit the tunnel, in bytes and host
+ * order; 0 as long as nobody said. */
+struct landing_mss {
+	__u32 v4;
+	__u32 v6;
+};
+
 /* The only entry of `landing_counts`, per CPU, in packets. */
 struct landing_counts {
 	__u64 passed;
 	__u64 accepted[4]; /* by LANDING_TUNNEL */
+	__u64 clamped; /* SYNs from a pool whose MSS was lowered */
+	__u64 unclamped; /* SYNs from a pool whose MSS could not be seen, and went out as it was */
 	__u64 drops[DROP_REASONS]; /* by enum drop_reason */
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * Decapsulation, attached with XDP to the interfaces that are declared underlay.
+ * A tunnelled flow's way in and its first packet out.
+ *
+ * Decapsulation is attached with XDP to the interfaces that are declared underlay.
  *
  * A packet is ours if it is IP-in-IP (protocol 4 or 41) in an IPv4 or IPv6 packet to one of this
  * machine's own addresses. Ours is taken off its tunnel and passed up the stack, or dropped for a
@@ -9,6 +11,11 @@
  * here: same link addresses, the inner packet's protocol.
  *
  * Untagged frames only: for a VLAN, declare the VLAN's own interface as underlay.
+ *
+ * The clamp is attached behind tc's clsact to the interfaces that answers leave by. A client sends
+ * segments as large as the SYN-ACK allows, and they come here through a tunnel; so a SYN from a
+ * service address, with ACK or without, offers at most what fits. All else goes on untouched, and
+ * every packet goes on to the next filter.
  */
 #include "abi/landing.h"
 
@@ -16,6 +23,8 @@
 #include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,6 +33,7 @@
 
 #define PROTOCOL_HOP_BY_HOP 0
 #define PROTOCOL_IPV4 4
+#define PROTOCOL_TCP 6
 #define PROTOCOL_IPV6 41
 #define PROTOCOL_FRAGMENT 44
 #define PROTOCOL_DESTINATION_OPTIONS 60
@@ -33,6 +43,7 @@
 #define ECN_MASK 3
 #define ECN_ECT1 1
 #define ECN_CE 3
+#define OPTION_MSS 2 /* RFC 9293, section 3.2 */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -62,6 +73,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct landing_counts);
 } landing_counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct landing_mss);
+} landing_mss SEC(".maps");
 
 enum verdict { NOT_OURS, OURS, DROP };
 
@@ -360,6 +378,110 @@ int landing_decapsulate(struct xdp_md *ctx)
 	if (packet.reason < DROP_REASONS)
 		counts->drops[packet.reason]++;
 	return XDP_DROP;
+}
+
+/* A TCP header's first option, if that is the MSS. */
+struct mss_option {
+	__u8 kind;
+	__u8 length;
+	__be16 mss;
+};
+
+/* The packet's IP header as far as the clamp needs it. */
+struct outgoing {
+	struct landing_address_key source;
+	__u32 header; /* bytes of the IP header */
+	__u32 total; /* bytes of the packet */
+};
+
+/* Read at `offset` from the IP header, wherever in the frame that is. */
+static __always_inline bool read_outgoing(struct __sk_buff *skb, __u32 offset, void *bytes,
+					  __u32 size)
+{
+	return bpf_skb_load_bytes_relative(skb, offset, bytes, size, BPF_HDR_START_NET) == 0;
+}
+
+/* False for what carries no TCP header: another protocol, or behind IPv6 extension headers, which
+ * Linux sends with TCP only where a program asks for them by a socket option. */
+static __always_inline bool parse_outgoing(struct __sk_buff *skb, struct outgoing *ret)
+{
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr ip;
+		if (!read_outgoing(skb, 0, &ip, sizeof(ip)) || ip.protocol != PROTOCOL_TCP ||
+		    ip.frag_off & bpf_htons(0x3fff))
+			return false;
+		ret->source = address_v4(ip.saddr);
+		ret->header = ip.ihl * 4u;
+		ret->total = bpf_ntohs(ip.tot_len);
+		return true;
+	}
+	struct ipv6hdr ip;
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) || !read_outgoing(skb, 0, &ip, sizeof(ip)) ||
+	    ip.nexthdr != PROTOCOL_TCP)
+		return false;
+	ret->source = address_v6(&ip.saddr);
+	ret->header = sizeof(ip);
+	ret->total = sizeof(ip) + bpf_ntohs(ip.payload_len);
+	return true;
+}
+
+enum clamped { FITS, LOWERED, UNSEEN };
+
+/*
+ * Only the first option is looked at: Linux writes nothing before the MSS but a signature of the
+ * segment, which a new MSS would break (tcp_options_write() in net/ipv4/tcp_output.c, where a
+ * comment says why that order stays).
+ *
+ * Headers are read from the network header on, but written from the frame's start, and no field
+ * tells how far apart these are: 14 bytes, none on a tunnel's interface, 18 in a VLAN that does not
+ * reorder. It is what the frame is longer than its packet, since what pads short frames comes
+ * behind this hook. The option must lie where that says, otherwise nothing is written.
+ */
+static __always_inline enum clamped lower_mss(struct __sk_buff *skb, const struct outgoing *packet,
+					      const struct tcphdr *tcp, __u32 limit)
+{
+	struct mss_option option, found;
+	__u32 at = packet->header + sizeof(*tcp);
+	if (tcp->doff * 4u < sizeof(*tcp) + sizeof(option) ||
+	    !read_outgoing(skb, at, &option, sizeof(option)) || option.kind != OPTION_MSS ||
+	    option.length != sizeof(option))
+		return UNSEEN;
+	if (!limit || bpf_ntohs(option.mss) <= limit)
+		return FITS;
+
+	const __u32 link = skb->len - packet->total;
+	const __u32 check = link + packet->header + offsetof(struct tcphdr, check);
+	at += link;
+	if (bpf_skb_load_bytes(skb, at, &found, sizeof(found)) || found.kind != option.kind ||
+	    found.length != option.length || found.mss != option.mss)
+		return UNSEEN;
+	const __be16 mss = bpf_htons((__u16)limit);
+	/* Right also where the device is to finish the sum: the helper knows, and leaves it. */
+	if (bpf_l4_csum_replace(skb, check, option.mss, mss, sizeof(mss)) ||
+	    bpf_skb_store_bytes(skb, at + offsetof(struct mss_option, mss), &mss, sizeof(mss), 0))
+		return UNSEEN;
+	return LOWERED;
+}
+
+SEC("tc")
+int landing_clamp(struct __sk_buff *skb)
+{
+	struct outgoing packet;
+	struct tcphdr tcp;
+	const __u32 zero = 0;
+	if (!parse_outgoing(skb, &packet) ||
+	    !read_outgoing(skb, packet.header, &tcp, sizeof(tcp)) || !tcp.syn ||
+	    !in_pools(&packet.source))
+		return TC_ACT_UNSPEC;
+	const struct landing_mss *mss = bpf_map_lookup_elem(&landing_mss, &zero);
+	struct landing_counts *counts = bpf_map_lookup_elem(&landing_counts, &zero);
+	if (!mss || !counts)
+		return TC_ACT_UNSPEC;
+	enum clamped clamped =
+	    lower_mss(skb, &packet, &tcp, packet.source.family == 4 ? mss->v4 : mss->v6);
+	counts->clamped += clamped == LOWERED;
+	counts->unclamped += clamped == UNSEEN;
+	return TC_ACT_UNSPEC;
 }
 
 char landing_license[] SEC("license") = "Dual Apache-2.0/GPL";

@@ -170,6 +170,13 @@
 	  "%s had lost landing's program; it is attached (%s)", "")                                \
 	X(LOOKUP_LOST, "lookup.lost", REPAIRED, NODE,                                              \
 	  "the sk_lookup program was gone; attached again", "")                                    \
+	X(CLAMP_MISSING, "clamp.missing", ALARM, INTERFACE,                                        \
+	  "answers that leave by %s offer segments that do not fit the tunnel: the clamp of the "  \
+	  "MSS cannot be attached: %s",                                                            \
+	  "see 'tc qdisc show dev {}' for what is in its way; it needs clsact, and the kernel's "  \
+	  "modules sch_ingress and cls_bpf")                                                       \
+	X(CLAMP_LOST, "clamp.lost", REPAIRED, INTERFACE,                                           \
+	  "%s had lost the clamp of the MSS; attached again", "")                                  \
 	X(TUNNEL_END_GONE, "tunnel-end.gone", ALARM, ADDRESS,                                      \
 	  "%s, where edges send this backend's packets, is no address of this machine: they will " \
 	  "soon find no way here",                                                                 \
@@ -178,10 +185,6 @@
 	  "%s had been changed to %d; set back to %d", "")                                         \
 	X(ROUTE_LOST, "route.lost", REPAIRED, ROUTE,                                               \
 	  "the local route of pool %s was gone; added again", "")                                  \
-	X(ROUTE_NOT_MIRRORED, "route.not-mirrored", ALARM, ROUTE,                                  \
-	  "the route to %s cannot be mirrored with a smaller MSS: %s", "")                         \
-	X(ROUTES_TOO_LONG, "route.too-long", ALARM, NODE,                                          \
-	  "%u routes are too long to mirror with a smaller MSS", "")                               \
 	X(ROUTE_NONE, "route.none", ALARM, NODE,                                                   \
 	  "no %s route leads beyond this machine's own links: clients elsewhere get no answer",    \
 	  "give the main table a default route")                                                   \

@@ -3,7 +3,9 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "landing/clamp.h"
 #include "landing/handings.h"
+#include "landing/internal.h"
 #include "landing/landing_alarms.h"
 #include "landing/netlink.h"
 #include "landing/programs.h"
@@ -36,6 +38,7 @@ struct landing {
 	unsigned pool_count;
 	struct ip_address addresses[LANDING_ADDRESSES_MAX];
 	unsigned address_count;
+	struct exits exits; /* which the clamp of the MSS is on */
 	bool applied;
 	bool network_changed; /* since it was last compared with what was applied */
 };
@@ -59,7 +62,7 @@ static int open_events(struct landing *landing)
 {
 	static const int groups[] = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
 				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,
-				     RTNLGRP_IPV6_RULE};
+				     RTNLGRP_IPV6_RULE,  RTNLGRP_TC};
 	landing->events = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (!landing->events || mnl_socket_bind(landing->events, 0, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
@@ -234,22 +237,43 @@ static int apply_sysctls(struct landing *landing, struct landing_alarms *alarms,
 	return sysctls_apply(&landing->sysctls, &wish, alarms, err);
 }
 
-/* The mirror before the rule that leads to it, the rules before the pool is local. */
+/* Also on the loopback: what this machine sends to a service comes back to it by the tunnel, but
+ * the answer does not leave. */
+static int apply_clamp(struct landing *landing, struct landing_alarms *alarms, struct error *err)
+{
+	struct exits exits = {.items = {if_nametoindex("lo")}, .count = landing->pool_count > 0};
+	const uint32_t mtu = tunnel_mtu(landing);
+	int result = programs_set_mss(&landing->programs, clamp_mss(mtu, AF_INET),
+				      clamp_mss(mtu, AF_INET6), err);
+	for (size_t i = 0; i < sizeof(families) && result == 0; i++) {
+		if (!has_family(landing, families[i] == AF_INET ? IP_V4 : IP_V6))
+			continue;
+		const char *family = family_name(families[i]);
+		result = routes_read_exits(&landing->route, families[i], &exits, err);
+		if (result == 0 && !exits.lead_beyond)
+			LANDING_ALARM(alarms, ROUTE_NONE, family, family);
+	}
+	if (result == 0)
+		result = clamp_apply(&landing->route, programs_clamp(&landing->programs), &exits,
+				     &landing->exits, alarms, err);
+	if (result == 0)
+		landing->exits = exits;
+	return result;
+}
+
+/* The rules before the pool is local. */
 static int apply_routes(struct landing *landing, struct landing_alarms *alarms, struct error *err)
 {
 	for (size_t i = 0; i < sizeof(families); i++) {
 		uint8_t family = families[i];
-		bool wanted = has_family(landing, family == AF_INET ? IP_V4 : IP_V6);
-		int result = routes_apply_mirror(&landing->route, family,
-						 wanted ? tunnel_mtu(landing) : 0, alarms, err);
-		if (result == 0)
-			result = rules_apply(&landing->route, family, landing->pools,
-					     landing->pool_count, alarms, err);
+		int result = rules_apply(&landing->route, family, landing->pools,
+					 landing->pool_count, alarms, err);
 		if (result == 0)
 			result = routes_apply_local(&landing->route, family, landing->pools,
 						    landing->pool_count, alarms, err);
 		if (result < 0)
 			return result;
+		routes_delete_former(&landing->route, family);
 	}
 	return 0;
 }
@@ -266,10 +290,13 @@ int landing_apply(struct landing *landing, const struct landing_desired *desired
 	landing->applied = true;
 	landing->network_changed = true;
 	result = apply_sysctls(landing, NULL, err);
-	if (result == 0)
-		result = apply_routes(landing, NULL, err);
+	/* The clamp before the routes: the rules of an earlier release did its work until then. */
 	if (result == 0)
 		result = programs_fill(&landing->programs, desired, err);
+	if (result == 0)
+		result = apply_clamp(landing, NULL, err);
+	if (result == 0)
+		result = apply_routes(landing, NULL, err);
 	if (result == 0)
 		result = handings_apply(&landing->handings, &landing->diag, desired->handings,
 					desired->handing_count, err);
@@ -327,6 +354,8 @@ int landing_check(struct landing *landing, struct landing_alarms *ret_alarms, st
 	if (result == 0 && landing->network_changed) {
 		unsigned before = count_unrepaired(ret_alarms);
 		result = check_underlay(landing, ret_alarms, err);
+		if (result == 0)
+			result = apply_clamp(landing, ret_alarms, err);
 		if (result == 0)
 			result = apply_routes(landing, ret_alarms, err);
 		/* What could not be repaired is looked at, and told of, again. */
@@ -413,9 +442,13 @@ static int undo(struct landing *landing, struct error *err)
 			   routes_apply_local(&landing->route, families[i], NULL, 0, NULL, &reason),
 			   err, &reason);
 		keep_first(&first, rules_undo(&landing->route, families[i], &reason), err, &reason);
-		keep_first(&first, routes_undo_mirror(&landing->route, families[i], &reason), err,
-			   &reason);
+		routes_delete_former(&landing->route, families[i]);
 	}
+	struct exits none = {0};
+	keep_first(&first,
+		   clamp_apply(&landing->route, programs_clamp(&landing->programs), &none, &none,
+			       NULL, &reason),
+		   err, &reason);
 	keep_first(&first, sysctls_undo(&landing->sysctls, &reason), err, &reason);
 	return first;
 }

@@ -4,7 +4,8 @@
  * answered from the service address. It
  *   - decapsulates (XDP, on interfaces declared underlay, from edges, for service addresses),
  *   - makes every pool address local, yet lets this machine call other services of the pool,
- *   - keeps the machine from claiming pool addresses on the link, and clamps the MSS,
+ *   - keeps the machine from claiming pool addresses on the link,
+ *   - clamps the MSS of what leaves from them, so that clients' segments fit the tunnel (tc),
  *   - hands flows to listeners bound to one address or another port (sk_lookup),
  *   - counts, and on the operator's order ends, the connections of each service address.
  *
@@ -116,6 +117,8 @@ struct landing_state {
 struct landing_counters {
 	uint64_t passed; /* no tunnel packet for us */
 	uint64_t accepted_4in4, accepted_6in4, accepted_4in6, accepted_6in6; /* inner in outer */
+	uint64_t clamped; /* SYNs from a pool that left with a smaller MSS */
+	uint64_t unclamped; /* SYNs from a pool whose MSS could not be seen, and left as it was */
 	uint64_t drops[DROP_REASONS]; /* by enum drop_reason */
 };
 
@@ -150,7 +153,7 @@ int landing_watch_fd(const struct landing *landing);
  * Compare everything that landing_apply set with what is there. Repairs what is safely repaired
  * (own routes, rules, sysctls, programs on an interface that came back, listeners that were
  * restarted); reports the rest, and what of the machine's own keeps packets away: underlay
- * interfaces that are down, addresses that it lost, no route to clients. Following main's routes
+ * interfaces that are down, addresses that it lost, no route to clients. Following the routes
  * and listeners is normal work, no alarm. Call it at least every few seconds: sysctls and listeners
  * make no noise when they change.
  */

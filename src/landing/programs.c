@@ -320,6 +320,21 @@ int programs_fill(struct programs *programs, const struct landing_desired *desir
 	return result;
 }
 
+int programs_set_mss(struct programs *programs, uint32_t v4, uint32_t v6, struct error *err)
+{
+	const __u32 zero = 0;
+	const struct landing_mss mss = {.v4 = v4, .v6 = v6};
+	int fd = bpf_map__fd(programs->landing->maps.landing_mss);
+	int result = bpf_map_update_elem(fd, &zero, &mss, BPF_ANY);
+	return result < 0 ? error_set(err, result, "cannot set the MSS: %s", error_text(result))
+			  : 0;
+}
+
+int programs_clamp(const struct programs *programs)
+{
+	return bpf_program__fd(programs->landing->progs.landing_clamp);
+}
+
 int programs_handings_map(const struct programs *programs)
 {
 	return bpf_map__fd(programs->lookup->maps.landing_handings);
@@ -346,6 +361,8 @@ int programs_counters(const struct programs *programs, struct landing_counters *
 	for (int cpu = 0; cpu < cpus && result == 0; cpu++) {
 		const __u64 *accepted = counts[cpu].accepted;
 		sum.passed += counts[cpu].passed;
+		sum.clamped += counts[cpu].clamped;
+		sum.unclamped += counts[cpu].unclamped;
 		sum.accepted_4in4 += accepted[LANDING_TUNNEL(false, false)];
 		sum.accepted_6in4 += accepted[LANDING_TUNNEL(false, true)];
 		sum.accepted_4in6 += accepted[LANDING_TUNNEL(true, false)];

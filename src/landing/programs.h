@@ -51,6 +51,13 @@ void programs_done(struct programs *programs);
 must_check int programs_fill(struct programs *programs, const struct landing_desired *desired,
 			     struct error *err);
 
+/* Segments from the pools are to be offered at most this long, in bytes. */
+must_check int programs_set_mss(struct programs *programs, uint32_t v4, uint32_t v6,
+				struct error *err);
+
+/* The program of src/landing/clamp.c, borrowed. */
+int programs_clamp(const struct programs *programs);
+
 /* Have our program on every interface that is there; see which are not. */
 must_check int programs_attach(struct programs *programs, struct landing_alarms *alarms,
 			       struct error *err);

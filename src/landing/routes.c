@@ -2,10 +2,12 @@
 /* Reading the kernel's routes, and making pools local. */
 #include "landing/routes.h"
 
+#include "base/buffer.h"
 #include "landing/internal.h"
 #include "landing/rules.h"
 
 #include <libmnl/libmnl.h>
+#include <linux/nexthop.h>
 #include <net/if.h>
 #include <stdalign.h>
 #include <string.h>
@@ -13,24 +15,25 @@
 
 /* --- reading --- */
 
-const struct nlattr *route_attribute(const struct nlmsghdr *route, unsigned type, size_t least)
+static const struct nlattr *route_attribute(const struct nlmsghdr *route, unsigned type,
+					    size_t least)
 {
 	return netlink_attribute(route, sizeof(struct rtmsg), type, least);
 }
 
-uint32_t route_number(const struct nlmsghdr *route, unsigned type, uint32_t otherwise)
+static uint32_t route_number(const struct nlmsghdr *route, unsigned type, uint32_t otherwise)
 {
 	const struct nlattr *attribute = route_attribute(route, type, sizeof(uint32_t));
 	return attribute ? mnl_attr_get_u32(attribute) : otherwise;
 }
 
-bool route_is_whole(const struct nlmsghdr *message)
+static bool route_is_whole(const struct nlmsghdr *message)
 {
 	return message->nlmsg_type == RTM_NEWROUTE &&
 	       mnl_nlmsg_get_payload_len(message) >= sizeof(struct rtmsg);
 }
 
-struct ip_prefix route_destination(const struct nlmsghdr *route)
+static struct ip_prefix route_destination(const struct nlmsghdr *route)
 {
 	const struct rtmsg *header = mnl_nlmsg_get_payload(route);
 	bool is_v4 = header->rtm_family == AF_INET;
@@ -42,8 +45,8 @@ struct ip_prefix route_destination(const struct nlmsghdr *route)
 	return prefix;
 }
 
-int routes_dump(struct netlink *route, uint8_t family, uint32_t table, netlink_visit *visit,
-		void *context)
+static int routes_dump(struct netlink *route, uint8_t family, uint32_t table, netlink_visit *visit,
+		       void *context)
 {
 	alignas(struct nlmsghdr) char bytes[128];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
@@ -54,6 +57,142 @@ int routes_dump(struct netlink *route, uint8_t family, uint32_t table, netlink_v
 	int result = netlink_dump(route, request, visit, context);
 	/* No such table yet, or no such family in this kernel. */
 	return result == -ENOENT || result == -EAFNOSUPPORT || result == -EOPNOTSUPP ? 0 : result;
+}
+
+/* --- where routes lead --- */
+
+int exits_add(struct exits *exits, unsigned ifindex)
+{
+	if (exits_have(exits, ifindex))
+		return 0;
+	if (exits->count == EXITS_MAX)
+		return -FL_ELIMIT;
+	exits->items[exits->count++] = ifindex;
+	return 0;
+}
+
+bool exits_have(const struct exits *exits, unsigned ifindex)
+{
+	for (unsigned i = 0; i < exits->count; i++) {
+		if (exits->items[i] == ifindex)
+			return true;
+	}
+	return false;
+}
+
+/* A route to more than what is on a link of this machine. */
+static bool leads_beyond(const struct nlmsghdr *route)
+{
+	const struct rtmsg *header = mnl_nlmsg_get_payload(route);
+	return header->rtm_dst_len == 0 || route_attribute(route, RTA_GATEWAY, 0) ||
+	       route_attribute(route, RTA_VIA, 0) || route_attribute(route, RTA_MULTIPATH, 0) ||
+	       route_attribute(route, RTA_NH_ID, 0);
+}
+
+/* Every IPv6 interface has a route to these, also each container's, and no client does. */
+static bool is_link_local(const struct ip_prefix *prefix)
+{
+	const uint8_t *bytes = prefix->address.bytes;
+	return prefix->address.family == IP_V6 && prefix->length >= 10 && bytes[0] == 0xfe &&
+	       (bytes[1] & 0xc0) == 0x80;
+}
+
+static int add_next_hops(const struct nlattr *multipath, struct exits *exits)
+{
+	const char *at = mnl_attr_get_payload(multipath);
+	size_t left = mnl_attr_get_payload_len(multipath);
+	int result = 0;
+	while (left >= sizeof(struct rtnexthop) && result == 0) {
+		struct rtnexthop hop;
+		memcpy(&hop, at, sizeof(hop));
+		size_t length = RTNH_ALIGN(hop.rtnh_len);
+		if (hop.rtnh_len < sizeof(hop) || length > left)
+			break;
+		result = exits_add(exits, (unsigned)hop.rtnh_ifindex);
+		at += length;
+		left -= length;
+	}
+	return result;
+}
+
+int exits_add_route(struct exits *exits, const struct nlmsghdr *route)
+{
+	if (!route_is_whole(route))
+		return 0;
+	const struct rtmsg *header = mnl_nlmsg_get_payload(route);
+	const struct ip_prefix destination = route_destination(route);
+	if (header->rtm_type != RTN_UNICAST || is_link_local(&destination) ||
+	    route_number(route, RTA_TABLE, header->rtm_table) == RT_TABLE_LOCAL)
+		return 0;
+	const uint32_t ifindex = route_number(route, RTA_OIF, 0);
+	const struct nlattr *multipath = route_attribute(route, RTA_MULTIPATH, 0);
+	exits->lead_beyond |= leads_beyond(route);
+	int result = ifindex ? exits_add(exits, ifindex) : 0;
+	return multipath && result == 0 ? add_next_hops(multipath, exits) : result;
+}
+
+static int collect_exits(const struct nlmsghdr *message, void *context)
+{
+	struct exits *exits = context;
+	if (message->nlmsg_type != RTM_NEWNEXTHOP)
+		return exits_add_route(exits, message);
+	/* Routes by an object need not say where it leads (net.ipv4.nexthop_compat_mode). */
+	const struct nlattr *ifindex =
+	    netlink_attribute(message, sizeof(struct nhmsg), NHA_OIF, sizeof(uint32_t));
+	return ifindex ? exits_add(exits, mnl_attr_get_u32(ifindex)) : 0;
+}
+
+static int read_exits(struct netlink *route, uint8_t family, struct exits *exits)
+{
+	alignas(struct nlmsghdr) char bytes[128];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
+	request->nlmsg_type = RTM_GETNEXTHOP;
+	(void)mnl_nlmsg_put_extra_header(request, sizeof(struct nhmsg));
+	int result = netlink_dump(route, request, collect_exits, exits);
+	return result < 0 ? result
+			  : routes_dump(route, family, RT_TABLE_UNSPEC, collect_exits, exits);
+}
+
+int routes_read_exits(struct netlink *route, uint8_t family, struct exits *exits, struct error *err)
+{
+	int result = -FL_ECONFLICT;
+	exits->lead_beyond = false;
+	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++)
+		result = read_exits(route, family, exits);
+	if (result < 0)
+		error_set(err, result, "cannot read the routes: %s", error_text(result));
+	return result;
+}
+
+/* --- what the release before left --- */
+
+#define FORMER_TABLE 26220
+
+static int collect_former(const struct nlmsghdr *message, void *context)
+{
+	struct buffer *routes = context;
+	if (!route_is_whole(message))
+		return 0;
+	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
+	if (header->rtm_protocol == LANDING_PROTOCOL &&
+	    route_number(message, RTA_TABLE, header->rtm_table) == FORMER_TABLE)
+		buffer_append(routes, message, NLMSG_ALIGN(message->nlmsg_len));
+	return routes->status;
+}
+
+void routes_delete_former(struct netlink *route, uint8_t family)
+{
+	struct buffer routes;
+	buffer_init(&routes, 0);
+	int result = routes_dump(route, family, FORMER_TABLE, collect_former, &routes);
+	for (size_t at = 0; at < routes.length && (result == 0 || result == -ESRCH);) {
+		struct nlmsghdr *message = (struct nlmsghdr *)(routes.data + at);
+		at += NLMSG_ALIGN(message->nlmsg_len);
+		message->nlmsg_type = RTM_DELROUTE;
+		message->nlmsg_flags = 0;
+		result = netlink_ask(route, message);
+	}
+	buffer_done(&routes);
 }
 
 /* --- local routes --- */

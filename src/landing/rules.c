@@ -250,9 +250,9 @@ static struct rule first_local(uint8_t family)
 			     .table = RT_TABLE_LOCAL};
 }
 
-/* The rules that should be ours, with the local table at `local_pref`. */
+/* The rules for calls to the pools. */
 static int list_wanted(uint8_t family, const struct ip_prefix *pools, unsigned pool_count,
-		       uint32_t local_pref, struct rule_list *wanted)
+		       struct rule_list *wanted)
 {
 	int result = 0;
 	for (unsigned i = 0; i < pool_count && result == 0; i++) {
@@ -269,18 +269,9 @@ static int list_wanted(uint8_t family, const struct ip_prefix *pools, unsigned p
 		no_call.action = FR_ACT_UNREACHABLE;
 		no_call.pref = RULE_PREF_NO_CALL;
 		no_call.table = 0;
-		struct rule answer = call;
-		/* Behind the local table, so that answers to this machine itself stay here; of
-		 * equal preferences the rule added last comes last. */
-		answer.pref = local_pref > RULE_PREF_ANSWER ? local_pref : RULE_PREF_ANSWER;
-		answer.table = LANDING_TABLE;
-		answer.to = (struct ip_prefix){0};
-		answer.from = pools[i];
 		result = list_append(wanted, &call);
 		if (result == 0)
 			result = list_append(wanted, &no_call);
-		if (result == 0)
-			result = list_append(wanted, &answer);
 	}
 	return result;
 }
@@ -356,8 +347,7 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 	if (must_move || moved)
 		result = list_append(wanted, &local);
 	if (result == 0)
-		result = list_wanted(family, pools, pool_count,
-				     foreign && !must_move ? foreign->pref : 0, wanted);
+		result = list_wanted(family, pools, pool_count, wanted);
 	if (result < 0)
 		return error_set(err, result, "cannot list the %s rules: %s", family_name(family),
 				 error_text(result));

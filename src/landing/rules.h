@@ -4,7 +4,6 @@
  *	50: iif lo to POOL lookup main      this machine calls other services of the pool outside,
  *	51: iif lo to POOL unreachable      and never, for want of a route, its own listener
  *	100: lookup local                   in place of the kernel's at 0, which would come first
- *	110: iif lo from POOL lookup OURS   answers take the routes that clamp the MSS
  * The local table moves in this order: added at 100, then deleted at 0; back in the reverse one.
  * Whoever looked it up behind 50 already (as VRFs want it) keeps it there.
  *
@@ -20,13 +19,11 @@
 #include <linux/netlink.h>
 
 #define LANDING_PROTOCOL 102 /* in rtnetlink's number space of routing protocols; 'f' */
-#define LANDING_TABLE 26220 /* "fl" */
 
 enum {
 	RULE_PREF_CALL = 50,
 	RULE_PREF_NO_CALL = 51,
 	RULE_PREF_LOCAL = 100,
-	RULE_PREF_ANSWER = 110,
 };
 
 struct rule {

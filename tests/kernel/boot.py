@@ -23,7 +23,7 @@ FOLDER = tree.ROOT / "build" / "kernel"
 RESULTS = tree.LOGS / "kernel"
 
 IN_INITRAMFS = ("virtio_pci", "9pnet_virtio", "9p")  # what must be there to reach the root
-AFTERWARDS = ("veth", "bridge", "inet_diag", "tcp_diag", "udp_diag")  # what the programs need
+AFTERWARDS = ("veth", "bridge", "inet_diag", "tcp_diag", "udp_diag", "sch_ingress", "cls_bpf")  # what the programs need
 
 JOB = """\
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1

@@ -4,12 +4,13 @@
 The machine is emulated and slow, so there is little traffic here and nothing is measured. What the
 tests of tests/lab show on a newer kernel is not shown again; these go once through everything that
 asks something of the kernel: both XDP programs on veth, sk_lookup, managed neighbours, rules,
-sock_diag, links that outlive the daemon.
+sock_diag, the clamp behind clsact, links that outlive the daemon.
 """
 import contextlib
 import http.client
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def test_every_tunnel_reaches_its_backend(lab):
     """The two backends are reached over IPv4 and IPv6; so both families over both."""
     for address in addresses(lab, 1):
         fetch_until(lab, address, BACKENDS)
+
+
+def test_a_backend_offers_segments_that_fit_the_tunnel(lab):
+    for address in addresses(lab, 1):
+        with lab.capsule.inside("client"), \
+             socket.create_connection((address, 80), PATIENCE_S) as stream:
+            size = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        # 1500 less the outer header, the inner ones, and the timestamps in each segment.
+        headers = 40 + (40 if ":" in address else 20) + 20 + 12
+        assert size == 1500 - headers
 
 
 def test_a_change_a_crash_and_the_end_of_a_version(lab):

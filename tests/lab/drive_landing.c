@@ -180,6 +180,9 @@ static int do_counters(struct driver *driver, char *words, struct error *err)
 	printf("4in4 %" PRIu64 "\n6in4 %" PRIu64 "\n4in6 %" PRIu64 "\n6in6 %" PRIu64 "\n",
 	       counters.accepted_4in4, counters.accepted_6in4, counters.accepted_4in6,
 	       counters.accepted_6in6);
+	printf("clamped %" PRIu64 "\n", counters.clamped);
+	if (counters.unclamped)
+		printf("unclamped %" PRIu64 "\n", counters.unclamped);
 #define X(name, number, label, text)                                                               \
 	if (counters.drops[number])                                                                \
 		printf("%s %" PRIu64 "\n", label, counters.drops[number]);

@@ -111,7 +111,7 @@ def snapshot(capsule):
                 ["ip", "-4", "-d", "route", "show", "table", "all"],
                 ["ip", "-6", "-d", "route", "show", "table", "all"],
                 ["ip", "-d", "link"], ["sysctl", "-a", "-r", r"^net\.ipv[46]\.(conf|ip_)"],
-                ["bpftool", "net"])
+                ["bpftool", "net"], ["tc", "qdisc"])
     text = "\n".join(capsule.run(command, "backend").stdout for command in commands)
     return text + "\n".join(str(path) for path in sorted(capsule.bpffs.iterdir())
                             if not path.name.endswith(".debug"))
@@ -213,48 +213,168 @@ def test_every_tunnel_reaches_nginx(capsule, start, mode):
         assert fetch(capsule, address) == f"wildcard {address} {remote(address)}"
     counters = driver.numbers("counters")
     assert all(counters[tunnel] >= 3 for tunnel in SERVICE), counters
-    assert set(counters) == set(SERVICE), "nothing was dropped"
+    assert set(counters) == {*SERVICE, "clamped"}, "nothing was dropped"
+    assert counters["clamped"] >= len(SERVICE)
     driver("close undo")
+
+
+def send_long(capsule, address, namespace="client"):
+    with connect(capsule, address, namespace=namespace) as stream:
+        # nginx reads and throws away a body for a static answer.
+        stream.sendall(b"GET / HTTP/1.0\r\nContent-Length: 100000\r\n\r\n" + b"y" * 100000)
+        assert b"200 OK" in stream.recv(4096)
 
 
 def test_a_large_answer_and_request_pass(capsule, driver):
     for address in SERVICE.values():
         assert len(fetch(capsule, address, path="/long")) == 8 << 20
     for address in SERVICE.values():
-        with connect(capsule, address) as stream:
-            # nginx reads and throws away a body for a static answer.
-            stream.sendall(b"GET / HTTP/1.0\r\nContent-Length: 100000\r\n\r\n" + b"y" * 100000)
-            assert b"200 OK" in stream.recv(4096)
+        send_long(capsule, address)
+
+
+def segment_size(capsule, address):
+    """What the SYN-ACK allows."""
+    with connect(capsule, address) as stream:
+        return stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
 
 
 def test_the_syn_ack_clamps_the_segment_size(capsule, driver):
-    def segment_size(address):
-        with connect(capsule, address) as stream:
-            return stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-
     # 1500 less the larger outer header (40), the inner IP header and 20 for TCP.
-    assert segment_size(SERVICE["4in4"]) == 1500 - 40 - 20 - 20
-    assert segment_size(SERVICE["6in6"]) == 1500 - 40 - 40 - 20
-    assert segment_size(BACKEND4) == 1460, "only the pool's flows change"
-    # The mirror follows: a link with a smaller MTU, a new route.
+    assert segment_size(capsule, SERVICE["4in4"]) == 1500 - 40 - 20 - 20
+    assert segment_size(capsule, SERVICE["6in6"]) == 1500 - 40 - 40 - 20
+    assert segment_size(capsule, BACKEND4) == 1460, "only the pool's flows change"
+    # A link with a smaller MTU.
     capsule.run(["ip", "link", "set", "eth0", "mtu", "1400"], "backend")
     try:
         driver("watch 2")
         driver("check")
-        assert segment_size(SERVICE["4in4"]) == 1400 - 40 - 20 - 20
+        assert segment_size(capsule, SERVICE["4in4"]) == 1400 - 40 - 20 - 20
     finally:
         capsule.run(["ip", "link", "set", "eth0", "mtu", "1500"], "backend")
         driver("check")
-    capsule.run(["ip", "route", "add", "192.0.2.0/24", "via", EDGE4], "backend")
-    driver("watch 2")
-    assert driver("check") == []
-    mirror = capsule.run(["ip", "route", "show", "table", "26220"], "backend").stdout
-    assert "192.0.2.0/24 via 10.0.1.2 dev eth0 proto 102 advmss 1420" in mirror
-    assert segment_size(SERVICE["4in4"]) == 1420
+    # What a route says is lower still, and stays.
+    capsule.run(["ip", "route", "add", "192.0.2.0/24", "via", EDGE4, "advmss", "1000"], "backend")
+    assert segment_size(capsule, SERVICE["4in4"]) == 1000
     capsule.run(["ip", "route", "del", "192.0.2.0/24"], "backend")
+
+
+def test_a_connection_from_a_service_address_offers_what_fits(capsule, driver):
+    """The client's answers come back by the tunnel, as every packet to a service address does."""
+    with capsule.inside("client"):
+        server = socket.create_server((CLIENT4, 81))
+    with capsule.inside("backend"):
+        out = socket.socket()
+    with server, out:
+        out.bind((SERVICE["4in4"], 0))
+        out.settimeout(3)
+        out.connect((CLIENT4, 81))
+        taken, _ = server.accept()
+        with taken:
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) == 1500 - 40 - 20 - 20
+
+
+def clamped(capsule):
+    """The interfaces of the backend that the clamp is on."""
+    words = capsule.run(["bpftool", "net"], "backend").stdout
+    return {line.partition("(")[0] for line in words.splitlines() if "landing_clamp" in line}
+
+
+def test_the_clamp_follows_the_routes(capsule, driver):
+    """To every interface that clients may be behind, whichever table leads there."""
+    def change(*commands):
+        capsule.run(["ip", "-batch", "-"], "backend", input="\n".join(commands))
+        driver("watch 2")
+        assert driver("check") == []
+
+    assert clamped(capsule) == {"lo", "eth0"}
+    change("link add leg type veth peer name far", "link set leg up", "link set far up")
+    try:
+        assert clamped(capsule) == {"lo", "eth0"}, "link-local addresses are no clients"
+        change("route add 203.0.113.0/24 dev leg table 77")
+        assert clamped(capsule) == {"lo", "eth0", "leg"}
+        change("route del 203.0.113.0/24 dev leg table 77")
+        assert clamped(capsule) == {"lo", "eth0"}
+        change("route add 203.0.113.0/24 nexthop dev leg nexthop dev far")
+        assert clamped(capsule) == {"lo", "eth0", "leg", "far"}
+        change("route del 203.0.113.0/24")
+        # An object's routes need not say where it leads.
+        capsule.run(["sysctl", "-q", "net.ipv4.nexthop_compat_mode=0"], "backend")
+        change("nexthop add id 7 dev leg", "route add 203.0.113.0/24 nhid 7")
+        assert clamped(capsule) == {"lo", "eth0", "leg"}
+    finally:
+        capsule.run(["sysctl", "-q", "net.ipv4.nexthop_compat_mode=1"], "backend")
+        change("link del leg")
+    assert clamped(capsule) == {"lo", "eth0"}
+
+
+def test_the_clamp_shares_its_hook(capsule, start):
+    """Filters of others run behind it and stay, and so does the hook as long as they need it."""
+    def tc(*words):
+        return capsule.run(["tc", *words], "backend").stdout
+
+    match = ("u32", "match", "u32", "0", "0")
+    tc("qdisc", "add", "dev", "eth0", "clsact")
+    tc("filter", "add", "dev", "eth0", "egress", "prio", "30", "protocol", "ip", *match)
+    tc("filter", "add", "dev", "eth0", "ingress", "prio", "30", "protocol", "ip", *match)
+    driver = start()
+    driver("open")
+    driver(APPLY)
+    assert segment_size(capsule, SERVICE["4in4"]) == 1420
+    capsule.run(["tc", "filter", "del", "dev", "eth0", "egress", "prio", "30"], "backend")
+    driver("close undo")
+    assert clamped(capsule) == set()
+    assert "clsact" in tc("qdisc", "show", "dev", "eth0"), "there is a filter at the way in"
+    tc("qdisc", "del", "dev", "eth0", "clsact")
+
+
+def test_a_clamp_that_is_lost_is_attached_again(capsule, driver):
+    for command in (["qdisc", "del", "dev", "eth0", "clsact"],
+                    ["filter", "del", "dev", "lo", "egress"]):
+        capsule.run(["tc", *command], "backend")
+    assert clamped(capsule) == set()
+    driver("watch 2")
+    assert sorted(driver("check")) == [
+        f"repaired {name} had lost the clamp of the MSS; attached again" for name in ("eth0", "lo")]
+    assert driver("check") == []
+    assert segment_size(capsule, SERVICE["6in6"]) == 1400
+
+
+def test_where_the_clamp_cannot_be_attached_that_is_told(capsule, driver):
+    capsule.run(["ip", "link", "add", "leg", "type", "veth", "peer", "name", "far"], "backend")
+    capsule.run(["tc", "qdisc", "add", "dev", "leg", "ingress"], "backend")  # no clsact beside it
+    capsule.run(["ip", "link", "set", "leg", "up"], "backend")
+    capsule.run(["ip", "route", "add", "203.0.113.0/24", "dev", "leg"], "backend")
+    driver("watch 2")
+    said = driver("check")
+    assert len(said) == 1 and said[0].startswith(
+        "standing answers that leave by leg offer segments that do not fit the tunnel: the clamp "
+        "of the MSS cannot be attached: "), said
+    assert driver("check") == said
+    capsule.run(["tc", "qdisc", "del", "dev", "leg", "ingress"], "backend")
+    assert driver("check") == []
+    assert clamped(capsule) == {"lo", "eth0", "leg"}
+    capsule.run(["ip", "link", "del", "leg"], "backend")
     driver("check")
-    mirror = capsule.run(["ip", "route", "show", "table", "26220"], "backend").stdout
-    assert "192.0.2.0/24" not in mirror
+
+
+def test_what_an_earlier_release_left_is_cleared_away(capsule, start):
+    """A copy of the main table, and the rule that led answers to it."""
+    capsule.run(["ip", "-batch", "-"], "backend", input=(
+        "route add 10.0.1.0/24 dev eth0 proto 102 table 26220\n"
+        f"route add default via {EDGE4} proto 102 advmss 1420 table 26220\n"
+        f"route add default via {EDGE6} proto 102 advmss 1400 table 26220\n"
+        f"rule add iif lo from {POOL4} pref 110 proto 102 lookup 26220\n"))
+    capsule.run(["ip", "-6", "rule", "add", "iif", "lo", "from", POOL6, "pref", "110", "proto",
+                 "102", "lookup", "26220"], "backend")
+    driver = start()
+    driver("open")
+    driver(APPLY)
+    for family in ("-4", "-6"):
+        assert "26220" not in capsule.run(["ip", family, "rule"], "backend").stdout
+        routes = capsule.run(["ip", family, "route", "show", "table", "all"], "backend").stdout
+        assert "26220" not in routes
+    assert segment_size(capsule, SERVICE["6in6"]) == 1400
+    driver("close undo")
 
 
 def test_connections_are_counted_by_service_address(capsule, driver):
@@ -317,6 +437,7 @@ def test_a_backend_that_is_led_back_to_itself_is_served(capsule, driver, tunnel)
     before = driver.numbers("counters")[tunnel]
     assert fetch(capsule, address, namespace="backend") == f"wildcard {address} {own}"
     assert driver.numbers("counters")[tunnel] > before
+    send_long(capsule, address, namespace="backend")
 
 
 HAND = (f" hand=tcp,{POOL4},81,{BACKEND4},8080 hand=tcp,{POOL6},81,{BACKEND6},8080"
@@ -462,7 +583,7 @@ def test_strangers_and_other_destinations_are_dropped_and_counted(capsule, drive
 
 def test_what_somebody_changes_is_repaired_and_told(capsule, driver):
     for command in (["ip", "rule", "del", "pref", "50"],
-                    ["ip", "-6", "rule", "del", "pref", "110"],
+                    ["ip", "-6", "rule", "del", "pref", "51"],
                     ["ip", "rule", "add", "pref", "0", "lookup", "local"],
                     ["ip", "route", "del", "local", POOL4, "dev", "lo"]):
         capsule.run(command, "backend")
@@ -471,7 +592,7 @@ def test_what_somebody_changes_is_repaired_and_told(capsule, driver):
         "repaired the IPv4 rule with preference 0 was back and would lead calls to other services "
         "to this machine's own; deleted",
         "repaired the IPv4 rule with preference 50 was gone; added again",
-        "repaired the IPv6 rule with preference 110 was gone; added again",
+        "repaired the IPv6 rule with preference 51 was gone; added again",
         f"repaired the local route of pool {POOL4} was gone; added again"]
     assert driver("check") == []
     assert fetch(capsule, SERVICE["4in4"])

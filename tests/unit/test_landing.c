@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/buffer.h"
+#include "landing/clamp.h"
 #include "landing/cookies.h"
 #include "landing/handings.h"
 #include "landing/landing_alarms.h"
@@ -371,102 +372,6 @@ static struct nlmsghdr *put_route(char *bytes, uint8_t type, uint32_t oif, const
 	return message;
 }
 
-static const struct nlattr *attribute_of(const struct route_copy *copy, unsigned type)
-{
-	return netlink_attribute(copy->request, sizeof(struct rtmsg), type, 0);
-}
-
-static uint32_t advertised(const struct route_copy *copy)
-{
-	const struct nlattr *metrics = attribute_of(copy, RTA_METRICS);
-	const char *end = metrics ? (const char *)metrics + metrics->nla_len : NULL;
-	const struct nlattr *metric = metrics ? mnl_attr_get_payload(metrics) : NULL;
-	while (metric && mnl_attr_ok(metric, (int)(end - (const char *)metric))) {
-		if (mnl_attr_get_type(metric) == RTAX_ADVMSS)
-			return mnl_attr_get_u32(metric);
-		metric = mnl_attr_next(metric);
-	}
-	return 0;
-}
-
-static void test_a_copy_has_our_table_protocol_and_segment_size(void **state)
-{
-	(void)state;
-	alignas(struct nlmsghdr) char bytes[1024];
-	struct route_copy copy;
-	struct nlmsghdr *route = put_route(bytes, RTN_UNICAST, 3, "10.0.1.1");
-	mnl_attr_put_u32(route, RTA_PREFSRC, inet_addr("10.0.1.11"));
-	((struct rtmsg *)mnl_nlmsg_get_payload(route))->rtm_flags = RTNH_F_LINKDOWN | RTNH_F_ONLINK;
-	assert_int_equal(route_copy_make(route, 1420, &copy), 1);
-	const struct rtmsg *header = mnl_nlmsg_get_payload(copy.request);
-	assert_int_equal(header->rtm_protocol, LANDING_PROTOCOL);
-	assert_int_equal(header->rtm_flags, RTNH_F_ONLINK);
-	assert_int_equal(mnl_attr_get_u32(attribute_of(&copy, RTA_TABLE)), LANDING_TABLE);
-	assert_int_equal(mnl_attr_get_u32(attribute_of(&copy, RTA_GATEWAY)), inet_addr("10.0.1.1"));
-	assert_int_equal(mnl_attr_get_u32(attribute_of(&copy, RTA_OIF)), 3);
-	assert_null(attribute_of(&copy, RTA_PREFSRC));
-	assert_int_equal(advertised(&copy), 1420);
-
-	/* A copy of the copy is the same, byte for byte: so the mirror comes to rest. */
-	struct route_copy again;
-	copy.request->nlmsg_type = RTM_NEWROUTE;
-	assert_int_equal(route_copy_make(copy.request, 0, &again), 1);
-	assert_int_equal(again.request->nlmsg_len, copy.request->nlmsg_len);
-	assert_memory_equal(mnl_nlmsg_get_payload(again.request),
-			    mnl_nlmsg_get_payload(copy.request),
-			    mnl_nlmsg_get_payload_len(copy.request));
-	free(again.request);
-	free(copy.request);
-}
-
-static void test_metrics_are_kept_and_the_smaller_segment_wins(void **state)
-{
-	(void)state;
-	static const struct {
-		uint32_t there, wish, expected;
-	} cases[] = {{0, 1420, 1420}, {1400, 1420, 1400}, {1460, 1420, 1420}, {1400, 0, 1400}};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		alignas(struct nlmsghdr) char bytes[1024];
-		struct route_copy copy;
-		struct nlmsghdr *route = put_route(bytes, RTN_UNICAST, 3, NULL);
-		struct nlattr *metrics = mnl_attr_nest_start(route, RTA_METRICS);
-		mnl_attr_put_u32(route, RTAX_MTU, 1450);
-		if (cases[i].there)
-			mnl_attr_put_u32(route, RTAX_ADVMSS, cases[i].there);
-		mnl_attr_put_u32(route, RTAX_INITCWND, 20);
-		mnl_attr_nest_end(route, metrics);
-		assert_int_equal(route_copy_make(route, cases[i].wish, &copy), 1);
-		assert_int_equal(advertised(&copy), cases[i].expected);
-		assert_int_equal(mnl_attr_get_payload_len(attribute_of(&copy, RTA_METRICS)), 24);
-		free(copy.request);
-	}
-}
-
-static void test_only_routes_that_lead_somewhere_are_copied(void **state)
-{
-	(void)state;
-	alignas(struct nlmsghdr) char bytes[1024];
-	struct route_copy copy;
-	assert_int_equal(route_copy_make(put_route(bytes, RTN_LOCAL, 1, NULL), 1420, &copy), 0);
-	assert_int_equal(route_copy_make(put_route(bytes, RTN_MULTICAST, 1, NULL), 1420, &copy), 0);
-	struct nlmsghdr *route = put_route(bytes, RTN_UNICAST, 1, NULL);
-	((struct rtmsg *)mnl_nlmsg_get_payload(route))->rtm_flags = RTM_F_CLONED;
-	assert_int_equal(route_copy_make(route, 1420, &copy), 0);
-	route->nlmsg_type = RTM_DELROUTE;
-	assert_int_equal(route_copy_make(route, 1420, &copy), 0);
-	/* What blocks a way must block it in the mirror too, and has no use for a segment size. */
-	assert_int_equal(route_copy_make(put_route(bytes, RTN_UNREACHABLE, 1, NULL), 1420, &copy),
-			 1);
-	assert_null(attribute_of(&copy, RTA_METRICS));
-	free(copy.request);
-}
-
-static uint32_t link_mtu(unsigned ifindex, void *context)
-{
-	const uint32_t *mtus = context;
-	return mtus[ifindex];
-}
-
 static struct nlmsghdr *put_multipath(char *bytes)
 {
 	struct rtnexthop hops[2] = {
@@ -482,45 +387,88 @@ static struct nlmsghdr *put_multipath(char *bytes)
 	return message;
 }
 
+/* Whether the route leads beyond this machine's links. */
+static bool leads_beyond(const struct nlmsghdr *route)
+{
+	struct exits exits = {0};
+	assert_int_equal(exits_add_route(&exits, route), 0);
+	return exits.lead_beyond;
+}
+
 static void test_which_routes_lead_beyond_this_machines_links(void **state)
 {
 	(void)state;
 	alignas(struct nlmsghdr) char bytes[1024];
 	struct nlmsghdr *route = put_route(bytes, RTN_UNICAST, 3, NULL);
-	assert_true(route_leads_beyond(route)); /* a default route to a link without gateways */
+	assert_true(leads_beyond(route)); /* a default route to a link without gateways */
 	struct rtmsg *header = mnl_nlmsg_get_payload(route);
 	header->rtm_dst_len = 24;
-	assert_false(route_leads_beyond(route));
+	assert_false(leads_beyond(route));
 	mnl_attr_put_u32(route, RTA_GATEWAY, inet_addr("10.0.1.1"));
-	assert_true(route_leads_beyond(route));
+	assert_true(leads_beyond(route));
 	header->rtm_type = RTN_UNREACHABLE;
-	assert_false(route_leads_beyond(route));
+	assert_false(leads_beyond(route));
 	header->rtm_dst_len = 0;
-	assert_false(route_leads_beyond(route));
+	assert_false(leads_beyond(route));
 	route = put_multipath(bytes);
 	((struct rtmsg *)mnl_nlmsg_get_payload(route))->rtm_dst_len = 8;
-	assert_true(route_leads_beyond(route));
+	assert_true(leads_beyond(route));
 }
 
-static void test_the_narrowest_of_several_links_counts(void **state)
+static void test_the_interfaces_of_routes_are_found(void **state)
 {
 	(void)state;
 	alignas(struct nlmsghdr) char bytes[1024];
-	uint32_t mtus[] = {0, 1500, 1400, 9000};
-	assert_int_equal(route_mtu(put_multipath(bytes), link_mtu, mtus), 1400);
-	assert_int_equal(route_mtu(put_route(bytes, RTN_UNICAST, 3, NULL), link_mtu, mtus), 9000);
+	struct exits exits = {0};
+	assert_int_equal(exits_add_route(&exits, put_route(bytes, RTN_UNICAST, 3, NULL)), 0);
+	assert_int_equal(exits_add_route(&exits, put_route(bytes, RTN_UNICAST, 3, "10.0.1.1")), 0);
+	assert_int_equal(exits.count, 1);
+	assert_true(exits_have(&exits, 3));
+	assert_int_equal(exits_add_route(&exits, put_multipath(bytes)), 0);
+	assert_true(exits_have(&exits, 1) && exits_have(&exits, 2));
 
-	struct route_copy copy;
-	struct rtnexthop hops[2];
-	assert_int_equal(route_copy_make(put_multipath(bytes), 1420, &copy), 1);
-	memcpy(hops, mnl_attr_get_payload(attribute_of(&copy, RTA_MULTIPATH)), sizeof(hops));
-	assert_int_equal(hops[0].rtnh_flags, 0);
-	assert_int_equal(hops[1].rtnh_flags, RTNH_F_ONLINK);
-	free(copy.request);
+	/* What leads nowhere, to this machine itself, or to a link's own addresses. */
+	assert_int_equal(exits_add_route(&exits, put_route(bytes, RTN_UNREACHABLE, 4, NULL)), 0);
+	assert_int_equal(exits_add_route(&exits, put_route(bytes, RTN_LOCAL, 4, NULL)), 0);
+	struct nlmsghdr *route = put_route(bytes, RTN_UNICAST, 4, NULL);
+	struct rtmsg *header = mnl_nlmsg_get_payload(route);
+	header->rtm_family = AF_INET6;
+	header->rtm_dst_len = 64;
+	mnl_attr_put(route, RTA_DST, 16, "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0");
+	assert_int_equal(exits_add_route(&exits, route), 0);
+	route = put_route(bytes, RTN_UNICAST, 4, NULL);
+	route->nlmsg_type = RTM_DELROUTE;
+	assert_int_equal(exits_add_route(&exits, route), 0);
+	assert_int_equal(exits.count, 3);
 
-	assert_int_equal(route_mss(1480, AF_INET), 1440);
-	assert_int_equal(route_mss(1460, AF_INET6), 1400);
-	assert_int_equal(route_mss(60, AF_INET), 88);
+	/* Next hops that are cut, or say that they are. */
+	route = put_multipath(bytes);
+	struct nlattr *multipath = mnl_nlmsg_get_payload_offset(route, sizeof(struct rtmsg));
+	struct rtnexthop *hop = mnl_attr_get_payload(multipath);
+	hop->rtnh_ifindex = 5;
+	hop->rtnh_len = sizeof(*hop) - 1;
+	assert_int_equal(exits_add_route(&exits, route), 0);
+	hop->rtnh_len = 100;
+	assert_int_equal(exits_add_route(&exits, route), 0);
+	assert_int_equal(exits.count, 3);
+}
+
+static void test_interfaces_have_a_limit(void **state)
+{
+	(void)state;
+	struct exits exits = {0};
+	for (unsigned i = 1; i <= EXITS_MAX; i++)
+		assert_int_equal(exits_add(&exits, i), 0);
+	assert_int_equal(exits_add(&exits, EXITS_MAX), 0);
+	assert_int_equal(exits_add(&exits, EXITS_MAX + 1), -FL_ELIMIT);
+}
+
+static void test_the_segment_that_fits_a_packet(void **state)
+{
+	(void)state;
+	assert_int_equal(clamp_mss(1480, AF_INET), 1440);
+	assert_int_equal(clamp_mss(1460, AF_INET6), 1400);
+	assert_int_equal(clamp_mss(60, AF_INET), 88);
 }
 
 static void test_alarms_have_a_limit_and_count_what_is_over_it(void **state)
@@ -532,7 +480,7 @@ static void test_alarms_have_a_limit_and_count_what_is_over_it(void **state)
 		if (i % 2)
 			LANDING_ALARM(&alarms, RULE_LOST, "IPv4", "IPv4", i);
 		else
-			LANDING_ALARM(&alarms, ROUTES_TOO_LONG, "", i);
+			LANDING_ALARM(&alarms, LANDING_MORE, "", i);
 	}
 	assert_int_equal(alarms.count, LANDING_ALARMS_MAX);
 	assert_int_equal(alarms.dropped, 3);
@@ -614,11 +562,10 @@ int main(void)
 	    cmocka_unit_test(test_a_process_is_called_by_its_number_in_our_namespace),
 	    cmocka_unit_test(test_rules_are_read),
 	    cmocka_unit_test(test_rules_with_more_to_them_are_marked),
-	    cmocka_unit_test(test_a_copy_has_our_table_protocol_and_segment_size),
-	    cmocka_unit_test(test_metrics_are_kept_and_the_smaller_segment_wins),
-	    cmocka_unit_test(test_only_routes_that_lead_somewhere_are_copied),
 	    cmocka_unit_test(test_which_routes_lead_beyond_this_machines_links),
-	    cmocka_unit_test(test_the_narrowest_of_several_links_counts),
+	    cmocka_unit_test(test_the_interfaces_of_routes_are_found),
+	    cmocka_unit_test(test_interfaces_have_a_limit),
+	    cmocka_unit_test(test_the_segment_that_fits_a_packet),
 	    cmocka_unit_test(test_alarms_have_a_limit_and_count_what_is_over_it),
 	    cmocka_unit_test(test_the_boot_id_is_read),
 	    cmocka_unit_test(test_the_kernels_count_of_cookies_is_read),
