@@ -22,10 +22,10 @@
 /* It outlives its client when the client goes before the answer is there. */
 struct unix_call {
 	struct api_call call;
-	struct client *client; /* NULL once the client has gone */
+	struct unix_client *client; /* NULL once the client has gone */
 };
 
-struct client {
+struct unix_client {
 	struct api_unix *api;
 	uv_pipe_t pipe;
 	struct buffer input;
@@ -38,7 +38,7 @@ struct client {
 	bool proceeding; /* guards against recursion through verbs that answer at once */
 	bool waiting; /* has had its turn: other clients come first */
 	size_t unsent;
-	struct client *next;
+	struct unix_client *next;
 };
 
 struct api_unix {
@@ -46,7 +46,7 @@ struct api_unix {
 	uv_pipe_t listener;
 	uv_idle_t turns; /* runs while a client waits for its next turn */
 	bool stopped;
-	struct client *clients;
+	struct unix_client *clients;
 	size_t client_count;
 	unsigned max_clients;
 	int open_handles;
@@ -58,20 +58,20 @@ struct api_unix {
 
 static void on_client_closed(uv_handle_t *handle)
 {
-	struct client *client = handle->data;
+	struct unix_client *client = handle->data;
 	client->api->open_handles--;
 	buffer_done(&client->input);
 	free(client);
 }
 
-static void client_close(struct client *client)
+static void client_close(struct unix_client *client)
 {
 	if (client->closing)
 		return;
 	client->closing = true;
 	if (client->call)
 		client->call->client = NULL;
-	for (struct client **at = &client->api->clients; *at; at = &(*at)->next) {
+	for (struct unix_client **at = &client->api->clients; *at; at = &(*at)->next) {
 		if (*at == client) {
 			*at = client->next;
 			break;
@@ -81,17 +81,17 @@ static void client_close(struct client *client)
 	uv_close((uv_handle_t *)&client->pipe, on_client_closed);
 }
 
-struct write {
+struct unix_write {
 	uv_write_t request;
-	struct client *client;
+	struct unix_client *client;
 	size_t length;
 	char *bytes;
 };
 
 static void on_written(uv_write_t *request, int status)
 {
-	struct write *write = (struct write *)request;
-	struct client *client = write->client;
+	struct unix_write *write = (struct unix_write *)request;
+	struct unix_client *client = write->client;
 	client->unsent -= write->length;
 	if (status < 0 || (client->close_after_write && !client->unsent))
 		client_close(client);
@@ -100,7 +100,7 @@ static void on_written(uv_write_t *request, int status)
 }
 
 /* Moves the bytes. A client that does not read is dropped rather than buffered for ever. */
-static void client_send(struct client *client, struct buffer *bytes)
+static void client_send(struct unix_client *client, struct buffer *bytes)
 {
 	size_t length = bytes->length;
 	if (client->closing || client->unsent > API_UNIX_MAX_BACKLOG) {
@@ -108,8 +108,8 @@ static void client_send(struct client *client, struct buffer *bytes)
 		return;
 	}
 	char *data = buffer_take(bytes);
-	struct write *write = must_alloc(1, sizeof(*write));
-	*write = (struct write){.client = client, .length = length, .bytes = data};
+	struct unix_write *write = must_alloc(1, sizeof(*write));
+	*write = (struct unix_write){.client = client, .length = length, .bytes = data};
 	client->unsent += length;
 	uv_buf_t part = uv_buf_init(data, (unsigned)length);
 	if (uv_write(&write->request, (uv_stream_t *)&client->pipe, &part, 1, on_written) < 0) {
@@ -120,7 +120,7 @@ static void client_send(struct client *client, struct buffer *bytes)
 	}
 }
 
-static void client_send_error(struct client *client, const struct error *error)
+static void client_send_error(struct unix_client *client, const struct error *error)
 {
 	struct buffer bytes;
 	buffer_init(&bytes, 0);
@@ -129,7 +129,7 @@ static void client_send_error(struct client *client, const struct error *error)
 	buffer_done(&bytes);
 }
 
-static void client_send_data(struct client *client, const json_t *data)
+static void client_send_data(struct unix_client *client, const json_t *data)
 {
 	struct buffer bytes;
 	buffer_init(&bytes, 0);
@@ -138,8 +138,8 @@ static void client_send_data(struct client *client, const json_t *data)
 	buffer_done(&bytes);
 }
 
-static void client_proceed(struct client *client);
-static void set_reading(struct client *client);
+static void client_proceed(struct unix_client *client);
+static void set_reading(struct unix_client *client);
 
 /* --- calls --- */
 
@@ -158,7 +158,7 @@ static void call_end(struct api_call *base, const json_t *data, const struct err
 	else if (call->client)
 		client_send_error(call->client, error);
 	/* Sending may have found that the client is gone. */
-	struct client *client = call->client;
+	struct unix_client *client = call->client;
 	call_free(call);
 	if (!client)
 		return;
@@ -179,8 +179,8 @@ static void call_follow(struct api_call *base)
 
 void api_unix_publish(struct api_unix *api, const json_t *item)
 {
-	struct client *next;
-	for (struct client *client = api->clients; client; client = next) {
+	struct unix_client *next;
+	for (struct unix_client *client = api->clients; client; client = next) {
 		next = client->next;
 		if (client->following)
 			client_send_data(client, item);
@@ -229,7 +229,8 @@ static void call_who(const struct api_call *base, char who[API_WHO_BYTES])
 static const struct api_transport transport = {
     .who = call_who, .end = call_end, .follow = call_follow};
 
-static void begin_call(struct client *client, const struct command *command, json_t *parameters)
+static void begin_call(struct unix_client *client, const struct command *command,
+		       json_t *parameters)
 {
 	struct unix_call *call = must_alloc(1, sizeof(*call));
 	*call = (struct unix_call){
@@ -240,7 +241,7 @@ static void begin_call(struct client *client, const struct command *command, jso
 }
 
 /* Malformed input ends the connection, after it was told why. */
-static void client_refuse(struct client *client, const struct error *error)
+static void client_refuse(struct unix_client *client, const struct error *error)
 {
 	client->close_after_write = true;
 	set_reading(client);
@@ -248,7 +249,7 @@ static void client_refuse(struct client *client, const struct error *error)
 }
 
 /* One line, without its end. */
-static void take_line(struct client *client, const char *line, size_t length)
+static void take_line(struct unix_client *client, const char *line, size_t length)
 {
 	const struct command *command;
 	json_t *parameters;
@@ -263,7 +264,7 @@ static void take_line(struct client *client, const char *line, size_t length)
 		begin_call(client, command, parameters);
 }
 
-static bool may_proceed(const struct client *client)
+static bool may_proceed(const struct unix_client *client)
 {
 	return !client->api->stopped && !client->call && !client->closing &&
 	       !client->close_after_write && client->input.length;
@@ -274,7 +275,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part);
 
 /* Nothing is read while a request is worked on or waits for its turn: what a client may pile up
  * here is bounded by one line and one read. */
-static void set_reading(struct client *client)
+static void set_reading(struct unix_client *client)
 {
 	bool wanted =
 	    !client->call && !client->waiting && !client->ended && !client->close_after_write;
@@ -290,16 +291,16 @@ static void set_reading(struct client *client)
 static void on_turn(uv_idle_t *turns)
 {
 	struct api_unix *api = turns->data;
-	struct client *next;
+	struct unix_client *next;
 	uv_idle_stop(turns);
-	for (struct client *client = api->clients; client; client = next) {
+	for (struct unix_client *client = api->clients; client; client = next) {
 		next = client->next;
 		if (client->waiting)
 			client_proceed(client);
 	}
 }
 
-static void client_proceed(struct client *client)
+static void client_proceed(struct unix_client *client)
 {
 	if (client->proceeding)
 		return;
@@ -329,14 +330,14 @@ static void client_proceed(struct client *client)
 
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_part)
 {
-	const struct client *client = handle->data;
+	const struct unix_client *client = handle->data;
 	(void)suggested;
 	*ret_part = uv_buf_init(client->api->block, BLOCK_BYTES);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *part)
 {
-	struct client *client = stream->data;
+	struct unix_client *client = stream->data;
 	if (length > 0)
 		buffer_append(&client->input, part->base, (size_t)length);
 	must_succeed(client->input.status);
@@ -362,7 +363,7 @@ bool api_unix_is_trusted(const uv_pipe_t *pipe)
 }
 
 /* Whom the door is open to: 0, or why not. */
-static int check_client(const struct client *client, struct error *err)
+static int check_client(const struct unix_client *client, struct error *err)
 {
 	if (!api_unix_is_trusted(&client->pipe))
 		return error_set(err, -FL_EPRIVILEGE, "only root may use this socket");
@@ -373,7 +374,7 @@ static int check_client(const struct client *client, struct error *err)
 }
 
 /* At once, since many may come in one turn of the loop, and each of them holds a file. */
-static void turn_away(struct client *client, const struct error *error)
+static void turn_away(struct unix_client *client, const struct error *error)
 {
 	struct buffer line;
 	buffer_init(&line, 0);
@@ -389,7 +390,7 @@ static void on_connection(uv_stream_t *listener, int status)
 	struct api_unix *api = listener->data;
 	if (status < 0)
 		return;
-	struct client *client = must_alloc(1, sizeof(*client));
+	struct unix_client *client = must_alloc(1, sizeof(*client));
 	client->api = api;
 	client->pipe.data = client;
 	buffer_init(&client->input, 0);

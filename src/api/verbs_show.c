@@ -15,7 +15,7 @@
 
 #define LOG_DEFAULT_LIMIT 20
 
-static void fail(struct api_call *call, int code, const char *format, const char *subject)
+static void refuse_to_show(struct api_call *call, int code, const char *format, const char *subject)
 {
 	struct error err;
 	char text[512];
@@ -102,17 +102,17 @@ void verb_get(struct api_host *host, struct api_call *call)
 	};
 	const char *kind = api_text(call, "kind");
 	if (!host->image->fabric) {
-		fail(call, -FL_ENOTFOUND,
-		     "nothing was applied yet: write a file and `fairlead apply` it", "");
+		refuse_to_show(call, -FL_ENOTFOUND,
+			       "nothing was applied yet: write a file and `fairlead apply` it", "");
 		return;
 	}
 	if (!kind) {
 		const struct image_unread *unread = unread_config(host->image);
 		char text[IMAGE_UNREAD_TEXT];
 		if (unread)
-			fail(call, -FL_EUNSUPPORTED,
-			     "a file would leave out what is not understood here: ",
-			     image_unread_text(unread, text));
+			refuse_to_show(call, -FL_EUNSUPPORTED,
+				       "a file would leave out what is not understood here: ",
+				       image_unread_text(unread, text));
 		else
 			api_succeed(call, config_answer(host));
 		return;
@@ -123,8 +123,9 @@ void verb_get(struct api_host *host, struct api_call *call)
 			return;
 		}
 	}
-	fail(call, -FL_EUSAGE,
-	     "there are services, versions, backends, bindings, pools and sites, but no ", kind);
+	refuse_to_show(call, -FL_EUSAGE,
+		       "there are services, versions, backends, bindings, pools and sites, but no ",
+		       kind);
 }
 
 /* --- describe --- */
@@ -230,12 +231,13 @@ void verb_describe(struct api_host *host, struct api_call *call)
 		if (json)
 			api_succeed(call, json);
 		else
-			fail(call, -FL_ENOTFOUND, "there is no ", thing);
+			refuse_to_show(call, -FL_ENOTFOUND, "there is no ", thing);
 		return;
 	}
-	fail(call, -FL_EUSAGE,
-	     "name it as service/NAME, version/NAME/NUMBER, backend/NAME or address/ADDRESS, not ",
-	     thing);
+	refuse_to_show(
+	    call, -FL_EUSAGE,
+	    "name it as service/NAME, version/NAME/NUMBER, backend/NAME or address/ADDRESS, not ",
+	    thing);
 }
 
 void verb_rollout_status(struct api_host *host, struct api_call *call)
@@ -249,7 +251,7 @@ void verb_rollout_status(struct api_host *host, struct api_call *call)
 	}
 	if (name && !json_array_size(list)) {
 		json_decref(list);
-		fail(call, -FL_ENOTFOUND, "there is no service ", name);
+		refuse_to_show(call, -FL_ENOTFOUND, "there is no service ", name);
 		return;
 	}
 	api_succeed(call, list);

@@ -12,7 +12,7 @@
 
 #define MAX_DOMAIN 253 /* characters of a name, RFC 1035 section 2.3.4 */
 
-struct check {
+struct config_check {
 	struct notes *notes;
 	const struct fabric *fabric;
 	struct arena *scratch;
@@ -44,7 +44,7 @@ static unsigned bits_for(size_t count)
 	return bits;
 }
 
-static void check_pool_shape(struct check *check, const struct yaml_node *node,
+static void check_pool_shape(struct config_check *check, const struct yaml_node *node,
 			     const struct pool *pool)
 {
 	const struct fabric *fabric = check->fabric;
@@ -96,7 +96,7 @@ static void check_pool_shape(struct check *check, const struct yaml_node *node,
 	}
 }
 
-static void check_pool_address(struct check *check, const struct yaml_node *node,
+static void check_pool_address(struct config_check *check, const struct yaml_node *node,
 			       const struct pool *pool)
 {
 	char text[IP_TEXT_BYTES];
@@ -108,7 +108,8 @@ static void check_pool_address(struct check *check, const struct yaml_node *node
 	notes_advise(check->notes, "%s", fault);
 }
 
-static void check_pool_neighbours(struct check *check, const struct yaml_node *node, size_t index)
+static void check_pool_neighbours(struct config_check *check, const struct yaml_node *node,
+				  size_t index)
 {
 	const struct pool *pools = check->fabric->pools;
 	const struct pool *pool = &pools[index];
@@ -135,7 +136,7 @@ static void check_pool_neighbours(struct check *check, const struct yaml_node *n
 	}
 }
 
-static void check_pools(struct check *check, const struct yaml_node *list)
+static void check_pools(struct config_check *check, const struct yaml_node *list)
 {
 	size_t i = 0;
 	for (const struct yaml_node *node = list->first; node; node = node->next, i++) {
@@ -147,7 +148,8 @@ static void check_pools(struct check *check, const struct yaml_node *list)
 	}
 }
 
-static const struct pool *pool_around(const struct check *check, const struct ip_address *address)
+static const struct pool *pool_around(const struct config_check *check,
+				      const struct ip_address *address)
 {
 	for (size_t i = 0; i < check->fabric->pool_count; i++)
 		if (ip_prefix_contains(&check->fabric->pools[i].prefix, address))
@@ -175,7 +177,7 @@ static int compare_claims(const void *a, const void *b)
 	return left->node->span.start < right->node->span.start ? -1 : 1;
 }
 
-static struct claim *collect_claims(struct check *check, const struct yaml_node *map,
+static struct claim *collect_claims(struct config_check *check, const struct yaml_node *map,
 				    size_t *ret_count)
 {
 	size_t total = 0, count = 0, i = 0;
@@ -202,7 +204,7 @@ static struct claim *collect_claims(struct check *check, const struct yaml_node 
  * is the chain of prefixes around the present one; all of a chain belong to one site, or the
  * overlap was reported already, so only its innermost has to be compared.
  */
-static void check_clients(struct check *check, const struct yaml_node *map)
+static void check_clients(struct config_check *check, const struct yaml_node *map)
 {
 	size_t count = 0, depth = 0;
 	struct claim *claims = collect_claims(check, map, &count);
@@ -233,13 +235,13 @@ static void check_clients(struct check *check, const struct yaml_node *map)
 
 /* --- names --- */
 
-static size_t zone_length(const struct check *check)
+static size_t zone_length(const struct config_check *check)
 {
 	return strlen(check->fabric->zone);
 }
 
 /* The part of a full name before the zone, as a length; 0 when the name is not below the zone. */
-static size_t below_zone(const struct check *check, const char *name, size_t length)
+static size_t below_zone(const struct config_check *check, const char *name, size_t length)
 {
 	size_t zone = zone_length(check);
 	if (length < zone + 2 || name[length - zone - 1] != '.' ||
@@ -249,7 +251,7 @@ static size_t below_zone(const struct check *check, const char *name, size_t len
 }
 
 /* A name in the zone is one label; say so in the words that fit what was written. */
-static bool check_name_in_zone(struct check *check, const struct yaml_node *key)
+static bool check_name_in_zone(struct config_check *check, const struct yaml_node *key)
 {
 	const char *name = key->text, *fault = text_check_label(name);
 	size_t length = strlen(name);
@@ -277,7 +279,7 @@ static bool check_name_in_zone(struct check *check, const struct yaml_node *key)
 	return false;
 }
 
-static void check_foreign_nameserver(struct check *check, const struct yaml_node *key,
+static void check_foreign_nameserver(struct config_check *check, const struct yaml_node *key,
 				     const struct nameserver *nameserver)
 {
 	char domain[MAX_DOMAIN + 2];
@@ -302,7 +304,7 @@ static void check_foreign_nameserver(struct check *check, const struct yaml_node
 	}
 }
 
-static void check_nameserver_addresses(struct check *check, const struct yaml_node *node,
+static void check_nameserver_addresses(struct config_check *check, const struct yaml_node *node,
 				       const struct nameserver *nameserver)
 {
 	size_t i = 0;
@@ -321,7 +323,7 @@ static void check_nameserver_addresses(struct check *check, const struct yaml_no
 	}
 }
 
-static void check_nameservers(struct check *check, const struct yaml_node *root)
+static void check_nameservers(struct config_check *check, const struct yaml_node *root)
 {
 	const struct yaml_node *map = yaml_get(root, "nameservers");
 	if (check->fabric->nameserver_count == 0) {
@@ -359,7 +361,7 @@ static bool ports_overlap(const struct service_port *a, const struct service_por
 	return a->protocol == b->protocol && a->first <= b->last && b->first <= a->last;
 }
 
-static void check_ports(struct check *check, const struct yaml_node *node,
+static void check_ports(struct config_check *check, const struct yaml_node *node,
 			const struct service *service)
 {
 	const struct yaml_node *item = yaml_get(node, "ports")->first;
@@ -376,7 +378,7 @@ static void check_ports(struct check *check, const struct yaml_node *node,
 	}
 }
 
-static void check_rollout(struct check *check, const struct yaml_node *node,
+static void check_rollout(struct config_check *check, const struct yaml_node *node,
 			  const struct service *service)
 {
 	const struct rollout_policy *rollout = &service->rollout;
@@ -396,7 +398,7 @@ static void check_rollout(struct check *check, const struct yaml_node *node,
 	}
 }
 
-static void check_ttl(struct check *check, const struct yaml_node *node,
+static void check_ttl(struct config_check *check, const struct yaml_node *node,
 		      const struct service *service)
 {
 	uint64_t stale_ms = check->fabric->settings.stale_ms;
@@ -424,7 +426,7 @@ static const struct service_port *port_of(const struct service *service,
 
 /* The listeners of one key of `listen`, of which `listeners` is the first. A port has one key: it
  * is either `udp/443` or `quic/443`, as the service says. */
-static void check_listener(struct check *check, const struct yaml_node *node,
+static void check_listener(struct config_check *check, const struct yaml_node *node,
 			   const struct service *service, const struct backend_listener *listeners)
 {
 	size_t count = node->kind == YAML_LIST ? node->count : 1;
@@ -469,7 +471,7 @@ static void check_listener(struct check *check, const struct yaml_node *node,
 	}
 }
 
-static void check_listen(struct check *check, const struct yaml_node *node,
+static void check_listen(struct config_check *check, const struct yaml_node *node,
 			 const struct service *service, const struct backend *backend)
 {
 	const struct yaml_node *listen = yaml_get(node, "listen");
@@ -495,7 +497,7 @@ static const char *nearest_site(const struct fabric *fabric, const char *name)
 	return nearest;
 }
 
-static void check_backend_site(struct check *check, const struct yaml_node *node,
+static void check_backend_site(struct config_check *check, const struct yaml_node *node,
 			       const struct backend *backend)
 {
 	if (fabric_site(check->fabric, backend->site))
@@ -508,7 +510,7 @@ static void check_backend_site(struct check *check, const struct yaml_node *node
 		notes_advise(check->notes, "add it under `sites`");
 }
 
-static void check_backend(struct check *check, const struct yaml_node *node,
+static void check_backend(struct config_check *check, const struct yaml_node *node,
 			  const struct service *service, size_t index)
 {
 	const struct backend *backend = &service->backends[index];
@@ -540,7 +542,7 @@ static void check_backend(struct check *check, const struct yaml_node *node,
 	check_listen(check, node, service, backend);
 }
 
-static void check_backends(struct check *check, const struct yaml_node *node,
+static void check_backends(struct config_check *check, const struct yaml_node *node,
 			   const struct service *service)
 {
 	uint64_t weights = 0;
@@ -557,7 +559,7 @@ static void check_backends(struct check *check, const struct yaml_node *node,
 	}
 }
 
-static void check_service(struct check *check, const struct yaml_node *node,
+static void check_service(struct config_check *check, const struct yaml_node *node,
 			  const struct service *service)
 {
 	if (check_name_in_zone(check, node->key)) {
@@ -578,7 +580,7 @@ static void check_service(struct check *check, const struct yaml_node *node,
 void check_fabric(struct notes *notes, const struct yaml_node *root, const struct fabric *fabric,
 		  struct arena *scratch)
 {
-	struct check check = {.notes = notes, .fabric = fabric, .scratch = scratch};
+	struct config_check check = {.notes = notes, .fabric = fabric, .scratch = scratch};
 	check_pools(&check, yaml_get(root, "pools"));
 	check_clients(&check, yaml_get(root, "sites"));
 	check_nameservers(&check, root);

@@ -40,7 +40,7 @@ static void halt(struct daemon *daemon)
 
 /* The image may show half a revision now: nothing may be done by it. What is forwarded and
  * answered stays as it is; the next start reads the store anew. */
-static void fail(struct daemon *daemon, int result, const struct error *err)
+static void end_of_image(struct daemon *daemon, int result, const struct error *err)
 {
 	const char *why = *err->text ? err->text : error_text(result);
 	log_event(LOG_LEVEL_ERROR, "daemon.failed", "error", why, "forwarding", "goes on", NULL);
@@ -83,7 +83,7 @@ static void on_store_events(void *context, int result, const struct error *err, 
 	else if (err)
 		own = *err;
 	if (result < 0) {
-		fail(daemon, result, &own);
+		end_of_image(daemon, result, &own);
 		return;
 	}
 	announce(daemon, events, count);
@@ -321,12 +321,12 @@ static uint64_t applied_by_all(void *context)
 	return merge_applied(&sights);
 }
 
-static bool rests(void *context)
+static bool store_rests(void *context)
 {
 	return daemon_store_rests(context);
 }
 
-static void tell(void *context, const char *event, json_t *fields)
+static void driver_event(void *context, const char *event, json_t *fields)
 {
 	daemon_event(context, event, fields);
 }
@@ -372,14 +372,14 @@ static int open_fabric(struct daemon *daemon)
 					      .steady = &daemon->steady,
 					      .unsafe = unsafe &&
 							strcmp(unsafe, DRIVER_UNSAFE_VALUE) == 0,
-					      .rests = rests,
-					      .tell = tell,
+					      .rests = store_rests,
+					      .tell = driver_event,
 					      .context = daemon};
 	const struct membership_options membership = {.image = &daemon->image,
 						      .changes = daemon->changes,
 						      .self = &daemon->self,
 						      .acts = acts,
-						      .rests = rests,
+						      .rests = store_rests,
 						      .context = daemon};
 	describe_self(daemon);
 	int result = driver_new(&driver, &daemon->driver);

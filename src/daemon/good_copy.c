@@ -86,7 +86,7 @@ static void work(uv_work_t *request)
 
 /* --- in the loop --- */
 
-static void tell(struct good_copy *copy, bool is_new)
+static void copy_alarm_told(struct good_copy *copy, bool is_new)
 {
 	if (is_new)
 		daemon_tell_alarm(copy->daemon, &copy->alarm);
@@ -96,8 +96,8 @@ static void failed(struct good_copy *copy, uint64_t now_ms)
 {
 	copy->rest_until_ms = now_ms + RETRY_MS;
 	copy->proving = 0;
-	tell(copy,
-	     ALARM_SET(&copy->alarm, now_ms, COPY_FAILED, REPLICA_GOOD_FILE, copy->error.text));
+	copy_alarm_told(copy, ALARM_SET(&copy->alarm, now_ms, COPY_FAILED, REPLICA_GOOD_FILE,
+					copy->error.text));
 }
 
 static void on_worked(uv_work_t *request, int status)
@@ -111,8 +111,8 @@ static void on_worked(uv_work_t *request, int status)
 		copy->checked = true;
 		copy->good = copy->result == 0 ? copy->sequence : 0;
 		if (must_succeed(copy->result) < 0 && copy->result != -ENOENT)
-			tell(copy, ALARM_SET(&copy->alarm, now_ms, COPY_DAMAGED, REPLICA_GOOD_FILE,
-					     copy->error.text));
+			copy_alarm_told(copy, ALARM_SET(&copy->alarm, now_ms, COPY_DAMAGED,
+							REPLICA_GOOD_FILE, copy->error.text));
 		return;
 	}
 	if (copy->result < 0) {

@@ -254,12 +254,12 @@ static bool count(void *context, const struct ip_address *address,
 	return true;
 }
 
-static bool rests(void *context)
+static bool host_rests(void *context)
 {
 	return daemon_store_rests(context);
 }
 
-static void tell(void *context, const char *event, json_t *fields)
+static void host_event(void *context, const char *event, json_t *fields)
 {
 	daemon_event(context, event, fields);
 }
@@ -283,6 +283,6 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .count = count,
 				      .put_status = put_status,
 				      .put_alarms = put_alarms,
-				      .rests = rests,
-				      .tell = tell};
+				      .rests = host_rests,
+				      .tell = host_event};
 }

@@ -87,7 +87,7 @@ void peer_stream_start(struct peer_stream *stream)
 		peer_stream_end(stream, uv_strerror(result));
 }
 
-struct write {
+struct peer_write {
 	uv_write_t request;
 	struct peer_stream *stream;
 	size_t length;
@@ -96,7 +96,7 @@ struct write {
 
 static void on_written(uv_write_t *request, int status)
 {
-	struct write *write = (struct write *)request;
+	struct peer_write *write = (struct peer_write *)request;
 	struct peer_stream *stream = write->stream;
 	stream->unsent -= write->length;
 	free(write->bytes);
@@ -125,8 +125,8 @@ void peer_stream_send(struct peer_stream *stream, const struct peer_message *mes
 	}
 	size_t length = frame.length;
 	char *bytes = buffer_take(&frame);
-	struct write *write = must_alloc(1, sizeof(*write));
-	*write = (struct write){.stream = stream, .length = length, .bytes = bytes};
+	struct peer_write *write = must_alloc(1, sizeof(*write));
+	*write = (struct peer_write){.stream = stream, .length = length, .bytes = bytes};
 	uv_buf_t part = uv_buf_init(bytes, (unsigned)length);
 	result = uv_write(&write->request, (uv_stream_t *)&stream->pipe, &part, 1, on_written);
 	if (result < 0) {

@@ -19,12 +19,12 @@ struct driver {
 };
 
 /* What is due of all services, as far as one ledger entry holds it, on its way there. */
-struct step {
+struct driver_step {
 	struct change change;
 	struct driver *driver;
 };
 
-static void tell(const struct driver *driver, const char *event, json_t *fields)
+static void driver_tell(const struct driver *driver, const char *event, json_t *fields)
 {
 	driver->options.tell(driver->options.context, event, fields);
 }
@@ -36,10 +36,11 @@ int driver_new(const struct driver_options *options, struct driver **ret_driver)
 		return -ENOMEM;
 	driver->options = *options;
 	if (options->unsafe)
-		tell(driver, "lab.unsafe",
-		     json_pack("{s:s}", "warning",
-			       "versions are retired without the closing barrier: flows will "
-			       "break"));
+		driver_tell(
+		    driver, "lab.unsafe",
+		    json_pack("{s:s}", "warning",
+			      "versions are retired without the closing barrier: flows will "
+			      "break"));
 	*ret_driver = driver;
 	return 0;
 }
@@ -350,8 +351,8 @@ static json_t *transition_json(const struct service_state *state,
 }
 
 /* One step's draft, service by service. */
-struct batch {
-	struct step *step;
+struct due_batch {
+	struct driver_step *step;
 	struct change_draft *draft;
 	struct placement *placement; /* changed by FREE; NULL while it is not */
 	json_t *services; /* borrowed from the draft */
@@ -365,14 +366,14 @@ struct batch_mark {
 	struct placement *placement;
 };
 
-static struct batch_mark batch_mark(const struct batch *batch)
+static struct batch_mark batch_mark(const struct due_batch *batch)
 {
 	const struct change_draft *draft = batch->draft;
 	return (struct batch_mark){draft->op_count, draft->compare_count, draft->bytes,
 				   batch->placement};
 }
 
-static void batch_return(struct batch *batch, const struct batch_mark *mark)
+static void batch_return(struct due_batch *batch, const struct batch_mark *mark)
 {
 	struct change_draft *draft = batch->draft;
 	draft->op_count = mark->op_count;
@@ -383,7 +384,7 @@ static void batch_return(struct batch *batch, const struct batch_mark *mark)
 
 /* FREE also changes the placement, which remembers who held the slot. Every change makes a copy, so
  * that a service whose transitions fail can be left out of the step. */
-static int free_slot(struct batch *batch, const struct service_state *state, size_t binding)
+static int free_slot(struct due_batch *batch, const struct service_state *state, size_t binding)
 {
 	struct change_draft *draft = batch->draft;
 	struct placement *placement = arena_alloc(&draft->arena, sizeof(*placement));
@@ -397,7 +398,7 @@ static int free_slot(struct batch *batch, const struct service_state *state, siz
 	return result;
 }
 
-static int apply_transitions(struct batch *batch, const struct sights *sights,
+static int apply_transitions(struct due_batch *batch, const struct sights *sights,
 			     const struct image_service *service, struct service_state *state,
 			     const struct transition *transitions, int count, json_t *list,
 			     struct error *err)
@@ -426,16 +427,16 @@ static int apply_transitions(struct batch *batch, const struct sights *sights,
 	return result == 0 ? publication_put_state(draft, state) : result;
 }
 
-static void tell_failure(const struct step *step, const char *service, int result,
+static void tell_failure(const struct driver_step *step, const char *service, int result,
 			 const struct error *err)
 {
-	tell(step->driver, "transition.failed",
-	     json_pack("{s:s, s:s}", "service", service, "error",
-		       err && err->code ? err->text : error_text(result)));
+	driver_tell(step->driver, "transition.failed",
+		    json_pack("{s:s, s:s}", "service", service, "error",
+			      err && err->code ? err->text : error_text(result)));
 }
 
 /* Room for the ops that one service may need, and for the placement's. */
-static bool has_room(const struct batch *batch, size_t ops)
+static bool has_room(const struct due_batch *batch, size_t ops)
 {
 	const struct change_draft *draft = batch->draft;
 	return draft->op_count + ops + 1 <= CHANGE_MAX_OPS && draft->bytes <= CHANGE_MAX_BYTES;
@@ -443,7 +444,7 @@ static bool has_room(const struct batch *batch, size_t ops)
 
 /* What is due of one service joins the step. A service that fails is told of, and left out: it
  * keeps no other from moving on. */
-static int add_due(struct batch *batch, const struct sights *sights,
+static int add_due(struct due_batch *batch, const struct sights *sights,
 		   const struct image_service *service, struct service_state *state,
 		   const struct transition *transitions, int count)
 {
@@ -471,7 +472,7 @@ static int add_due(struct batch *batch, const struct sights *sights,
 	return result == -ENOMEM ? result : 0;
 }
 
-static int add_service(struct batch *batch, const struct look *look,
+static int add_service(struct due_batch *batch, const struct look *look,
 		       const struct image_service *service)
 {
 	struct driver *driver = batch->step->driver;
@@ -493,10 +494,10 @@ static int add_service(struct batch *batch, const struct look *look,
 /* Asks the model, of the image as it is now. Most of the time nothing is due. */
 static int build_step(struct change *change, struct change_draft *draft, struct error *err)
 {
-	struct step *step = (struct step *)change;
+	struct driver_step *step = (struct driver_step *)change;
 	const struct image *image = draft->image;
 	const struct look look = look_around(step->driver);
-	struct batch batch = {.step = step, .draft = draft, .services = json_array()};
+	struct due_batch batch = {.step = step, .draft = draft, .services = json_array()};
 	int result = 0;
 	(void)err;
 	draft->what = json_pack("{s:o}", "services", batch.services);
@@ -516,19 +517,19 @@ static int build_step(struct change *change, struct change_draft *draft, struct 
 
 static void step_done(struct change *change, int result, const struct error *err, uint64_t sequence)
 {
-	struct step *step = (struct step *)change;
+	struct driver_step *step = (struct driver_step *)change;
 	struct driver *driver = step->driver;
 	(void)sequence;
 	/* The store's own failure is told once, and not for each step every second. */
 	if (result < 0 && result != -ECANCELED && !driver->options.rests(driver->options.context))
-		tell(driver, "transition.failed",
-		     json_pack("{s:s}", "error", err ? err->text : error_text(result)));
+		driver_tell(driver, "transition.failed",
+			    json_pack("{s:s}", "error", err ? err->text : error_text(result)));
 	free(step);
 }
 
 static void submit_step(struct driver *driver)
 {
-	struct step *step = calloc(1, sizeof(*step));
+	struct driver_step *step = calloc(1, sizeof(*step));
 	if (!step)
 		return;
 	step->driver = driver;

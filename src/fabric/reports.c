@@ -13,7 +13,7 @@
 _Static_assert(MODEL_NAME_BYTES > PEER_NAME_MAX, "a message's name fits");
 
 /* One report's connections of one address. */
-struct place {
+struct said_place {
 	struct ip_address address;
 	const struct report *report;
 	uint64_t connections;
@@ -22,7 +22,7 @@ struct place {
 struct reports {
 	struct report **items; /* sorted by name */
 	size_t count;
-	struct place *places; /* of all reports, sorted by address … */
+	struct said_place *places; /* of all reports, sorted by address … */
 	size_t place_count;
 	bool places_stale; /* … unless a report came in since */
 };
@@ -232,8 +232,8 @@ bool report_is_disputed(const struct report *report, uint64_t interval_ms, uint6
 
 static int compare_places(const void *a, const void *b)
 {
-	const struct place *left = a;
-	const struct place *right = b;
+	const struct said_place *left = a;
+	const struct said_place *right = b;
 	return ip_address_compare(&left->address, &right->address);
 }
 
@@ -245,7 +245,7 @@ static bool bring_places_up_to_date(struct reports *reports)
 	size_t count = 0;
 	for (size_t i = 0; i < reports->count; i++)
 		count += reports->items[i]->said.counts.count;
-	struct place *places = realloc(reports->places, (count + 1) * sizeof(*places));
+	struct said_place *places = realloc(reports->places, (count + 1) * sizeof(*places));
 	if (!places)
 		return false;
 	reports->places = places;
@@ -255,9 +255,9 @@ static bool bring_places_up_to_date(struct reports *reports)
 		for (size_t c = 0; c < report->said.counts.count; c++) {
 			const struct peer_count *said = &report->said.counts.items[c];
 			places[reports->place_count++] =
-			    (struct place){.address = said->address,
-					   .report = report,
-					   .connections = said->connections};
+			    (struct said_place){.address = said->address,
+						.report = report,
+						.connections = said->connections};
 		}
 	}
 	qsort(places, count, sizeof(*places), compare_places);
@@ -280,7 +280,7 @@ static uint64_t sum_address(const struct reports *reports, const struct ip_addre
 	}
 	uint64_t sum = 0;
 	for (size_t i = low; i < reports->place_count; i++) {
-		const struct place *place = &reports->places[i];
+		const struct said_place *place = &reports->places[i];
 		if (!ip_address_equal(&place->address, address))
 			break;
 		if (report_is_fresh(place->report, query->interval_ms, query->now_ms))

@@ -108,7 +108,7 @@ static int ask(const char *name, const json_t *parameters, json_t **ret_status, 
 	return 0;
 }
 
-static int tell(const struct invocation *invocation, const char *name, struct error *err)
+static int show_status(const struct invocation *invocation, const char *name, struct error *err)
 {
 	json_t *status = NULL;
 	int result = ask(name, invocation->parameters, &status, err);
@@ -154,7 +154,7 @@ static int up(const struct invocation *invocation, struct error *err)
 		result = holder_start(&order, &holder, err);
 	}
 	if (result == 0)
-		result = tell(invocation, name, err);
+		result = show_status(invocation, name, err);
 	if (result == 0 && order.held)
 		result = stay(holder, err);
 	arena_done(&arena);

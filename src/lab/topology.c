@@ -6,7 +6,7 @@
 #include "lab/topology.h"
 
 #include "base/text.h"
-#include "lab/check.h"
+#include "lab/topology_check.h"
 #include "yaml/findings.h"
 #include "yaml/form.h"
 #include "yaml/phases.h"
@@ -490,7 +490,7 @@ static void check_meaning(struct notes *notes, const struct yaml_node *root, con
 			  struct arena *scratch)
 {
 	(void)scratch;
-	check_topology(notes, root, topology);
+	topology_check(notes, root, topology);
 }
 
 int topology_parse(const char *text, size_t length, const char *file, struct arena *arena,
@@ -508,14 +508,6 @@ int topology_parse(const char *text, size_t length, const char *file, struct are
 }
 
 /* --- finding --- */
-
-const struct topology_machine *topology_machine(const struct topology *topology, const char *name)
-{
-	for (size_t i = 0; i < topology->machine_count; i++)
-		if (strcmp(topology->machines[i].name, name) == 0)
-			return &topology->machines[i];
-	return NULL;
-}
 
 const struct topology_link *topology_link(const struct topology *topology, const char *name)
 {

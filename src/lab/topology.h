@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct findings;
 
@@ -107,7 +108,15 @@ must_check int topology_parse(const char *text, size_t length, const char *file,
 			      struct findings *ret_findings);
 
 /* NULL when there is none of that name. */
-const struct topology_machine *topology_machine(const struct topology *topology, const char *name);
+static inline const struct topology_machine *topology_machine(const struct topology *topology,
+							      const char *name)
+{
+	for (size_t i = 0; i < topology->machine_count; i++)
+		if (strcmp(topology->machines[i].name, name) == 0)
+			return &topology->machines[i];
+	return NULL;
+}
+
 const struct topology_link *topology_link(const struct topology *topology, const char *name);
 
 /* Does the link change packets, or only carry them? */

@@ -12,7 +12,7 @@
 #include <inttypes.h>
 
 /* What one call works on. */
-struct step {
+struct next_step {
 	const struct service_state *state;
 	const struct service_observation *seen;
 	struct arena *arena;
@@ -22,13 +22,13 @@ struct step {
 };
 
 /* A wall clock may go back; then no time has passed. */
-static uint64_t since(const struct step *step, uint64_t wall_ms)
+static uint64_t since(const struct next_step *step, uint64_t wall_ms)
 {
 	return step->seen->wall_ms > wall_ms ? step->seen->wall_ms - wall_ms : 0;
 }
 
 /* Add an answer; what no longer fits comes in the next call. `why` NULL is a failed allocation. */
-static void add(struct step *step, struct transition transition, const char *why)
+static void add(struct next_step *step, struct transition transition, const char *why)
 {
 	if (!why)
 		step->status = -ENOMEM;
@@ -38,7 +38,7 @@ static void add(struct step *step, struct transition transition, const char *why
 	step->transitions[step->count++] = transition;
 }
 
-static void add_event(struct step *step, uint32_t version, enum version_event event,
+static void add_event(struct next_step *step, uint32_t version, enum version_event event,
 		      struct proof proof, const char *why)
 {
 	struct transition transition = {
@@ -48,19 +48,19 @@ static void add_event(struct step *step, uint32_t version, enum version_event ev
 
 /* --- what the observations say of addresses --- */
 
-static bool pool_is_full(const struct step *step, uint8_t pool)
+static bool pool_is_full(const struct next_step *step, uint8_t pool)
 {
 	return pool < MODEL_MAX_POOLS && (step->seen->exhausted_pools >> pool & 1);
 }
 
 /* For UDP idleness is the only barrier, so it never yields. What is not known is neither. */
-static bool udp_is_busy(const struct step *step, const struct binding_observation *seen)
+static bool udp_is_busy(const struct next_step *step, const struct binding_observation *seen)
 {
 	return step->seen->has_udp && seen->packets_known &&
 	       seen->packet_ago_ms < step->seen->quiet_ms;
 }
 
-static bool udp_is_idle(const struct step *step, const struct binding_observation *seen)
+static bool udp_is_idle(const struct next_step *step, const struct binding_observation *seen)
 {
 	return !step->seen->has_udp ||
 	       (seen->packets_known && seen->packet_ago_ms >= step->seen->quiet_ms);
@@ -73,7 +73,7 @@ static bool counts_none(const struct binding_observation *seen)
 }
 
 /* A reason to take new flows again at once. */
-static bool is_in_use(const struct step *step, const struct binding_observation *seen)
+static bool is_in_use(const struct next_step *step, const struct binding_observation *seen)
 {
 	return (seen->connections_known && seen->connections > 0) ||
 	       (seen->closing_counted && seen->closing_connections > 0) || udp_is_busy(step, seen);
@@ -86,7 +86,7 @@ bool lifecycle_count_due(const struct binding *binding,
 }
 
 /* The proof of invariant 3: nothing uses the address, and nothing can begin to. */
-static bool is_proven(const struct step *step, const struct binding *binding,
+static bool is_proven(const struct next_step *step, const struct binding *binding,
 		      const struct binding_observation *seen)
 {
 	return lifecycle_count_due(binding, seen) && seen->closing_counted &&
@@ -103,7 +103,8 @@ static struct proof binding_proof(const struct binding *binding,
 }
 
 /* The weakest of all the version's addresses. With no address left there is nothing to prove. */
-static struct proof version_proof(const struct step *step, const struct version_status *version)
+static struct proof version_proof(const struct next_step *step,
+				  const struct version_status *version)
 {
 	struct proof all = {
 	    .closing = version->changed_sequence, .applied_ms = UINT64_MAX, .counted = true};
@@ -131,7 +132,7 @@ enum barrier {
 /* Has a refusal lasted for as long as it may without its proof? Also if it seems to begin later
  * than that from now: the clock was set back, and clients must not be refused until it has caught
  * up. */
-static bool is_overdue(const struct step *step, uint64_t changed_wall_ms)
+static bool is_overdue(const struct next_step *step, uint64_t changed_wall_ms)
 {
 	uint64_t limit_ms =
 	    CLOSING_LIMIT_MS + CLOSING_LIMIT_REPORTS * step->seen->report_interval_ms;
@@ -140,7 +141,7 @@ static bool is_overdue(const struct step *step, uint64_t changed_wall_ms)
 	       (changed_wall_ms > now_ms && changed_wall_ms - now_ms >= limit_ms);
 }
 
-static enum barrier binding_barrier(const struct step *step, size_t index)
+static enum barrier binding_barrier(const struct next_step *step, size_t index)
 {
 	const struct binding *binding = &step->state->bindings[index];
 	const struct binding_observation *seen = &step->seen->bindings[index];
@@ -151,7 +152,8 @@ static enum barrier binding_barrier(const struct step *step, size_t index)
 	return is_overdue(step, binding->changed_wall_ms) ? BARRIER_OVERDUE : BARRIER_WAITS;
 }
 
-static enum barrier version_barrier(const struct step *step, const struct version_status *version)
+static enum barrier version_barrier(const struct next_step *step,
+				    const struct version_status *version)
 {
 	enum barrier all = BARRIER_PROVEN;
 	for (size_t i = 0; i < step->state->binding_count; i++) {
@@ -169,7 +171,7 @@ static enum barrier version_barrier(const struct step *step, const struct versio
 /* --- the rollout --- */
 
 /* The next share above the present one; the policy may have changed since the last. */
-static uint32_t next_share(const struct step *step, uint32_t *ret_step)
+static uint32_t next_share(const struct next_step *step, uint32_t *ret_step)
 {
 	const struct rollout_policy *policy = step->seen->policy;
 	for (uint32_t i = 0; i < policy->share_count; i++) {
@@ -182,7 +184,7 @@ static uint32_t next_share(const struct step *step, uint32_t *ret_step)
 	return SHARE_WHOLE;
 }
 
-static void next_ready(struct step *step, const struct version_status *version,
+static void next_ready(struct next_step *step, const struct version_status *version,
 		       const struct version_observation *seen)
 {
 	if (step->state->rollout.paused || !seen->held)
@@ -199,7 +201,7 @@ static void next_ready(struct step *step, const struct version_status *version,
 			 version->number, 100.0 * transition.share / SHARE_WHOLE));
 }
 
-static void next_serving(struct step *step, const struct version_status *version,
+static void next_serving(struct next_step *step, const struct version_status *version,
 			 const struct version_observation *seen)
 {
 	const struct rollout_state *rollout = &step->state->rollout;
@@ -221,7 +223,7 @@ static void next_serving(struct step *step, const struct version_status *version
 
 /* A count that was begun while DNS still named the version does not know its last clients: the
  * barrier would find them, but clients would be refused for nothing meanwhile. */
-static bool counted_since(const struct step *step, const struct version_status *version,
+static bool counted_since(const struct next_step *step, const struct version_status *version,
 			  const struct binding_observation *seen)
 {
 	uint64_t drained_ms = since(step, version->changed_wall_ms);
@@ -229,7 +231,7 @@ static bool counted_since(const struct step *step, const struct version_status *
 	       drained_ms - seen->report_ago_ms > step->seen->report_interval_ms;
 }
 
-static bool looks_unused(const struct step *step, const struct version_status *version,
+static bool looks_unused(const struct next_step *step, const struct version_status *version,
 			 const struct version_observation *version_seen)
 {
 	bool full = false;
@@ -252,7 +254,7 @@ static bool looks_unused(const struct step *step, const struct version_status *v
 		version_seen->answered_ago_ms >= step->seen->stale_ms);
 }
 
-static bool close_is_due(const struct step *step, size_t index)
+static bool close_is_due(const struct next_step *step, size_t index)
 {
 	const struct version_status *version = &step->state->versions[index];
 	if (version->state != VERSION_DRAINING || !step->seen->everyone_is_heard)
@@ -265,7 +267,7 @@ static bool close_is_due(const struct step *step, size_t index)
 	return looks_unused(step, version, &step->seen->versions[index]);
 }
 
-static void next_draining(struct step *step, size_t index)
+static void next_draining(struct next_step *step, size_t index)
 {
 	const struct version_status *version = &step->state->versions[index];
 	if (close_is_due(step, index)) {
@@ -293,7 +295,7 @@ static bool has_address(const struct service_state *state, uint32_t version)
 	return false;
 }
 
-static void next_proven(struct step *step, const struct version_status *version)
+static void next_proven(struct next_step *step, const struct version_status *version)
 {
 	if (step->state->rollout.base || !has_address(step->state, version->number)) {
 		add_event(step, version->number, VERSION_EVENT_RETIRE, version_proof(step, version),
@@ -309,7 +311,7 @@ static void next_proven(struct step *step, const struct version_status *version)
 			  arena_printf(step->arena, "no version serves that could take over"));
 }
 
-static void next_closing(struct step *step, const struct version_status *version)
+static void next_closing(struct next_step *step, const struct version_status *version)
 {
 	switch (version_barrier(step, version)) {
 	case BARRIER_WAITS:
@@ -331,7 +333,7 @@ static void next_closing(struct step *step, const struct version_status *version
 	}
 }
 
-static void next_version(struct step *step, size_t index)
+static void next_version(struct next_step *step, size_t index)
 {
 	const struct version_status *version = &step->state->versions[index];
 	const struct version_observation *seen = &step->seen->versions[index];
@@ -362,7 +364,8 @@ static void next_version(struct step *step, size_t index)
 
 /* --- late addresses --- */
 
-static void add_binding(struct step *step, enum transition_kind kind, size_t index, const char *why)
+static void add_binding(struct next_step *step, enum transition_kind kind, size_t index,
+			const char *why)
 {
 	const struct binding *binding = &step->state->bindings[index];
 	struct transition transition = {.kind = kind,
@@ -374,14 +377,14 @@ static void add_binding(struct step *step, enum transition_kind kind, size_t ind
 }
 
 static const struct version_status *
-binding_version(const struct step *step, const struct binding *binding, size_t *ret_index)
+binding_version(const struct next_step *step, const struct binding *binding, size_t *ret_index)
 {
 	const struct version_status *version = service_version(step->state, binding->version);
 	*ret_index = (size_t)(version - step->state->versions);
 	return version;
 }
 
-static bool is_reclaimable(const struct step *step, size_t index)
+static bool is_reclaimable(const struct next_step *step, size_t index)
 {
 	const struct binding *binding = &step->state->bindings[index];
 	const struct binding_observation *seen = &step->seen->bindings[index];
@@ -396,7 +399,7 @@ static bool is_reclaimable(const struct step *step, size_t index)
 }
 
 /* One at a time in each full pool, the oldest first. */
-static void next_reclaim(struct step *step, uint8_t pool)
+static void next_reclaim(struct next_step *step, uint8_t pool)
 {
 	size_t oldest = SIZE_MAX;
 	for (size_t i = 0; i < step->state->binding_count; i++) {
@@ -417,7 +420,7 @@ static void next_reclaim(struct step *step, uint8_t pool)
 }
 
 /* A re-bound address, or a reclaim that cannot go on. Frees come later. */
-static void next_refusing(struct step *step, size_t index)
+static void next_refusing(struct next_step *step, size_t index)
 {
 	const struct binding *binding = &step->state->bindings[index];
 	const struct binding_observation *seen = &step->seen->bindings[index];
@@ -446,7 +449,7 @@ static void next_refusing(struct step *step, size_t index)
 		add_binding(step, TRANSITION_RELEASE, index, why);
 }
 
-static bool free_is_due(const struct step *step, size_t index)
+static bool free_is_due(const struct next_step *step, size_t index)
 {
 	const struct binding *binding = &step->state->bindings[index];
 	size_t version;
@@ -459,7 +462,7 @@ static bool free_is_due(const struct step *step, size_t index)
 }
 
 /* From the last to the first: removing one leaves the indices of those before it true. */
-static void next_frees(struct step *step)
+static void next_frees(struct next_step *step)
 {
 	for (size_t i = step->state->binding_count; i-- > 0;) {
 		if (free_is_due(step, i))
@@ -475,7 +478,7 @@ int lifecycle_next(const struct service_state *state,
 		   const struct service_observation *observations, struct arena *arena,
 		   struct transition *ret_transitions)
 {
-	struct step step = {
+	struct next_step step = {
 	    .state = state, .seen = observations, .arena = arena, .transitions = ret_transitions};
 	service_state_check(state);
 	for (size_t i = 0; i < state->version_count; i++)

@@ -118,24 +118,24 @@ int version_digest(const struct version *version, struct digest *ret_digest)
 
 /* The first failure sticks in `status`; reads after it give zeroes, and the loops below end at
  * once because the counts they read are zero. */
-struct reader {
+struct code_reader {
 	const uint8_t *at;
 	size_t left;
 	struct arena *arena;
 	int status;
 };
 
-static void fail(struct reader *reader, int status)
+static void code_fail(struct code_reader *reader, int status)
 {
 	if (!reader->status)
 		reader->status = status;
 	reader->left = 0;
 }
 
-static void get_bytes(struct reader *reader, void *ret_bytes, size_t length)
+static void get_bytes(struct code_reader *reader, void *ret_bytes, size_t length)
 {
 	if (length > reader->left) {
-		fail(reader, -FL_ECORRUPT);
+		code_fail(reader, -FL_ECORRUPT);
 		memset(ret_bytes, 0, length);
 		return;
 	}
@@ -144,7 +144,7 @@ static void get_bytes(struct reader *reader, void *ret_bytes, size_t length)
 	reader->left -= length;
 }
 
-static uint32_t get_number(struct reader *reader, unsigned bytes)
+static uint32_t get_number(struct code_reader *reader, unsigned bytes)
 {
 	uint8_t in[4];
 	uint32_t value = 0;
@@ -155,24 +155,25 @@ static uint32_t get_number(struct reader *reader, unsigned bytes)
 }
 
 /* A number that must lie between `least` and `most`. */
-static uint32_t get_bounded(struct reader *reader, unsigned bytes, uint32_t least, uint32_t most)
+static uint32_t get_bounded(struct code_reader *reader, unsigned bytes, uint32_t least,
+			    uint32_t most)
 {
 	uint32_t value = get_number(reader, bytes);
 	if (value >= least && value <= most)
 		return value;
-	fail(reader, -FL_ECORRUPT);
+	code_fail(reader, -FL_ECORRUPT);
 	return 0;
 }
 
-static void *get_room(struct reader *reader, size_t count, size_t size)
+static void *get_room(struct code_reader *reader, size_t count, size_t size)
 {
 	void *room = reader->status ? NULL : arena_array(reader->arena, count, size);
 	if (!room)
-		fail(reader, -ENOMEM);
+		code_fail(reader, -ENOMEM);
 	return room;
 }
 
-static const char *get_text(struct reader *reader)
+static const char *get_text(struct code_reader *reader)
 {
 	uint32_t length = get_bounded(reader, 4, 0, MODEL_NAME_BYTES - 1);
 	char *text = get_room(reader, length + 1, 1);
@@ -180,11 +181,11 @@ static const char *get_text(struct reader *reader)
 		return "";
 	get_bytes(reader, text, length);
 	if (memchr(text, '\0', length))
-		fail(reader, -FL_ECORRUPT);
+		code_fail(reader, -FL_ECORRUPT);
 	return text;
 }
 
-static struct ip_address get_address(struct reader *reader)
+static struct ip_address get_address(struct code_reader *reader)
 {
 	struct ip_address address = {.family = (uint8_t)get_number(reader, 1)};
 	get_bytes(reader, address.bytes, sizeof(address.bytes));
@@ -193,11 +194,11 @@ static struct ip_address get_address(struct reader *reader)
 		     (address.family == IP_V4 && !memcmp(address.bytes + 4, zeroes, 12)) ||
 		     (address.family == IP_NONE && !memcmp(address.bytes, zeroes, 16));
 	if (!valid)
-		fail(reader, -FL_ECORRUPT);
+		code_fail(reader, -FL_ECORRUPT);
 	return address;
 }
 
-static void get_port(struct reader *reader, struct service_port *port)
+static void get_port(struct code_reader *reader, struct service_port *port)
 {
 	port->protocol = (uint8_t)get_number(reader, 1);
 	port->quic = get_bounded(reader, 1, 0, 1);
@@ -205,7 +206,7 @@ static void get_port(struct reader *reader, struct service_port *port)
 	port->last = (uint16_t)get_number(reader, 2);
 }
 
-static void get_backend(struct reader *reader, struct backend *backend)
+static void get_backend(struct code_reader *reader, struct backend *backend)
 {
 	backend->name = get_text(reader);
 	backend->site = get_text(reader);
@@ -244,18 +245,19 @@ static bool get_lane(const uint8_t *restrict in, uint16_t *restrict out, uint16_
 }
 
 /* Ordinals of backends; a second candidate may also be missing. */
-static uint16_t *get_ordinals(struct reader *reader, uint32_t count, size_t backends, bool may_miss)
+static uint16_t *get_ordinals(struct code_reader *reader, uint32_t count, size_t backends,
+			      bool may_miss)
 {
 	/* Room only for what the bytes can hold. */
 	if ((size_t)2 * count > reader->left) {
-		fail(reader, -FL_ECORRUPT);
+		code_fail(reader, -FL_ECORRUPT);
 		return NULL;
 	}
 	if (reader->status) /* of a ring of another length, too */
 		return NULL;
 	uint16_t *ordinals = arena_space(reader->arena, count * sizeof(ordinals[0]));
 	if (!ordinals) {
-		fail(reader, -ENOMEM);
+		code_fail(reader, -ENOMEM);
 		return NULL;
 	}
 	bool strange = false;
@@ -265,23 +267,23 @@ static uint16_t *get_ordinals(struct reader *reader, uint32_t count, size_t back
 	reader->at += (size_t)2 * count;
 	reader->left -= (size_t)2 * count;
 	if (strange)
-		fail(reader, -FL_ECORRUPT);
+		code_fail(reader, -FL_ECORRUPT);
 	return ordinals;
 }
 
-static void get_ring(struct reader *reader, struct version_ring *ring, size_t backends,
+static void get_ring(struct code_reader *reader, struct version_ring *ring, size_t backends,
 		     bool has_seconds)
 {
 	ring->site = get_text(reader);
 	ring->ring.length = get_bounded(reader, 4, RING_PAGE_ENTRIES, RING_MAX_ENTRIES);
 	if (ring->ring.length & (ring->ring.length - 1))
-		fail(reader, -FL_ECORRUPT);
+		code_fail(reader, -FL_ECORRUPT);
 	ring->ring.entries = get_ordinals(reader, ring->ring.length, backends, false);
 	if (has_seconds)
 		ring->seconds = get_ordinals(reader, ring->ring.length, backends, true);
 }
 
-static void get_lists(struct reader *reader, struct version *version)
+static void get_lists(struct code_reader *reader, struct version *version)
 {
 	version->port_count = get_bounded(reader, 4, 0, MODEL_MAX_PORTS);
 	for (size_t i = 0; i < version->port_count; i++)
@@ -292,7 +294,7 @@ static void get_lists(struct reader *reader, struct version *version)
 	for (size_t i = 0; !reader->status && i < version->backend_count; i++) {
 		get_backend(reader, &version->backends[i]);
 		if (i && strcmp(version->backends[i - 1].name, version->backends[i].name) >= 0)
-			fail(reader, -FL_ECORRUPT);
+			code_fail(reader, -FL_ECORRUPT);
 	}
 
 	version->ring_count = get_bounded(reader, 4, 0, MODEL_MAX_SITES);
@@ -301,21 +303,21 @@ static void get_lists(struct reader *reader, struct version *version)
 		get_ring(reader, &version->rings[i], version->backend_count,
 			 version->algorithm == VERSION_SIPHASH13_5TUPLE);
 		if (i && strcmp(version->rings[i - 1].site, version->rings[i].site) >= 0)
-			fail(reader, -FL_ECORRUPT);
+			code_fail(reader, -FL_ECORRUPT);
 	}
 }
 
 int version_decode(const void *bytes, size_t length, struct arena *arena,
 		   struct version **ret_version)
 {
-	struct reader reader = {.at = bytes, .left = length, .arena = arena};
+	struct code_reader reader = {.at = bytes, .left = length, .arena = arena};
 	struct version *version = get_room(&reader, 1, sizeof(*version));
 	if (!version)
 		return -ENOMEM;
 	const char *format = get_text(&reader);
 	bool is_first = !strcmp(format, FIRST_FORMAT);
 	if (!is_first && strcmp(format, SECOND_FORMAT) != 0)
-		fail(&reader, -FL_ECORRUPT);
+		code_fail(&reader, -FL_ECORRUPT);
 	version->service = get_text(&reader);
 	version->number = get_bounded(&reader, 4, 1, UINT32_MAX);
 	version->algorithm = (uint8_t)get_bounded(
@@ -327,7 +329,7 @@ int version_decode(const void *bytes, size_t length, struct arena *arena,
 	get_bytes(&reader, version->base.bytes, DIGEST_BYTES);
 	get_lists(&reader, version);
 	if (reader.left)
-		fail(&reader, -FL_ECORRUPT);
+		code_fail(&reader, -FL_ECORRUPT);
 	if (reader.status)
 		return reader.status;
 	digest_of(bytes, length, &version->digest);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* The records of an answer, by section, before they are written. */
-struct plan {
+struct reply {
 	enum dns_rcode rcode;
 	enum naming_result result;
 	bool authoritative;
@@ -79,32 +79,32 @@ static const struct naming_choice *choose(const struct naming_snapshot *snapshot
 	return choice;
 }
 
-static void plan_failure(struct plan *plan, enum dns_rcode rcode, enum naming_result result)
+static void reply_failure(struct reply *reply, enum dns_rcode rcode, enum naming_result result)
 {
-	plan->rcode = rcode;
-	plan->result = result;
+	reply->rcode = rcode;
+	reply->result = result;
 }
 
-static void plan_negative(struct plan *plan, const struct naming_snapshot *snapshot,
-			  enum dns_rcode rcode)
+static void reply_negative(struct reply *reply, const struct naming_snapshot *snapshot,
+			   enum dns_rcode rcode)
 {
-	plan->rcode = rcode;
-	plan->result = rcode == DNS_NXDOMAIN ? NAMING_RESULT_NXDOMAIN : NAMING_RESULT_NODATA;
-	plan->authority = &snapshot->negative_soa;
+	reply->rcode = rcode;
+	reply->result = rcode == DNS_NXDOMAIN ? NAMING_RESULT_NXDOMAIN : NAMING_RESULT_NODATA;
+	reply->authority = &snapshot->negative_soa;
 }
 
-static void plan_records(struct plan *plan, const struct naming_piece *piece)
+static void reply_records(struct reply *reply, const struct naming_piece *piece)
 {
-	plan->result = NAMING_RESULT_DATA;
-	plan->answer = piece;
+	reply->result = NAMING_RESULT_DATA;
+	reply->answer = piece;
 }
 
-static void plan_addresses(struct plan *plan, const struct naming_snapshot *snapshot,
-			   const struct naming_node *node, const struct dns_query *query,
-			   const struct ip_address *source)
+static void reply_addresses(struct reply *reply, const struct naming_snapshot *snapshot,
+			    const struct naming_node *node, const struct dns_query *query,
+			    const struct ip_address *source)
 {
 	if (node->choice_count == 0) {
-		plan_negative(plan, snapshot, DNS_NOERROR);
+		reply_negative(reply, snapshot, DNS_NOERROR);
 		return;
 	}
 	struct ip_prefix client = client_of(&query->edns, source);
@@ -113,68 +113,68 @@ static void plan_addresses(struct plan *plan, const struct naming_snapshot *snap
 	const struct naming_piece *piece = is_a ? &choice->a : &choice->aaaa;
 	/* If the resolver's address decided, it is the same for all its clients: scope 0. */
 	if ((is_a ? node->a_depends : node->aaaa_depends) && query->edns.subnet.source > 0)
-		plan->scope = client.length;
+		reply->scope = client.length;
 	if (piece->records == 0) {
-		plan_negative(plan, snapshot, DNS_NOERROR);
+		reply_negative(reply, snapshot, DNS_NOERROR);
 		return;
 	}
-	plan_records(plan, piece);
-	plan->version = choice->version;
+	reply_records(reply, piece);
+	reply->version = choice->version;
 }
 
 /* A question about a name of the zone. */
-static void plan_name(struct plan *plan, const struct naming_snapshot *snapshot, size_t below,
-		      const struct dns_query *query, const struct ip_address *source)
+static void reply_name(struct reply *reply, const struct naming_snapshot *snapshot, size_t below,
+		       const struct dns_query *query, const struct ip_address *source)
 {
-	plan->authoritative = true;
-	plan->subnet = query->edns.has_subnet;
+	reply->authoritative = true;
+	reply->subnet = query->edns.has_subnet;
 	const struct naming_node *node = find(snapshot, query->name.bytes, below);
 	if (!node)
-		plan_negative(plan, snapshot, DNS_NXDOMAIN);
+		reply_negative(reply, snapshot, DNS_NXDOMAIN);
 	else if (query->type == DNS_ANY)
-		plan_records(plan, &snapshot->hinfo);
+		reply_records(reply, &snapshot->hinfo);
 	else if (query->type == DNS_A || query->type == DNS_AAAA)
-		plan_addresses(plan, snapshot, node, query, source);
+		reply_addresses(reply, snapshot, node, query, source);
 	else if (query->type == DNS_SOA && below == 0)
-		plan_records(plan, &snapshot->soa);
+		reply_records(reply, &snapshot->soa);
 	else if (query->type == DNS_NS && below == 0) {
-		plan_records(plan, &snapshot->ns);
-		plan->glue = true;
+		reply_records(reply, &snapshot->ns);
+		reply->glue = true;
 	} else
-		plan_negative(plan, snapshot, DNS_NOERROR);
+		reply_negative(reply, snapshot, DNS_NOERROR);
 }
 
 /* Returns how many bytes of the question's name stand before the zone's. */
-static size_t plan_answer(struct plan *plan, const struct naming_snapshot *snapshot,
-			  const struct dns_query *query, const struct ip_address *source)
+static size_t reply_answer(struct reply *reply, const struct naming_snapshot *snapshot,
+			   const struct dns_query *query, const struct ip_address *source)
 {
-	*plan = (struct plan){.rcode = DNS_NOERROR};
+	*reply = (struct reply){.rcode = DNS_NOERROR};
 	int below;
 	if (query->rcode == DNS_FORMERR)
-		plan_failure(plan, DNS_FORMERR, NAMING_RESULT_FORMERR);
+		reply_failure(reply, DNS_FORMERR, NAMING_RESULT_FORMERR);
 	else if (query->rcode == DNS_BADVERS)
-		plan_failure(plan, DNS_BADVERS, NAMING_RESULT_BADVERS);
+		reply_failure(reply, DNS_BADVERS, NAMING_RESULT_BADVERS);
 	else if (query->rcode == DNS_NOTIMP)
-		plan_failure(plan, DNS_NOTIMP, NAMING_RESULT_NOTIMP);
+		reply_failure(reply, DNS_NOTIMP, NAMING_RESULT_NOTIMP);
 	else if (query->class != DNS_CLASS_IN)
-		plan_failure(plan, DNS_REFUSED, NAMING_RESULT_REFUSED);
+		reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED);
 	else if (!snapshot)
-		plan_failure(plan, DNS_SERVFAIL, NAMING_RESULT_SERVFAIL);
+		reply_failure(reply, DNS_SERVFAIL, NAMING_RESULT_SERVFAIL);
 	else if ((below = dns_name_below(&query->name, &snapshot->zone)) < 0)
-		plan_failure(plan, DNS_REFUSED, NAMING_RESULT_REFUSED);
+		reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED);
 	else if (query->type == DNS_AXFR || query->type == DNS_IXFR)
-		plan_failure(plan, DNS_REFUSED, NAMING_RESULT_REFUSED);
+		reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED);
 	else if (query->type == DNS_OPT || (query->type >= DNS_META_FIRST && query->type < DNS_ANY))
-		plan_failure(plan, DNS_NOTIMP, NAMING_RESULT_NOTIMP);
+		reply_failure(reply, DNS_NOTIMP, NAMING_RESULT_NOTIMP);
 	else {
-		plan_name(plan, snapshot, (size_t)below, query, source);
+		reply_name(reply, snapshot, (size_t)below, query, source);
 		return (size_t)below;
 	}
 	return 0;
 }
 
 /* An answer being written; the header is filled in last. */
-struct writer {
+struct reply_writer {
 	const struct naming_snapshot *snapshot;
 	uint8_t *bytes;
 	size_t length;
@@ -183,7 +183,7 @@ struct writer {
 };
 
 /* Write a piece, or nothing if it does not fit whole (RFC 2181 §9). Returns its records. */
-static unsigned put_piece(struct writer *w, const struct naming_piece *piece)
+static unsigned put_piece(struct reply_writer *w, const struct naming_piece *piece)
 {
 	if (w->limit - w->length < piece->length)
 		return 0;
@@ -198,16 +198,16 @@ static unsigned put_piece(struct writer *w, const struct naming_piece *piece)
 
 /* Write the sections and their counts into the header. Returns whether something owed did not
  * fit: then the sections are empty, and the client comes again over TCP. */
-static bool put_sections(struct writer *w, const struct plan *plan)
+static bool put_sections(struct reply_writer *w, const struct reply *reply)
 {
-	const struct naming_piece *owed = plan->answer ? plan->answer : plan->authority;
+	const struct naming_piece *owed = reply->answer ? reply->answer : reply->authority;
 	unsigned records = owed ? put_piece(w, owed) : 0;
 	unsigned glue = 0;
 	/* Addresses of name servers are a courtesy here (this is no referral): as many as fit. */
-	for (uint32_t i = 0; plan->glue && records > 0 && i < w->snapshot->glue_count; i++)
+	for (uint32_t i = 0; reply->glue && records > 0 && i < w->snapshot->glue_count; i++)
 		glue += put_piece(w, &w->snapshot->glue[i]);
-	dns_put_u16(w->bytes + 6, plan->answer ? records : 0);
-	dns_put_u16(w->bytes + 8, plan->answer ? 0 : records);
+	dns_put_u16(w->bytes + 6, reply->answer ? records : 0);
+	dns_put_u16(w->bytes + 8, reply->answer ? 0 : records);
 	dns_put_u16(w->bytes + 10, glue);
 	return owed && records == 0;
 }
@@ -222,25 +222,25 @@ static size_t answer_limit(enum naming_transport transport, const struct dns_edn
 	return edns->payload < NAMING_UDP_ANSWER_MAX ? edns->payload : NAMING_UDP_ANSWER_MAX;
 }
 
-static struct dns_opt opt_of(const struct naming_snapshot *snapshot, const struct plan *plan,
+static struct dns_opt opt_of(const struct naming_snapshot *snapshot, const struct reply *reply,
 			     const struct dns_query *query, struct dns_client_subnet *subnet)
 {
 	struct dns_opt opt = {.payload = NAMING_UDP_ANSWER_MAX,
-			      .rcode = plan->rcode,
+			      .rcode = reply->rcode,
 			      .dnssec_ok = query->edns.dnssec_ok};
 	if (snapshot && query->edns.nsid && snapshot->nsid_length > 0) {
 		opt.nsid = snapshot->nsid;
 		opt.nsid_length = snapshot->nsid_length;
 	}
-	if (plan->subnet) {
+	if (reply->subnet) {
 		*subnet = query->edns.subnet;
-		subnet->scope = (uint8_t)plan->scope;
+		subnet->scope = (uint8_t)reply->scope;
 		opt.subnet = subnet;
 	}
 	return opt;
 }
 
-static size_t write_answer(const struct naming_snapshot *snapshot, const struct plan *plan,
+static size_t write_answer(const struct naming_snapshot *snapshot, const struct reply *reply,
 			   size_t below, const struct dns_query *query, const uint8_t *question,
 			   enum naming_transport transport, uint8_t *answer, bool *ret_truncated)
 {
@@ -248,10 +248,10 @@ static size_t write_answer(const struct naming_snapshot *snapshot, const struct 
 	struct dns_opt opt;
 	size_t opt_bytes = 0;
 	if (query->edns.present) {
-		opt = opt_of(snapshot, plan, query, &subnet);
+		opt = opt_of(snapshot, reply, query, &subnet);
 		opt_bytes = dns_opt_bytes(&opt);
 	}
-	struct writer w = {
+	struct reply_writer w = {
 	    .snapshot = snapshot,
 	    .bytes = answer,
 	    .length = DNS_HEADER_BYTES + query->question_length,
@@ -259,12 +259,12 @@ static size_t write_answer(const struct naming_snapshot *snapshot, const struct 
 	    .zone_pointer = 0xc000u | (unsigned)(DNS_HEADER_BYTES + below),
 	};
 	memcpy(answer + DNS_HEADER_BYTES, question, query->question_length);
-	bool truncated = put_sections(&w, plan);
+	bool truncated = put_sections(&w, reply);
 
 	/* RFC 1035 §4.1.1: opcode and RD are copied; everything else, AD, CD and the reserved bit
 	 * included (RFC 4035 §3.1.6), is ours to say. */
-	unsigned flags = DNS_FLAG_QR | (unsigned)query->opcode << 11 | (plan->rcode & 0xfu);
-	if (plan->authoritative)
+	unsigned flags = DNS_FLAG_QR | (unsigned)query->opcode << 11 | (reply->rcode & 0xfu);
+	if (reply->authoritative)
 		flags |= DNS_FLAG_AA;
 	if (truncated)
 		flags |= DNS_FLAG_TC;
@@ -320,12 +320,12 @@ size_t naming_answer(const struct naming_snapshot *snapshot, const struct ip_add
 		break;
 	}
 
-	struct plan plan;
-	size_t below = plan_answer(&plan, snapshot, &query, client);
+	struct reply reply;
+	size_t below = reply_answer(&reply, snapshot, &query, client);
 	ret_outcome->qtype = classify(&query);
-	ret_outcome->result = plan.result;
-	ret_outcome->version = plan.version;
-	return write_answer(snapshot, &plan, below, &query, query_bytes + DNS_HEADER_BYTES,
+	ret_outcome->result = reply.result;
+	ret_outcome->version = reply.version;
+	return write_answer(snapshot, &reply, below, &query, query_bytes + DNS_HEADER_BYTES,
 			    transport, answer, &ret_outcome->truncated);
 }
 

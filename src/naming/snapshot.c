@@ -30,7 +30,7 @@ _Static_assert(DNS_HEADER_BYTES + DNS_QUESTION_MAX + OPT_MAX +
 /* Most names a zone can come to: each service may bring names above it into being. */
 #define NODES_MAX (4u * NAMING_SERVICES_MAX)
 
-struct builder {
+struct snapshot_builder {
 	const struct naming_input *input;
 	struct error *err;
 	struct dns_name zone;
@@ -40,19 +40,19 @@ struct builder {
 	struct naming_snapshot head; /* the fixed part, filled as we go */
 };
 
-static struct naming_node *node_at(const struct builder *b, uint32_t index)
+static struct naming_node *node_at(const struct snapshot_builder *b, uint32_t index)
 {
 	void *nodes = b->nodes.data;
 	return (struct naming_node *)nodes + index;
 }
 
-static uint32_t node_count(const struct builder *b)
+static uint32_t node_count(const struct snapshot_builder *b)
 {
 	return (uint32_t)(b->nodes.length / sizeof(struct naming_node));
 }
 
 /* The place in the table where this name is, or where it would go. */
-static uint32_t table_place(const struct builder *b, const uint8_t *labels, size_t length)
+static uint32_t table_place(const struct snapshot_builder *b, const uint8_t *labels, size_t length)
 {
 	uint32_t mask = b->table_size - 1;
 	uint32_t place = naming_label_hash(labels, length) & mask;
@@ -65,7 +65,7 @@ static uint32_t table_place(const struct builder *b, const uint8_t *labels, size
 	return place;
 }
 
-static int table_grow(struct builder *b)
+static int table_grow(struct snapshot_builder *b)
 {
 	uint32_t size = b->table_size ? 2 * b->table_size : 64;
 	uint32_t *table = calloc(size, sizeof(*table));
@@ -83,7 +83,8 @@ static int table_grow(struct builder *b)
 }
 
 /* Find or add the node of a name, and the nodes between it and the zone. */
-static int node_add(struct builder *b, const uint8_t *labels, size_t length, uint32_t *ret_index)
+static int node_add(struct snapshot_builder *b, const uint8_t *labels, size_t length,
+		    uint32_t *ret_index)
 {
 	for (size_t at = 0;; at += 1u + labels[at]) {
 		/* At most half full, so that probing is short. */
@@ -116,21 +117,21 @@ static int node_add(struct builder *b, const uint8_t *labels, size_t length, uin
 
 /* ---- records ---- */
 
-static void put_u16(struct builder *b, unsigned value)
+static void put_u16(struct snapshot_builder *b, unsigned value)
 {
 	uint8_t bytes[2];
 	dns_put_u16(bytes, value);
 	buffer_append(&b->bytes, bytes, sizeof(bytes));
 }
 
-static void put_u32(struct builder *b, uint32_t value)
+static void put_u32(struct snapshot_builder *b, uint32_t value)
 {
 	uint8_t bytes[4];
 	dns_put_u32(bytes, value);
 	buffer_append(&b->bytes, bytes, sizeof(bytes));
 }
 
-static struct naming_piece piece_begin(const struct builder *b)
+static struct naming_piece piece_begin(const struct snapshot_builder *b)
 {
 	return (struct naming_piece){
 	    .offset = (uint32_t)b->bytes.length,
@@ -138,13 +139,14 @@ static struct naming_piece piece_begin(const struct builder *b)
 	};
 }
 
-static void piece_end(const struct builder *b, struct naming_piece *piece)
+static void piece_end(const struct snapshot_builder *b, struct naming_piece *piece)
 {
 	piece->length = (uint16_t)(b->bytes.length - piece->offset);
 }
 
 /* A name: as labels and a pointer to the zone if it lies in it, else in full. */
-static void put_name(struct builder *b, struct naming_piece *piece, const struct dns_name *name)
+static void put_name(struct snapshot_builder *b, struct naming_piece *piece,
+		     const struct dns_name *name)
 {
 	int below = dns_name_below(name, &b->zone);
 	if (below < 0) {
@@ -159,7 +161,7 @@ static void put_name(struct builder *b, struct naming_piece *piece, const struct
 }
 
 /* Type, class, TTL and a length to be set by record_end, which wants what this returns. */
-static size_t record_begin(struct builder *b, struct naming_piece *piece, unsigned type,
+static size_t record_begin(struct snapshot_builder *b, struct naming_piece *piece, unsigned type,
 			   uint32_t ttl_s)
 {
 	put_u16(b, type);
@@ -170,7 +172,7 @@ static size_t record_begin(struct builder *b, struct naming_piece *piece, unsign
 	return b->bytes.length;
 }
 
-static void record_end(struct builder *b, size_t data)
+static void record_end(struct snapshot_builder *b, size_t data)
 {
 	if (b->bytes.status == 0)
 		dns_put_u16((uint8_t *)b->bytes.data + data - 2,
@@ -178,12 +180,12 @@ static void record_end(struct builder *b, size_t data)
 }
 
 /* The question's own name begins right behind the header. */
-static void put_question_pointer(struct builder *b)
+static void put_question_pointer(struct snapshot_builder *b)
 {
 	put_u16(b, 0xc000 | DNS_HEADER_BYTES);
 }
 
-static struct naming_piece put_soa(struct builder *b, const struct dns_name *mname,
+static struct naming_piece put_soa(struct snapshot_builder *b, const struct dns_name *mname,
 				   const struct dns_name *rname, uint32_t ttl_s)
 {
 	const struct naming_input *input = b->input;
@@ -202,7 +204,7 @@ static struct naming_piece put_soa(struct builder *b, const struct dns_name *mna
 	return piece;
 }
 
-static struct naming_piece put_hinfo(struct builder *b)
+static struct naming_piece put_hinfo(struct snapshot_builder *b)
 {
 	/* RFC 8482 §4.2: CPU "RFC8482", OS empty. */
 	static const uint8_t data_bytes[] = {7, 'R', 'F', 'C', '8', '4', '8', '2', 0};
@@ -216,7 +218,7 @@ static struct naming_piece put_hinfo(struct builder *b)
 }
 
 /* The addresses of one family as records of `owner`, or of the question's name if that is NULL. */
-static struct naming_piece put_addresses(struct builder *b, const struct dns_name *owner,
+static struct naming_piece put_addresses(struct snapshot_builder *b, const struct dns_name *owner,
 					 const struct ip_address *addresses, size_t count,
 					 enum ip_family family, uint32_t ttl_s)
 {
@@ -238,7 +240,7 @@ static struct naming_piece put_addresses(struct builder *b, const struct dns_nam
 
 /* ---- the zone itself ---- */
 
-static int add_nameserver(struct builder *b, const struct naming_nameserver *nameserver,
+static int add_nameserver(struct snapshot_builder *b, const struct naming_nameserver *nameserver,
 			  const struct dns_name *name)
 {
 	int below = dns_name_below(name, &b->zone);
@@ -286,7 +288,7 @@ static int add_nameserver(struct builder *b, const struct naming_nameserver *nam
 	return 0;
 }
 
-static int parse_name(struct builder *b, const char *what, const char *text,
+static int parse_name(struct snapshot_builder *b, const char *what, const char *text,
 		      struct dns_name *ret_name)
 {
 	if (dns_name_parse(text, ret_name) < 0)
@@ -301,7 +303,7 @@ static bool names_equal(const struct dns_name *a, const struct dns_name *b)
 }
 
 /* SOA, NS and the name servers' addresses. */
-static int add_apex(struct builder *b)
+static int add_apex(struct snapshot_builder *b)
 {
 	const struct naming_input *input = b->input;
 	struct dns_name names[NAMING_NAMESERVERS_MAX], contact;
@@ -342,7 +344,7 @@ static int add_apex(struct builder *b)
 
 /* ---- services ---- */
 
-static int check_service(struct builder *b, const struct naming_service *service)
+static int check_service(struct snapshot_builder *b, const struct naming_service *service)
 {
 	if (service->ttl_s > NAMING_TTL_MAX || service->share_count > NAMING_SHARES_MAX)
 		return error_set(b->err, -FL_ELIMIT,
@@ -372,7 +374,7 @@ static int check_service(struct builder *b, const struct naming_service *service
 	return 0;
 }
 
-static void add_shares(struct builder *b, const struct naming_service *service,
+static void add_shares(struct snapshot_builder *b, const struct naming_service *service,
 		       struct naming_node *node)
 {
 	const struct naming_share *first = NULL;
@@ -398,7 +400,7 @@ static void add_shares(struct builder *b, const struct naming_service *service,
 	}
 }
 
-static int add_service(struct builder *b, const struct naming_service *service)
+static int add_service(struct snapshot_builder *b, const struct naming_service *service)
 {
 	int result = check_service(b, service);
 	if (result != 0)
@@ -431,7 +433,7 @@ static int add_service(struct builder *b, const struct naming_service *service)
 
 /* ---- the whole ---- */
 
-static int check_input(struct builder *b)
+static int check_input(struct snapshot_builder *b)
 {
 	const struct naming_input *input = b->input;
 	int result = parse_name(b, "zone", input->zone, &b->zone);
@@ -472,7 +474,7 @@ static const void *lay_out(uint8_t **at, const void *data, size_t length)
 	return place;
 }
 
-static int assemble(struct builder *b, struct naming_snapshot **ret_snapshot)
+static int assemble(struct snapshot_builder *b, struct naming_snapshot **ret_snapshot)
 {
 	const struct buffer *all[] = {&b->nodes, &b->choices, &b->glue, &b->patches, &b->bytes};
 	size_t table_bytes = b->table_size * sizeof(*b->table);
@@ -517,7 +519,7 @@ _Static_assert(alignof(struct naming_snapshot) >= alignof(uint32_t) &&
 int naming_snapshot_build(const struct naming_input *input, struct naming_snapshot **ret_snapshot,
 			  struct error *err)
 {
-	struct builder b = {.input = input, .err = err};
+	struct snapshot_builder b = {.input = input, .err = err};
 	struct buffer *all[] = {&b.nodes, &b.choices, &b.glue, &b.patches, &b.bytes};
 	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)
 		buffer_init(all[i], 0);

@@ -14,7 +14,7 @@
 #define MOST_WAITING_BYTES (8u << 20)
 
 /* Records or events, with copies of their texts. */
-struct batch {
+struct page_batch {
 	struct arena arena;
 	struct store_event *events;
 	size_t count;
@@ -40,8 +40,8 @@ struct follower {
 	char last_key[STORE_KEY_BYTES + 1];
 
 	struct store_watch *watch;
-	struct batch waiting;
-	struct batch importing;
+	struct page_batch waiting;
+	struct page_batch importing;
 	bool is_importing;
 	bool replaces; /* what is being imported is everything */
 };
@@ -59,11 +59,11 @@ int follower_new(struct store *authority, struct store *replica, struct follower
 	return 0;
 }
 
-static void batch_clear(struct batch *batch)
+static void page_batch_clear(struct page_batch *batch)
 {
 	arena_done(&batch->arena);
 	free(batch->events);
-	*batch = (struct batch){0};
+	*batch = (struct page_batch){0};
 	arena_init(&batch->arena, 0);
 }
 
@@ -81,8 +81,8 @@ void follower_free(struct follower *follower)
 {
 	if (!follower)
 		return;
-	batch_clear(&follower->waiting);
-	batch_clear(&follower->importing);
+	page_batch_clear(&follower->waiting);
+	page_batch_clear(&follower->importing);
 	free(follower);
 }
 
@@ -103,7 +103,7 @@ static void stop(struct follower *follower, enum follower_state state, const str
 	bool refused = state == FOLLOWER_BEHIND || state == FOLLOWER_FORKED;
 	store_watch_cancel(follower->watch);
 	follower->watch = NULL;
-	batch_clear(&follower->waiting);
+	page_batch_clear(&follower->waiting);
 	follower->state = state;
 	follower->running = false;
 	follower->retry_ms =
@@ -116,7 +116,7 @@ static void stop(struct follower *follower, enum follower_state state, const str
 }
 
 /* NULL or empty: there was no memory for a sentence. */
-static void fail(struct follower *follower, int result, const struct error *err)
+static void follower_lose(struct follower *follower, int result, const struct error *err)
 {
 	struct error own;
 	error_set(&own, result, "%s", err && *err->text ? err->text : error_text(result));
@@ -181,7 +181,7 @@ static bool chain_take(struct follower *follower, const struct store_event *even
 		? ledger_entry_parse(event->record.value, event->record.value_length, &entry, &err)
 		: error_set(&err, -FL_EINVALID, "ledger entry %s was deleted", event->record.key);
 	if (result < 0) {
-		fail(follower, result, &err);
+		follower_lose(follower, result, &err);
 		return false;
 	}
 	bool same = entry.sequence == head->sequence;
@@ -206,7 +206,7 @@ static bool chain_take(struct follower *follower, const struct store_event *even
 
 /* --- taking in --- */
 
-static bool batch_add(struct batch *batch, const struct store_event *event)
+static bool page_batch_add(struct page_batch *batch, const struct store_event *event)
 {
 	const struct store_record *record = &event->record;
 	if (batch->count == batch->room) {
@@ -243,12 +243,12 @@ static void import(struct follower *follower)
 	int result = store_sqlite_import(follower->replica, &import, on_imported, follower, &err);
 	follower->is_importing = result == 0;
 	if (result < 0)
-		fail(follower, result, &err);
+		follower_lose(follower, result, &err);
 }
 
 static void import_waiting(struct follower *follower)
 {
-	struct batch empty = follower->importing;
+	struct page_batch empty = follower->importing;
 	follower->importing = follower->waiting;
 	follower->waiting = empty;
 	follower->replaces = false;
@@ -260,13 +260,13 @@ static void on_imported(void *context, int result, const struct error *err)
 	struct follower *follower = context;
 	uint64_t revision = follower->importing.revision;
 	follower->is_importing = false;
-	batch_clear(&follower->importing);
+	page_batch_clear(&follower->importing);
 	if (result == 0)
 		follower->revision = revision;
 	if (!follower->running)
 		return;
 	if (result < 0)
-		fail(follower, result, err);
+		follower_lose(follower, result, err);
 	else if (follower->waiting.count)
 		import_waiting(follower);
 	else if (!follower->watch)
@@ -280,7 +280,7 @@ static void on_events(void *context, int result, const struct error *err, uint64
 {
 	struct follower *follower = context;
 	if (result < 0) {
-		fail(follower, result, err);
+		follower_lose(follower, result, err);
 		if (result != -FL_ECOMPACTED)
 			return;
 		/* Too far behind, or another authority: that is no failure. */
@@ -292,8 +292,8 @@ static void on_events(void *context, int result, const struct error *err, uint64
 	for (size_t i = 0; i < count; i++) {
 		if (!chain_take(follower, &events[i]))
 			return;
-		if (!batch_add(&follower->waiting, &events[i])) {
-			fail(follower, -ENOMEM, NULL);
+		if (!page_batch_add(&follower->waiting, &events[i])) {
+			follower_lose(follower, -ENOMEM, NULL);
 			return;
 		}
 	}
@@ -317,7 +317,7 @@ static void watch(struct follower *follower)
 	int result = store_watch(follower->authority, "", follower->revision + 1, on_events,
 				 follower, &follower->watch, &err);
 	if (result < 0)
-		fail(follower, result, &err);
+		follower_lose(follower, result, &err);
 }
 
 /* --- reading everything --- */
@@ -328,11 +328,11 @@ static void on_page(void *context, int result, const struct error *err,
 		    const struct store_page *page)
 {
 	struct follower *follower = context;
-	struct batch *batch = &follower->importing;
+	struct page_batch *batch = &follower->importing;
 	if (!follower->running)
 		return;
 	if (result < 0) {
-		fail(follower, result, err);
+		follower_lose(follower, result, err);
 		return;
 	}
 	if (is_another(follower))
@@ -342,8 +342,8 @@ static void on_page(void *context, int result, const struct error *err,
 		const struct store_event event = {.kind = STORE_PUT, .record = page->records[i]};
 		if (!chain_take(follower, &event))
 			return;
-		if (!batch_add(batch, &event)) {
-			fail(follower, -ENOMEM, NULL);
+		if (!page_batch_add(batch, &event)) {
+			follower_lose(follower, -ENOMEM, NULL);
 			return;
 		}
 	}
@@ -368,7 +368,7 @@ static void read_page(struct follower *follower)
 					  .revision = follower->importing.revision};
 	int result = store_range(follower->authority, &range, on_page, follower, &err);
 	if (result < 0)
-		fail(follower, result, &err);
+		follower_lose(follower, result, &err);
 }
 
 static void read_all(struct follower *follower)
@@ -405,7 +405,7 @@ static void on_position(void *context, int result, const struct error *err,
 	if (result == 0)
 		result = head_of(page, &head, &own);
 	if (result < 0) {
-		fail(follower, result, page ? &own : err);
+		follower_lose(follower, result, page ? &own : err);
 		return;
 	}
 	if (head.sequence != follower->head.sequence ||
@@ -423,7 +423,7 @@ static void read_position(struct follower *follower)
 	const struct store_range range = {.key = LEDGER_HEAD_KEY, .revision = follower->revision};
 	int result = store_range(follower->authority, &range, on_position, follower, &err);
 	if (result < 0)
-		fail(follower, result, &err);
+		follower_lose(follower, result, &err);
 }
 
 static void on_own_head(void *context, int result, const struct error *err,
@@ -437,7 +437,7 @@ static void on_own_head(void *context, int result, const struct error *err,
 	if (result == 0)
 		result = head_of(page, &follower->head, &own);
 	if (result < 0) {
-		fail(follower, result, page ? &own : err);
+		follower_lose(follower, result, page ? &own : err);
 		return;
 	}
 	follower->revision = page->revision;
@@ -455,7 +455,7 @@ void follower_run(struct follower *follower, uint64_t now_ms)
 	/* An import under way ends first: it moves the replica. */
 	if (follower->running || follower->is_importing || now_ms < follower->retry_ms)
 		return;
-	batch_clear(&follower->importing);
+	page_batch_clear(&follower->importing);
 	follower->running = true;
 	follower->id = store_id(follower->authority);
 	int result = store_id_is_known(&follower->id)
@@ -463,5 +463,5 @@ void follower_run(struct follower *follower, uint64_t now_ms)
 			 : error_set(&err, -FL_EUNAVAILABLE,
 				     "the place where changes are decided was not reached yet");
 	if (result < 0)
-		fail(follower, result, &err);
+		follower_lose(follower, result, &err);
 }

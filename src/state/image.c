@@ -2,6 +2,7 @@
 #include "state/image.h"
 
 #include "base/search.h"
+#include "state/image_find.h"
 #include "state/image_pieces.h"
 #include "state/records.h"
 
@@ -10,7 +11,6 @@
 #include <string.h>
 
 #define LOAD_TIMEOUT_MS 60000
-#define DEFAULT_REPORT_INTERVAL_MS 1000
 
 /* --- services and versions --- */
 
@@ -35,45 +35,10 @@ static struct image_service *service_add(struct image *image, const char *name)
 	return service;
 }
 
-static int compare_name(const void *services, size_t place, const void *name)
-{
-	struct image_service *const *list = services;
-	return strcmp(list[place]->name, name);
-}
-
-struct image_service *image_service(const struct image *image, const char *name)
-{
-	bool found;
-	size_t place =
-	    search_place(image->services, image->service_count, name, compare_name, &found);
-	return found ? image->services[place] : NULL;
-}
-
 static struct image_service *service_get(struct image *image, const char *name)
 {
 	struct image_service *service = image_service(image, name);
 	return service ? service : service_add(image, name);
-}
-
-static struct image_version *find_version(const struct image_service *service, uint32_t number)
-{
-	for (size_t i = service->version_count; i-- > 0;) {
-		if (service->versions[i]->version->number == number)
-			return service->versions[i];
-	}
-	return NULL;
-}
-
-const struct image_version *image_version_entry(const struct image_service *service,
-						uint32_t number)
-{
-	return service ? find_version(service, number) : NULL;
-}
-
-const struct version *image_version(const struct image_service *service, uint32_t number)
-{
-	const struct image_version *entry = image_version_entry(service, number);
-	return entry ? entry->version : NULL;
 }
 
 static void version_free(struct image_version *entry)
@@ -123,7 +88,7 @@ static int take_version(struct image *image, const struct store_record *record, 
 	    (entry->version->number != number || strcmp(entry->version->service, name) != 0))
 		result = error_set(err, -FL_ECORRUPT, "the store's key %s holds another version",
 				   record->key);
-	if (result == 0 && find_version(service, number))
+	if (result == 0 && image_version_find(service, number))
 		result = error_set(err, -FL_ECORRUPT,
 				   "version %s/%u was written twice: a version never changes", name,
 				   number);
@@ -224,24 +189,6 @@ static int drop_service_config(struct image *image, const char *name)
 
 /* --- members --- */
 
-static int compare_member(const void *members, size_t place, const void *name)
-{
-	const struct image_member *list = members;
-	return strcmp(list[place].member->name, name);
-}
-
-static size_t find_member(const struct image *image, const char *node, bool *ret_found)
-{
-	return search_place(image->members, image->member_count, node, compare_member, ret_found);
-}
-
-const struct member *image_member(const struct image *image, const char *node)
-{
-	bool found;
-	size_t at = find_member(image, node, &found);
-	return found ? image->members[at].member : NULL;
-}
-
 /* A node whose record cannot be read here is waited for all the same, in every role that matters.
  */
 static int unread_member(const char *name, struct image_member *taken)
@@ -282,7 +229,7 @@ static int take_member(struct image *image, const struct store_record *record, s
 		goto fail;
 	}
 	image->members_revision = 0;
-	at = find_member(image, name, &found);
+	at = image_member_place(image, name, &found);
 	if (found) {
 		note_ceased(image, image->members[at].member, taken.member->roles);
 		arena_done(&image->members[at].arena);
@@ -308,7 +255,7 @@ fail:
 static void drop_member(struct image *image, const char *node)
 {
 	bool found;
-	size_t at = find_member(image, node, &found);
+	size_t at = image_member_place(image, node, &found);
 	if (!found)
 		return;
 	image->members_revision = 0;
@@ -333,23 +280,6 @@ static int take_head(struct image *image, const struct store_record *record, str
 		note_position(image, &(struct ledger_position){.sequence = image->head.sequence,
 							       .digest = image->head.digest});
 	return result;
-}
-
-bool image_position(const struct image *image, uint64_t sequence,
-		    struct ledger_position *ret_position)
-{
-	const struct ledger_position *known = &image->chain[sequence % IMAGE_CHAIN_ENTRIES];
-	if (!sequence || known->sequence != sequence || sequence > image->head.sequence)
-		return false;
-	*ret_position = *known;
-	return true;
-}
-
-bool image_is_on_chain(const struct image *image, const struct ledger_position *position)
-{
-	struct ledger_position known;
-	return image_position(image, position->sequence, &known) &&
-	       memcmp(known.digest.bytes, position->digest.bytes, DIGEST_BYTES) == 0;
 }
 
 /* --- forgotten backends --- */
@@ -380,21 +310,6 @@ static int take_forgotten(struct image *image, const struct store_record *record
 	return 0;
 }
 
-const struct image_forgotten *image_forgotten(const struct image *image, const char *backend)
-{
-	for (size_t i = 0; i < image->forgotten_count; i++) {
-		if (strcmp(image->forgotten[i].backend, backend) == 0)
-			return &image->forgotten[i];
-	}
-	return NULL;
-}
-
-bool image_is_forgotten(const struct image *image, const char *backend, uint64_t published)
-{
-	const struct image_forgotten *forgotten = image_forgotten(image, backend);
-	return forgotten && forgotten->sequence > published;
-}
-
 static void drop_forgotten(struct image *image, const char *backend)
 {
 	for (size_t i = 0; i < image->forgotten_count; i++) {
@@ -404,64 +319,6 @@ static void drop_forgotten(struct image *image, const char *backend)
 }
 
 /* --- what is unread --- */
-
-static int compare_unread(const void *unread, size_t place, const void *key)
-{
-	const struct image_unread *list = unread;
-	return strcmp(list[place].key, key);
-}
-
-/* The place of the first key that is not below `key`. */
-static size_t unread_place(const struct image *image, const char *key, bool *ret_found)
-{
-	return search_place(image->unread, image->unread_count, key, compare_unread, ret_found);
-}
-
-const struct image_unread *image_unread(const struct image *image, const char *key)
-{
-	bool found = false;
-	size_t place = unread_place(image, key, &found);
-	return found ? &image->unread[place] : NULL;
-}
-
-const struct image_unread *image_unread_under(const struct image *image, const char *prefix)
-{
-	bool found = false;
-	size_t place = unread_place(image, prefix, &found);
-	return place < image->unread_count &&
-		       strncmp(image->unread[place].key, prefix, strlen(prefix)) == 0
-		   ? &image->unread[place]
-		   : NULL;
-}
-
-const struct image_unread *image_unread_meaning(const struct image *image)
-{
-	static const char *const PREFIXES[] = {"placement/pool/", "placement/site/", "service/"};
-	char prefix[RECORD_KEY_BYTES];
-	const struct image_unread *unread = NULL;
-	if (!image->unread_count)
-		return NULL;
-	for (size_t i = 0; !unread && i < sizeof(PREFIXES) / sizeof(PREFIXES[0]); i++)
-		unread = image_unread_under(image, PREFIXES[i]);
-	for (size_t i = 0; !unread && i < image->service_count; i++) {
-		snprintf(prefix, sizeof(prefix), "version/%s/", image->services[i]->name);
-		if (image->services[i]->unread & IMAGE_UNREAD_VERSION)
-			unread = image_unread_under(image, prefix);
-	}
-	return unread;
-}
-
-const char *image_unread_text(const struct image_unread *unread, char *text)
-{
-	if (unread->reads)
-		snprintf(text, IMAGE_UNREAD_TEXT,
-			 "%s has level %u, and this program reads up to level %u", unread->key,
-			 unread->level, unread->reads);
-	else
-		snprintf(text, IMAGE_UNREAD_TEXT, "%s is of a kind that this program does not know",
-			 unread->key);
-	return text;
-}
 
 /* Which part of a service a record is, and whose; 0 for any other. */
 static unsigned part_of(enum record_type type)
@@ -489,7 +346,7 @@ static void mark_unread(struct image *image, const char *key, bool is_unread)
 static void drop_unread(struct image *image, const char *key)
 {
 	bool found = false;
-	size_t place = unread_place(image, key, &found);
+	size_t place = image_unread_place(image, key, &found);
 	if (!found)
 		return;
 	mark_unread(image, key, false);
@@ -504,7 +361,7 @@ static int add_unread(struct image *image, const struct store_record *record, en
 	uint32_t level = record_level(record->value, record->value_length);
 	uint32_t reads = type < RECORD_UNKNOWN ? record_rows[type].level : 0;
 	bool found = false;
-	size_t place = unread_place(image, record->key, &found);
+	size_t place = image_unread_place(image, record->key, &found);
 	struct image_unread *list =
 	    realloc(image->unread, (image->unread_count + 1) * sizeof(*list));
 	char *key = strdup(record->key);
@@ -891,7 +748,7 @@ uint64_t image_record_revision(const struct image *image, const char *key)
 		service = image_service(image, record_key_rest(key, type));
 		return service ? service->mod_revision : 0;
 	case RECORD_MEMBER:
-		at = find_member(image, record_key_rest(key, type), &found);
+		at = image_member_place(image, record_key_rest(key, type), &found);
 		return found ? image->members[at].mod_revision : 0;
 	case RECORD_CONFIG_SERVICE:
 		service = image_service(image, record_key_rest(key, type));
@@ -916,10 +773,4 @@ uint64_t image_record_revision(const struct image *image, const char *key)
 		break;
 	}
 	return 0;
-}
-
-uint64_t image_report_interval_ms(const struct image *image)
-{
-	return image->fabric ? image->fabric->settings.report_interval_ms
-			     : DEFAULT_REPORT_INTERVAL_MS;
 }

@@ -13,21 +13,21 @@
 #define OUTCOMES_KEPT 4096
 
 /* The present of a key; all zero when it is absent. */
-struct present {
+struct present_record {
 	uint64_t mod_revision;
 	uint64_t create_revision;
 };
 
-static int present_find(struct sqlite_store *store, const char *key, struct present *ret_present,
-			struct error *err)
+static int present_find(struct sqlite_store *store, const char *key,
+			struct present_record *ret_present, struct error *err)
 {
-	struct present present = {0};
+	struct present_record present = {0};
 	sqlite3_stmt *row = sqlite_file_statement(&store->file, STATEMENT_RECORD_FIND);
 	sqlite_bind_text(row, 1, key);
 	int status = sqlite3_step(row);
 	if (status == SQLITE_ROW && sqlite3_column_int(row, 2) == 0)
-		present = (struct present){.mod_revision = sqlite_column_number(row, 0),
-					   .create_revision = sqlite_column_number(row, 1)};
+		present = (struct present_record){.mod_revision = sqlite_column_number(row, 0),
+						  .create_revision = sqlite_column_number(row, 1)};
 	sqlite3_reset(row);
 	if (status != SQLITE_ROW && status != SQLITE_DONE)
 		return sqlite_file_error(&store->file, status, err);
@@ -40,7 +40,7 @@ static int txn_compare(struct sqlite_store *store, const struct store_txn *txn,
 {
 	for (size_t i = 0; i < txn->compare_count; i++) {
 		const struct store_compare *compare = &txn->compares[i];
-		struct present present = {0};
+		struct present_record present = {0};
 		int result = present_find(store, compare->key, &present, err);
 		if (result < 0)
 			return result;
@@ -74,7 +74,7 @@ static int record_add(struct sqlite_store *store, const struct store_op *op, uin
 static int txn_op(struct sqlite_store *store, const struct store_op *op, uint64_t revision,
 		  bool *changed, struct error *err)
 {
-	struct present present = {0};
+	struct present_record present = {0};
 	int result = present_find(store, op->key, &present, err);
 	if (result < 0)
 		return result;

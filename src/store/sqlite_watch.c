@@ -13,7 +13,7 @@
 #define WATCH_BURST 256u /* revisions told to one watch in one dispatch */
 
 /* The events of one revision, gathered row by row. */
-struct batch {
+struct event_batch {
 	struct arena arena;
 	struct store_event *events;
 	size_t count;
@@ -21,13 +21,13 @@ struct batch {
 	uint64_t revision;
 };
 
-static void batch_clear(struct batch *batch)
+static void event_batch_clear(struct event_batch *batch)
 {
 	arena_done(&batch->arena);
 	batch->count = 0;
 }
 
-static bool batch_add(struct batch *batch, sqlite3_stmt *row)
+static bool event_batch_add(struct event_batch *batch, sqlite3_stmt *row)
 {
 	if (batch->count == batch->capacity) {
 		size_t capacity = batch->capacity ? 2 * batch->capacity : 16;
@@ -47,16 +47,16 @@ static bool batch_add(struct batch *batch, sqlite3_stmt *row)
 }
 
 /* The callback may cancel the watch, start others and queue calls: none of them runs SQL now. */
-static void batch_tell(struct batch *batch, struct sqlite_watch *watch)
+static void batch_tell(struct event_batch *batch, struct sqlite_watch *watch)
 {
 	if (batch->count && !watch->cancelled)
 		watch->on_events(watch->context, 0, NULL, batch->revision, batch->events,
 				 batch->count);
-	batch_clear(batch);
+	event_batch_clear(batch);
 }
 
 static int watch_tell_rows(struct sqlite_store *store, struct sqlite_watch *watch,
-			   sqlite3_stmt *rows, struct batch *batch, struct error *err)
+			   sqlite3_stmt *rows, struct event_batch *batch, struct error *err)
 {
 	while (!watch->cancelled) {
 		int status = sqlite3_step(rows);
@@ -68,7 +68,7 @@ static int watch_tell_rows(struct sqlite_store *store, struct sqlite_watch *watc
 			batch_tell(batch, watch);
 		if (status == SQLITE_DONE)
 			return 0;
-		if (!batch_add(batch, rows))
+		if (!event_batch_add(batch, rows))
 			return sqlite_no_memory(err);
 	}
 	return 0;
@@ -84,7 +84,7 @@ static int watch_tell_to(struct sqlite_store *store, struct sqlite_watch *watch,
 				 "%llu; read everything again",
 				 (unsigned long long)watch->next_revision,
 				 (unsigned long long)store->compacted);
-	struct batch batch = {0};
+	struct event_batch batch = {0};
 	arena_init(&batch.arena, 0);
 	sqlite3_stmt *rows = sqlite_file_statement(&store->file, STATEMENT_EVENTS);
 	sqlite_bind_number(rows, 1, watch->next_revision);
@@ -93,7 +93,7 @@ static int watch_tell_to(struct sqlite_store *store, struct sqlite_watch *watch,
 	sqlite_bind_text(rows, 4, watch->prefix_end);
 	int result = watch_tell_rows(store, watch, rows, &batch, err);
 	sqlite3_reset(rows);
-	batch_clear(&batch);
+	event_batch_clear(&batch);
 	free(batch.events);
 	if (result == 0)
 		watch->next_revision = to + 1;

@@ -112,7 +112,7 @@ static int refuse(const char *message, const struct wire_field *field, const cha
 
 /* --- encoding --------------------------------------------------------------------------------- */
 
-struct writer {
+struct wire_writer {
 	struct buffer *out;
 	const char *message; /* for sentences */
 	struct error *err;
@@ -169,10 +169,10 @@ static const char *put_text(struct buffer *out, const struct wire_field *field, 
 	return fault;
 }
 
-static int put_fields(struct writer *writer, const struct wire_shape *shape, unsigned level,
+static int put_fields(struct wire_writer *writer, const struct wire_shape *shape, unsigned level,
 		      const void *object);
 
-static int put_list(struct writer *writer, const struct wire_field *field, const void *member)
+static int put_list(struct wire_writer *writer, const struct wire_field *field, const void *member)
 {
 	struct wire_list list;
 	memcpy(&list, member, sizeof(list));
@@ -187,7 +187,7 @@ static int put_list(struct writer *writer, const struct wire_field *field, const
 	return result;
 }
 
-static int put_field(struct writer *writer, const struct wire_field *field, const void *member)
+static int put_field(struct wire_writer *writer, const struct wire_field *field, const void *member)
 {
 	struct buffer *out = writer->out;
 	const char *fault = NULL;
@@ -227,7 +227,7 @@ static int put_field(struct writer *writer, const struct wire_field *field, cons
 }
 
 /* The fields of one level. Once `out` is full or out of memory, going on only costs time. */
-static int put_fields(struct writer *writer, const struct wire_shape *shape, unsigned level,
+static int put_fields(struct wire_writer *writer, const struct wire_shape *shape, unsigned level,
 		      const void *object)
 {
 	int result = writer->out->status;
@@ -251,7 +251,8 @@ static unsigned next_level(const struct wire_shape *shape, unsigned level)
 	return next;
 }
 
-static int put_blocks(struct writer *writer, const struct wire_message *message, const void *object)
+static int put_blocks(struct wire_writer *writer, const struct wire_message *message,
+		      const void *object)
 {
 	int result = 0;
 	for (unsigned level = next_level(&message->shape, message->level); result == 0 && level;
@@ -273,7 +274,7 @@ int wire_encode(const struct wire_table *table, unsigned number, const void *obj
 	ASSERT(message && out->status == 0);
 	struct buffer frame;
 	buffer_init(&frame, message->most);
-	struct writer writer = {.out = &frame, .message = message->shape.name, .err = err};
+	struct wire_writer writer = {.out = &frame, .message = message->shape.name, .err = err};
 	put_number(&frame, 0, LENGTH_BYTES);
 	put_number(&frame, number, 2);
 	put_number(&frame, message->level, 2);
@@ -298,7 +299,7 @@ int wire_encode(const struct wire_table *table, unsigned number, const void *obj
 
 /* --- decoding --------------------------------------------------------------------------------- */
 
-struct reader {
+struct wire_reader {
 	const uint8_t *at;
 	const uint8_t *end;
 	struct arena *arena;
@@ -306,13 +307,13 @@ struct reader {
 	struct error *err;
 };
 
-static size_t left(const struct reader *reader)
+static size_t left(const struct wire_reader *reader)
 {
 	return (size_t)(reader->end - reader->at);
 }
 
 /* The next `length` bytes; NULL when fewer are left. */
-static const uint8_t *take(struct reader *reader, size_t length)
+static const uint8_t *take(struct wire_reader *reader, size_t length)
 {
 	const uint8_t *bytes = reader->at;
 	if (length > left(reader))
@@ -331,7 +332,7 @@ static uint64_t number_at(const uint8_t *bytes, unsigned width)
 
 static const char cut_short[] = "is cut short";
 
-static const char *take_number(struct reader *reader, unsigned width, uint64_t *ret_value)
+static const char *take_number(struct wire_reader *reader, unsigned width, uint64_t *ret_value)
 {
 	const uint8_t *bytes = take(reader, width);
 	if (!bytes)
@@ -341,7 +342,8 @@ static const char *take_number(struct reader *reader, unsigned width, uint64_t *
 }
 
 /* The bytes that a length in front counts. */
-static const char *take_bytes(struct reader *reader, const uint8_t **ret_bytes, size_t *ret_length)
+static const char *take_bytes(struct wire_reader *reader, const uint8_t **ret_bytes,
+			      size_t *ret_length)
 {
 	uint64_t length;
 	const char *fault = take_number(reader, LENGTH_BYTES, &length);
@@ -353,7 +355,7 @@ static const char *take_bytes(struct reader *reader, const uint8_t **ret_bytes, 
 	return NULL;
 }
 
-static const char *take_address(struct reader *reader, const struct wire_field *field,
+static const char *take_address(struct wire_reader *reader, const struct wire_field *field,
 				struct ip_address *ret_address)
 {
 	struct ip_address address = {0};
@@ -370,7 +372,7 @@ static const char *take_address(struct reader *reader, const struct wire_field *
 	return NULL;
 }
 
-static const char *take_prefix(struct reader *reader, struct ip_prefix *ret_prefix)
+static const char *take_prefix(struct wire_reader *reader, struct ip_prefix *ret_prefix)
 {
 	const uint8_t *head = take(reader, 2);
 	if (!head)
@@ -389,7 +391,8 @@ static const char *take_prefix(struct reader *reader, struct ip_prefix *ret_pref
 }
 
 /* A copy with a NUL behind it, as C and jansson want their texts. */
-static int keep(struct reader *reader, const uint8_t *bytes, size_t length, const char **ret_copy)
+static int keep(struct wire_reader *reader, const uint8_t *bytes, size_t length,
+		const char **ret_copy)
 {
 	char *copy = arena_strndup(reader->arena, (const char *)bytes, length);
 	if (!copy)
@@ -413,10 +416,10 @@ static size_t least_bytes(const struct wire_shape *row)
 	return bytes;
 }
 
-static int take_fields(struct reader *reader, const struct wire_shape *shape, unsigned level,
+static int take_fields(struct wire_reader *reader, const struct wire_shape *shape, unsigned level,
 		       void *object);
 
-static int take_list(struct reader *reader, const struct wire_field *field, void *member)
+static int take_list(struct wire_reader *reader, const struct wire_field *field, void *member)
 {
 	uint64_t count;
 	const char *fault = take_number(reader, LENGTH_BYTES, &count);
@@ -441,7 +444,7 @@ static int take_list(struct reader *reader, const struct wire_field *field, void
 }
 
 /* `member` belongs to a struct that was zeroed. */
-static int take_field(struct reader *reader, const struct wire_field *field, void *member)
+static int take_field(struct wire_reader *reader, const struct wire_field *field, void *member)
 {
 	const char *fault = NULL;
 	const uint8_t *bytes = NULL;
@@ -500,7 +503,7 @@ static int take_field(struct reader *reader, const struct wire_field *field, voi
 	return fault ? refuse(reader->message, field, fault, reader->err) : result;
 }
 
-static int take_fields(struct reader *reader, const struct wire_shape *shape, unsigned level,
+static int take_fields(struct wire_reader *reader, const struct wire_shape *shape, unsigned level,
 		       void *object)
 {
 	int result = 0;
@@ -512,13 +515,13 @@ static int take_fields(struct reader *reader, const struct wire_shape *shape, un
 	return result;
 }
 
-static int malformed(const struct reader *reader, const char *fault)
+static int malformed(const struct wire_reader *reader, const char *fault)
 {
 	return error_set(reader->err, -FL_EINVALID, "message \"%s\" %s", reader->message, fault);
 }
 
 /* A sender that knows a level writes all that the level and those below it have. */
-static int take_blocks(struct reader *reader, const struct wire_table *table,
+static int take_blocks(struct wire_reader *reader, const struct wire_table *table,
 		       const struct wire_message *message, void *object)
 {
 	unsigned level = message->level;
@@ -537,7 +540,7 @@ static int take_blocks(struct reader *reader, const struct wire_table *table,
 		level = here;
 		if (here > table->level)
 			continue;
-		struct reader block = *reader;
+		struct wire_reader block = *reader;
 		block.at = bytes;
 		block.end = reader->at;
 		int result = take_fields(&block, &message->shape, here, object);
@@ -590,11 +593,11 @@ int wire_decode(const struct wire_table *table, const void *frame, size_t length
 	void *object = arena_alloc(arena, message->shape.size);
 	if (!object)
 		return error_set(err, -ENOMEM, "out of memory");
-	struct reader reader = {.at = head + WIRE_HEADER_BYTES,
-				.end = head + length,
-				.arena = arena,
-				.message = message->shape.name,
-				.err = err};
+	struct wire_reader reader = {.at = head + WIRE_HEADER_BYTES,
+				     .end = head + length,
+				     .arena = arena,
+				     .message = message->shape.name,
+				     .err = err};
 	result = take_fields(&reader, &message->shape, message->level, object);
 	if (result == 0)
 		result = take_blocks(&reader, table, message, object);

@@ -13,7 +13,7 @@ struct level {
 	struct yaml_node *key;
 };
 
-struct builder {
+struct node_builder {
 	struct notes *notes;
 	const char *needs;
 	struct arena *arena;
@@ -80,7 +80,7 @@ static void check_bytes(struct notes *notes)
 /* --- the tree --- */
 
 /* A value that is not there may have no mark: then it is where the event before it ended. */
-static struct span event_span(const struct builder *builder, struct fy_event *event)
+static struct span event_span(const struct node_builder *builder, struct fy_event *event)
 {
 	const struct fy_mark *start = fy_event_start_mark(event);
 	const struct fy_mark *end = fy_event_end_mark(event);
@@ -92,12 +92,13 @@ static struct span event_span(const struct builder *builder, struct fy_event *ev
 	return span;
 }
 
-static void stop(struct builder *builder)
+static void stop(struct node_builder *builder)
 {
 	builder->stopped = true;
 }
 
-static struct yaml_node *node_new(struct builder *builder, enum yaml_kind kind, struct span span)
+static struct yaml_node *node_new(struct node_builder *builder, enum yaml_kind kind,
+				  struct span span)
 {
 	if (builder->node_count++ >= YAML_MAX_NODES) {
 		notes_error(builder->notes, span, "the file holds more than %u keys and values",
@@ -117,7 +118,7 @@ static struct yaml_node *node_new(struct builder *builder, enum yaml_kind kind, 
 }
 
 /* Hang a finished scalar or an opening list or map in its place. */
-static void attach(struct builder *builder, struct yaml_node *node)
+static void attach(struct node_builder *builder, struct yaml_node *node)
 {
 	if (builder->depth == 0) {
 		builder->root = node;
@@ -145,7 +146,7 @@ static void attach(struct builder *builder, struct yaml_node *node)
 	level->node->count++;
 }
 
-static void open_collection(struct builder *builder, enum yaml_kind kind, struct span span)
+static void open_collection(struct node_builder *builder, enum yaml_kind kind, struct span span)
 {
 	if (builder->depth >= YAML_MAX_DEPTH) {
 		notes_error(builder->notes, span, "lists and maps are nested more than %u deep",
@@ -171,7 +172,7 @@ static int compare_keys(const void *a, const void *b)
 }
 
 /* Sorted, so that a map of very many keys takes no quadratic time. */
-static void check_duplicates(struct builder *builder, const struct yaml_node *map)
+static void check_duplicates(struct node_builder *builder, const struct yaml_node *map)
 {
 	const struct yaml_node **keys = arena_array(builder->arena, map->count, sizeof(*keys));
 	if (!keys) {
@@ -193,7 +194,7 @@ static void check_duplicates(struct builder *builder, const struct yaml_node *ma
 	}
 }
 
-static void close_collection(struct builder *builder)
+static void close_collection(struct node_builder *builder)
 {
 	if (builder->depth == 0) {
 		stop(builder);
@@ -225,7 +226,7 @@ static bool has_control(const char *text, size_t length)
 
 /* libfyaml 0.7.12 misreads two doubled quotes in a row in a single-quoted scalar ('' '' without the
  * space is read as three quotes), and leaks when there are five. */
-static bool is_misread(const struct builder *builder, struct fy_token *token, struct span span)
+static bool is_misread(const struct node_builder *builder, struct fy_token *token, struct span span)
 {
 	const char *text = builder->notes->text + span.start;
 	return fy_token_scalar_style(token) == FYSS_SINGLE_QUOTED &&
@@ -233,7 +234,7 @@ static bool is_misread(const struct builder *builder, struct fy_token *token, st
 	       memmem(text, span.end - span.start, "''''", 4) != NULL;
 }
 
-static void add_scalar(struct builder *builder, struct fy_event *event)
+static void add_scalar(struct node_builder *builder, struct fy_event *event)
 {
 	struct span span = event_span(builder, event);
 	if (is_misread(builder, event->scalar.value, span)) {
@@ -270,7 +271,7 @@ static void add_scalar(struct builder *builder, struct fy_event *event)
 
 /* --- events --- */
 
-static void refuse(struct builder *builder, struct span span, const char *what)
+static void refuse(struct node_builder *builder, struct span span, const char *what)
 {
 	notes_error(builder->notes, span, "%s in the configuration", what);
 	notes_advise(builder->notes, "write the value itself: anchors, aliases and tags are "
@@ -278,7 +279,7 @@ static void refuse(struct builder *builder, struct span span, const char *what)
 	stop(builder);
 }
 
-static void refuse_decorations(struct builder *builder, struct fy_event *event)
+static void refuse_decorations(struct node_builder *builder, struct fy_event *event)
 {
 	if (fy_event_get_anchor_token(event))
 		refuse(builder, event_span(builder, event), "an anchor (&)");
@@ -286,7 +287,7 @@ static void refuse_decorations(struct builder *builder, struct fy_event *event)
 		refuse(builder, event_span(builder, event), "a tag (!)");
 }
 
-static void handle(struct builder *builder, struct fy_event *event)
+static void handle(struct node_builder *builder, struct fy_event *event)
 {
 	struct span span = event_span(builder, event);
 	if (span.end > builder->position)
@@ -329,7 +330,7 @@ static void handle(struct builder *builder, struct fy_event *event)
 }
 
 /* The opening bracket of the innermost flow collection that is still open. */
-static const struct yaml_node *open_bracket(const struct builder *builder)
+static const struct yaml_node *open_bracket(const struct node_builder *builder)
 {
 	const struct yaml_node *innermost = NULL;
 	for (size_t i = 0; i < builder->depth; i++) {
@@ -343,7 +344,7 @@ static const struct yaml_node *open_bracket(const struct builder *builder)
 	return innermost;
 }
 
-static void advise_syntax(struct builder *builder, const char *message)
+static void advise_syntax(struct node_builder *builder, const char *message)
 {
 	const struct yaml_node *open = open_bracket(builder);
 	if (strstr(message, "tab character")) {
@@ -360,7 +361,7 @@ static void advise_syntax(struct builder *builder, const char *message)
 }
 
 /* libfyaml's own first error; it counts lines and columns from 1, columns in characters. */
-static void report_syntax(struct builder *builder, struct fy_diag *diag)
+static void report_syntax(struct node_builder *builder, struct fy_diag *diag)
 {
 	void *iterator = NULL;
 	const struct fy_diag_error *error = fy_diag_errors_iterate(diag, &iterator);
@@ -376,7 +377,7 @@ static void report_syntax(struct builder *builder, struct fy_diag *diag)
 	advise_syntax(builder, message);
 }
 
-static void run(struct builder *builder, struct fy_parser *parser, struct fy_diag *diag)
+static void run(struct node_builder *builder, struct fy_parser *parser, struct fy_diag *diag)
 {
 	bool ended = false;
 	struct fy_event *event;
@@ -396,7 +397,7 @@ static void run(struct builder *builder, struct fy_parser *parser, struct fy_dia
 }
 
 /* Parse with libfyaml, which must print nothing and resolve nothing. */
-static int parse(struct builder *builder)
+static int parse(struct node_builder *builder)
 {
 	struct fy_diag_cfg diag_config;
 	fy_diag_cfg_default(&diag_config);
@@ -438,7 +439,7 @@ int yaml_read(struct notes *notes, const char *needs, struct arena *arena,
 	if (notes->findings->errors)
 		return -FL_EINVALID;
 
-	struct builder builder = {.notes = notes, .needs = needs, .arena = arena};
+	struct node_builder builder = {.notes = notes, .needs = needs, .arena = arena};
 	int result = parse(&builder);
 	if (result < 0)
 		return result;

@@ -58,7 +58,7 @@ struct watch {
 	size_t event_count;
 };
 
-struct client {
+struct peer_client {
 	struct store base;
 	struct peer_line line; /* while `up` */
 	bool up;
@@ -80,9 +80,9 @@ struct client {
 	int event_fd;
 };
 
-static struct client *client_of(struct store *store)
+static struct peer_client *client_of(struct store *store)
 {
-	return (struct client *)store;
+	return (struct peer_client *)store;
 }
 
 static int no_memory(struct error *err)
@@ -90,7 +90,7 @@ static int no_memory(struct error *err)
 	return error_set(err, -ENOMEM, "store: out of memory");
 }
 
-static void arm(struct client *client)
+static void arm(struct peer_client *client)
 {
 	/* Fails only if the counter is full, and then the descriptor is readable already. */
 	(void)eventfd_write(client->event_fd, 1);
@@ -99,7 +99,7 @@ static void arm(struct client *client)
 /* --- what is told from outside ---------------------------------------------------------------- */
 
 /* What came over the line makes no sense. */
-static void violation(struct client *client)
+static void violation(struct peer_client *client)
 {
 	client->violations++;
 	if (client->up && client->taken_line == client->line_number)
@@ -108,7 +108,7 @@ static void violation(struct client *client)
 
 void store_peer_up(struct store *store, const struct peer_line *line)
 {
-	struct client *client = client_of(store);
+	struct peer_client *client = client_of(store);
 	ASSERT(!client->up);
 	client->up = true;
 	client->ready = false;
@@ -118,7 +118,7 @@ void store_peer_up(struct store *store, const struct peer_line *line)
 
 void store_peer_take(struct store *store, const void *frame, size_t length)
 {
-	struct client *client = client_of(store);
+	struct peer_client *client = client_of(store);
 	ASSERT(client->up);
 	struct arrival *arrival = NULL;
 	if (client->arrival_bytes + length <= MOST_ARRIVALS_BYTES)
@@ -139,7 +139,7 @@ void store_peer_take(struct store *store, const void *frame, size_t length)
 /* Dispatch sees by the numbers which lines are gone, so that no notice is needed for it. */
 void store_peer_down(struct store *store)
 {
-	struct client *client = client_of(store);
+	struct peer_client *client = client_of(store);
 	ASSERT(client->up);
 	client->up = false;
 	client->ready = false;
@@ -148,7 +148,7 @@ void store_peer_down(struct store *store)
 
 void store_peer_state_read(const struct store *store, struct store_peer_state *ret_state)
 {
-	const struct client *client = (const struct client *)store;
+	const struct peer_client *client = (const struct peer_client *)store;
 	struct store_peer_state state = {
 	    .ready = client->ready, .skipped = client->skipped, .violations = client->violations};
 	for (const struct call *call = client->calls; call; call = call->next)
@@ -161,7 +161,7 @@ void store_peer_state_read(const struct store *store, struct store_peer_state *r
 /* --- sending ---------------------------------------------------------------------------------- */
 
 /* False when the line took it not: its end will be told. */
-static bool send_message(struct client *client, const struct peer_message *message)
+static bool send_message(struct peer_client *client, const struct peer_message *message)
 {
 	struct buffer frame;
 	buffer_init(&frame, 0);
@@ -173,7 +173,7 @@ static bool send_message(struct client *client, const struct peer_message *messa
 	return sent;
 }
 
-static void send_calls(struct client *client)
+static void send_calls(struct peer_client *client)
 {
 	size_t in_flight = 0;
 	for (struct call *call = client->calls; call && client->ready; call = call->next) {
@@ -191,7 +191,7 @@ static void send_calls(struct client *client)
 	}
 }
 
-static void send_watch(struct client *client, struct watch *watch)
+static void send_watch(struct peer_client *client, struct watch *watch)
 {
 	watch->line = client->line_number;
 	watch->sent = send_message(
@@ -201,7 +201,7 @@ static void send_watch(struct client *client, struct watch *watch)
 							   .revision = watch->next_revision}});
 }
 
-static void send_watches(struct client *client)
+static void send_watches(struct peer_client *client)
 {
 	for (struct watch *watch = client->watches; watch; watch = watch->next) {
 		if (!watch->sent && !watch->over && !watch->cancelled)
@@ -212,7 +212,7 @@ static void send_watches(struct client *client)
 /* --- calls ------------------------------------------------------------------------------------ */
 
 /* Queues a call whose message, but for the number, is `message`. */
-static int make_call(struct client *client, struct peer_message *message, uint64_t *number,
+static int make_call(struct peer_client *client, struct peer_message *message, uint64_t *number,
 		     const struct call *template, struct error *err)
 {
 	if (client->closing)
@@ -308,7 +308,7 @@ static int client_lease_revoke(struct store *store, uint64_t lease, store_lease_
 }
 
 /* Takes the call out of the list first: its callback may make others. */
-static void finish_failed(struct client *client, struct call **place, const struct error *err)
+static void finish_failed(struct peer_client *client, struct call **place, const struct error *err)
 {
 	struct call *call = *place;
 	*place = call->next;
@@ -328,7 +328,7 @@ static void finish_failed(struct client *client, struct call **place, const stru
 	send_calls(client);
 }
 
-static struct call **find_call(struct client *client, uint64_t number)
+static struct call **find_call(struct peer_client *client, uint64_t number)
 {
 	struct call **place = &client->calls;
 	while (*place && (*place)->number != number)
@@ -362,7 +362,7 @@ static void finish_page(const struct call *call, const struct peer_store_page *p
 	call->range_done(call->context, 0, NULL, &told);
 }
 
-static void heard_of(struct client *client, uint64_t revision)
+static void heard_of(struct peer_client *client, uint64_t revision)
 {
 	client->revision = revision > client->revision ? revision : client->revision;
 }
@@ -380,8 +380,8 @@ static void finish_txn(const struct call *call, const struct peer_store_outcome 
 }
 
 /* The answer to `number`. One that nobody waits for belongs to a call that its line's end ended. */
-static void take_answer(struct client *client, uint64_t number, const struct peer_message *message,
-			struct arena *arena)
+static void take_answer(struct peer_client *client, uint64_t number,
+			const struct peer_message *message, struct arena *arena)
 {
 	struct call **place = find_call(client, number);
 	struct call *call = *place;
@@ -409,7 +409,7 @@ static void take_answer(struct client *client, uint64_t number, const struct pee
 	send_calls(client);
 }
 
-static void take_failure(struct client *client, const struct peer_store_failed *failed)
+static void take_failure(struct peer_client *client, const struct peer_store_failed *failed)
 {
 	struct call **place = find_call(client, failed->call);
 	struct error err = {0};
@@ -430,7 +430,7 @@ static int client_watch(struct store *store, const char *prefix, uint64_t from_r
 			store_watch_fn *on_events, void *context, struct store_watch **ret_watch,
 			struct error *err)
 {
-	struct client *client = client_of(store);
+	struct peer_client *client = client_of(store);
 	if (client->closing)
 		return error_set(err, -ECANCELED, "store: it is being closed");
 	struct watch *watch = calloc(1, sizeof(*watch));
@@ -464,7 +464,7 @@ static void watch_free(struct watch *watch)
 	free(watch);
 }
 
-static void free_cancelled(struct client *client)
+static void free_cancelled(struct peer_client *client)
 {
 	for (struct watch **place = &client->watches; *place;) {
 		struct watch *watch = *place;
@@ -480,7 +480,7 @@ static void free_cancelled(struct client *client)
 static void client_watch_cancel(struct store_watch *base)
 {
 	struct watch *watch = (struct watch *)base;
-	struct client *client = client_of(base->store);
+	struct peer_client *client = client_of(base->store);
 	bool known = client->ready && watch->sent && watch->line == client->line_number;
 	watch->cancelled = true;
 	if (known && !watch->over)
@@ -507,7 +507,7 @@ static void end_watch(struct watch *watch, const struct error *err)
 }
 
 /* NULL: it was cancelled, or is over. */
-static struct watch *find_watch(const struct client *client, uint64_t number)
+static struct watch *find_watch(const struct peer_client *client, uint64_t number)
 {
 	for (struct watch *watch = client->watches; watch; watch = watch->next) {
 		if (watch->number == number && !watch->cancelled && !watch->over)
@@ -558,7 +558,7 @@ static bool keep_part(struct watch *watch, const struct store_event *part, size_
 	return true;
 }
 
-static void take_events(struct client *client, const struct peer_store_events *rows,
+static void take_events(struct peer_client *client, const struct peer_store_events *rows,
 			struct arena *arena)
 {
 	struct watch *watch = find_watch(client, rows->watch);
@@ -587,7 +587,7 @@ static void take_events(struct client *client, const struct peer_store_events *r
 	drop_parts(watch);
 }
 
-static void take_watching(struct client *client, const struct peer_store_watching *watching)
+static void take_watching(struct peer_client *client, const struct peer_store_watching *watching)
 {
 	struct watch *watch = find_watch(client, watching->watch);
 	if (!watch)
@@ -598,7 +598,7 @@ static void take_watching(struct client *client, const struct peer_store_watchin
 		watch->next_revision = watching->revision;
 }
 
-static void take_watch_over(struct client *client, const struct peer_store_watch_over *over)
+static void take_watch_over(struct peer_client *client, const struct peer_store_watch_over *over)
 {
 	struct watch *watch = find_watch(client, over->watch);
 	struct error err = {0};
@@ -611,7 +611,7 @@ static void take_watch_over(struct client *client, const struct peer_store_watch
 /* --- lines ------------------------------------------------------------------------------------ */
 
 /* Revisions that the watches know mean nothing any more. */
-static void end_watches(struct client *client, const char *why)
+static void end_watches(struct peer_client *client, const char *why)
 {
 	struct error err = {0};
 	error_set(&err, -FL_ECOMPACTED, "store: %s", why);
@@ -622,13 +622,13 @@ static void end_watches(struct client *client, const char *why)
 	}
 }
 
-static bool is_gone(const struct client *client, uint64_t line)
+static bool is_gone(const struct peer_client *client, uint64_t line)
 {
 	return !client->up || line != client->line_number;
 }
 
 /* Calls and watches that callbacks make here wait for the next dispatch. */
-static void end_what_lost_its_line(struct client *client)
+static void end_what_lost_its_line(struct peer_client *client)
 {
 	uint64_t last = client->last_number;
 	struct error err = {0};
@@ -653,7 +653,7 @@ static void end_what_lost_its_line(struct client *client)
 	}
 }
 
-static void take_serves(struct client *client, const struct peer_store_serves *serves)
+static void take_serves(struct peer_client *client, const struct peer_store_serves *serves)
 {
 	uint64_t line = client->taken_line;
 	/* What an earlier line's server said is not so of this one's. */
@@ -680,7 +680,7 @@ static void take_serves(struct client *client, const struct peer_store_serves *s
 	}
 }
 
-static void take_frame(struct client *client, const struct arrival *arrival)
+static void take_frame(struct peer_client *client, const struct arrival *arrival)
 {
 	struct arena arena;
 	struct peer_message message;
@@ -740,12 +740,12 @@ static void take_frame(struct client *client, const struct arrival *arrival)
 
 static struct store_id client_id(const struct store *store)
 {
-	return ((const struct client *)store)->id;
+	return ((const struct peer_client *)store)->id;
 }
 
 static int client_fd(const struct store *store)
 {
-	return ((const struct client *)store)->event_fd;
+	return ((const struct peer_client *)store)->event_fd;
 }
 
 /* Leases are the server's, so nothing is ever due by time alone. */
@@ -757,7 +757,7 @@ static int client_timeout_ms(const struct store *store)
 
 static void client_dispatch(struct store *store)
 {
-	struct client *client = client_of(store);
+	struct peer_client *client = client_of(store);
 	ASSERT(!client->dispatching);
 	client->dispatching = true;
 	eventfd_t count;
@@ -779,7 +779,7 @@ static void client_dispatch(struct store *store)
 
 static void client_close(struct store *store)
 {
-	struct client *client = client_of(store);
+	struct peer_client *client = client_of(store);
 	ASSERT(!client->dispatching);
 	client->dispatching = true;
 	client->closing = true;
@@ -817,7 +817,7 @@ static const struct store_engine client_engine = {
 
 int store_open_peer(struct store **ret_store, struct error *err)
 {
-	struct client *client = calloc(1, sizeof(*client));
+	struct peer_client *client = calloc(1, sizeof(*client));
 	if (!client)
 		return no_memory(err);
 	client->base.engine = &client_engine;

@@ -3,7 +3,7 @@
  * Topology and tree are walked side by side: without form errors the topology's arrays are parallel
  * to the tree's maps and lists, item by item.
  */
-#include "lab/check.h"
+#include "lab/topology_check.h"
 
 #include "lab/topology.h"
 #include "yaml/notes.h"
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-struct check {
+struct topology_check {
 	struct notes *notes;
 	const struct topology *topology;
 	const struct yaml_node *machines; /* maps of the tree; `links` may be NULL */
@@ -19,7 +19,7 @@ struct check {
 };
 
 /* Where an address stands, and whose it is. */
-struct place {
+struct bridge_place {
 	const char *machine;
 	const char *interface;
 	const struct topology_address *addresses;
@@ -29,7 +29,8 @@ struct place {
 
 /* The n-th interface that has addresses: first all bridges, then all ends. False behind the last.
  */
-static bool next_place(const struct check *check, size_t index, struct place *ret_place)
+static bool next_place(const struct topology_check *check, size_t index,
+		       struct bridge_place *ret_place)
 {
 	const struct topology *topology = check->topology;
 	const struct yaml_node *node = check->machines->first;
@@ -40,9 +41,9 @@ static bool next_place(const struct check *check, size_t index, struct place *re
 			continue;
 		}
 		const struct topology_bridge *bridge = &machine->bridges[index];
-		*ret_place = (struct place){machine->name, bridge->name, bridge->addresses,
-					    bridge->address_count,
-					    yaml_get(yaml_get(node, "bridges"), bridge->name)};
+		*ret_place = (struct bridge_place){
+		    machine->name, bridge->name, bridge->addresses, bridge->address_count,
+		    yaml_get(yaml_get(node, "bridges"), bridge->name)};
 		return true;
 	}
 	if (index >= LINK_SIDES * topology->link_count)
@@ -51,14 +52,14 @@ static bool next_place(const struct check *check, size_t index, struct place *re
 	const struct topology_end *end = &link->ends[index % LINK_SIDES];
 	const struct yaml_node *side = yaml_get(yaml_get(check->links, link->name),
 						index % LINK_SIDES == LINK_FROM ? "from" : "to");
-	*ret_place = (struct place){end->machine, end->interface, end->addresses,
-				    end->address_count, yaml_get(side, "addresses")};
+	*ret_place = (struct bridge_place){end->machine, end->interface, end->addresses,
+					   end->address_count, yaml_get(side, "addresses")};
 	return true;
 }
 
 /* --- addresses --- */
 
-static bool has_address(const struct place *place, const struct ip_address *address)
+static bool has_address(const struct bridge_place *place, const struct ip_address *address)
 {
 	for (size_t i = 0; i < place->address_count; i++)
 		if (ip_address_equal(&place->addresses[i].address, address))
@@ -67,8 +68,8 @@ static bool has_address(const struct place *place, const struct ip_address *addr
 }
 
 /* The first interface before the `before`-th that has the address. */
-static bool find_address(const struct check *check, const struct ip_address *address, size_t before,
-			 struct place *ret_place)
+static bool find_address(const struct topology_check *check, const struct ip_address *address,
+			 size_t before, struct bridge_place *ret_place)
 {
 	for (size_t i = 0; i < before && next_place(check, i, ret_place); i++)
 		if (has_address(ret_place, address))
@@ -76,13 +77,13 @@ static bool find_address(const struct check *check, const struct ip_address *add
 	return false;
 }
 
-static void check_addresses(struct check *check)
+static void check_addresses(struct topology_check *check)
 {
-	struct place place, other;
+	struct bridge_place place, other;
 	for (size_t i = 0; next_place(check, i, &place); i++) {
 		const struct yaml_node *item = place.node ? place.node->first : NULL;
 		for (size_t a = 0; item; item = item->next, a++) {
-			struct place mine = place;
+			struct bridge_place mine = place;
 			mine.address_count = a;
 			bool is_twice = has_address(&mine, &place.addresses[a].address);
 			other = place;
@@ -100,7 +101,7 @@ static void check_addresses(struct check *check)
 
 /* --- routes --- */
 
-static bool reaches(const struct place *place, const struct ip_address *address)
+static bool reaches(const struct bridge_place *place, const struct ip_address *address)
 {
 	for (size_t i = 0; i < place->address_count; i++) {
 		struct ip_prefix prefix = {.address = place->addresses[i].address,
@@ -112,17 +113,17 @@ static bool reaches(const struct place *place, const struct ip_address *address)
 	return false;
 }
 
-static bool machine_reaches(const struct check *check, const char *machine,
+static bool machine_reaches(const struct topology_check *check, const char *machine,
 			    const struct ip_address *address)
 {
-	struct place place;
+	struct bridge_place place;
 	for (size_t i = 0; next_place(check, i, &place); i++)
 		if (strcmp(place.machine, machine) == 0 && reaches(&place, address))
 			return true;
 	return false;
 }
 
-static void check_routes(struct check *check, const struct topology_machine *machine,
+static void check_routes(struct topology_check *check, const struct topology_machine *machine,
 			 const struct yaml_node *node)
 {
 	const struct yaml_node *list = yaml_get(node, "routes");
@@ -147,7 +148,8 @@ static void check_routes(struct check *check, const struct topology_machine *mac
 /* --- processes --- */
 
 /* Logs are called as the processes are, so a name is there once in the lab. */
-static void check_processes(struct check *check, size_t index, const struct yaml_node *node)
+static void check_processes(struct topology_check *check, size_t index,
+			    const struct yaml_node *node)
 {
 	const struct topology *topology = check->topology;
 	const struct topology_machine *machine = &topology->machines[index];
@@ -173,10 +175,10 @@ static void check_processes(struct check *check, size_t index, const struct yaml
 /* --- links --- */
 
 /* The topology has its interfaces in the order of the file; only those before count. */
-static bool interface_taken(const struct check *check, const char *machine, const char *interface,
-			    size_t before)
+static bool interface_taken(const struct topology_check *check, const char *machine,
+			    const char *interface, size_t before)
 {
-	struct place place;
+	struct bridge_place place;
 	for (size_t i = 0; i < before && next_place(check, i, &place); i++)
 		if (strcmp(place.machine, machine) == 0 && strcmp(place.interface, interface) == 0)
 			return true;
@@ -191,7 +193,7 @@ static bool has_bridge(const struct topology_machine *machine, const char *name)
 	return false;
 }
 
-static void check_end(struct check *check, const struct topology_end *end,
+static void check_end(struct topology_check *check, const struct topology_end *end,
 		      const struct yaml_node *node, size_t index)
 {
 	const struct topology_machine *machine = topology_machine(check->topology, end->machine);
@@ -234,13 +236,13 @@ static size_t bridge_total(const struct topology *topology)
 	return total;
 }
 
-void check_topology(struct notes *notes, const struct yaml_node *root,
+void topology_check(struct notes *notes, const struct yaml_node *root,
 		    const struct topology *topology)
 {
-	struct check check = {.notes = notes,
-			      .topology = topology,
-			      .machines = yaml_get(root, "machines"),
-			      .links = yaml_get(root, "links")};
+	struct topology_check check = {.notes = notes,
+				       .topology = topology,
+				       .machines = yaml_get(root, "machines"),
+				       .links = yaml_get(root, "links")};
 	size_t index = bridge_total(topology), i = 0;
 	const struct yaml_node *node = check.links ? check.links->first : NULL;
 	for (i = 0; node; node = node->next, i++) {
