@@ -20,9 +20,8 @@ enum {
 };
 
 struct naming_server {
-	struct naming_snapshot *snapshot; /* owned; exchanged by the owner, read under RCU */
+	struct in_force in_force; /* its snapshot is owned */
 	uint16_t port;
-	bool stops; /* set once, read by all threads */
 	int stop; /* an eventfd that becomes readable, for all TCP workers, when they should end */
 	uint64_t swaps;
 	struct udp_worker *udp; /* owned: a row of `threads` for each address */
@@ -30,16 +29,6 @@ struct naming_server {
 	struct tcp_worker *tcp; /* owned */
 	size_t tcp_count;
 };
-
-const struct naming_snapshot *server_snapshot(const struct naming_server *server)
-{
-	return rcu_dereference(server->snapshot);
-}
-
-bool server_stops(const struct naming_server *server)
-{
-	return __atomic_load_n(&server->stops, __ATOMIC_ACQUIRE);
-}
 
 static int check_options(const struct naming_server_options *options, struct error *err)
 {
@@ -113,7 +102,7 @@ static int udp_init(struct udp_worker *worker, struct naming_server *server,
 		    const struct ip_address *address, struct error *err)
 {
 	static const uint8_t any[16];
-	worker->server = server;
+	worker->in_force = &server->in_force;
 	worker->wildcard = memcmp(address->bytes, any, sizeof(any)) == 0;
 	worker->counts = calloc(1, sizeof(*worker->counts));
 	if (!worker->counts || udp_batch_new(&worker->batch) < 0)
@@ -130,12 +119,11 @@ static void udp_done(struct udp_worker *worker)
 }
 
 static int tcp_add_listener(struct tcp_worker *worker, const struct ip_address *address,
-			    struct error *err)
+			    uint16_t port, struct error *err)
 {
 	struct listener *listener = &worker->listeners[worker->listener_count];
 	listener->source.kind = SOURCE_LISTENER;
-	int result =
-	    listen_open(address, worker->server->port, NAMING_TCP, &listener->source.fd, err);
+	int result = listen_open(address, port, NAMING_TCP, &listener->source.fd, err);
 	if (result != 0)
 		return result;
 	worker->listener_count++;
@@ -147,7 +135,7 @@ static int tcp_add_listener(struct tcp_worker *worker, const struct ip_address *
 static int tcp_init(struct tcp_worker *worker, struct naming_server *server,
 		    const struct naming_server_options *options, struct error *err)
 {
-	worker->server = server;
+	worker->in_force = &server->in_force;
 	TAILQ_INIT(&worker->open);
 	TAILQ_INIT(&worker->closed);
 	worker->limit =
@@ -165,7 +153,7 @@ static int tcp_init(struct tcp_worker *worker, struct naming_server *server,
 	if (result < 0)
 		return epoll_error(result, err);
 	for (size_t i = 0; i < options->address_count; i++) {
-		result = tcp_add_listener(worker, &options->addresses[i], err);
+		result = tcp_add_listener(worker, &options->addresses[i], server->port, err);
 		if (result != 0)
 			return result;
 	}
@@ -282,7 +270,7 @@ uint16_t naming_server_port(const struct naming_server *server)
 
 void naming_server_swap(struct naming_server *server, struct naming_snapshot *snapshot)
 {
-	struct naming_snapshot *old = rcu_xchg_pointer(&server->snapshot, snapshot);
+	struct naming_snapshot *old = rcu_xchg_pointer(&server->in_force.snapshot, snapshot);
 	urcu_memb_synchronize_rcu();
 	naming_snapshot_free(old);
 	count(&server->swaps, 1);
@@ -291,7 +279,7 @@ void naming_server_swap(struct naming_server *server, struct naming_snapshot *sn
 /* Make all threads end, and wait for them. */
 static void stop_threads(struct naming_server *server)
 {
-	__atomic_store_n(&server->stops, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&server->in_force.stops, true, __ATOMIC_RELEASE);
 	if (server->stop >= 0)
 		ASSERT(eventfd_write(server->stop, 1) == 0);
 	for (size_t i = 0; i < server->udp_count; i++)
@@ -316,7 +304,7 @@ void naming_server_close(struct naming_server *server)
 		tcp_done(&server->tcp[i]);
 	if (server->stop >= 0)
 		close(server->stop);
-	naming_snapshot_free(server->snapshot);
+	naming_snapshot_free(server->in_force.snapshot);
 	free(server->udp);
 	free(server->tcp);
 	free(server);

@@ -43,6 +43,12 @@ struct tcp_connection {
 
 enum progress { GO_ON, WAIT, CLOSE };
 
+int tcp_watch(const struct tcp_worker *worker, struct source *source, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = source};
+	return epoll_ctl(worker->epoll, EPOLL_CTL_ADD, source->fd, &event) < 0 ? -errno : 0;
+}
+
 static void close_connection(struct tcp_worker *worker, struct tcp_connection *c)
 {
 	close(c->source.fd); /* this also ends its epoll watch */
@@ -117,7 +123,7 @@ static bool answer_queries(struct tcp_worker *worker, struct tcp_connection *c, 
 	size_t used = 0, written = 0;
 	bool sane = true;
 	urcu_memb_read_lock();
-	const struct naming_snapshot *snapshot = server_snapshot(worker->server);
+	const struct naming_snapshot *snapshot = in_force_snapshot(worker->in_force);
 	while (c->in_length - used >= LENGTH_BYTES &&
 	       TCP_BLOCK_BYTES - written >= LENGTH_BYTES + NAMING_ANSWER_MAX) {
 		size_t length = dns_get_u16(c->in + used);

@@ -141,7 +141,7 @@ bool udp_serve(struct udp_worker *worker, int flags)
 
 	unsigned total = 0;
 	urcu_memb_read_lock();
-	const struct naming_snapshot *snapshot = server_snapshot(worker->server);
+	const struct naming_snapshot *snapshot = in_force_snapshot(worker->in_force);
 	for (unsigned i = 0; i < (unsigned)received; i++)
 		if (answer_one(worker, snapshot, i, total))
 			total++;

@@ -15,18 +15,6 @@ enum {
 	LAST_BATCHES = 64, /* how much of what is waiting at the end is still answered */
 };
 
-void count_outcome(struct counts *counts, enum naming_transport transport,
-		   const struct naming_outcome *outcome)
-{
-	if (outcome->drop != NAMING_DROP_NONE) {
-		count(&counts->drops[outcome->drop], 1);
-		return;
-	}
-	count(&counts->answers[outcome->qtype][outcome->result][transport], 1);
-	if (outcome->truncated)
-		count(&counts->truncated, 1);
-}
-
 /* ---- UDP ---- */
 
 void udp_wake(const struct udp_worker *worker)
@@ -40,7 +28,7 @@ void *udp_run(void *argument)
 {
 	struct udp_worker *worker = argument;
 	urcu_memb_register_thread();
-	while (!server_stops(worker->server))
+	while (!in_force_stops(worker->in_force))
 		udp_serve(worker, MSG_WAITFORONE);
 	for (unsigned batch = 0; batch < LAST_BATCHES; batch++)
 		if (!udp_serve(worker, MSG_DONTWAIT))
@@ -50,12 +38,6 @@ void *udp_run(void *argument)
 }
 
 /* ---- TCP ---- */
-
-int tcp_watch(const struct tcp_worker *worker, struct source *source, uint32_t events)
-{
-	struct epoll_event event = {.events = events, .data.ptr = source};
-	return epoll_ctl(worker->epoll, EPOLL_CTL_ADD, source->fd, &event) < 0 ? -errno : 0;
-}
 
 /* Returns false when the server stops. */
 static bool handle(struct tcp_worker *worker, const struct epoll_event *event, uint64_t now_ms)

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <urcu-pointer.h>
 
 /* What an epoll event is about; the first member of whatever its pointer points to. */
 enum source_kind { SOURCE_STOP, SOURCE_LISTENER, SOURCE_CONNECTION };
@@ -52,11 +53,37 @@ static inline uint64_t count_read(const uint64_t *counter)
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-void count_outcome(struct counts *counts, enum naming_transport transport,
-		   const struct naming_outcome *outcome);
+static inline void count_outcome(struct counts *counts, enum naming_transport transport,
+				 const struct naming_outcome *outcome)
+{
+	if (outcome->drop != NAMING_DROP_NONE) {
+		count(&counts->drops[outcome->drop], 1);
+		return;
+	}
+	count(&counts->answers[outcome->qtype][outcome->result][transport], 1);
+	if (outcome->truncated)
+		count(&counts->truncated, 1);
+}
+
+/* What all threads of a server read. */
+struct in_force {
+	struct naming_snapshot *snapshot; /* exchanged by the server, read under RCU */
+	bool stops; /* set once */
+};
+
+/* In an RCU read section only. */
+static inline const struct naming_snapshot *in_force_snapshot(const struct in_force *in_force)
+{
+	return rcu_dereference(in_force->snapshot);
+}
+
+static inline bool in_force_stops(const struct in_force *in_force)
+{
+	return __atomic_load_n(&in_force->stops, __ATOMIC_ACQUIRE);
+}
 
 struct udp_worker {
-	struct naming_server *server;
+	const struct in_force *in_force; /* borrowed from the server */
 	pthread_t thread;
 	bool started;
 	int fd; /* -1: none */
@@ -69,7 +96,7 @@ struct tcp_connection;
 TAILQ_HEAD(tcp_list, tcp_connection);
 
 struct tcp_worker {
-	struct naming_server *server;
+	const struct in_force *in_force; /* borrowed from the server */
 	pthread_t thread;
 	bool started;
 	int epoll; /* -1: none */
@@ -85,10 +112,6 @@ struct tcp_worker {
 	uint64_t resume_ms; /* when paused listeners take connections again; 0: none is paused */
 };
 
-/* The snapshot pointer; in an RCU read section only. */
-const struct naming_snapshot *server_snapshot(const struct naming_server *server);
-bool server_stops(const struct naming_server *server);
-
 /* worker.c: the threads. */
 void *udp_run(void *udp_worker);
 void *tcp_run(void *tcp_worker);
@@ -96,9 +119,6 @@ void *tcp_run(void *tcp_worker);
 /* Make a UDP thread, which may be waiting, see that the server stops. What has arrived can still
  * be read. */
 void udp_wake(const struct udp_worker *worker);
-
-/* Start watching a source; errno values. */
-must_check int tcp_watch(const struct tcp_worker *worker, struct source *source, uint32_t events);
 
 /* udp.c */
 must_check int udp_batch_new(struct udp_batch **ret_batch);
@@ -108,6 +128,8 @@ bool udp_serve(struct udp_worker *worker, int flags);
 
 /* tcp.c. All times in milliseconds of the system's clock. */
 #define TCP_BLOCK_BYTES 65536u
+/* Start watching a source; errno values. */
+must_check int tcp_watch(const struct tcp_worker *worker, struct source *source, uint32_t events);
 void tcp_accept(struct tcp_worker *worker, struct listener *listener, uint64_t now_ms);
 void tcp_serve(struct tcp_worker *worker, struct source *source, uint32_t events, uint64_t now_ms);
 /* Close what is past its deadline, free what was closed, resume listeners. */
