@@ -2,9 +2,9 @@
 /*
  * The embedded engine of the store: one node, one SQLite file, no threads.
  *
- * A call copies its arguments into a request and queues it; dispatch runs the queue in order, each
- * change in a SQLite transaction of its own, and then tells the watches. What each call does is in
- * sqlite_range.c, sqlite_txn.c, sqlite_lease.c and sqlite_watch.c.
+ * A call copies its arguments into a request and queues it (sqlite_request.c); dispatch runs the
+ * queue in order, each change in a SQLite transaction of its own, and then tells the watches. What
+ * each call does is in sqlite_range.c, sqlite_txn.c, sqlite_lease.c and sqlite_watch.c.
  *
  * The descriptor is an eventfd that is readable as long as a dispatch is owed.
  */
@@ -16,58 +16,6 @@
 #include <unistd.h>
 
 #define HISTORY_REVISIONS 1000u
-
-int sqlite_no_memory(struct error *err)
-{
-	return error_set(err, -ENOMEM, "store: out of memory");
-}
-
-void sqlite_arm(struct sqlite_store *store)
-{
-	/* Fails only if the counter is full, and then the descriptor is readable already. */
-	(void)eventfd_write(store->event_fd, 1);
-}
-
-void sqlite_request_free(struct sqlite_request *request)
-{
-	if (!request)
-		return;
-	arena_done(&request->arena);
-	free(request);
-}
-
-struct sqlite_request *sqlite_request_new(const struct sqlite_store *store)
-{
-	struct sqlite_request *request = store->closing ? NULL : calloc(1, sizeof(*request));
-	if (request)
-		arena_init(&request->arena, 0);
-	return request;
-}
-
-int sqlite_cannot_queue(const struct sqlite_store *store, struct error *err)
-{
-	return store->closing ? error_set(err, -ECANCELED, "store: it is being closed")
-			      : sqlite_no_memory(err);
-}
-
-void sqlite_request_queue(struct sqlite_store *store, struct sqlite_request *request)
-{
-	*store->last_request = request;
-	store->last_request = &request->next;
-	sqlite_arm(store);
-}
-
-int sqlite_cancelled(struct error *err)
-{
-	return error_set(err, -ECANCELED, "store: it was closed before the call was done");
-}
-
-int sqlite_revision_set(struct sqlite_store *store, uint64_t revision, struct error *err)
-{
-	sqlite3_stmt *set = sqlite_file_statement(&store->file, STATEMENT_STATE_SET_REVISION);
-	sqlite_bind_number(set, 1, revision);
-	return sqlite_file_run(&store->file, set, err);
-}
 
 static int sqlite_fd(const struct store *base)
 {
@@ -104,11 +52,6 @@ static void sqlite_dispatch(struct store *base)
 	sqlite_watches_tell(store);
 	sqlite_compact(store);
 	store->dispatching = false;
-}
-
-int sqlite_check_writable(const struct sqlite_store *store, struct error *err)
-{
-	return store->why ? error_set(err, -FL_ESTATE, "%s", store->why) : 0;
 }
 
 void sqlite_close(struct store *base)
