@@ -380,8 +380,9 @@ int landing_decapsulate(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-/* A TCP header's first option, if that is the MSS. */
-struct mss_option {
+/* A TCP header, and behind it its first option, if that is the MSS. */
+struct syn {
+	struct tcphdr tcp;
 	__u8 kind;
 	__u8 length;
 	__be16 mss;
@@ -435,30 +436,27 @@ enum clamped { FITS, LOWERED, UNSEEN };
  * Headers are read from the network header on, but written from the frame's start, and no field
  * tells how far apart these are: 14 bytes, none on a tunnel's interface, 18 in a VLAN that does not
  * reorder. It is what the frame is longer than its packet, since what pads short frames comes
- * behind this hook. The option must lie where that says, otherwise nothing is written.
+ * behind this hook. The same bytes must be found there, otherwise nothing is written.
  */
 static __always_inline enum clamped lower_mss(struct __sk_buff *skb, const struct outgoing *packet,
-					      const struct tcphdr *tcp, __u32 limit)
+					      __u32 limit)
 {
-	struct mss_option option, found;
-	__u32 at = packet->header + sizeof(*tcp);
-	if (tcp->doff * 4u < sizeof(*tcp) + sizeof(option) ||
-	    !read_outgoing(skb, at, &option, sizeof(option)) || option.kind != OPTION_MSS ||
-	    option.length != sizeof(option))
+	struct syn syn, found;
+	if (!read_outgoing(skb, packet->header, &syn, sizeof(syn)) ||
+	    syn.tcp.doff * 4u < sizeof(syn) || syn.kind != OPTION_MSS || syn.length != 4)
 		return UNSEEN;
-	if (!limit || bpf_ntohs(option.mss) <= limit)
+	if (!limit || bpf_ntohs(syn.mss) <= limit)
 		return FITS;
 
-	const __u32 link = skb->len - packet->total;
-	const __u32 check = link + packet->header + offsetof(struct tcphdr, check);
-	at += link;
-	if (bpf_skb_load_bytes(skb, at, &found, sizeof(found)) || found.kind != option.kind ||
-	    found.length != option.length || found.mss != option.mss)
+	const __u32 at = skb->len - packet->total + packet->header;
+	if (packet->total > skb->len || bpf_skb_load_bytes(skb, at, &found, sizeof(found)) ||
+	    __builtin_memcmp(&found, &syn, sizeof(found)))
 		return UNSEEN;
 	const __be16 mss = bpf_htons((__u16)limit);
 	/* Right also where the device is to finish the sum: the helper knows, and leaves it. */
-	if (bpf_l4_csum_replace(skb, check, option.mss, mss, sizeof(mss)) ||
-	    bpf_skb_store_bytes(skb, at + offsetof(struct mss_option, mss), &mss, sizeof(mss), 0))
+	if (bpf_l4_csum_replace(skb, at + offsetof(struct syn, tcp.check), syn.mss, mss,
+				sizeof(mss)) ||
+	    bpf_skb_store_bytes(skb, at + offsetof(struct syn, mss), &mss, sizeof(mss), 0))
 		return UNSEEN;
 	return LOWERED;
 }
@@ -478,7 +476,7 @@ int landing_clamp(struct __sk_buff *skb)
 	if (!mss || !counts)
 		return TC_ACT_UNSPEC;
 	enum clamped clamped =
-	    lower_mss(skb, &packet, &tcp, packet.source.family == 4 ? mss->v4 : mss->v6);
+	    lower_mss(skb, &packet, packet.source.family == 4 ? mss->v4 : mss->v6);
 	counts->clamped += clamped == LOWERED;
 	counts->unclamped += clamped == UNSEEN;
 	return TC_ACT_UNSPEC;

@@ -62,7 +62,7 @@ static bool is_one_of(const struct ip_address *list, const uint8_t *bytes, bool 
 	return false;
 }
 
-static bool is_in_pools(const uint8_t *bytes, bool v6)
+bool landing_in_pools(const uint8_t *bytes, bool v6)
 {
 	const struct ip_address address = read_address(bytes, v6);
 	for (size_t i = 0; i < LANDING_WORLD_EACH; i++) {
@@ -83,7 +83,7 @@ static int read_outer_v4(struct reader *reader)
 	size_t space = reader->length - LINK_BYTES;
 	if (space < 20)
 		return PASS;
-	size_t header = 4u * (ip[0] & 15u);
+	size_t header = (size_t)4 * (ip[0] & 15u);
 	if (ip[0] >> 4 != 4 || header < 20 || !is_tunnel(ip[9]) || !is_one_of(own, ip + 16, false))
 		return PASS;
 	size_t total = get16(ip + 2);
@@ -119,7 +119,7 @@ static int walk_chain(const uint8_t *ip, size_t space, struct chain *chain)
 		if (chain->next == IPPROTO_FRAGMENT)
 			chain->is_fragment |= (get16(extension + 2) & 0xfff9) != 0;
 		else if (chain->next == IPPROTO_HOPOPTS || chain->next == IPPROTO_DSTOPTS)
-			length += 8u * extension[1];
+			length += (size_t)8 * extension[1];
 		else
 			return PASS;
 		chain->next = extension[0];
@@ -172,13 +172,13 @@ static int read_inner(struct reader *reader)
 	size_t fixed = v6 ? 40 : 20;
 	if (reader->inner_space < fixed || ip[0] >> 4 != (v6 ? 6 : 4))
 		return DROP_LANDING_INNER_MALFORMED;
-	size_t header = v6 ? 40 : 4u * (ip[0] & 15u);
+	size_t header = v6 ? 40 : (size_t)4 * (ip[0] & 15u);
 	size_t total = v6 ? 40 + get16(ip + 4) : get16(ip + 2);
 	if (header < fixed || total < header || total > reader->inner_space)
 		return DROP_LANDING_INNER_MALFORMED;
-	if (!is_in_pools(ip + (v6 ? 24 : 16), v6))
+	if (!landing_in_pools(ip + (v6 ? 24 : 16), v6))
 		return DROP_LANDING_NOT_IN_POOL;
-	if (is_in_pools(ip + (v6 ? 8 : 12), v6))
+	if (landing_in_pools(ip + (v6 ? 8 : 12), v6))
 		return DROP_LANDING_SOURCE_IN_POOL;
 	return merge_ecn(reader, v6 ? ip[1] >> 4 & 3u : ip[1] & 3u);
 }

@@ -32,6 +32,9 @@ struct landing_reference {
 	struct frame out; /* unless it is dropped */
 };
 
+/* Whether the address at `bytes` lies in one of the pools. */
+bool landing_in_pools(const uint8_t *bytes, bool v6);
+
 void landing_judge(const struct frame *frame, struct landing_reference *ret_judgement);
 
 #endif

@@ -90,9 +90,10 @@ def test_a_backend_offers_segments_that_fit_the_tunnel(lab):
         with lab.capsule.inside("client"), \
              socket.create_connection((address, 80), PATIENCE_S) as stream:
             size = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-        # 1500 less the outer header, the inner ones, and the timestamps in each segment.
-        headers = 40 + (40 if ":" in address else 20) + 20 + 12
-        assert size == 1500 - headers
+        # 1500 less the inner headers, the timestamps in each segment, and the outer header, which is
+        # one backend's of IPv4 and the other's of IPv6.
+        inner = (40 if ":" in address else 20) + 20 + 12
+        assert size in {1500 - inner - 20, 1500 - inner - 40}
 
 
 def test_a_change_a_crash_and_the_end_of_a_version(lab):

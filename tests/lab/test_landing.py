@@ -243,6 +243,11 @@ def test_the_syn_ack_clamps_the_segment_size(capsule, driver):
     assert segment_size(capsule, SERVICE["4in4"]) == 1500 - 40 - 20 - 20
     assert segment_size(capsule, SERVICE["6in6"]) == 1500 - 40 - 40 - 20
     assert segment_size(capsule, BACKEND4) == 1460, "only the pool's flows change"
+    # The checksum is right also where the client sees it: veth leaves it out unless it is told.
+    capsule.run(["ethtool", "-K", "eth0", "tx", "off"], "backend")
+    assert segment_size(capsule, SERVICE["4in4"]) == 1420
+    assert segment_size(capsule, SERVICE["6in6"]) == 1400
+    capsule.run(["ethtool", "-K", "eth0", "tx", "on"], "backend")
     # A link with a smaller MTU.
     capsule.run(["ip", "link", "set", "eth0", "mtu", "1400"], "backend")
     try:
