@@ -49,7 +49,7 @@ PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-v", "--tb=short", "-p",
           "no:cacheprovider"]
 # The BPF fixtures that are also run under the old kernel; the others load programs many times,
 # which is slow on an emulated processor.
-KERNEL_PROGRAMS = {"bpf.edge", "bpf.landing"}
+KERNEL_PROGRAMS = {"bpf.clamp", "bpf.edge", "bpf.landing"}
 
 # Runs a command so that it leaves the processors to whatever else wants them. The kernel weighs
 # sessions against each other before it looks at classes within them (sched(7), autogroups).
