@@ -32,8 +32,8 @@ struct names_plane {
 	const char *node;
 	struct ip_address *addresses; /* owned; where it listens, without wildcards */
 	size_t address_count;
-	uint64_t revision; /* of the image that the snapshot in force shows, */
-	uint64_t sequence; /* and its ledger's entry */
+	uint64_t revision; /* of the image that the snapshot in force shows */
+	uint64_t sequence; /* of that image's ledger: its newest entry */
 	bool answers;
 };
 

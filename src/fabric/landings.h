@@ -7,8 +7,9 @@
  * The edges are the tunnel sources of the members: who is not on that list forwards to nobody,
  * which is the fence that makes the removal of an edge safe.
  *
- * A version is not ready before the landings of its backends are: or DNS would name an address that
- * a new backend does not take yet, or hands to no listener. A silent landing is not waited for.
+ * A version is not ready before the landings of its backends are. Otherwise DNS would name an
+ * address that a new backend does not take yet, or hands to no listener. A silent landing is not
+ * waited for.
  *
  * One thread, that of the image.
  */

@@ -22,9 +22,9 @@ struct said_place {
 struct reports {
 	struct report **items; /* sorted by name */
 	size_t count;
-	struct said_place *places; /* of all reports, sorted by address … */
+	struct said_place *places; /* of all reports, sorted by address */
 	size_t place_count;
-	bool places_stale; /* … unless a report came in since */
+	bool places_stale; /* a report came in since `places` was filled */
 };
 
 int reports_new(struct reports **ret_reports)

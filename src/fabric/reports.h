@@ -76,7 +76,7 @@ struct connection_sum {
 	bool known; /* every backend concerned has a fresh report, or was forgotten since */
 	uint64_t count; /* sum over all fresh reports */
 	uint64_t oldest_ms; /* age of the oldest report of the version's backends */
-	bool names_closing; /* and each count was begun after its landing knew the closing */
+	bool names_closing; /* each count was begun after its landing knew the closing */
 	const char *silent; /* a backend that is not known of; borrowed from the version */
 };
 

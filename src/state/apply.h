@@ -58,8 +58,8 @@ struct apply {
 	/* ours */
 	struct arena arena;
 	struct placement *placement;
-	struct apply_place at; /* so far it is committed */
-	struct apply_place after; /* and so far with the last part */
+	struct apply_place at; /* up to here all parts are committed */
+	struct apply_place after; /* up to here when `part` is committed as well */
 };
 
 /*

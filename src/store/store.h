@@ -45,8 +45,8 @@ struct store;
 #define STORE_TXN_OPS 128u
 #define STORE_TXN_COMPARES 128u
 #define STORE_TXN_ID_BYTES 64u
-#define STORE_PAGE_RECORDS 1000u /* a page ends here, … */
-#define STORE_PAGE_BYTES 8388608u /* … or before it would hold more than these 8 MiB */
+#define STORE_PAGE_RECORDS 1000u /* of one page at most */
+#define STORE_PAGE_BYTES 8388608u /* of one page at most: 8 MiB */
 #define STORE_LEASES 4096u /* alive at once; more is -FL_EEXHAUSTED */
 #define STORE_LEASE_TTL_MAX_MS 86400000u /* a day */
 
@@ -285,7 +285,7 @@ must_check int store_sqlite_copy(const char *folder, const struct disk *disk, co
  */
 struct store_import {
 	struct store_id authority; /* the id that the replica then has */
-	uint64_t revision; /* and its revision */
+	uint64_t revision; /* up to which it is imported */
 	/* Changes after the replica's revision, up to and with `revision`, by rising mod_revisions;
 	 * with `replace`: all records that are alive at `revision`. */
 	const struct store_event *events;

@@ -62,7 +62,7 @@ struct peer_client {
 	struct store base;
 	struct peer_line line; /* while `up` */
 	bool up;
-	bool ready; /* and its server has said whose store it is */
+	bool ready; /* its server has said whose store it is */
 	bool dispatching;
 	bool closing;
 	uint64_t line_number; /* of the line, or of the last one */
