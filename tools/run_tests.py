@@ -161,9 +161,8 @@ def cases_of_pytest(group, junit, finished, nothing_is_fine=False):
     return cases
 
 
-def run_pytest(group, folder, words, show_progress=False):
-    if not list((tree.ROOT / folder).glob("test_*.py")):
-        return []
+def run_pytest(group, path, words, show_progress=False):
+    """pytest on a folder, or on one file of it; its log and results are named after `group`."""
     junit = tree.LOGS / f"{group}.xml"
     junit.unlink(missing_ok=True)
 
@@ -173,7 +172,7 @@ def run_pytest(group, folder, words, show_progress=False):
             print(f"  {match[1]} {match[2].lower()}", flush=True)
 
     finished = tree.run_apart(
-        [*PYTEST, f"--junit-xml={junit}", *(["-k", words] if words else []), folder],
+        [*PYTEST, f"--junit-xml={junit}", *(["-k", words] if words else []), path],
         f"{group}.log", PYTEST_TIMEOUT_S, on_line=progress if show_progress else None)
     return cases_of_pytest(group, junit, finished, nothing_is_fine=bool(words))
 
@@ -321,7 +320,12 @@ def group_golden(words):
 
 
 def group_lab(words):
-    return run_pytest("lab", "tests/lab", words, show_progress=True)
+    """A lab is in nobody's way and waits for most of its time, so several files run at once, those
+    with the most tests first."""
+    files = sorted((tree.ROOT / "tests" / "lab").glob("test_*.py"),
+                   key=lambda path: path.stat().st_size, reverse=True)
+    return in_parallel(lambda path: run_pytest(f"lab-{path.stem.removeprefix('test_')}", path,
+                                               words, show_progress=True), files)
 
 
 def group_kernel(words):
