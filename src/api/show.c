@@ -92,10 +92,8 @@ json_t *show_version(const struct api_host *host, const struct service_state *st
 {
 	char digest[DIGEST_HEX_BYTES];
 	char since[CLOCK_TEXT_BYTES];
-	uint64_t connections = 0;
-	const char *silent = NULL;
 	const struct sights sights = driver_sights(host->driver);
-	bool known = driver_connections(host->driver, state, status->number, &connections, &silent);
+	struct connection_sum sum = driver_connections(host->driver, state, status->number);
 	struct api_counters counters = {0};
 	json_t *addresses = json_array();
 	json_t *late_addresses = json_array();
@@ -115,11 +113,13 @@ json_t *show_version(const struct api_host *host, const struct service_state *st
 	    "number", (int)status->number, "state", version_state_name(status->state), "since",
 	    since, "share", service_share(state, status->number) / (double)SHARE_WHOLE, "addresses",
 	    addresses, "late_addresses", late_addresses, "connections",
-	    connections_json(known, connections), "held",
+	    connections_json(sum.known, sum.count), "held",
 	    (int)merge_is_held(&sights, status->sequence), "cut", (int)status->cut, "digest",
 	    digest, "sequence", (json_int_t)status->sequence);
-	if (silent && status->state != VERSION_RETIRED)
-		json_object_set_new(json, "silent_backend", json_string(silent));
+	if (sum.silent && status->state != VERSION_RETIRED)
+		json_object_set_new(json, "silent_backend", json_string(sum.silent));
+	if (sum.cookies && status->state != VERSION_RETIRED)
+		json_object_set_new(json, "cookie_backend", json_string(sum.cookies));
 	json_object_set_new(json, "backends", version_backends_json(host, state, status));
 	json_object_update_new(json, counters_json(&counters));
 	return json;
@@ -129,7 +129,7 @@ json_t *show_binding(const struct api_host *host, const struct service_state *st
 		     const struct binding *binding)
 {
 	struct ip_address address = show_own_address(host, binding);
-	struct binding_observation observation = driver_observe(host->driver, state, binding, NULL);
+	struct binding_observation observation = driver_observe(host->driver, state, binding);
 	json_t *json =
 	    json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:b, s:b, s:b, s:o}", "service", state->name,
 		      "address", show_address(&address), "pool", (int)binding->pool, "slot",

@@ -64,8 +64,9 @@ static void live_versions(const struct api_host *host, const struct service_stat
 		struct plan_live_version *version = &versions[live->version_count++];
 		version->number = status->number;
 		version->state = version_state_name(status->state);
-		version->connections_known = driver_connections(host->driver, state, status->number,
-								&version->connections, NULL);
+		struct connection_sum sum = driver_connections(host->driver, state, status->number);
+		version->connections_known = sum.known;
+		version->connections = sum.count;
 	}
 }
 

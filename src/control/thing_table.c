@@ -314,6 +314,7 @@ const struct thing thing_version = {
 	FIELD("digest", TEXT, "of all that decides where its packets go"),
 	FIELD("sequence", NUMBER, "ledger entry that published it"),
 	FIELD("silent_backend", TEXT, "whose silence makes the connections unknown"),
+	FIELD("cookie_backend", TEXT, "that sent SYN cookies a moment ago"),
 	FIELD("backends", THINGS, "to which its flows go", .thing = &thing_version_backend),
 	PACKET_FIELDS,
 	FIELD("ports", TEXTS, "that are served (only of `describe`)"),

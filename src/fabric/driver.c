@@ -68,13 +68,12 @@ struct sights driver_sights(const struct driver *driver)
 static struct binding_observation observe_binding(const struct driver *driver,
 						  const struct sights *sights,
 						  const struct service_state *state,
-						  const struct binding *binding,
-						  const char **ret_silent)
+						  const struct binding *binding)
 {
 	struct binding_observation observation = {
 	    .applied_by_all_ms = merge_applied_for_ms(sights, binding->sequence)};
 	merge_activity(sights, binding, &observation);
-	merge_connections(sights, state, binding, &observation, ret_silent);
+	(void)merge_connections(sights, state, binding, &observation);
 	if (driver->options.unsafe) {
 		observation.connections_known = true;
 		observation.connections = 0;
@@ -86,27 +85,29 @@ static struct binding_observation observe_binding(const struct driver *driver,
 
 struct binding_observation driver_observe(const struct driver *driver,
 					  const struct service_state *state,
-					  const struct binding *binding, const char **ret_silent)
+					  const struct binding *binding)
 {
 	const struct sights sights = driver_sights(driver);
-	return observe_binding(driver, &sights, state, binding, ret_silent);
+	return observe_binding(driver, &sights, state, binding);
 }
 
-bool driver_connections(const struct driver *driver, const struct service_state *state,
-			uint32_t version, uint64_t *ret_connections, const char **ret_silent)
+struct connection_sum driver_connections(const struct driver *driver,
+					 const struct service_state *state, uint32_t version)
 {
 	const struct sights sights = driver_sights(driver);
-	bool known = true;
-	*ret_connections = 0;
+	struct connection_sum all = {.known = true};
 	for (size_t i = 0; i < state->binding_count; i++) {
 		if (state->bindings[i].version != version)
 			continue;
 		struct binding_observation observation = {0};
-		merge_connections(&sights, state, &state->bindings[i], &observation, ret_silent);
-		known = known && observation.connections_known;
-		*ret_connections += observation.connections;
+		struct connection_sum sum =
+		    merge_connections(&sights, state, &state->bindings[i], &observation);
+		all.known = all.known && sum.known;
+		all.count += sum.count;
+		all.silent = sum.silent ? sum.silent : all.silent;
+		all.cookies = sum.cookies ? sum.cookies : all.cookies;
 	}
-	return known;
+	return all;
 }
 
 static bool has_udp(const struct version *version)
@@ -252,7 +253,7 @@ static int find_due(struct driver *driver, const struct look *look,
 		seen.has_udp = seen.has_udp || has_udp(version);
 	}
 	for (size_t i = 0; i < state->binding_count; i++)
-		bindings[i] = observe_binding(driver, sights, state, &state->bindings[i], NULL);
+		bindings[i] = observe_binding(driver, sights, state, &state->bindings[i]);
 	seen.bindings = bindings;
 	return lifecycle_next(state, &seen, arena, ret_transitions);
 }

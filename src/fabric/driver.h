@@ -53,14 +53,13 @@ struct ledger_position driver_closing(const struct driver *driver);
 /* What all nodes saw, as it is now. */
 struct sights driver_sights(const struct driver *driver);
 
-/* Everything observed about one binding, for status and for the model. `ret_silent` (NULL is fine)
- * names a backend whose silence makes the count unknown. */
+/* Everything observed about one binding, for status and for the model. */
 struct binding_observation driver_observe(const struct driver *driver,
 					  const struct service_state *state,
-					  const struct binding *binding, const char **ret_silent);
+					  const struct binding *binding);
 
-/* Sum of a version's connections over its bindings; false when some are not known. */
-bool driver_connections(const struct driver *driver, const struct service_state *state,
-			uint32_t version, uint64_t *ret_connections, const char **ret_silent);
+/* A version's connections, over all its bindings: `known`, `count`, `silent` and `cookies`. */
+struct connection_sum driver_connections(const struct driver *driver,
+					 const struct service_state *state, uint32_t version);
 
 #endif

@@ -211,9 +211,10 @@ static size_t binding_addresses(const struct placement *placement, const struct 
 	return count;
 }
 
-void merge_connections(const struct sights *sights, const struct service_state *state,
-		       const struct binding *binding, struct binding_observation *observation,
-		       const char **ret_silent)
+struct connection_sum merge_connections(const struct sights *sights,
+					const struct service_state *state,
+					const struct binding *binding,
+					struct binding_observation *observation)
 {
 	const struct image *image = sights->image;
 	struct ip_address addresses[MODEL_MAX_SITES];
@@ -228,15 +229,14 @@ void merge_connections(const struct sights *sights, const struct service_state *
 	    .now_ms = sights->now_ms};
 	/* While a version's record is unread, its backends are not known. */
 	if (!query.version)
-		return;
+		return (struct connection_sum){0};
 	struct connection_sum sum = reports_sum(sights->reports, image, &query);
 	observation->connections = sum.count;
-	observation->connections_known = sum.known;
+	observation->connections_known = sum.known && !sum.cookies;
 	observation->report_ago_ms = sum.oldest_ms;
-	observation->closing_counted = binding->refusing && sum.names_closing;
+	observation->closing_counted = binding->refusing && sum.names_closing && !sum.cookies;
 	observation->closing_connections = sum.count;
-	if (sum.silent && ret_silent)
-		*ret_silent = sum.silent;
+	return sum;
 }
 
 /* --- evidence --- */

@@ -51,11 +51,11 @@ void merge_activity(const struct sights *sights, const struct binding *binding,
 uint64_t merge_unanswered_ms(const struct sights *sights, uint64_t sequence);
 
 /* The connections on the binding's addresses, with the closing that it may be part of. Fills in the
- * members about connections. `ret_silent` (NULL is fine) names a backend whose silence makes the
- * count unknown. */
-void merge_connections(const struct sights *sights, const struct service_state *state,
-		       const struct binding *binding, struct binding_observation *observation,
-		       const char **ret_silent);
+ * members about connections. */
+struct connection_sum merge_connections(const struct sights *sights,
+					const struct service_state *state,
+					const struct binding *binding,
+					struct binding_observation *observation);
 
 /* What the members acknowledged and the version's backends counted, for the ledger; a new
  * reference. `version` may be NULL. */

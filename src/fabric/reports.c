@@ -301,6 +301,9 @@ struct connection_sum reports_sum(struct reports *reports, const struct image *i
 			uint64_t age_ms = query->now_ms - report->received_ms;
 			sum.oldest_ms = age_ms > sum.oldest_ms ? age_ms : sum.oldest_ms;
 			sum.names_closing = sum.names_closing && report->closing >= query->closing;
+			if (!report->said.cookies_known ||
+			    report->said.cookies_ms < REPORT_COOKIE_MS)
+				sum.cookies = name;
 			continue;
 		}
 		if (image_is_forgotten(image, name, query->published))

@@ -9,6 +9,7 @@
  * is not known is said by name, so that an operator can go and look, or declare the backend gone
  * (`backend forget`, a ledger entry): then its silence counts as zero, in the versions there are,
  * until it reports again.
+ * A count made within two minutes of SYN cookies is none either (PROTOCOL.md, rule 14).
  * Reports are not kept on disk: after a restart nothing is known until the backends spoke.
  */
 #ifndef FAIRLEAD_FABRIC_REPORTS_H
@@ -20,6 +21,8 @@
 #include "wire/peer.h"
 
 #define REPORT_STALE_INTERVALS 3u
+/* A SYN cookie's last ACK may come this late; it is no SYN, and makes a connection. */
+#define REPORT_COOKIE_MS 120000u
 
 struct report {
 	char backend[MODEL_NAME_BYTES];
@@ -78,6 +81,9 @@ struct connection_sum {
 	uint64_t oldest_ms; /* age of the oldest report of the version's backends */
 	bool names_closing; /* each count was begun after its landing knew the closing */
 	const char *silent; /* a backend that is not known of; borrowed from the version */
+	/* A backend whose handshakes may still become connections that nobody counted; borrowed
+	 * from the version. NULL: none. */
+	const char *cookies;
 };
 
 struct connection_query {

@@ -26,6 +26,9 @@ class Disk:
             file.truncate(SIZE)
         # Errors are what the tests make; without `-E` the tables would be written in the background.
         capsule.run(["mkfs.ext4", "-q", "-d", folder, "-E", "lazy_itable_init=0", self.image])
+        # Below a disk that is not mounted lies nothing, least of all an older state.
+        for path in folder.iterdir():
+            path.unlink()
         self.mount()
 
     def mount(self):

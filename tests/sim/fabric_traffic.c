@@ -399,6 +399,8 @@ static void send_report(struct world *world, struct landing *landing)
 	    .report = {.generation = landing->generation,
 		       .closing_sequence = landing->closing.sequence,
 		       .closing_hash = landing->closing.digest,
+		       .cookies_known = true,
+		       .cookies_ms = UINT64_MAX,
 		       .counts = {counts, count_sockets(world, landing, counts)}}};
 	buffer_init(&frame, 0);
 	CHECK(world, peer_encode(&message, &frame, NULL) == 0, "%s cannot report", landing->name);

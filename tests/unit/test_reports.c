@@ -45,6 +45,8 @@ struct sample {
 	uint64_t connections[2];
 	uint64_t closing;
 	uint8_t closing_byte; /* of another hash, if it is not 0 */
+	uint64_t no_cookie_ms; /* since the last SYN cookie; 0: there was none */
+	bool cookies_unknown;
 };
 
 static int take(struct reports *reports, const struct sample *sample, uint64_t now_ms)
@@ -55,7 +57,10 @@ static int take(struct reports *reports, const struct sample *sample, uint64_t n
 	const struct peer_hello who = {.node = sample->backend,
 				       .boot_id = "b",
 				       .instance = sample->instance ? sample->instance : "i"};
-	struct peer_report said = {.closing_sequence = sample->closing};
+	struct peer_report said = {.closing_sequence = sample->closing,
+				   .cookies_known = !sample->cookies_unknown,
+				   .cookies_ms =
+				       sample->no_cookie_ms ? sample->no_cookie_ms : UINT64_MAX};
 	struct arena arena;
 	arena_init(&arena, 0);
 	struct peer_count *counts = arena_array(&arena, 2, sizeof(*counts));
@@ -119,6 +124,26 @@ static void silence_is_not_zero(void **state)
 	sum = sum_at(reports, &image, 0, 101 + 3 * INTERVAL_MS);
 	assert_false(sum.known);
 	assert_string_equal(sum.silent, "web1");
+	reports_free(reports);
+}
+
+/* PROTOCOL.md, rule 14. */
+static void a_count_after_syn_cookies_proves_nothing(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = image_of(NULL);
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, NAMED("web1", 0), 0), 0);
+	assert_int_equal(take(reports, NAMED("web2", 0), 0), 0);
+	assert_null(sum_at(reports, &image, 0, 0).cookies);
+	assert_int_equal(take(reports, REPORT(.backend = "web2", .no_cookie_ms = 119999), 0), 0);
+	assert_string_equal(sum_at(reports, &image, 0, 0).cookies, "web2");
+	assert_true(sum_at(reports, &image, 0, 0).known);
+	assert_int_equal(take(reports, REPORT(.backend = "web2", .no_cookie_ms = 120000), 0), 0);
+	assert_null(sum_at(reports, &image, 0, 0).cookies);
+	assert_int_equal(take(reports, REPORT(.backend = "web1", .cookies_unknown = true), 0), 0);
+	assert_string_equal(sum_at(reports, &image, 0, 0).cookies, "web1");
 	reports_free(reports);
 }
 
@@ -317,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(silence_is_not_zero),
+	    cmocka_unit_test(a_count_after_syn_cookies_proves_nothing),
 	    cmocka_unit_test(every_report_of_the_address_counts),
 	    cmocka_unit_test(a_closing_wants_every_report_to_name_it),
 	    cmocka_unit_test(a_closing_of_another_chain_is_none),
