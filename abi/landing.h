@@ -19,7 +19,7 @@
 #define LANDING_ABI_EDGES 2048
 #define LANDING_ABI_ADDRESSES 128
 #define LANDING_ABI_POOLS 128
-#define LANDING_ABI_HANDINGS 2048
+#define LANDING_ABI_LISTENERS 2048
 
 /* Key of `landing_edges` and `landing_addresses`. */
 struct landing_address_key {
@@ -35,15 +35,15 @@ struct landing_pool_key {
 };
 #define LANDING_POOL_KEY_BITS 32
 
-/* Key of `landing_handings`, a trie too; the value is a place in `landing_listeners`. */
-struct landing_handing_key {
-	__u32 length; /* bits: LANDING_HANDING_KEY_BITS + the prefix's own length */
+/* Key of `landing_places`, a trie too; the value is a place in `landing_listeners`. */
+struct landing_listener_key {
+	__u32 length; /* bits: LANDING_LISTENER_KEY_BITS + the prefix's own length */
 	__u8 family; /* 4 or 6 */
 	__u8 protocol;
 	__u16 port; /* host order */
 	__u8 bytes[16];
 };
-#define LANDING_HANDING_KEY_BITS 32
+#define LANDING_LISTENER_KEY_BITS 32
 
 /* The only entry of `landing_mss`: the largest segments that fit the tunnel, in bytes and host
  * order; 0 as long as nobody said. */

@@ -18,14 +18,14 @@
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, LANDING_ABI_HANDINGS);
-	__type(key, struct landing_handing_key);
+	__uint(max_entries, LANDING_ABI_LISTENERS);
+	__type(key, struct landing_listener_key);
 	__type(value, __u32);
-} landing_handings SEC(".maps");
+} landing_places SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);
-	__uint(max_entries, LANDING_ABI_HANDINGS);
+	__uint(max_entries, LANDING_ABI_LISTENERS);
 	__type(key, __u32);
 	__type(value, __u64);
 } landing_listeners SEC(".maps");
@@ -33,24 +33,24 @@ struct {
 SEC("sk_lookup")
 int landing_hand(struct bpf_sk_lookup *ctx)
 {
-	struct landing_handing_key key = {
+	struct landing_listener_key key = {
 	    .family = ctx->family == FAMILY_INET ? 4 : 6,
 	    .protocol = (__u8)ctx->protocol,
 	    .port = (__u16)ctx->local_port,
 	};
 	__u32 *address = (__u32 *)key.bytes;
 	if (ctx->family == FAMILY_INET) {
-		key.length = LANDING_HANDING_KEY_BITS + 32;
+		key.length = LANDING_LISTENER_KEY_BITS + 32;
 		address[0] = ctx->local_ip4;
 	} else {
-		key.length = LANDING_HANDING_KEY_BITS + 128;
+		key.length = LANDING_LISTENER_KEY_BITS + 128;
 		address[0] = ctx->local_ip6[0];
 		address[1] = ctx->local_ip6[1];
 		address[2] = ctx->local_ip6[2];
 		address[3] = ctx->local_ip6[3];
 	}
 
-	__u32 *place = bpf_map_lookup_elem(&landing_handings, &key);
+	__u32 *place = bpf_map_lookup_elem(&landing_places, &key);
 	if (!place)
 		return SK_PASS;
 	struct bpf_sock *listener = bpf_map_lookup_elem(&landing_listeners, place);

@@ -179,3 +179,9 @@ int disk_replace(const struct disk *disk, const char *path, const void *bytes, s
 		result = disk_draft_commit(&draft, err);
 	return result;
 }
+
+int disk_write_durably(const char *path, const void *bytes, size_t length, mode_t mode,
+		       struct error *err)
+{
+	return disk_replace(&disk_system, path, bytes, length, mode, err);
+}

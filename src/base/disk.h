@@ -58,5 +58,8 @@ void disk_draft_abandon(struct disk_draft *draft);
 /* All steps at once. */
 must_check int disk_replace(const struct disk *disk, const char *path, const void *bytes,
 			    size_t length, mode_t mode, struct error *err);
+/* On the machine's disk. */
+must_check int disk_write_durably(const char *path, const void *bytes, size_t length, mode_t mode,
+				  struct error *err);
 
 #endif

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 
-#include "base/disk.h"
-
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -44,12 +42,6 @@ int file_read(const char *path, struct buffer *ret_bytes, struct error *err)
 	if (result < 0)
 		return error_set(err, result, "%s: cannot read: %s", path, error_text(result));
 	return 0;
-}
-
-int file_write_durably(const char *path, const void *bytes, size_t length, mode_t mode,
-		       struct error *err)
-{
-	return disk_replace(&disk_system, path, bytes, length, mode, err);
 }
 
 int file_make_folders(const char *path, mode_t mode, struct error *err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole files: bounded reads, durable writes. */
+/* Whole files, read within bounds, and folders. What is written durably is disk.h's. */
 #ifndef FAIRLEAD_BASE_FILE_H
 #define FAIRLEAD_BASE_FILE_H
 
@@ -10,11 +10,6 @@
 
 /* Append the file to `ret_bytes`, whose cap bounds the size. "-" reads standard input. */
 must_check int file_read(const char *path, struct buffer *ret_bytes, struct error *err);
-
-/* disk_replace() on the machine's disk: after a power loss `path` holds the old bytes or the new.
- */
-must_check int file_write_durably(const char *path, const void *bytes, size_t length, mode_t mode,
-				  struct error *err);
 
 /* mkdir -p. */
 must_check int file_make_folders(const char *path, mode_t mode, struct error *err);

@@ -23,7 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TICK_MS EDGE_CHECK_MS
+#define TICK_MS EDGE_SELFCHECK_MS
 #define RETURN_MS 2000u /* how often it is asked whether a lost store is back */
 
 /* Nothing begins any more: no request, no change, no tick. */

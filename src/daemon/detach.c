@@ -8,14 +8,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* A backend's landing is undone from what its state folder remembers. */
+/* A backend's landing is undone from what its pins remember. */
 static int undo_landing(const struct daemon_folders *folders, struct error *err)
 {
-	char state_folder[4096];
+	char former_sysctls[4096];
 	const struct landing_options options = {.pin_root = folders->landing_pins,
-						.state_folder = state_folder};
+						.former_sysctls = former_sysctls};
 	struct landing *landing;
-	snprintf(state_folder, sizeof(state_folder), "%s/landing", folders->state);
+	snprintf(former_sysctls, sizeof(former_sysctls), "%s/landing/sysctls", folders->state);
 	int result = landing_open(&options, &landing, err);
 	return result < 0 ? result : landing_close(landing, LANDING_UNDO, err);
 }

@@ -496,11 +496,11 @@ const struct alarm *edge_plane_alarm(const struct edge_plane *plane)
 
 bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms)
 {
-	char text[sizeof(((struct edge_check *)NULL)->text) + 48];
+	char text[sizeof(((struct edge_selfcheck *)NULL)->text) + 48];
 	char rest[48] = "";
-	struct edge_check check;
+	struct edge_selfcheck check;
 	struct alarm *alarm = &plane->interference;
-	if (edge_check(plane->edge, &check, NULL) < 0 || check.repaired + check.standing == 0)
+	if (edge_selfcheck(plane->edge, &check, NULL) < 0 || check.repaired + check.standing == 0)
 		return false;
 	unsigned more = check.repaired + check.standing - 1;
 	if (more > 0)

@@ -61,8 +61,8 @@ must_check int edge_plane_status(struct edge_plane *plane, struct edge_status *r
 
 /*
  * See that programs, links and pins are as they were attached, and set back what somebody else
- * changed; call it every tick, which is every EDGE_CHECK_MS. True when it found something that it
- * did not find the time before. edge_plane_interference() keeps that for a minute, or while it
+ * changed; call it every tick, which is every EDGE_SELFCHECK_MS. True when it found something that
+ * it did not find the time before. edge_plane_interference() keeps that for a minute, or while it
  * stands.
  */
 bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms);

@@ -17,6 +17,7 @@
 #include "daemon/landing_trouble.h"
 #include "daemon/peer_stream.h"
 #include "fabric/landing_set.h"
+#include "kernel/boot.h"
 #include "landing/cookies.h"
 #include "landing/landing.h"
 
@@ -46,7 +47,7 @@ struct landing_node {
 	bool connected; /* messages may be sent */
 	bool awaiting; /* an answer is outstanding */
 	bool said_unreachable;
-	char boot_id[LANDING_BOOT_ID_BYTES];
+	char boot_id[BOOT_ID_BYTES];
 	char instance[33]; /* hex; tells this process from another one of the same name */
 	char refusal[1024]; /* why the node refused the last report; "" if it did not */
 	struct landing_set *wanted; /* what the node said last; NULL: nothing yet */
@@ -71,7 +72,7 @@ static const struct {
     [LANDING_POOLS] = {"pools", LANDING_POOLS_MAX},
     [LANDING_EDGES] = {"edges", LANDING_EDGES_MAX},
     [LANDING_ADDRESSES] = {"addresses", LANDING_ADDRESSES_MAX},
-    [LANDING_LISTENERS] = {"listeners", LANDING_HANDINGS_MAX},
+    [LANDING_LISTENERS] = {"listeners", LANDING_LISTENERS_MAX},
 };
 
 static struct ip_address *addresses_of(const struct wire_list *list, struct arena *arena)
@@ -96,22 +97,22 @@ static int desired_of(const struct landing_set *set, struct arena *arena,
 					 lists[i].count, limits[i].what, limits[i].most);
 	}
 	const struct peer_prefix *pools = lists[LANDING_POOLS].items;
-	const struct peer_listener *listeners = lists[LANDING_LISTENERS].items;
+	const struct peer_listener *told = lists[LANDING_LISTENERS].items;
 	size_t pool_count = lists[LANDING_POOLS].count;
 	size_t listener_count = lists[LANDING_LISTENERS].count;
 	struct ip_prefix *prefixes =
 	    must_have(arena_array(arena, pool_count + 1, sizeof(*prefixes)));
-	struct landing_handing *handings =
-	    must_have(arena_array(arena, listener_count + 1, sizeof(*handings)));
+	struct landing_listener *listeners =
+	    must_have(arena_array(arena, listener_count + 1, sizeof(*listeners)));
 	for (size_t i = 0; i < pool_count; i++)
 		prefixes[i] = pools[i].prefix;
 	for (size_t i = 0; i < listener_count; i++)
-		handings[i] = (struct landing_handing){
-		    .destination = listeners[i].destination,
-		    .protocol = (uint8_t)listeners[i].protocol,
-		    .port = (uint16_t)listeners[i].port,
-		    .listener = {.address = listeners[i].listen_address,
-				 .port = (uint16_t)listeners[i].listen_port}};
+		listeners[i] =
+		    (struct landing_listener){.destination = told[i].destination,
+					      .protocol = (uint8_t)told[i].protocol,
+					      .port = (uint16_t)told[i].port,
+					      .listen_address = told[i].listen_address,
+					      .listen_port = (uint16_t)told[i].listen_port};
 	*ret_desired =
 	    (struct landing_desired){.pools = prefixes,
 				     .pool_count = (unsigned)pool_count,
@@ -119,8 +120,8 @@ static int desired_of(const struct landing_set *set, struct arena *arena,
 				     .address_count = (unsigned)lists[LANDING_ADDRESSES].count,
 				     .edges = addresses_of(&lists[LANDING_EDGES], arena),
 				     .edge_count = (unsigned)lists[LANDING_EDGES].count,
-				     .handings = handings,
-				     .handing_count = (unsigned)listener_count};
+				     .listeners = listeners,
+				     .listener_count = (unsigned)listener_count};
 	return 0;
 }
 
@@ -394,8 +395,8 @@ static void add_state(struct landing_node *node, struct peer_report *report, str
 	report->interfaces.count = state.interface_count;
 	report->program = must_have(arena_strdup(arena, state.program_tag));
 	report->layout = must_have(arena_strdup(arena, state.layout));
-	report->listeners = state.handing_count;
-	report->listeners_bound = state.handings_bound;
+	report->listeners = state.listener_count;
+	report->listeners_bound = state.listeners_bound;
 	if (landing_counters_read(node->landing, &counters, &err) == 0)
 		report->accepted = counters.accepted_4in4 + counters.accepted_6in4 +
 				   counters.accepted_4in6 + counters.accepted_6in6;
@@ -522,17 +523,18 @@ static void draw_instance(char text[33])
 int landing_node_run(const struct daemon_options *options, struct error *err)
 {
 	struct landing_node node = {.options = options, .interval_ms = FIRST_INTERVAL_MS};
-	char state_folder[4096];
-	snprintf(state_folder, sizeof(state_folder), "%s/landing", options->state_folder);
+	char former_sysctls[4096];
+	snprintf(former_sysctls, sizeof(former_sysctls), "%s/landing/sysctls",
+		 options->state_folder);
 	const struct landing_options landing = {.pin_root = options->landing_pins,
-						.state_folder = state_folder,
+						.former_sysctls = former_sysctls,
 						.interfaces = options->underlays,
 						.interface_count =
 						    (unsigned)options->underlay_count,
 						.generic_only = options->generic};
 	signal(SIGPIPE, SIG_IGN); /* a node that went away shows as an error of the write */
 	draw_instance(node.instance);
-	int result = landing_boot_id(node.boot_id, err);
+	int result = boot_id_read(node.boot_id, err);
 	if (result == 0)
 		result = landing_open(&landing, &node.landing, err);
 	if (result < 0)

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The edge's life in this process, and what it tells of itself. */
 #include "dataplane/edge.h"
-#include "base/lock.h"
+#include "base/file.h"
 #include "dataplane/internal.h"
-#include "dataplane/skeleton.h"
+#include "kernel/load.h"
+#include "kernel/sysctl_journal.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <libmnl/libmnl.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +16,9 @@ _Static_assert(EDGE_INTERFACES == EDGE_MAP_INTERFACES, "the program knows as man
 
 static int check_options(const struct edge_options *options, struct error *err)
 {
-	if (strlen(options->pin_root) >= EDGE_PATH / 2 || options->pin_root[0] != '/')
-		return error_set(err, -FL_EINVALID,
-				 "the pin root '%.80s' is not an absolute path of less than %d "
-				 "bytes",
-				 options->pin_root, EDGE_PATH / 2);
+	int result = pins_check_root(options->pin_root, err);
+	if (result < 0)
+		return result;
 	if (options->interface_count == 0 || options->interface_count > EDGE_INTERFACES)
 		return error_set(err, -FL_EINVALID, "the edge takes 1 to %d interfaces, not %zu",
 				 EDGE_INTERFACES, options->interface_count);
@@ -45,37 +42,33 @@ static struct edge *create(const struct edge_options *options)
 	struct edge *edge = calloc(1, sizeof(*edge));
 	if (!edge)
 		return NULL;
-	snprintf(edge->pin_root, sizeof(edge->pin_root), "%s", options->pin_root);
-	edge->force_generic = options->force_generic;
+	edge->clock = options->clock ? options->clock : &clock_system;
+	snprintf(edge->pins.root, sizeof(edge->pins.root), "%s", options->pin_root);
+	edge->pins.lock = -1;
+	attach_init(&edge->attachments, options);
 	edge->source_v4 = options->source_v4;
 	edge->source_v6 = options->source_v6;
-	edge->clock = options->clock ? options->clock : &clock_system;
-	edge->lock_fd = -1;
 	edge->most_pages = options->most_pages ? options->most_pages : EDGE_MOST_PAGES;
 	edge->most_descriptors =
 	    (options->most_addresses ? options->most_addresses : EDGE_MOST_ADDRESSES) + 1;
-	edge->interface_count = options->interface_count;
-	for (size_t i = 0; i < options->interface_count; i++) {
-		struct interface *interface = &edge->interfaces[i];
-		snprintf(interface->name, sizeof(interface->name), "%s", options->interfaces[i]);
-		interface->ifindex = if_nametoindex(interface->name);
-		interface->link_fd = -1;
-		interface->direct = true;
-	}
 	return edge;
 }
 
 static int create_tables(struct edge *edge)
 {
-	edge->sites = calloc(EDGE_MAP_SPANS, sizeof(*edge->sites));
+	edge->spans = calloc(EDGE_MAP_SPANS, sizeof(*edge->spans));
 	edge->reaches = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->reaches));
 	edge->backend_order = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->backend_order));
-	bool complete = edge->sites && edge->reaches && edge->backend_order;
+	bool complete = edge->spans && edge->reaches && edge->backend_order;
 	int result = complete ? 0 : -ENOMEM;
 	if (result == 0)
 		result = slots_init(&edge->span_slots, 0, EDGE_MAP_SPANS);
 	if (result == 0)
 		result = slots_init(&edge->blocks, 0, EDGE_BLOCKS);
+	if (result == 0)
+		result = slots_init(&edge->pages, 0, edge->maps.page_count);
+	if (result == 0)
+		result = slots_init(&edge->descriptors, 1, edge->maps.descriptor_count);
 	if (result == 0)
 		result = slots_init(&edge->backends, 1, EDGE_MAP_BACKENDS);
 	if (result == 0)
@@ -123,17 +116,20 @@ int edge_open(const struct edge_options *options, struct edge **ret_edge, struct
 	struct edge *edge = create(options);
 	if (!edge)
 		return out_of_memory(err);
-	result = create_tables(edge);
-	if (result < 0)
-		error_set(err, result, "out of memory");
+	maps_build_id(edge->build_id);
+	result = load_check_privileges("the edge", LOAD_PERFMON, err);
 	if (result == 0)
-		result = maps_open(edge, err);
+		result = maps_lock(&edge->pins, err);
+	if (result == 0)
+		result = maps_open(&edge->maps, &edge->pins, err);
+	if (result == 0 && create_tables(edge) < 0)
+		result = out_of_memory(err);
 	if (result == 0)
 		result = nexthop_open(edge, err);
 	if (result == 0)
 		result = require_sources(edge, err);
-	if (result == 0)
-		result = held_read(edge, err);
+	if (result == 0 && held_read(&edge->held, &edge->pins, &edge->attachments) < 0)
+		result = out_of_memory(err);
 	if (result < 0) {
 		edge_close(edge);
 		return result;
@@ -147,9 +143,9 @@ void edge_close(struct edge *edge)
 {
 	if (!edge)
 		return;
-	attach_close(edge);
+	attach_close(&edge->attachments);
 	nexthop_close(edge);
-	maps_close(edge);
+	maps_close(&edge->maps);
 	rings_close(edge);
 	slots_done(&edge->span_slots);
 	slots_done(&edge->blocks);
@@ -160,30 +156,30 @@ void edge_close(struct edge *edge)
 	slots_done(&edge->pool_slots[0]);
 	slots_done(&edge->pool_slots[1]);
 	free(edge->backend_status);
-	held_forget(edge);
+	held_forget(&edge->held);
 	free(edge->bound);
 	free(edge->backend_order);
 	free(edge->reaches);
-	free(edge->sites);
-	if (edge->lock_fd >= 0)
-		close(edge->lock_fd);
+	free(edge->spans);
+	if (edge->pins.lock >= 0)
+		close(edge->pins.lock);
 	free(edge);
 }
 
 bool edge_is_forwarding(const struct edge *edge)
 {
-	if (edge->attached)
+	if (edge->attachments.wanted)
 		return edge->bound_count > 0;
 	/* What the attached program reads may be out of reach: pins that are gone, or maps of
 	 * another layout. */
-	return edge->held_count > 0 || edge->held_unread;
+	return edge->held.count > 0 || edge->held.unread;
 }
 
 bool edge_holds(const struct edge *edge, const struct ip_address *address,
 		const struct digest *version)
 {
-	if (!edge->attached) {
-		const struct held *held = held_find(edge, address);
+	if (!edge->attachments.wanted) {
+		const struct held_address *held = held_find(&edge->held, address);
 		return held && !held->refuses_new &&
 		       memcmp(held->version.bytes, version->bytes, DIGEST_BYTES) == 0;
 	}
@@ -194,7 +190,7 @@ bool edge_holds(const struct edge *edge, const struct ip_address *address,
 
 int edge_fd(const struct edge *edge)
 {
-	return mnl_socket_get_fd(edge->events);
+	return netlink_fd(&edge->news);
 }
 
 int edge_drain_netlink(struct edge *edge, struct error *err)
@@ -204,7 +200,7 @@ int edge_drain_netlink(struct edge *edge, struct error *err)
 		return result;
 	/* Attaching flaps carriers and adds neighbours: the news of that are for the next call. */
 	if (edge->links_changed)
-		attach_reconcile(edge);
+		attach_reconcile(&edge->attachments, maps_program(&edge->maps));
 	if (edge->routes_changed) {
 		nexthop_resolve_all(edge);
 		look_for_sources(edge);
@@ -216,34 +212,14 @@ int edge_drain_netlink(struct edge *edge, struct error *err)
 
 int edge_program_fd(const struct edge *edge)
 {
-	return bpf_program__fd(edge->skeleton->progs.edge);
+	return maps_program(&edge->maps);
 }
 
 void edge_heartbeat(struct edge *edge)
 {
 	/* A failure leaves the heartbeat to grow old, which is what it is there for. */
 	struct bpf_test_run_opts options = {.sz = sizeof(options)};
-	(void)bpf_prog_test_run_opts(bpf_program__fd(edge->skeleton->progs.heartbeat), &options);
-}
-
-/* All CPUs' values of one entry: `bytes` each, a multiple of 8. The caller frees. */
-static int read_per_cpu(int map_fd, uint32_t key, size_t bytes, uint64_t **ret_values,
-			size_t *ret_cpus)
-{
-	int cpus = libbpf_num_possible_cpus();
-	if (cpus < 0)
-		return cpus;
-	uint64_t *values = calloc((size_t)cpus, bytes);
-	if (!values)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(map_fd, &key, values) < 0) {
-		int code = errno > 0 ? -errno : -EIO;
-		free(values);
-		return code;
-	}
-	*ret_values = values;
-	*ret_cpus = (size_t)cpus;
-	return 0;
+	(void)bpf_prog_test_run_opts(maps_heartbeat_program(&edge->maps), &options);
 }
 
 int edge_counters(const struct edge *edge, const struct ip_address *address,
@@ -254,8 +230,8 @@ int edge_counters(const struct edge *edge, const struct ip_address *address,
 	size_t cpus = 0;
 	if (!bound)
 		return -FL_ENOTFOUND;
-	int result = read_per_cpu(edge->view.counters_fd, bound->descriptor,
-				  sizeof(struct edge_map_counters), &values, &cpus);
+	int result = load_read_per_cpu(edge->maps.counters_fd, bound->descriptor,
+				       sizeof(struct edge_map_counters), &values, &cpus);
 	if (result < 0)
 		return result;
 	struct edge_counters sum = {0};
@@ -282,7 +258,7 @@ int edge_drops(const struct edge *edge, uint64_t ret_drops[DROP_REASONS])
 	for (uint32_t reason = 1; reason < EDGE_MAP_DROPS; reason++) {
 		uint64_t *values = NULL;
 		int result =
-		    read_per_cpu(edge->view.drops_fd, reason, sizeof(*values), &values, &cpus);
+		    load_read_per_cpu(edge->maps.drops_fd, reason, sizeof(*values), &values, &cpus);
 		if (result < 0)
 			return result;
 		for (size_t i = 0; i < cpus; i++)
@@ -295,22 +271,26 @@ int edge_drops(const struct edge *edge, uint64_t ret_drops[DROP_REASONS])
 
 static void fill_interfaces(struct edge *edge)
 {
-	for (size_t i = 0; i < edge->interface_count; i++) {
-		const struct interface *interface = &edge->interfaces[i];
+	static const enum edge_mode modes[] = {[XDP_MODE_NONE] = EDGE_DETACHED,
+					       [XDP_MODE_NATIVE] = EDGE_NATIVE,
+					       [XDP_MODE_GENERIC] = EDGE_GENERIC};
+	for (size_t i = 0; i < edge->attachments.count; i++) {
+		const struct attachment *attachment = &edge->attachments.items[i];
 		struct edge_interface_status *status = &edge->interface_status[i];
-		*status = (struct edge_interface_status){.ifindex = interface->ifindex};
-		memcpy(status->name, interface->name, sizeof(status->name));
-		memcpy(status->problem, interface->problem, sizeof(status->problem));
-		attach_query(edge, interface, &status->mode, &status->program_id);
+		*status = (struct edge_interface_status){.ifindex = attachment->ifindex};
+		memcpy(status->name, attachment->name, sizeof(status->name));
+		memcpy(status->problem, attachment->problem, sizeof(status->problem));
+		status->mode =
+		    modes[attach_query(&edge->attachments, attachment, &status->program_id)];
 		if (status->ifindex != 0)
-			status->link = nexthop_link_state(edge, interface);
+			status->link = nexthop_link_state(edge, status->ifindex);
 	}
 }
 
 static void fill_backend(const struct edge *edge, uint32_t number,
 			 struct edge_backend_status *status)
 {
-	const struct edge_map_backend *entry = &edge->view.backends[number];
+	const struct edge_map_backend *entry = &edge->maps.backends[number];
 	union edge_map_hop hop = {.word = entry->hop};
 	*status = (struct edge_backend_status){
 	    .address = backend_address(edge, number),
@@ -324,17 +304,17 @@ static void fill_backend(const struct edge *edge, uint32_t number,
 	if (!status->resolved)
 		return;
 	memcpy(status->link_address, hop.to.address, sizeof(status->link_address));
-	uint32_t ifindex = edge->view.settings->links[hop.to.link].ifindex;
+	uint32_t ifindex = edge->maps.settings->links[hop.to.link].ifindex;
 	if (!if_indextoname(ifindex, status->interface))
 		status->interface[0] = '\0';
 }
 
 int edge_status(struct edge *edge, struct edge_status *ret_status)
 {
-	struct bpf_prog_info info = {0};
-	uint32_t size = sizeof(info);
-	if (bpf_obj_get_info_by_fd(edge_program_fd(edge), &info, &size) < 0)
-		return -errno;
+	uint32_t program_id;
+	int result = load_program_id(edge_program_fd(edge), &program_id);
+	if (result < 0)
+		return result;
 	struct edge_backend_status *backends =
 	    realloc(edge->backend_status, (edge->backend_count + 1) * sizeof(*backends));
 	if (!backends)
@@ -344,11 +324,11 @@ int edge_status(struct edge *edge, struct edge_status *ret_status)
 		fill_backend(edge, edge->backend_order[i], &backends[i]);
 	fill_interfaces(edge);
 	*ret_status = (struct edge_status){
-	    .program_id = info.id,
-	    .addresses = edge->attached ? edge->bound_count : edge->held_count,
+	    .program_id = program_id,
+	    .addresses = edge->attachments.wanted ? edge->bound_count : edge->held.count,
 	    .rings = edge->ring_count,
 	    .interfaces = edge->interface_status,
-	    .interface_count = edge->interface_count,
+	    .interface_count = edge->attachments.count,
 	    .backends = backends,
 	    .backend_count = edge->backend_count,
 	};
@@ -358,37 +338,66 @@ int edge_status(struct edge *edge, struct edge_status *ret_status)
 			    i == 0 ? edge->source_v4 : edge->source_v6;
 	}
 	memcpy(ret_status->build_id, edge->build_id, sizeof(ret_status->build_id));
-	memcpy(ret_status->layout, edge->layout, sizeof(ret_status->layout));
+	memcpy(ret_status->layout, edge->pins.layout, sizeof(ret_status->layout));
 	return 0;
+}
+
+int edge_attach(struct edge *edge, struct error *err)
+{
+	struct attachments *attachments = &edge->attachments;
+	char folder[PINS_PATH_BYTES];
+	pins_path(folder, edge->pins.root, "links", NULL);
+	int result = file_make_folders(folder, 0700, err);
+	if (result == 0 && !edge->pins.in_place)
+		result = maps_pin(&edge->maps, &edge->pins, err);
+	if (result < 0)
+		return result;
+	attachments->wanted = true;
+	held_forget(&edge->held);
+	attach_reconcile(attachments, maps_program(&edge->maps));
+	/* Which interfaces packets may be redirected to is known only now. */
+	nexthop_resolve_all(edge);
+	result = attach_require_one(attachments, err);
+	if (result == 0)
+		result = attach_sweep(edge->pins.root, attachments, err);
+	if (result == 0 && !edge->pins.in_place)
+		result = maps_take_place(&edge->pins, err);
+	return result;
+}
+
+static int undo_settings(const char *pin_root, struct error *err)
+{
+	struct sysctl_journal journal;
+	int result = sysctl_journal_open(&journal, pin_root, err);
+	if (result == 0)
+		result = sysctl_journal_undo(&journal, err);
+	sysctl_journal_close(&journal);
+	return result;
 }
 
 int edge_remove(const char *pin_root, struct error *err)
 {
-	if (strlen(pin_root) >= EDGE_PATH / 2)
-		return error_set(err, -FL_EINVALID, "the pin root is too long");
-	if (access(pin_root, F_OK) < 0 && errno == ENOENT)
-		return 0;
-	int lock_fd = -1;
-	int result = maps_check_privileges(err);
+	int result = pins_check_root(pin_root, err);
+	if (result < 0 || (access(pin_root, F_OK) < 0 && errno == ENOENT))
+		return result;
+	struct edge_pins pins = {.lock = -1};
+	snprintf(pins.root, sizeof(pins.root), "%s", pin_root);
+	result = load_check_privileges("the edge", LOAD_PERFMON, err);
 	if (result == 0)
-		result = maps_check_filesystem(pin_root, err);
+		result = maps_lock(&pins, err);
 	if (result == 0)
-		result = lock_folder(pin_root, EDGE_LOCK_NAME, &lock_fd, err);
+		result = attach_sweep(pin_root, NULL, err);
 	if (result == 0)
-		result = attach_remove(pin_root, err);
-	if (result == 0)
-		result = sysctl_undo(pin_root, err);
+		result = undo_settings(pin_root, err);
 	if (result == 0)
 		result = nexthop_remove_neighbours(err);
 	if (result == 0)
 		result = maps_sweep(pin_root, NULL, err);
 	if (result == 0)
 		result = edge_mark_remove(pin_root, err);
-	/* Other parts of the node may keep pins here too. */
-	if (result == 0 && rmdir(pin_root) < 0 && errno != ENOTEMPTY && errno != EBUSY)
-		result = error_set(err, -errno, "'%s' cannot be removed: %s", pin_root,
-				   error_text(-errno));
-	if (lock_fd >= 0)
-		close(lock_fd);
+	if (result == 0)
+		result = pins_remove_root(pin_root, err);
+	if (pins.lock >= 0)
+		close(pins.lock);
 	return result;
 }

@@ -184,14 +184,14 @@ int edge_fd(const struct edge *edge);
  */
 must_check int edge_drain_netlink(struct edge *edge, struct error *err);
 
-/* What edge_check() found. */
-struct edge_check {
+/* What edge_selfcheck() found. */
+struct edge_selfcheck {
 	unsigned repaired; /* differences that were set back */
 	unsigned standing; /* differences that cannot be */
 	char text[256]; /* the first of them; "" if there is none */
 };
 
-#define EDGE_CHECK_MS 250 /* call edge_check() about this often */
+#define EDGE_SELFCHECK_MS 250 /* call edge_selfcheck() about this often */
 
 /*
  * Compare the program on each interface, the links and the pins with what this process has
@@ -199,7 +199,8 @@ struct edge_check {
  * interface's `problem`. What is in the maps is not looked at: who may write to them may do
  * anything.
  */
-must_check int edge_check(struct edge *edge, struct edge_check *ret_result, struct error *err);
+must_check int edge_selfcheck(struct edge *edge, struct edge_selfcheck *ret_result,
+			      struct error *err);
 
 /* Tell the program that next hops are fresh. Only right after edge_drain_netlink() returned 0. */
 void edge_heartbeat(struct edge *edge);

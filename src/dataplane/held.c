@@ -1,13 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What an earlier process published, as far as the program that is attached still forwards by it.
- * A node whose own state is older than that leaves it alone, and has to know what it holds.
- *
- * Nothing but spans, words and descriptors of the pinned maps is read, and nothing is written. Maps
- * of another layout cannot be read; neither are maps believed that no attached program reads, which
- * a process leaves that ended while it attached.
- */
-#include "dataplane/internal.h"
+#include "dataplane/held.h"
 
 #include <bpf/bpf.h>
 #include <stdlib.h>
@@ -27,13 +19,13 @@ struct mappings {
 	struct mapping spans, words, descriptors;
 };
 
-static void mapping_open(const struct edge *edge, const char *folder, const char *map,
+static void mapping_open(const struct edge_pins *pins, const char *folder, const char *map,
 			 size_t value_bytes, struct mapping *mapping)
 {
-	char path[EDGE_PATH];
+	char path[PINS_PATH_BYTES];
 	struct bpf_map_info info = {0};
 	uint32_t size = sizeof(info);
-	maps_path(path, edge->pin_root, folder, map);
+	pins_path(path, pins->root, folder, map);
 	int fd = bpf_obj_get(path);
 	if (fd < 0)
 		return;
@@ -70,52 +62,54 @@ static bool program_reads(uint32_t program_id, uint32_t map_id)
 }
 
 /* Whether the program on one of the interfaces reads the words that are pinned in `folder`. */
-static bool is_in_force(const struct edge *edge, const char *folder)
+static bool is_in_force(const struct edge_pins *pins, const struct attachments *attachments,
+			const char *folder)
 {
-	char path[EDGE_PATH];
+	char path[PINS_PATH_BYTES];
 	struct bpf_map_info map = {0};
 	uint32_t size = sizeof(map);
 	bool found = false;
-	maps_path(path, edge->pin_root, folder, "addresses");
+	pins_path(path, pins->root, folder, "addresses");
 	int map_fd = bpf_obj_get(path);
 	if (map_fd < 0)
 		return false;
 	bool known = bpf_obj_get_info_by_fd(map_fd, &map, &size) == 0;
 	close(map_fd);
-	for (size_t i = 0; i < edge->interface_count && known && !found; i++) {
-		struct bpf_link_info link = {0};
-		uint32_t link_size = sizeof(link);
-		maps_path(path, edge->pin_root, "links", edge->interfaces[i].name);
-		int link_fd = bpf_obj_get(path);
-		if (link_fd < 0)
+	for (size_t i = 0; i < attachments->count && known && !found; i++) {
+		uint32_t ifindex;
+		uint32_t program_id;
+		pins_path(path, pins->root, "links", attachments->items[i].name);
+		int link = bpf_obj_get(path);
+		if (link < 0)
 			continue;
-		found = bpf_obj_get_info_by_fd(link_fd, &link, &link_size) == 0 &&
-			program_reads(link.prog_id, map.id);
-		close(link_fd);
+		found =
+		    xdp_link_read(link, &ifindex, &program_id) && program_reads(program_id, map.id);
+		close(link);
 	}
 	return found;
 }
 
-static int add(struct edge *edge, const struct edge_map_descriptor *descriptor, uint64_t word)
+static int add(struct held_addresses *held, const struct edge_map_descriptor *descriptor,
+	       uint64_t word)
 {
 	/* Grows by doubling: the count is a power of two, or 0, when the array is full. */
-	if ((edge->held_count & (edge->held_count - 1)) == 0) {
-		size_t capacity = edge->held_count ? 2 * edge->held_count : 1;
-		struct held *grown = realloc(edge->held, capacity * sizeof(*grown));
+	if ((held->count & (held->count - 1)) == 0) {
+		size_t capacity = held->count ? 2 * held->count : 1;
+		struct held_address *grown = realloc(held->items, capacity * sizeof(*grown));
 		if (!grown)
 			return -ENOMEM;
-		edge->held = grown;
+		held->items = grown;
 	}
-	struct held *held = &edge->held[edge->held_count++];
-	*held = (struct held){.address.family = descriptor->family,
-			      .refuses_new = word & EDGE_WORD_REFUSE_NEW};
-	memcpy(held->address.bytes, descriptor->address, descriptor->family == IP_V4 ? 4 : 16);
-	memcpy(held->version.bytes, descriptor->digest, sizeof(held->version.bytes));
+	struct held_address *added = &held->items[held->count++];
+	*added = (struct held_address){.address.family = descriptor->family,
+				       .refuses_new = word & EDGE_WORD_REFUSE_NEW};
+	memcpy(added->address.bytes, descriptor->address, descriptor->family == IP_V4 ? 4 : 16);
+	memcpy(added->version.bytes, descriptor->digest, sizeof(added->version.bytes));
 	return 0;
 }
 
 /* -FL_ECORRUPT if the maps contradict themselves. */
-static int read_all(struct edge *edge, const struct mappings *maps)
+static int read_all(struct held_addresses *held, const struct mappings *maps)
 {
 	const uint64_t *spans = maps->spans.memory;
 	const uint64_t *words = maps->words.memory;
@@ -134,7 +128,7 @@ static int read_all(struct edge *edge, const struct mappings *maps)
 			    (descriptors[number].family != IP_V4 &&
 			     descriptors[number].family != IP_V6))
 				return -FL_ECORRUPT;
-			int result = add(edge, &descriptors[number], word);
+			int result = add(held, &descriptors[number], word);
 			if (result < 0)
 				return result;
 		}
@@ -144,61 +138,62 @@ static int read_all(struct edge *edge, const struct mappings *maps)
 
 static int compare(const void *a, const void *b)
 {
-	const struct held *left = a;
-	const struct held *right = b;
+	const struct held_address *left = a;
+	const struct held_address *right = b;
 	return ip_address_compare(&left->address, &right->address);
 }
 
-static int read_folder(struct edge *edge, const char *folder)
+static int read_folder(struct held_addresses *held, const struct edge_pins *pins,
+		       const char *folder)
 {
 	struct mappings maps = {0};
-	mapping_open(edge, folder, "spans", sizeof(uint64_t), &maps.spans);
-	mapping_open(edge, folder, "addresses", sizeof(uint64_t), &maps.words);
-	mapping_open(edge, folder, "descriptors", sizeof(struct edge_map_descriptor),
+	mapping_open(pins, folder, "spans", sizeof(uint64_t), &maps.spans);
+	mapping_open(pins, folder, "addresses", sizeof(uint64_t), &maps.words);
+	mapping_open(pins, folder, "descriptors", sizeof(struct edge_map_descriptor),
 		     &maps.descriptors);
 	int result = -FL_ENOTFOUND;
 	if (maps.spans.memory && maps.words.memory && maps.descriptors.memory)
-		result = read_all(edge, &maps);
+		result = read_all(held, &maps);
 	mapping_close(&maps.spans);
 	mapping_close(&maps.words);
 	mapping_close(&maps.descriptors);
-	if (result == 0 && edge->held_count > 0)
-		qsort(edge->held, edge->held_count, sizeof(*edge->held), compare);
+	if (result == 0 && held->count > 0)
+		qsort(held->items, held->count, sizeof(*held->items), compare);
 	return result;
 }
 
-int held_read(struct edge *edge, struct error *err)
+int held_read(struct held_addresses *held, const struct edge_pins *pins,
+	      const struct attachments *attachments)
 {
 	char new[EDGE_FOLDER];
-	maps_new_folder(edge, new);
-	const char *const folders[] = {edge->layout, new};
-	edge->held_unread = attach_is_pinned(edge);
-	for (size_t i = 0; i < 2 && edge->held_unread; i++) {
-		if (!is_in_force(edge, folders[i]))
+	maps_new_folder(pins, new);
+	const char *const folders[] = {pins->layout, new};
+	held->unread = attach_is_pinned(attachments);
+	for (size_t i = 0; i < 2 && held->unread; i++) {
+		if (!is_in_force(pins, attachments, folders[i]))
 			continue;
-		int result = read_folder(edge, folders[i]);
+		int result = read_folder(held, pins, folders[i]);
 		if (result == -ENOMEM)
-			return out_of_memory(err);
+			return result;
 		if (result < 0)
-			edge->held_count = 0;
+			held->count = 0;
 		else
-			edge->held_unread = false;
+			held->unread = false;
 	}
 	return 0;
 }
 
-const struct held *held_find(const struct edge *edge, const struct ip_address *address)
+const struct held_address *held_find(const struct held_addresses *held,
+				     const struct ip_address *address)
 {
-	struct held key = {.address = *address};
-	if (edge->held_count == 0)
+	struct held_address key = {.address = *address};
+	if (held->count == 0)
 		return NULL;
-	return bsearch(&key, edge->held, edge->held_count, sizeof(key), compare);
+	return bsearch(&key, held->items, held->count, sizeof(key), compare);
 }
 
-void held_forget(struct edge *edge)
+void held_forget(struct held_addresses *held)
 {
-	free(edge->held);
-	edge->held = NULL;
-	edge->held_count = 0;
-	edge->held_unread = false;
+	free(held->items);
+	*held = (struct held_addresses){0};
 }

@@ -1,182 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The object, its maps and their pins. Each process fills maps of its own, which are pinned in
- * <pin_root>/<layout digest>_new/ before it attaches, and take the place of whatever is in
- * <pin_root>/<layout digest>/ after that. A process that ends in between leaves both.
- */
-#include "abi/edge.h"
+#include "dataplane/maps.h"
+
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/lock.h"
-#include "dataplane/internal.h"
 #include "dataplane/skeleton.h"
+#include "kernel/load.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <dirent.h>
-#include <linux/capability.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define NEW "_new" /* after the layout's digest: a set of maps that is not in force yet */
+#define LOCK_NAME "this pin folder of an edge"
 
-/* Where libbpf's last complaint goes: it knows why the kernel refused, its return codes do not. */
-static char complaint[256];
-
-__attribute__((format(printf, 2, 0))) static int
-keep_complaint(enum libbpf_print_level level, const char *format, va_list arguments)
+int maps_lock(struct edge_pins *pins, struct error *err)
 {
-	if (level == LIBBPF_WARN) {
-		char line[sizeof(complaint)];
-		int length = vsnprintf(line, sizeof(line), format, arguments);
-		size_t end = length < 0 ? 0 : strcspn(line, "\n");
-		/* The verifier's log follows its summary; the first complaint says most. */
-		if (end > 0 && complaint[0] == '\0')
-			snprintf(complaint, sizeof(complaint), "%.*s", (int)end, line);
-	}
-	return 0;
+	return pins_lock_root(pins->root, LOCK_NAME, &pins->lock, err);
 }
 
-void maps_path(char path[EDGE_PATH], const char *pin_root, const char *name, const char *leaf)
+/* --- memory --- */
+
+static size_t memory_bytes(const struct bpf_map *map)
 {
-	int length = snprintf(path, EDGE_PATH, "%s/%s%s%s", pin_root, name, leaf ? "/" : "",
-			      leaf ? leaf : "");
-	ASSERT(length > 0 && length < EDGE_PATH);
+	return (((size_t)bpf_map__value_size(map) + 7) & ~(size_t)7) * bpf_map__max_entries(map);
 }
 
-void maps_new_folder(const struct edge *edge, char name[EDGE_FOLDER])
+static int map_memory(const struct bpf_map *map, void **ret_memory, struct error *err)
 {
-	snprintf(name, EDGE_FOLDER, "%s" NEW, edge->layout);
-}
-
-int maps_check_privileges(struct error *err)
-{
-	static const struct {
-		unsigned bit;
-		const char *name, *why;
-	} needed[] = {
-	    {CAP_BPF, "CAP_BPF", "to load BPF programs"},
-	    {CAP_PERFMON, "CAP_PERFMON", "to let BPF programs read packets by pointer"},
-	    {CAP_NET_ADMIN, "CAP_NET_ADMIN", "to attach XDP programs"},
-	};
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {0};
-	if (syscall(SYS_capget, &header, data) < 0)
-		return error_set(err, -errno, "this process's capabilities cannot be read: %s",
-				 error_text(-errno));
-	uint64_t effective = (uint64_t)data[1].effective << 32 | data[0].effective;
-	bool admin = effective >> CAP_SYS_ADMIN & 1;
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-		bool implied = admin && needed[i].bit != CAP_NET_ADMIN;
-		if (!implied && !(effective >> needed[i].bit & 1))
-			return error_set(err, -FL_EPRIVILEGE,
-					 "the edge needs %s %s; run it as root or grant it that "
-					 "capability",
-					 needed[i].name, needed[i].why);
-	}
-	return 0;
-}
-
-int maps_check_filesystem(const char *path, struct error *err)
-{
-	char parent[EDGE_PATH];
-	snprintf(parent, sizeof(parent), "%s", path);
-
-	/* The root itself may not be there yet: judge the nearest folder above that is. */
-	struct statfs info;
-	while (statfs(parent, &info) < 0) {
-		char *slash = strrchr(parent, '/');
-		if (errno != ENOENT || !slash || slash == parent)
-			return error_set(err, -FL_EUNAVAILABLE, "'%s' cannot be examined: %s", path,
-					 error_text(-errno));
-		*slash = '\0';
-	}
-	if (info.f_type != (__typeof__(info.f_type))BPF_FS_MAGIC)
-		return error_set(err, -FL_EUNAVAILABLE,
-				 "'%s' is not on a BPF file system, so nothing pinned there would "
-				 "outlive this process; mount one with 'mount -t bpf bpf "
-				 "/sys/fs/bpf' and put the pin root below it",
-				 path);
-	return 0;
-}
-
-/* The map's pin: bpffs refuses names with dots, which global data's map has. */
-static const char *pin_name(const struct bpf_map *map)
-{
-	const char *name = bpf_map__name(map);
-	return name[0] == '.' ? strrchr(name, '.') + 1 : name;
-}
-
-/* A folder that was made again lies on another file system perhaps, where nobody holds a lock. */
-static int lock_again(struct edge *edge, struct error *err)
-{
-	struct stat held;
-	struct stat now;
-	if (fstat(edge->lock_fd, &held) == 0 && stat(edge->pin_root, &now) == 0 &&
-	    held.st_dev == now.st_dev && held.st_ino == now.st_ino)
-		return 0;
-	int lock_fd = -1;
-	int result = lock_folder(edge->pin_root, EDGE_LOCK_NAME, &lock_fd, err);
-	if (result < 0)
-		return result;
-	close(edge->lock_fd);
-	edge->lock_fd = lock_fd;
-	return 0;
-}
-
-/* Pin `fd` unless something is there; `ret_name` as for maps_repin(). */
-static int repin_one(struct edge *edge, int fd, const char *folder, const char *leaf,
-		     char ret_name[EDGE_PATH], struct error *err)
-{
-	char path[EDGE_PATH];
-	maps_path(path, edge->pin_root, folder, leaf);
-	if (access(path, F_OK) == 0)
-		return 0;
-	if (!*ret_name)
-		memcpy(ret_name, path, sizeof(path));
-	int result = maps_check_filesystem(edge->pin_root, err);
-	if (result == 0) {
-		char parent[EDGE_PATH];
-		maps_path(parent, edge->pin_root, folder, NULL);
-		result = file_make_folders(parent, 0700, err);
-	}
-	if (result == 0)
-		result = lock_again(edge, err);
-	if (result == 0 && bpf_obj_pin(fd, path) < 0)
-		result = error_set(err, -errno, "%s", error_text(-errno));
-	return result;
-}
-
-int maps_repin(struct edge *edge, char ret_name[EDGE_PATH], struct error *err)
-{
-	struct bpf_map *map;
-	int result = 0;
-	ret_name[0] = '\0';
-	bpf_object__for_each_map(map, edge->skeleton->obj)
-	{
-		if (result == 0 && edge->pinned)
-			result = repin_one(edge, bpf_map__fd(map), edge->layout, pin_name(map),
-					   ret_name, err);
-	}
-	for (size_t i = 0; i < edge->interface_count && result == 0; i++) {
-		const struct interface *interface = &edge->interfaces[i];
-		if (interface->link_fd >= 0)
-			result = repin_one(edge, interface->link_fd, "links", interface->name,
-					   ret_name, err);
-	}
-	return result;
-}
-
-int maps_view_one(const struct bpf_map *map, void **ret_memory, struct error *err)
-{
-	size_t bytes =
-	    (((size_t)bpf_map__value_size(map) + 7) & ~(size_t)7) * bpf_map__max_entries(map);
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	void *memory =
+	    mmap(NULL, memory_bytes(map), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 	if (memory == MAP_FAILED)
 		return error_set(err, -errno, "map '%s' cannot be mapped into memory: %s",
 				 bpf_map__name(map), error_text(-errno));
@@ -184,231 +42,233 @@ int maps_view_one(const struct bpf_map *map, void **ret_memory, struct error *er
 	return 0;
 }
 
-void maps_unview_one(const struct bpf_map *map, void *memory)
-{
-	size_t bytes =
-	    (((size_t)bpf_map__value_size(map) + 7) & ~(size_t)7) * bpf_map__max_entries(map);
-	if (memory)
-		munmap(memory, bytes);
-}
-
 struct viewed {
 	struct bpf_map *map;
 	void **memory;
-	int *fd;
 };
 
 #define VIEWED 5
 
-static void list_viewed(const struct edge_bpf *skeleton, struct edge_view *view,
-			struct viewed viewed[VIEWED])
+static void list_viewed(struct edge_maps *maps, struct viewed viewed[VIEWED])
 {
+	const struct edge_bpf *skeleton = maps->skeleton;
 	const struct viewed all[VIEWED] = {
-	    {skeleton->maps.data_settings, (void **)&view->settings, &view->settings_fd},
-	    {skeleton->maps.spans, (void **)&view->spans, &view->spans_fd},
-	    {skeleton->maps.addresses, (void **)&view->addresses, &view->addresses_fd},
-	    {skeleton->maps.descriptors, (void **)&view->descriptors, &view->descriptors_fd},
-	    {skeleton->maps.backends, (void **)&view->backends, &view->backends_fd},
+	    {skeleton->maps.data_settings, (void **)&maps->settings},
+	    {skeleton->maps.spans, (void **)&maps->spans},
+	    {skeleton->maps.addresses, (void **)&maps->addresses},
+	    {skeleton->maps.descriptors, (void **)&maps->descriptors},
+	    {skeleton->maps.backends, (void **)&maps->backends},
 	};
 	memcpy(viewed, all, sizeof(all));
 }
 
-int maps_view(const struct edge_bpf *skeleton, struct edge_view *view, struct error *err)
+static int view(struct edge_maps *maps, struct error *err)
 {
+	const struct edge_bpf *skeleton = maps->skeleton;
 	struct viewed viewed[VIEWED];
-	list_viewed(skeleton, view, viewed);
+	list_viewed(maps, viewed);
 	for (size_t i = 0; i < VIEWED; i++) {
-		int result = maps_view_one(viewed[i].map, viewed[i].memory, err);
+		int result = map_memory(viewed[i].map, viewed[i].memory, err);
 		if (result < 0)
 			return result;
-		*viewed[i].fd = bpf_map__fd(viewed[i].map);
 	}
-	view->pages_fd = bpf_map__fd(skeleton->maps.ring_pages);
-	view->counters_fd = bpf_map__fd(skeleton->maps.counters);
-	view->drops_fd = bpf_map__fd(skeleton->maps.drops);
+	maps->spans_fd = bpf_map__fd(skeleton->maps.spans);
+	maps->addresses_fd = bpf_map__fd(skeleton->maps.addresses);
+	maps->descriptors_fd = bpf_map__fd(skeleton->maps.descriptors);
+	maps->backends_fd = bpf_map__fd(skeleton->maps.backends);
+	maps->pages_fd = bpf_map__fd(skeleton->maps.ring_pages);
+	maps->counters_fd = bpf_map__fd(skeleton->maps.counters);
+	maps->drops_fd = bpf_map__fd(skeleton->maps.drops);
+	maps->page_count = bpf_map__max_entries(skeleton->maps.ring_pages);
+	maps->descriptor_count = bpf_map__max_entries(skeleton->maps.descriptors);
 	return 0;
 }
 
-void maps_unview(const struct edge_bpf *skeleton, struct edge_view *view)
+void maps_close(struct edge_maps *maps)
 {
 	struct viewed viewed[VIEWED];
-	list_viewed(skeleton, view, viewed);
-	for (size_t i = 0; i < VIEWED; i++)
-		maps_unview_one(viewed[i].map, *viewed[i].memory);
-	*view = (struct edge_view){0};
+	if (!maps->skeleton)
+		return;
+	list_viewed(maps, viewed);
+	for (size_t i = 0; i < VIEWED; i++) {
+		if (*viewed[i].memory)
+			munmap(*viewed[i].memory, memory_bytes(viewed[i].map));
+	}
+	edge_bpf__destroy(maps->skeleton);
+	*maps = (struct edge_maps){0};
 }
 
-int maps_load(const struct edge_bpf *skeleton, struct error *err)
+/* --- loading --- */
+
+/* The maps whose size follows the number of versions. */
+static bool grows(const char *name)
 {
-	complaint[0] = '\0';
-	libbpf_print_fn_t before = libbpf_set_print(keep_complaint);
-	int result = bpf_object__load(skeleton->obj);
-	libbpf_set_print(before);
-	if (result == -EPERM || result == -EACCES)
-		return error_set(err, -FL_EPRIVILEGE,
-				 "the kernel does not let this process load the edge program (%s); "
-				 "run it as root",
-				 complaint[0] ? complaint : error_text(result));
-	if (result < 0)
-		return error_set(err, -FL_EUNSUPPORTED,
-				 "the kernel refuses the edge program (%s); Linux 6.1 or later is "
-				 "needed",
-				 complaint[0] ? complaint : error_text(result));
+	return strcmp(name, "ring_pages") == 0 || strcmp(name, "descriptors") == 0 ||
+	       strcmp(name, "counters") == 0;
+}
+
+static int open_object(struct edge_maps *maps, struct error *err)
+{
+	*maps = (struct edge_maps){.skeleton = edge_bpf__open()};
+	if (!maps->skeleton)
+		return error_set(err, -errno, "the edge program cannot be opened: %s",
+				 error_text(-errno));
 	return 0;
 }
 
-static void set_build_id(struct edge *edge)
+static int set_sizes(const struct edge_maps *maps, uint32_t pages, uint32_t descriptors)
+{
+	int result = bpf_map__set_max_entries(maps->skeleton->maps.ring_pages, pages);
+	if (result == 0)
+		result = bpf_map__set_max_entries(maps->skeleton->maps.descriptors, descriptors);
+	if (result == 0)
+		result = bpf_map__set_max_entries(maps->skeleton->maps.counters, descriptors);
+	return result;
+}
+
+/* How many entries a pinned map has; those of `map`, which is not loaded yet, if none is there. */
+static uint32_t pinned_size(const struct edge_pins *pins, const struct bpf_map *map)
+{
+	char path[PINS_PATH_BYTES];
+	struct bpf_map_info info = {0};
+	uint32_t size = sizeof(info);
+	pins_path(path, pins->root, pins->layout, bpf_map__name(map));
+	int fd = bpf_obj_get(path);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
+		info.max_entries = bpf_map__max_entries(map);
+	if (fd >= 0)
+		close(fd);
+	return info.max_entries;
+}
+
+int maps_open(struct edge_maps *maps, struct edge_pins *pins, struct error *err)
+{
+	int result = open_object(maps, err);
+	if (result < 0)
+		return result;
+	const struct bpf_object *object = maps->skeleton->obj;
+	result = layout_digest(&object, 1, grows, pins->layout, err);
+	if (result < 0)
+		return result;
+	result = set_sizes(maps, pinned_size(pins, maps->skeleton->maps.ring_pages),
+			   pinned_size(pins, maps->skeleton->maps.descriptors));
+	if (result < 0)
+		return error_set(err, result, "the sizes of the maps cannot be set: %s",
+				 error_text(result));
+	result = load_object(maps->skeleton->obj, "the edge", err);
+	return result < 0 ? result : view(maps, err);
+}
+
+/* What does not grow is the map that is there. */
+static int reuse(const struct edge_maps *present, const struct edge_maps *larger)
+{
+	struct bpf_map *map;
+	bpf_object__for_each_map(map, larger->skeleton->obj)
+	{
+		const struct bpf_map *other =
+		    bpf_object__find_map_by_name(present->skeleton->obj, bpf_map__name(map));
+		ASSERT(other);
+		if (bpf_map__max_entries(map) != bpf_map__max_entries(other))
+			continue;
+		int result = bpf_map__reuse_fd(map, bpf_map__fd(other));
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+static int copy_pages(const struct edge_maps *present, const struct edge_maps *larger,
+		      struct error *err)
+{
+	const struct bpf_map *from = present->skeleton->maps.ring_pages;
+	const struct bpf_map *to = larger->skeleton->maps.ring_pages;
+	void *source = NULL;
+	void *target = NULL;
+	int result = map_memory(from, &source, err);
+	if (result == 0)
+		result = map_memory(to, &target, err);
+	if (result == 0)
+		memcpy(target, source, memory_bytes(from));
+	if (source)
+		munmap(source, memory_bytes(from));
+	if (target)
+		munmap(target, memory_bytes(to));
+	return result;
+}
+
+int maps_open_larger(const struct edge_maps *present, uint32_t pages, uint32_t descriptors,
+		     struct edge_maps *ret_maps, struct error *err)
+{
+	struct edge_maps larger;
+	int result = open_object(&larger, err);
+	if (result < 0)
+		return result;
+	result = set_sizes(&larger, pages, descriptors);
+	if (result == 0)
+		result = reuse(present, &larger);
+	if (result < 0)
+		error_set(err, result, "a map cannot be prepared: %s", error_text(result));
+	if (result == 0)
+		result = load_object(larger.skeleton->obj, "the edge", err);
+	if (result == 0)
+		result = view(&larger, err);
+	/* What refers to an entry is the same in both maps, so every entry goes where it was. */
+	if (result == 0 && larger.page_count > present->page_count)
+		result = copy_pages(present, &larger, err);
+	if (result < 0) {
+		maps_close(&larger);
+		return result;
+	}
+	if (larger.descriptor_count > present->descriptor_count)
+		memcpy(larger.descriptors, present->descriptors,
+		       present->descriptor_count * sizeof(*present->descriptors));
+	*ret_maps = larger;
+	return 0;
+}
+
+int maps_program(const struct edge_maps *maps)
+{
+	return bpf_program__fd(maps->skeleton->progs.edge);
+}
+
+int maps_heartbeat_program(const struct edge_maps *maps)
+{
+	return bpf_program__fd(maps->skeleton->progs.heartbeat);
+}
+
+void maps_build_id(char text[LAYOUT_HEX])
 {
 	size_t bytes;
 	const void *object = edge_bpf__elf_bytes(&bytes);
 	struct digest digest;
 	digest_of(object, bytes, &digest);
-	hex_encode(digest.bytes, (sizeof(edge->build_id) - 1) / 2, edge->build_id);
+	hex_encode(digest.bytes, (LAYOUT_HEX - 1) / 2, text);
 }
 
-int maps_open(struct edge *edge, struct error *err)
+/* --- pins --- */
+
+void maps_new_folder(const struct edge_pins *pins, char name[EDGE_FOLDER])
 {
-	int result = maps_check_privileges(err);
-	if (result < 0)
-		return result;
-	result = maps_check_filesystem(edge->pin_root, err);
-	if (result == 0)
-		result = file_make_folders(edge->pin_root, 0700, err);
-	if (result == 0)
-		result = lock_folder(edge->pin_root, EDGE_LOCK_NAME, &edge->lock_fd, err);
-	if (result < 0)
-		return result;
-	set_build_id(edge);
-	edge->skeleton = edge_bpf__open();
-	if (!edge->skeleton)
-		return error_set(err, -errno, "the edge program cannot be opened: %s",
-				 error_text(-errno));
-	result = layout_digest(edge->skeleton->obj, edge->layout, err);
-	if (result < 0)
-		return result;
-	result = grow_begin(edge, edge->skeleton, err);
-	if (result == 0)
-		result = maps_load(edge->skeleton, err);
-	if (result == 0)
-		result = maps_view(edge->skeleton, &edge->view, err);
-	return result;
+	snprintf(name, EDGE_FOLDER, "%s" NEW, pins->layout);
 }
 
-void maps_close(struct edge *edge)
-{
-	if (!edge->skeleton)
-		return;
-	maps_unview(edge->skeleton, &edge->view);
-	edge_bpf__destroy(edge->skeleton);
-	edge->skeleton = NULL;
-}
-
-/* 16 hex digits, and `suffix`. */
-static bool is_digest(const char *name, const char *suffix)
-{
-	return strspn(name, "0123456789abcdef") == EDGE_LAYOUT_HEX - 1 &&
-	       strcmp(name + EDGE_LAYOUT_HEX - 1, suffix) == 0;
-}
-
-/* Other programs pin where they like: a folder is ours if it holds a map that every layout has. */
-static bool holds_our_maps(const char *pin_root, const char *name)
-{
-	static const char *const always[] = {"addresses", "descriptors", "backends", "spans"};
-	char path[EDGE_PATH];
-	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
-		maps_path(path, pin_root, name, always[i]);
-		if (access(path, F_OK) == 0)
-			return true;
-	}
-	return false;
-}
-
-static int remove_folder(const char *pin_root, const char *name, struct error *err)
-{
-	char folder[EDGE_PATH];
-	char path[EDGE_PATH];
-	maps_path(folder, pin_root, name, NULL);
-	DIR *pins = opendir(folder);
-	if (!pins)
-		return error_set(err, -errno, "'%s' cannot be read: %s", folder,
-				 error_text(-errno));
-	for (struct dirent *pin = readdir(pins); pin; pin = readdir(pins)) {
-		if (pin->d_name[0] == '.')
-			continue;
-		if (strlen(pin->d_name) + strlen(folder) + 2 > sizeof(path))
-			continue;
-		maps_path(path, pin_root, name, pin->d_name);
-		unlink(path);
-	}
-	closedir(pins);
-	if (rmdir(folder) < 0)
-		return error_set(err, -errno, "the old maps in '%s' cannot be removed: %s", folder,
-				 error_text(-errno));
-	return 0;
-}
-
-/* Earlier releases pinned their programs, too, as programs/<16 hex digits>_<program>. */
-static void sweep_programs(const char *pin_root)
-{
-	char folder[EDGE_PATH];
-	char path[EDGE_PATH];
-	maps_path(folder, pin_root, "programs", NULL);
-	DIR *pins = opendir(folder);
-	if (!pins)
-		return;
-	for (struct dirent *pin = readdir(pins); pin; pin = readdir(pins)) {
-		if (strlen(folder) + strlen(pin->d_name) + 2 > sizeof(path) ||
-		    (!is_digest(pin->d_name, "_edge") && !is_digest(pin->d_name, "_heartbeat")))
-			continue;
-		maps_path(path, pin_root, "programs", pin->d_name);
-		(void)unlink(path); /* what stays is only memory that is not given back */
-	}
-	closedir(pins);
-	(void)rmdir(folder); /* unless others keep pins there */
-}
-
-int maps_sweep(const char *pin_root, const char *keep, struct error *err)
-{
-	char folder[EDGE_PATH];
-	DIR *root = opendir(pin_root);
-	int result = 0;
-	if (!root)
-		return errno == ENOENT ? 0
-				       : error_set(err, -errno, "'%s' cannot be read: %s", pin_root,
-						   error_text(-errno));
-	for (struct dirent *entry = readdir(root); entry && result == 0; entry = readdir(root)) {
-		if ((!is_digest(entry->d_name, "") && !is_digest(entry->d_name, NEW)) ||
-		    (keep && strcmp(entry->d_name, keep) == 0))
-			continue;
-		maps_path(folder, pin_root, entry->d_name, NULL);
-		if (holds_our_maps(pin_root, entry->d_name))
-			result = remove_folder(pin_root, entry->d_name, err);
-		else
-			(void)rmdir(folder); /* empty after a start that was interrupted */
-	}
-	closedir(root);
-	if (result == 0)
-		sweep_programs(pin_root);
-	return result;
-}
-
-int maps_pin(struct edge *edge, struct error *err)
+int maps_pin(const struct edge_maps *maps, const struct edge_pins *pins, struct error *err)
 {
 	char name[EDGE_FOLDER];
-	char path[EDGE_PATH];
+	char path[PINS_PATH_BYTES];
 	struct bpf_map *map;
-	maps_new_folder(edge, name);
-	maps_path(path, edge->pin_root, name, NULL);
+	maps_new_folder(pins, name);
+	pins_path(path, pins->root, name, NULL);
 	int result = 0;
 	if (access(path, F_OK) == 0) /* of a process that ended while it attached */
-		result = remove_folder(edge->pin_root, name, err);
+		result = pins_remove_folder(pins->root, name, err);
 	if (result == 0)
 		result = file_make_folders(path, 0700, err);
-	bpf_object__for_each_map(map, edge->skeleton->obj)
+	bpf_object__for_each_map(map, maps->skeleton->obj)
 	{
 		if (result < 0)
 			break;
-		maps_path(path, edge->pin_root, name, pin_name(map));
+		pins_path(path, pins->root, name, pins_map_name(map));
 		if (bpf_obj_pin(bpf_map__fd(map), path) < 0)
 			result = error_set(err, -errno, "map '%s' cannot be pinned: %s",
 					   bpf_map__name(map), error_text(-errno));
@@ -416,20 +276,120 @@ int maps_pin(struct edge *edge, struct error *err)
 	return result;
 }
 
-int maps_take_place(struct edge *edge, struct error *err)
+int maps_take_place(struct edge_pins *pins, struct error *err)
 {
 	char name[EDGE_FOLDER];
-	char from[EDGE_PATH];
-	char to[EDGE_PATH];
-	maps_new_folder(edge, name);
-	int result = maps_sweep(edge->pin_root, name, err);
+	char from[PINS_PATH_BYTES];
+	char to[PINS_PATH_BYTES];
+	maps_new_folder(pins, name);
+	int result = maps_sweep(pins->root, name, err);
 	if (result < 0)
 		return result;
-	maps_path(from, edge->pin_root, name, NULL);
-	maps_path(to, edge->pin_root, edge->layout, NULL);
+	pins_path(from, pins->root, name, NULL);
+	pins_path(to, pins->root, pins->layout, NULL);
 	if (rename(from, to) < 0)
 		return error_set(err, -errno, "'%s' cannot be renamed: %s", from,
 				 error_text(-errno));
-	edge->pinned = true;
+	pins->in_place = true;
 	return 0;
+}
+
+/* A pin that cannot be made now is missed by edge_selfcheck(), which says so. */
+void maps_exchange_pins(const struct edge_maps *maps, const struct edge_pins *pins,
+			const struct edge_maps *before)
+{
+	struct bpf_map *map;
+	bpf_object__for_each_map(map, maps->skeleton->obj)
+	{
+		char path[PINS_PATH_BYTES];
+		const struct bpf_map *other =
+		    bpf_object__find_map_by_name(before->skeleton->obj, bpf_map__name(map));
+		if (bpf_map__max_entries(map) == bpf_map__max_entries(other))
+			continue;
+		pins_path(path, pins->root, pins->layout, pins_map_name(map));
+		(void)unlink(path);
+		(void)bpf_obj_pin(bpf_map__fd(map), path);
+	}
+}
+
+/* A folder that was made again lies on another file system perhaps, where nobody holds a lock. */
+static int lock_again(struct edge_pins *pins, struct error *err)
+{
+	struct stat held;
+	struct stat now;
+	if (fstat(pins->lock, &held) == 0 && stat(pins->root, &now) == 0 &&
+	    held.st_dev == now.st_dev && held.st_ino == now.st_ino)
+		return 0;
+	int lock = -1;
+	int result = lock_folder(pins->root, LOCK_NAME, &lock, err);
+	if (result < 0)
+		return result;
+	close(pins->lock);
+	pins->lock = lock;
+	return 0;
+}
+
+int maps_repin_one(struct edge_pins *pins, int fd, const char *folder, const char *leaf,
+		   char ret_name[PINS_PATH_BYTES], struct error *err)
+{
+	char path[PINS_PATH_BYTES];
+	char parent[PINS_PATH_BYTES];
+	pins_path(path, pins->root, folder, leaf);
+	if (access(path, F_OK) == 0)
+		return 0;
+	if (!*ret_name)
+		memcpy(ret_name, path, sizeof(path));
+	pins_path(parent, pins->root, folder, NULL);
+	int result = pins_check_filesystem(pins->root, err);
+	if (result == 0)
+		result = file_make_folders(parent, 0700, err);
+	if (result == 0)
+		result = lock_again(pins, err);
+	if (result == 0 && bpf_obj_pin(fd, path) < 0)
+		result = error_set(err, -errno, "%s", error_text(-errno));
+	return result;
+}
+
+int maps_repin(const struct edge_maps *maps, struct edge_pins *pins, char ret_name[PINS_PATH_BYTES],
+	       struct error *err)
+{
+	struct bpf_map *map;
+	int result = 0;
+	bpf_object__for_each_map(map, maps->skeleton->obj)
+	{
+		if (result == 0 && pins->in_place)
+			result = maps_repin_one(pins, bpf_map__fd(map), pins->layout,
+						pins_map_name(map), ret_name, err);
+	}
+	return result;
+}
+
+/* Earlier releases pinned their programs, too, as programs/<16 hex digits>_<program>. */
+static void sweep_programs(const char *root)
+{
+	char folder[PINS_PATH_BYTES];
+	char path[PINS_PATH_BYTES];
+	pins_path(folder, root, "programs", NULL);
+	DIR *pins = opendir(folder);
+	if (!pins)
+		return;
+	for (struct dirent *pin = readdir(pins); pin; pin = readdir(pins)) {
+		if (!pins_is_layout(pin->d_name, "_edge") &&
+		    !pins_is_layout(pin->d_name, "_heartbeat"))
+			continue;
+		pins_path(path, root, "programs", pin->d_name);
+		(void)unlink(path); /* what stays is only memory that is not given back */
+	}
+	closedir(pins);
+	(void)rmdir(folder); /* unless others keep pins there */
+}
+
+int maps_sweep(const char *root, const char *keep, struct error *err)
+{
+	/* One that every layout has. */
+	static const char *const marks[] = {"addresses", "descriptors", "backends", "spans", NULL};
+	int result = pins_sweep(root, NEW, keep, marks, err);
+	if (result == 0)
+		sweep_programs(root);
+	return result;
 }

@@ -14,12 +14,12 @@
 
 int edge_mark_get(const char *pin_root, struct edge_mark *ret_mark)
 {
-	char path[EDGE_PATH];
+	char path[PINS_PATH_BYTES];
 	uint32_t key = 0;
 	struct edge_mark mark;
-	if (strlen(pin_root) >= EDGE_PATH / 2)
+	if (strlen(pin_root) >= PINS_ROOT_BYTES)
 		return -ENAMETOOLONG;
-	maps_path(path, pin_root, MARK_NAME, NULL);
+	pins_path(path, pin_root, MARK_NAME, NULL);
 	int fd = bpf_obj_get(path);
 	if (fd < 0)
 		return -errno;
@@ -52,10 +52,10 @@ static int open_map(const char *path, int *ret_fd)
 
 int edge_mark_set(const struct edge *edge, const struct edge_mark *mark, struct error *err)
 {
-	char path[EDGE_PATH];
+	char path[PINS_PATH_BYTES];
 	uint32_t key = 0;
 	int fd = -1;
-	maps_path(path, edge->pin_root, MARK_NAME, NULL);
+	pins_path(path, edge->pins.root, MARK_NAME, NULL);
 	int result = open_map(path, &fd);
 	if (result == 0 && bpf_map_update_elem(fd, &key, mark, BPF_ANY) < 0)
 		result = -errno;
@@ -69,8 +69,8 @@ int edge_mark_set(const struct edge *edge, const struct edge_mark *mark, struct 
 
 int edge_mark_remove(const char *pin_root, struct error *err)
 {
-	char path[EDGE_PATH];
-	maps_path(path, pin_root, MARK_NAME, NULL);
+	char path[PINS_PATH_BYTES];
+	pins_path(path, pin_root, MARK_NAME, NULL);
 	if (unlink(path) < 0 && errno != ENOENT)
 		return error_set(err, -errno, "'%s' cannot be removed: %s", path,
 				 error_text(-errno));

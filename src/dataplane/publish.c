@@ -21,7 +21,7 @@ struct publish {
 	const struct edge_desired *desired;
 	struct bound *bound; /* owned until the commit; sorted by address */
 	size_t bound_count; /* of those prepared */
-	struct site *sites; /* as they will be; owned */
+	struct span *spans; /* as they will be; owned */
 	struct error *err;
 };
 
@@ -43,7 +43,7 @@ const struct bound *bound_find(const struct edge *edge, const struct ip_address 
 /* Where the address's word lies. */
 static uint32_t bound_index(const struct edge *edge, const struct bound *bound)
 {
-	return edge->sites[bound->span].first_block * EDGE_BLOCK + bound->slot;
+	return edge->spans[bound->span].first_block * EDGE_BLOCK + bound->slot;
 }
 
 static int exhausted(struct publish *p, const char *what, bool resting)
@@ -54,11 +54,11 @@ static int exhausted(struct publish *p, const char *what, bool resting)
 
 /* Pools */
 
-static struct pool *find_pool(struct edge *edge, const struct edge_pool *wanted)
+static struct matched_pool *find_pool(struct edge *edge, const struct edge_pool *wanted)
 {
 	unsigned family = family_index(wanted->prefix.address.family);
 	for (size_t i = 0; i < EDGE_MAP_POOLS; i++) {
-		struct pool *pool = &edge->pools[family][i];
+		struct matched_pool *pool = &edge->pools[family][i];
 		if (pool->used && pool->site_bits == wanted->site_bits &&
 		    ip_prefix_equal(&pool->prefix, &wanted->prefix))
 			return pool;
@@ -70,7 +70,7 @@ static int prepare_pool(struct publish *p, const struct edge_pool *wanted)
 {
 	struct edge *edge = p->edge;
 	unsigned family = family_index(wanted->prefix.address.family);
-	struct pool *pool = find_pool(edge, wanted);
+	struct matched_pool *pool = find_pool(edge, wanted);
 	if (!pool) {
 		uint32_t slot;
 		uint32_t span;
@@ -83,7 +83,7 @@ static int prepare_pool(struct publish *p, const struct edge_pool *wanted)
 			return exhausted(p, "spans for the pools' sites", resting);
 		}
 		pool = &edge->pools[family][slot];
-		*pool = (struct pool){
+		*pool = (struct matched_pool){
 		    .prefix = wanted->prefix,
 		    .site_bits = wanted->site_bits,
 		    .slot_bits = (uint8_t)(ip_family_bits(wanted->prefix.address.family) -
@@ -92,8 +92,8 @@ static int prepare_pool(struct publish *p, const struct edge_pool *wanted)
 		    .first_span = span,
 		};
 		for (uint32_t i = 0; i < sites; i++) {
-			edge->view.spans[span + i] = 0;
-			p->sites[span + i] = (struct site){0};
+			edge->maps.spans[span + i] = 0;
+			p->spans[span + i] = (struct span){0};
 		}
 	}
 	pool->wanted = true;
@@ -123,9 +123,9 @@ static void pool4_store(struct edge_map_pool4 *pool, uint32_t prefix, uint32_t m
 	__atomic_store_n(&pool->prefix_and_mask, both.prefix_and_mask, __ATOMIC_RELEASE);
 }
 
-static void activate4(struct edge *edge, uint32_t slot, const struct pool *pool)
+static void activate4(struct edge *edge, uint32_t slot, const struct matched_pool *pool)
 {
-	struct edge_map_settings *settings = edge->view.settings;
+	struct edge_map_settings *settings = edge->maps.settings;
 	struct edge_map_pool4 *entry = &settings->pool4[slot];
 	struct ip_address mask = {.family = IP_V4, .bytes = {255, 255, 255, 255}};
 	uint32_t prefix_bytes;
@@ -143,9 +143,9 @@ static void activate4(struct edge *edge, uint32_t slot, const struct pool *pool)
 	raise_count(&settings->pools4, slot);
 }
 
-static void activate6(struct edge *edge, uint32_t slot, const struct pool *pool)
+static void activate6(struct edge *edge, uint32_t slot, const struct matched_pool *pool)
 {
-	struct edge_map_settings *settings = edge->view.settings;
+	struct edge_map_settings *settings = edge->maps.settings;
 	struct edge_map_pool6 *entry = &settings->pool6[slot];
 	struct ip_address mask = {.family = IP_V6};
 
@@ -163,8 +163,8 @@ static void activate6(struct edge *edge, uint32_t slot, const struct pool *pool)
 static void commit_new_pools(struct edge *edge)
 {
 	for (uint32_t slot = 0; slot < EDGE_MAP_POOLS; slot++) {
-		struct pool *v4 = &edge->pools[0][slot];
-		struct pool *v6 = &edge->pools[1][slot];
+		struct matched_pool *v4 = &edge->pools[0][slot];
+		struct matched_pool *v6 = &edge->pools[1][slot];
 		if (v4->wanted && !v4->active)
 			activate4(edge, slot, v4);
 		if (v6->wanted && !v6->active)
@@ -176,21 +176,21 @@ static void commit_new_pools(struct edge *edge)
 
 static void forget_pool(struct edge *edge, unsigned family, uint32_t slot)
 {
-	struct pool *pool = &edge->pools[family][slot];
+	struct matched_pool *pool = &edge->pools[family][slot];
 	slots_retire(&edge->pool_slots[family], slot, 1, edge_now(edge));
 	slots_retire(&edge->span_slots, pool->first_span, 1u << pool->site_bits, edge_now(edge));
-	*pool = (struct pool){0};
+	*pool = (struct matched_pool){0};
 }
 
 static void commit_old_pools(struct edge *edge)
 {
 	for (uint32_t slot = 0; slot < EDGE_MAP_POOLS; slot++) {
 		if (edge->pools[0][slot].used && !edge->pools[0][slot].wanted) {
-			pool4_store(&edge->view.settings->pool4[slot], 0, UINT32_MAX);
+			pool4_store(&edge->maps.settings->pool4[slot], 0, UINT32_MAX);
 			forget_pool(edge, 0, slot);
 		}
 		if (edge->pools[1][slot].used && !edge->pools[1][slot].wanted) {
-			__atomic_store_n(&edge->view.settings->pool6[slot].used, 0,
+			__atomic_store_n(&edge->maps.settings->pool6[slot].used, 0,
 					 __ATOMIC_RELEASE);
 			forget_pool(edge, 1, slot);
 		}
@@ -202,7 +202,7 @@ static void undo_pools(struct edge *edge)
 {
 	for (unsigned family = 0; family < 2; family++) {
 		for (uint32_t slot = 0; slot < EDGE_MAP_POOLS; slot++) {
-			struct pool *pool = &edge->pools[family][slot];
+			struct matched_pool *pool = &edge->pools[family][slot];
 			if (pool->used && !pool->active)
 				forget_pool(edge, family, slot);
 			pool->wanted = pool->used;
@@ -214,7 +214,7 @@ static void undo_pools(struct edge *edge)
 
 /* All of it but the key words, which take a while to expand and follow from the seed. */
 static void fill_descriptor(struct edge_map_descriptor *record, const struct edge_binding *binding,
-			    const struct ring *ring)
+			    const struct loaded_ring *ring)
 {
 	const struct edge_version *version = binding->version;
 	*record = (struct edge_map_descriptor){
@@ -248,7 +248,7 @@ static int clear_counters(struct publish *p, uint32_t descriptor)
 	int result = 0;
 	if (!zeros)
 		return out_of_memory(p->err);
-	if (bpf_map_update_elem(p->edge->view.counters_fd, &descriptor, zeros, BPF_ANY) < 0)
+	if (bpf_map_update_elem(p->edge->maps.counters_fd, &descriptor, zeros, BPF_ANY) < 0)
 		result =
 		    error_set(p->err, -errno, "counters cannot be cleared: %s", error_text(-errno));
 	free(zeros);
@@ -273,7 +273,7 @@ static int create_descriptor(struct publish *p, const struct edge_map_descriptor
 	result = clear_counters(p, descriptor);
 	if (result == 0)
 		result =
-		    record_write(edge->view.descriptors_fd, &edge->view.descriptors[descriptor],
+		    record_write(edge->maps.descriptors_fd, &edge->maps.descriptors[descriptor],
 				 descriptor, record, sizeof(*record), p->err);
 	if (result < 0) {
 		slots_retire(&edge->descriptors, descriptor, 1, edge_now(edge));
@@ -302,7 +302,7 @@ static int prepare_descriptor(struct publish *p, const struct edge_binding *bind
 	fill_descriptor(&record, binding, bound->ring);
 	if (old && old->ring == bound->ring) {
 		const struct edge_map_descriptor *held =
-		    &p->edge->view.descriptors[old->descriptor];
+		    &p->edge->maps.descriptors[old->descriptor];
 		ASSERT_INVARIANT(2, same_rules(held, &record));
 		record.key = held->key;
 		record.key6 = held->key6;
@@ -329,8 +329,8 @@ static int prepare_binding(struct publish *p, const struct edge_binding *binding
 	unsigned family = family_index(binding->address.family);
 	uint32_t site;
 	uint64_t slot;
-	const struct pool *pool =
-	    plan_locate(p->edge->pools[family], EDGE_MAP_POOLS, &binding->address, &site, &slot);
+	const struct matched_pool *pool =
+	    desired_locate(p->edge->pools[family], EDGE_MAP_POOLS, &binding->address, &site, &slot);
 	ASSERT(pool);
 	int result = rings_take(p->edge, binding->version, &bound->ring, p->err);
 	if (result == 0)
@@ -416,24 +416,24 @@ static uint32_t power_of_two_from(uint32_t least)
 	return power;
 }
 
-static uint32_t blocks_of(const struct site *site)
+static uint32_t blocks_of(const struct span *span)
 {
-	return (site->length + EDGE_BLOCK - 1) / EDGE_BLOCK;
+	return (span->length + EDGE_BLOCK - 1) / EDGE_BLOCK;
 }
 
 /* Room for `length` words at least, all zero. */
-static int take_words(struct publish *p, uint32_t length, struct site *ret_site)
+static int take_words(struct publish *p, uint32_t length, struct span *ret_span)
 {
 	struct edge *edge = p->edge;
-	struct site site = {.length = power_of_two_from(length)};
+	struct span span = {.length = power_of_two_from(length)};
 	bool resting = false;
-	int result = slots_take(&edge->blocks, blocks_of(&site), edge_now(edge), &site.first_block,
+	int result = slots_take(&edge->blocks, blocks_of(&span), edge_now(edge), &span.first_block,
 				&resting);
 	if (result < 0)
 		return exhausted(p, "room for service addresses", resting);
-	memset(edge->view.addresses + (size_t)site.first_block * EDGE_BLOCK, 0,
-	       site.length * sizeof(uint64_t));
-	*ret_site = site;
+	memset(edge->maps.addresses + (size_t)span.first_block * EDGE_BLOCK, 0,
+	       span.length * sizeof(uint64_t));
+	*ret_span = span;
 	return 0;
 }
 
@@ -449,35 +449,35 @@ static int prepare_spans(struct publish *p)
 	}
 	for (uint32_t span = 0; span < EDGE_MAP_SPANS && result == 0; span++) {
 		if (needed[span] == 0)
-			p->sites[span] = (struct site){0};
-		else if (needed[span] > p->sites[span].length)
-			result = take_words(p, needed[span], &p->sites[span]);
+			p->spans[span] = (struct span){0};
+		else if (needed[span] > p->spans[span].length)
+			result = take_words(p, needed[span], &p->spans[span]);
 	}
 	free(needed);
 	return result;
 }
 
-static bool site_moved(const struct publish *p, uint32_t span)
+static bool span_moved(const struct publish *p, uint32_t span)
 {
-	const struct site *old = &p->edge->sites[span];
-	const struct site *new = &p->sites[span];
+	const struct span *old = &p->edge->spans[span];
+	const struct span *new = &p->spans[span];
 	return new->length != old->length || new->first_block != old->first_block;
 }
 
 /* Move what grew: first the words, then the span, in one store. */
 static void commit_grown_spans(struct publish *p)
 {
-	struct edge_view *view = &p->edge->view;
+	struct edge_maps *maps = &p->edge->maps;
 	for (uint32_t span = 0; span < EDGE_MAP_SPANS; span++) {
-		struct site *old = &p->edge->sites[span];
-		struct site *new = &p->sites[span];
+		struct span *old = &p->edge->spans[span];
+		struct span *new = &p->spans[span];
 		uint64_t first = (uint64_t)new->first_block *EDGE_BLOCK;
-		if (!site_moved(p, span) || new->length == 0)
+		if (!span_moved(p, span) || new->length == 0)
 			continue;
-		memcpy(view->addresses + first,
-		       view->addresses + (size_t)old->first_block * EDGE_BLOCK,
+		memcpy(maps->addresses + first,
+		       maps->addresses + (size_t)old->first_block * EDGE_BLOCK,
 		       old->length * sizeof(uint64_t));
-		store_word(&view->spans[span], EDGE_SPAN(first, new->length));
+		store_word(&maps->spans[span], EDGE_SPAN(first, new->length));
 		if (old->length > 0)
 			slots_retire(&p->edge->blocks, old->first_block, blocks_of(old),
 				     edge_now(p->edge));
@@ -487,14 +487,14 @@ static void commit_grown_spans(struct publish *p)
 
 static void commit_empty_spans(struct publish *p)
 {
-	for (uint32_t span = 0; span < EDGE_MAP_SPANS; span++) {
-		struct site *site = &p->edge->sites[span];
-		if (site->length == 0 || p->sites[span].length > 0)
+	struct edge *edge = p->edge;
+	for (uint32_t number = 0; number < EDGE_MAP_SPANS; number++) {
+		struct span *span = &edge->spans[number];
+		if (span->length == 0 || p->spans[number].length > 0)
 			continue;
-		store_word(&p->edge->view.spans[span], 0);
-		slots_retire(&p->edge->blocks, site->first_block, blocks_of(site),
-			     edge_now(p->edge));
-		*site = (struct site){0};
+		store_word(&edge->maps.spans[number], 0);
+		slots_retire(&edge->blocks, span->first_block, blocks_of(span), edge_now(edge));
+		*span = (struct span){0};
 	}
 }
 
@@ -503,7 +503,7 @@ static void commit_empty_spans(struct publish *p)
 static void commit_words(struct publish *p)
 {
 	for (size_t i = 0; i < p->bound_count; i++) {
-		uint64_t *word = &p->edge->view.addresses[bound_index(p->edge, &p->bound[i])];
+		uint64_t *word = &p->edge->maps.addresses[bound_index(p->edge, &p->bound[i])];
 		if (*word != p->bound[i].word)
 			store_word(word, p->bound[i].word);
 	}
@@ -524,7 +524,7 @@ static void commit_withdrawals(struct publish *p)
 		const struct bound *old = &edge->bound[i];
 		const struct bound *next = find_next(p, old);
 		if (!next || next->span != old->span || next->slot != old->slot)
-			store_word(&edge->view.addresses[bound_index(edge, old)], 0);
+			store_word(&edge->maps.addresses[bound_index(edge, old)], 0);
 		if (!next || next->descriptor != old->descriptor)
 			slots_retire(&edge->descriptors, old->descriptor, 1, edge_now(edge));
 	}
@@ -540,7 +540,7 @@ static uint64_t stale_jiffies(void)
 
 static void commit_sources(struct edge *edge)
 {
-	struct edge_map_settings *settings = edge->view.settings;
+	struct edge_map_settings *settings = edge->maps.settings;
 	uint32_t source_v4;
 	memcpy(&source_v4, edge->source_v4.bytes, sizeof(source_v4));
 	if (settings->source_v4 != source_v4)
@@ -556,7 +556,7 @@ static bool is_written(const struct publish *p, const struct bound *bound)
 {
 	const struct bound *old = bound_find(p->edge, &bound->address);
 	return !old || old->word != bound->word || old->span != bound->span ||
-	       old->slot != bound->slot || site_moved(p, bound->span);
+	       old->slot != bound->slot || span_moved(p, bound->span);
 }
 
 static void commit(struct publish *p)
@@ -589,9 +589,9 @@ static void undo(struct publish *p)
 			slots_retire(&edge->descriptors, p->bound[i].descriptor, 1, edge_now(edge));
 	}
 	for (uint32_t span = 0; span < EDGE_MAP_SPANS; span++) {
-		if (site_moved(p, span) && p->sites[span].length > 0)
-			slots_retire(&edge->blocks, p->sites[span].first_block,
-				     blocks_of(&p->sites[span]), edge_now(edge));
+		if (span_moved(p, span) && p->spans[span].length > 0)
+			slots_retire(&edge->blocks, p->spans[span].first_block,
+				     blocks_of(&p->spans[span]), edge_now(edge));
 	}
 	undo_pools(edge);
 	rings_sweep(edge);
@@ -608,8 +608,8 @@ static int read_back(const struct edge *edge, struct error *err)
 		char text[IP_TEXT_BYTES];
 		if (!bound->written)
 			continue;
-		if (bpf_map_lookup_elem(edge->view.spans_fd, &bound->span, &span) < 0 ||
-		    bpf_map_lookup_elem(edge->view.addresses_fd, &index, &word) < 0)
+		if (bpf_map_lookup_elem(edge->maps.spans_fd, &bound->span, &span) < 0 ||
+		    bpf_map_lookup_elem(edge->maps.addresses_fd, &index, &word) < 0)
 			return error_set(err, -errno, "the maps cannot be read back: %s",
 					 error_text(-errno));
 		if (word != bound->word || bound->slot >= EDGE_SPAN_LENGTH(span) ||
@@ -624,13 +624,13 @@ static int read_back(const struct edge *edge, struct error *err)
 int edge_publish(struct edge *edge, const struct edge_desired *desired, struct error *err)
 {
 	struct publish p = {.edge = edge, .desired = desired, .err = err};
-	int result = plan_check(edge, desired, err);
+	int result = desired_check(edge, desired, err);
 	if (result < 0)
 		return result;
-	p.sites = malloc(EDGE_MAP_SPANS * sizeof(*p.sites));
-	if (!p.sites)
+	p.spans = malloc(EDGE_MAP_SPANS * sizeof(*p.spans));
+	if (!p.spans)
 		return out_of_memory(err);
-	memcpy(p.sites, edge->sites, EDGE_MAP_SPANS * sizeof(*p.sites));
+	memcpy(p.spans, edge->spans, EDGE_MAP_SPANS * sizeof(*p.spans));
 
 	result = prepare_pools(&p);
 	if (result == 0)
@@ -648,6 +648,6 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 		undo(&p);
 	}
 	free(p.bound);
-	free(p.sites);
+	free(p.spans);
 	return result;
 }

@@ -32,7 +32,7 @@ int record_write(int map_fd, void *view, uint32_t key, const void *record, size_
 static int page_read(const struct edge *edge, uint32_t number, struct edge_map_page *ret_page,
 		     struct error *err)
 {
-	if (bpf_map_lookup_elem(edge->view.pages_fd, &number, ret_page) == 0)
+	if (bpf_map_lookup_elem(edge->maps.pages_fd, &number, ret_page) == 0)
 		return 0;
 	return error_set(err, -errno, "ring page %u cannot be read: %s", number,
 			 error_text(-errno));
@@ -43,7 +43,7 @@ static int page_write(const struct edge *edge, uint32_t number, const struct edg
 		      struct error *err)
 {
 	_Alignas(8) struct edge_map_page back;
-	if (bpf_map_update_elem(edge->view.pages_fd, &number, page, BPF_ANY) < 0)
+	if (bpf_map_update_elem(edge->maps.pages_fd, &number, page, BPF_ANY) < 0)
 		return error_set(err, -errno, "ring page %u cannot be written: %s", number,
 				 error_text(-errno));
 	int result = page_read(edge, number, &back, err);
@@ -51,14 +51,6 @@ static int page_write(const struct edge *edge, uint32_t number, const struct edg
 		return error_set(err, -FL_ECORRUPT,
 				 "ring page %u does not read back as it was written", number);
 	return result;
-}
-
-struct ip_address backend_address(const struct edge *edge, uint32_t number)
-{
-	const struct edge_map_backend *entry = &edge->view.backends[number];
-	struct ip_address address = {.family = entry->family};
-	memcpy(address.bytes, entry->address, entry->family == IP_V4 ? 4 : 16);
-	return address;
 }
 
 static int compare_backend(const void *edge_, size_t place, const void *address)
@@ -97,13 +89,13 @@ static int backend_create(struct edge *edge, const struct ip_address *address, u
 		return error_set(err, result, "the edge's table of %u backends is full%s",
 				 EDGE_MAP_BACKENDS - 1,
 				 resting ? "; entries come free within a second" : "");
-	struct edge_map_backend *entry = &edge->view.backends[number];
+	struct edge_map_backend *entry = &edge->maps.backends[number];
 	struct edge_map_backend record = {
 	    .family = address->family,
 	    .generation = entry->generation + 1,
 	};
 	memcpy(record.address, address->bytes, sizeof(record.address));
-	result = record_write(edge->view.backends_fd, entry, number, &record, sizeof(record), err);
+	result = record_write(edge->maps.backends_fd, entry, number, &record, sizeof(record), err);
 	if (result < 0) {
 		slots_retire(&edge->backends, number, 1, edge_now(edge));
 		return result;
@@ -161,7 +153,7 @@ static void fill_pages(struct edge_map_page *ret_pages, uint32_t pages, const ui
 
 static int compare_ring(const void *rings, size_t place, const void *digest)
 {
-	struct ring *const *list = rings;
+	struct loaded_ring *const *list = rings;
 	return memcmp(&list[place]->digest, digest, sizeof(struct digest));
 }
 
@@ -171,28 +163,30 @@ static size_t ring_position(const struct edge *edge, const struct digest *digest
 	return search_place(edge->rings, edge->ring_count, digest, compare_ring, ret_found);
 }
 
-struct ring *rings_find(const struct edge *edge, const struct digest *digest)
+struct loaded_ring *rings_find(const struct edge *edge, const struct digest *digest)
 {
 	bool found;
 	size_t position = ring_position(edge, digest, &found);
 	return found ? edge->rings[position] : NULL;
 }
 
-static int rings_add(struct edge *edge, const struct ring *ring, struct ring **ret_ring)
+static int rings_add(struct edge *edge, const struct loaded_ring *ring,
+		     struct loaded_ring **ret_ring)
 {
 	bool found;
 	size_t position = ring_position(edge, &ring->digest, &found);
 	ASSERT(!found);
-	struct ring **rings = realloc(edge->rings, (edge->ring_count + 1) * sizeof(struct ring *));
+	struct loaded_ring **rings =
+	    realloc(edge->rings, (edge->ring_count + 1) * sizeof(struct loaded_ring *));
 	if (!rings)
 		return -ENOMEM;
 	edge->rings = rings;
-	struct ring *added = malloc(sizeof(*added));
+	struct loaded_ring *added = malloc(sizeof(*added));
 	if (!added)
 		return -ENOMEM;
 	*added = *ring;
 	memmove(rings + position + 1, rings + position,
-		(edge->ring_count - position) * sizeof(struct ring *));
+		(edge->ring_count - position) * sizeof(struct loaded_ring *));
 	rings[position] = added;
 	edge->ring_count++;
 	*ret_ring = added;
@@ -220,7 +214,7 @@ static void refill_free(struct refill *refill)
 	free(refill);
 }
 
-static void ring_free(struct ring *ring)
+static void ring_free(struct loaded_ring *ring)
 {
 	refill_free(ring->refill);
 	free(ring->backends);
@@ -286,7 +280,7 @@ static int refill_new(struct edge *edge, const struct edge_version *version,
 }
 
 /* The ring has its backends from now on. */
-static void ring_take_refill(struct ring *ring, struct refill *refill)
+static void ring_take_refill(struct loaded_ring *ring, struct refill *refill)
 {
 	free(ring->backends);
 	ring->backends = refill->backends;
@@ -297,9 +291,9 @@ static void ring_take_refill(struct ring *ring, struct refill *refill)
 }
 
 static int ring_create(struct edge *edge, const struct edge_version *version,
-		       struct ring **ret_ring, struct error *err)
+		       struct loaded_ring **ret_ring, struct error *err)
 {
-	struct ring ring = {.digest = version->digest, .entries = version->ring};
+	struct loaded_ring ring = {.digest = version->digest, .entries = version->ring};
 	struct refill *refill;
 	int result = refill_new(edge, version, &refill, err);
 	if (result < 0)
@@ -326,15 +320,15 @@ free_refill:
 	return result;
 }
 
-static bool same_ejections(const struct ring *ring, const struct edge_version *version)
+static bool same_ejections(const struct loaded_ring *ring, const struct edge_version *version)
 {
 	return memcmp(&ring->ejections, &version->ejections, sizeof(ring->ejections)) == 0;
 }
 
 /* Find out how the ring that forwards differs from the one that is wanted. Under one digest and one
  * set of ejections it does not (invariant 2). */
-static int ring_compare(struct edge *edge, struct ring *ring, const struct edge_version *version,
-			struct error *err)
+static int ring_compare(struct edge *edge, struct loaded_ring *ring,
+			const struct edge_version *version, struct error *err)
 {
 	_Alignas(8) struct edge_map_page held;
 	struct refill *refill;
@@ -365,11 +359,11 @@ static int ring_compare(struct edge *edge, struct ring *ring, const struct edge_
 int rings_reach(struct edge *edge, struct error *err)
 {
 	for (size_t i = 0; i < edge->ring_count; i++) {
-		const struct ring *ring = edge->rings[i];
+		const struct loaded_ring *ring = edge->rings[i];
 		if (!ring->refill)
 			continue;
 		void *held = mmap(NULL, ring->pages * sizeof(struct edge_map_page),
-				  PROT_READ | PROT_WRITE, MAP_SHARED, edge->view.pages_fd,
+				  PROT_READ | PROT_WRITE, MAP_SHARED, edge->maps.pages_fd,
 				  (off_t)(ring->first_page * sizeof(struct edge_map_page)));
 		if (held == MAP_FAILED)
 			return error_set(err, -errno, "the ring at page %u cannot be mapped: %s",
@@ -382,7 +376,7 @@ int rings_reach(struct edge *edge, struct error *err)
 void rings_commit(struct edge *edge)
 {
 	for (size_t i = 0; i < edge->ring_count; i++) {
-		struct ring *ring = edge->rings[i];
+		struct loaded_ring *ring = edge->rings[i];
 		struct refill *refill = ring->refill;
 		for (uint32_t page = 0; refill && page < ring->pages; page++) {
 			uint16_t *held = refill->held[page].backend;
@@ -402,7 +396,7 @@ void rings_commit(struct edge *edge)
 void rings_undo(struct edge *edge)
 {
 	for (size_t i = 0; i < edge->ring_count; i++) {
-		struct ring *ring = edge->rings[i];
+		struct loaded_ring *ring = edge->rings[i];
 		if (!ring->refill)
 			continue;
 		ring->entries = NULL;
@@ -413,14 +407,14 @@ void rings_undo(struct edge *edge)
 
 bool rings_is_known(const struct edge *edge, const struct edge_version *version)
 {
-	const struct ring *ring = rings_find(edge, &version->digest);
+	const struct loaded_ring *ring = rings_find(edge, &version->digest);
 	return ring && ring->entries == version->ring && same_ejections(ring, version);
 }
 
-int rings_take(struct edge *edge, const struct edge_version *version, struct ring **ret_ring,
+int rings_take(struct edge *edge, const struct edge_version *version, struct loaded_ring **ret_ring,
 	       struct error *err)
 {
-	struct ring *ring = rings_find(edge, &version->digest);
+	struct loaded_ring *ring = rings_find(edge, &version->digest);
 	if (!ring)
 		return ring_create(edge, version, ret_ring, err);
 	int result = 0;
@@ -435,7 +429,7 @@ static void sweep_backends(struct edge *edge)
 {
 	bool named[EDGE_MAP_BACKENDS] = {false};
 	for (size_t i = 0; i < edge->ring_count; i++) {
-		const struct ring *ring = edge->rings[i];
+		const struct loaded_ring *ring = edge->rings[i];
 		for (size_t j = 0; j < ring->backend_count; j++)
 			named[ring->backends[j]] = true;
 	}
@@ -461,7 +455,7 @@ void rings_sweep(struct edge *edge)
 
 	size_t kept = 0;
 	for (size_t i = 0; i < edge->ring_count; i++) {
-		struct ring *ring = edge->rings[i];
+		struct loaded_ring *ring = edge->rings[i];
 		if (ring->references > 0) {
 			edge->rings[kept++] = ring;
 			continue;

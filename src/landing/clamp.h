@@ -11,8 +11,8 @@
 #ifndef FAIRLEAD_LANDING_CLAMP_H
 #define FAIRLEAD_LANDING_CLAMP_H
 
+#include "kernel/netlink.h"
 #include "landing/landing_alarms.h"
-#include "landing/netlink.h"
 #include "landing/routes.h"
 
 /* Low, since a filter that accepts a packet ends the chain; behind 1, which most programs take. */

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "landing/landing.h"
 
-#include "base/buffer.h"
-#include "base/file.h"
+#include "kernel/netlink.h"
 #include "landing/clamp.h"
-#include "landing/handings.h"
-#include "landing/internal.h"
 #include "landing/landing_alarms.h"
-#include "landing/netlink.h"
+#include "landing/listeners.h"
 #include "landing/programs.h"
 #include "landing/routes.h"
 #include "landing/rules.h"
@@ -15,7 +12,6 @@
 #include "landing/sysctls.h"
 #include "landing/underlay.h"
 
-#include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -28,11 +24,11 @@ static const uint8_t families[] = {AF_INET, AF_INET6};
 
 struct landing {
 	struct programs programs;
-	struct sysctls sysctls;
-	struct handings handings;
+	struct sysctl_journal journal;
+	struct listeners listeners;
 	struct netlink route;
 	struct netlink diag;
-	struct mnl_socket *events; /* owned; non-blocking */
+	struct netlink news;
 	/* What was applied, as far as checks need it. */
 	struct ip_prefix pools[LANDING_POOLS_MAX];
 	unsigned pool_count;
@@ -43,45 +39,17 @@ struct landing {
 	bool network_changed; /* since it was last compared with what was applied */
 };
 
-int landing_boot_id(char text[LANDING_BOOT_ID_BYTES], struct error *err)
-{
-	struct buffer bytes;
-	buffer_init(&bytes, 128);
-	int result = file_read("/proc/sys/kernel/random/boot_id", &bytes, err);
-	if (result == 0 && bytes.length < LANDING_BOOT_ID_BYTES - 1)
-		result = error_set(err, -FL_ECORRUPT, "the kernel's boot id is too short");
-	if (result == 0) {
-		memcpy(text, bytes.data, LANDING_BOOT_ID_BYTES - 1);
-		text[LANDING_BOOT_ID_BYTES - 1] = '\0';
-	}
-	buffer_done(&bytes);
-	return result;
-}
-
-static int open_events(struct landing *landing)
+static int open_netlink(struct landing *landing, struct error *err)
 {
 	static const int groups[] = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
 				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,
 				     RTNLGRP_IPV6_RULE,  RTNLGRP_TC};
-	landing->events = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (!landing->events || mnl_socket_bind(landing->events, 0, MNL_SOCKET_AUTOPID) < 0)
-		return -errno;
-	for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
-		int group = groups[i];
-		if (mnl_socket_setsockopt(landing->events, NETLINK_ADD_MEMBERSHIP, &group,
-					  sizeof(group)) < 0)
-			return -errno;
-	}
-	return 0;
-}
-
-static int open_netlink(struct landing *landing, struct error *err)
-{
 	int result = netlink_init(&landing->route, NETLINK_ROUTE);
 	if (result == 0)
 		result = netlink_init(&landing->diag, NETLINK_SOCK_DIAG);
 	if (result == 0)
-		result = open_events(landing);
+		result =
+		    netlink_init_news(&landing->news, groups, sizeof(groups) / sizeof(*groups));
 	if (result < 0)
 		error_set(err, result, "cannot open a netlink socket: %s", error_text(result));
 	return result;
@@ -103,6 +71,7 @@ int landing_open(const struct landing_options *options, struct landing **ret_lan
 	struct landing *landing = calloc(1, sizeof(*landing));
 	if (!landing)
 		return error_set(err, -ENOMEM, "out of memory");
+	landing->journal.map = -1;
 	/* Privileges and interfaces come first: their errors explain what would follow. */
 	int result = programs_open(&landing->programs, options, err);
 	if (result == 0)
@@ -110,15 +79,15 @@ int landing_open(const struct landing_options *options, struct landing **ret_lan
 	if (result == 0)
 		result = take_over_pools(landing, err);
 	if (result == 0)
-		result = file_make_folders(options->state_folder, 0700, err);
-	if (result == 0)
-		result = sysctls_open(&landing->sysctls, options->state_folder, err);
+		result = sysctl_journal_open(&landing->journal, options->pin_root, err);
+	if (result == 0 && options->former_sysctls)
+		result = sysctl_journal_take_over(&landing->journal, options->former_sysctls, err);
 	if (result < 0) {
 		(void)landing_close(landing, LANDING_KEEP, NULL);
 		return result;
 	}
-	handings_init(&landing->handings, programs_handings_map(&landing->programs),
-		      programs_listeners_map(&landing->programs));
+	listeners_init(&landing->listeners, programs_places_map(&landing->programs),
+		       programs_sockets_map(&landing->programs));
 	*ret_landing = landing;
 	return 0;
 }
@@ -141,7 +110,7 @@ static int check_counts(const struct landing_desired *desired, struct error *err
 	} limits[] = {{"pools", desired->pool_count, LANDING_POOLS_MAX},
 		      {"own addresses", desired->address_count, LANDING_ADDRESSES_MAX},
 		      {"edges", desired->edge_count, LANDING_EDGES_MAX},
-		      {"handings", desired->handing_count, LANDING_HANDINGS_MAX}};
+		      {"listeners", desired->listener_count, LANDING_LISTENERS_MAX}};
 	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
 		if (limits[i].count > limits[i].limit)
 			return error_set(err, -FL_ELIMIT, "%u %s; landing takes at most %u",
@@ -150,23 +119,23 @@ static int check_counts(const struct landing_desired *desired, struct error *err
 	return 0;
 }
 
-static int check_handing(const struct landing_desired *desired, unsigned at, struct error *err)
+static int check_listener(const struct landing_desired *desired, unsigned at, struct error *err)
 {
 	char text[IP_TEXT_BYTES];
-	const struct landing_handing *handing = &desired->handings[at];
-	ip_prefix_format(&handing->destination, text);
-	if (handing->protocol != IPPROTO_TCP && handing->protocol != IPPROTO_UDP)
+	const struct landing_listener *listener = &desired->listeners[at];
+	ip_prefix_format(&listener->destination, text);
+	if (listener->protocol != IPPROTO_TCP && listener->protocol != IPPROTO_UDP)
 		return error_set(err, -FL_EINVALID, "%s port %u: only tcp and udp can be handed",
-				 text, handing->port);
-	if (!handing->port || !handing->listener.port)
+				 text, listener->port);
+	if (!listener->port || !listener->listen_port)
 		return error_set(err, -FL_EINVALID, "%s: port 0 cannot be handed over", text);
 	for (unsigned i = 0; i < at; i++) {
-		const struct landing_handing *other = &desired->handings[i];
-		if (other->protocol == handing->protocol && other->port == handing->port &&
-		    other->destination.length == handing->destination.length &&
-		    ip_address_equal(&other->destination.address, &handing->destination.address))
+		const struct landing_listener *other = &desired->listeners[i];
+		if (other->protocol == listener->protocol && other->port == listener->port &&
+		    other->destination.length == listener->destination.length &&
+		    ip_address_equal(&other->destination.address, &listener->destination.address))
 			return error_set(err, -FL_EINVALID, "%s port %u is handed over twice", text,
-					 handing->port);
+					 listener->port);
 	}
 	return 0;
 }
@@ -187,8 +156,8 @@ static int check_desired(const struct landing_desired *desired, struct error *er
 				    ip_prefix_format(&desired->pools[i], pool));
 		}
 	}
-	for (unsigned i = 0; i < desired->handing_count && result == 0; i++)
-		result = check_handing(desired, i, err);
+	for (unsigned i = 0; i < desired->listener_count && result == 0; i++)
+		result = check_listener(desired, i, err);
 	return result;
 }
 
@@ -234,7 +203,7 @@ static int apply_sysctls(struct landing *landing, struct landing_alarms *alarms,
 				   .v6 = has_family(landing, IP_V6),
 				   .interfaces = interfaces,
 				   .interface_count = programs->interface_count};
-	return sysctls_apply(&landing->sysctls, &wish, alarms, err);
+	return sysctls_apply(&landing->journal, &wish, alarms, err);
 }
 
 /* Also on the loopback: what this machine sends to a service comes back to it by the tunnel, but
@@ -248,7 +217,7 @@ static int apply_clamp(struct landing *landing, struct landing_alarms *alarms, s
 	for (size_t i = 0; i < sizeof(families) && result == 0; i++) {
 		if (!has_family(landing, families[i] == AF_INET ? IP_V4 : IP_V6))
 			continue;
-		const char *family = family_name(families[i]);
+		const char *family = netlink_family_name(families[i]);
 		result = routes_read_exits(&landing->route, families[i], &exits, err);
 		if (result == 0 && !exits.lead_beyond)
 			LANDING_ALARM(alarms, ROUTE_NONE, family, family);
@@ -298,10 +267,10 @@ int landing_apply(struct landing *landing, const struct landing_desired *desired
 	if (result == 0)
 		result = apply_routes(landing, NULL, err);
 	if (result == 0)
-		result = handings_apply(&landing->handings, &landing->diag, desired->handings,
-					desired->handing_count, err);
+		result = listeners_apply(&landing->listeners, &landing->diag, desired->listeners,
+					 desired->listener_count, err);
 	if (result == 0)
-		result = programs_attach_lookup(&landing->programs, desired->handing_count > 0,
+		result = programs_attach_lookup(&landing->programs, desired->listener_count > 0,
 						NULL, err);
 	if (result == 0)
 		result = programs_attach(&landing->programs, NULL, err);
@@ -310,7 +279,7 @@ int landing_apply(struct landing *landing, const struct landing_desired *desired
 
 int landing_watch_fd(const struct landing *landing)
 {
-	return mnl_socket_get_fd(landing->events);
+	return netlink_fd(&landing->news);
 }
 
 /* What is the operator's: told of, and left as it is. */
@@ -322,17 +291,12 @@ static int check_underlay(struct landing *landing, struct landing_alarms *alarms
 					alarms, err);
 }
 
-/* True if the kernel told of a change, or of so many that it lost some. */
-static bool drain_events(struct landing *landing)
+static int note_change(const struct nlmsghdr *message, void *context)
 {
-	char bytes[8192];
-	bool any = false;
-	for (;;) {
-		ssize_t got = recv(landing_watch_fd(landing), bytes, sizeof(bytes), MSG_TRUNC);
-		if (got < 0 && errno != EINTR && errno != ENOBUFS)
-			return any;
-		any = true;
-	}
+	bool *changed = context;
+	(void)message; /* or so many that some were lost */
+	*changed = true;
+	return 0;
 }
 
 static unsigned count_unrepaired(const struct landing_alarms *alarms)
@@ -347,10 +311,13 @@ int landing_check(struct landing *landing, struct landing_alarms *ret_alarms, st
 {
 	ret_alarms->count = 0;
 	ret_alarms->dropped = 0;
-	landing->network_changed |= drain_events(landing);
+	int result = netlink_drain(&landing->news, note_change, &landing->network_changed);
+	if (result < 0)
+		return error_set(err, result, "netlink news cannot be read: %s",
+				 error_text(result));
 	if (!landing->applied)
 		return 0;
-	int result = apply_sysctls(landing, ret_alarms, err);
+	result = apply_sysctls(landing, ret_alarms, err);
 	if (result == 0 && landing->network_changed) {
 		unsigned before = count_unrepaired(ret_alarms);
 		result = check_underlay(landing, ret_alarms, err);
@@ -363,10 +330,10 @@ int landing_check(struct landing *landing, struct landing_alarms *ret_alarms, st
 	}
 	if (result == 0)
 		result = programs_attach(&landing->programs, ret_alarms, err);
-	if (result == 0 && landing->handings.count)
+	if (result == 0 && landing->listeners.count)
 		result = programs_attach_lookup(&landing->programs, true, ret_alarms, err);
 	if (result == 0)
-		result = handings_bind(&landing->handings, &landing->diag, ret_alarms, err);
+		result = listeners_bind(&landing->listeners, &landing->diag, ret_alarms, err);
 	return result;
 }
 
@@ -380,7 +347,7 @@ void landing_state_read(const struct landing *landing, struct landing_state *ret
 {
 	const struct programs *programs = &landing->programs;
 	*ret_state = (struct landing_state){.interface_count = programs->interface_count,
-					    .handing_count = landing->handings.count};
+					    .listener_count = landing->listeners.count};
 	for (unsigned i = 0; i < programs->interface_count; i++) {
 		const struct program_interface *interface = &programs->interfaces[i];
 		struct landing_interface_state *state = &ret_state->interfaces[i];
@@ -389,8 +356,8 @@ void landing_state_read(const struct landing *landing, struct landing_state *ret
 		state->attached = interface->link >= 0;
 		state->native = interface->link >= 0 && interface->native;
 	}
-	for (unsigned i = 0; i < landing->handings.count; i++)
-		ret_state->handings_bound += landing->handings.places[i].bound;
+	for (unsigned i = 0; i < landing->listeners.count; i++)
+		ret_state->listeners_bound += landing->listeners.places[i].bound;
 	memcpy(ret_state->program_tag, programs->tag, sizeof(ret_state->program_tag));
 	memcpy(ret_state->layout, programs->layout, sizeof(ret_state->layout));
 }
@@ -449,7 +416,8 @@ static int undo(struct landing *landing, struct error *err)
 		   clamp_apply(&landing->route, programs_clamp(&landing->programs), &none, &none,
 			       NULL, &reason),
 		   err, &reason);
-	keep_first(&first, sysctls_undo(&landing->sysctls, &reason), err, &reason);
+	keep_first(&first, sysctl_journal_undo(&landing->journal, &reason), err, &reason);
+	keep_first(&first, pins_remove_root(landing->programs.pin_root, &reason), err, &reason);
 	return first;
 }
 
@@ -458,12 +426,12 @@ int landing_close(struct landing *landing, enum landing_close how, struct error 
 	if (!landing)
 		return 0;
 	int result = how == LANDING_UNDO ? undo(landing, err) : 0;
-	handings_done(&landing->handings);
+	listeners_done(&landing->listeners);
 	programs_done(&landing->programs);
 	netlink_done(&landing->route);
 	netlink_done(&landing->diag);
-	if (landing->events)
-		mnl_socket_close(landing->events);
+	netlink_done(&landing->news);
+	sysctl_journal_close(&landing->journal);
 	free(landing);
 	return result;
 }

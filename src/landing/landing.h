@@ -11,13 +11,13 @@
  *
  * Nothing here depends on versions: a landing is told about pools, so a rollout changes nothing on
  * a backend. Landing acts in the network namespace of the thread that calls landing_open; one
- * landing per namespace, and each needs a pin folder and a state folder of its own. While it is
- * open its process holds the pin folder locked.
+ * landing per namespace, and each needs a pin folder of its own. While it is open its process holds
+ * the pin folder locked.
  *
  * Life: landing_open → landing_apply, again with every change → landing_check, whenever the watch
  * descriptor is readable and at least every few seconds → landing_close. What was set outlives a
  * crash: programs are pinned, rules and routes carry a protocol number of ours, and the sysctl
- * values found before our own are in the state folder, written before the sysctl is. The next
+ * values found before our own are pinned in a journal, written before the sysctl is. The next
  * landing_open takes all of it over.
  *
  * No thread safety: one thread per landing. Nothing logs. Calls block for some milliseconds at
@@ -40,7 +40,7 @@ enum {
 	LANDING_POOLS_MAX = 64,
 	LANDING_ADDRESSES_MAX = 64,
 	LANDING_EDGES_MAX = 1024,
-	LANDING_HANDINGS_MAX = 1024,
+	LANDING_LISTENERS_MAX = 1024,
 	LANDING_ALARMS_MAX = 32,
 };
 
@@ -48,28 +48,25 @@ struct landing;
 
 struct landing_options {
 	const char *pin_root; /* folder on a bpffs, made if missing; for this landing alone */
-	const char *state_folder; /* on a disk, made if missing; for this landing alone */
+	const char
+	    *former_sysctls; /* where earlier releases kept what they changed; NULL: nowhere */
 	const char *const *interfaces; /* names of the underlay interfaces; none: only to undo */
 	unsigned interface_count;
 	bool generic_only; /* skip the driver's native XDP, for drivers that get it wrong */
 };
 
-/* Where an instance really listens. Address family IP_NONE means bound to the wildcard. */
-struct landing_listener {
-	struct ip_address address;
-	uint16_t port;
-};
-
 /*
- * Flows to `destination` (a pool, a part of one, or one address) and `port` go to `listener`. The
- * longest destination that fits wins. Only needed where the listener is not bound to the wildcard
- * address and the service's own port; while no such listener exists, packets go the normal way.
+ * Flows to `destination` (a pool, a part of one, or one address) and `port` go to the socket that
+ * listens elsewhere. The longest destination that fits wins. Only needed where that socket is not
+ * bound to the wildcard address and the service's own port; while it does not exist, packets go the
+ * normal way.
  */
-struct landing_handing {
+struct landing_listener {
 	struct ip_prefix destination;
 	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
 	uint16_t port; /* as the client sees it; host order */
-	struct landing_listener listener;
+	struct ip_address listen_address; /* what it is bound to; IP_NONE: the wildcard */
+	uint16_t listen_port;
 };
 
 /* What to serve; all arrays are borrowed for the call. Order does not matter. */
@@ -80,8 +77,8 @@ struct landing_desired {
 	unsigned address_count;
 	const struct ip_address *edges; /* outer sources that are believed */
 	unsigned edge_count;
-	const struct landing_handing *handings;
-	unsigned handing_count;
+	const struct landing_listener *listeners;
+	unsigned listener_count;
 };
 
 /* Something that is not as it was set. While it lasts, every check reports it again. */
@@ -107,8 +104,8 @@ struct landing_interface_state {
 struct landing_state {
 	struct landing_interface_state interfaces[LANDING_INTERFACES_MAX];
 	unsigned interface_count;
-	unsigned handing_count;
-	unsigned handings_bound; /* whose listener is known to the kernel */
+	unsigned listener_count;
+	unsigned listeners_bound; /* whose listener is known to the kernel */
 	char program_tag[17]; /* hex digest that the kernel gives the program */
 	char layout[17]; /* hex digest of the map layout */
 };
@@ -130,10 +127,10 @@ struct landing_connections {
 
 /*
  * Load the programs; take over what an earlier run left. Changes nothing in the network yet.
- * Errors say what is missing and what to do: -FL_EPRIVILEGE, -FL_EUNSUPPORTED (no bpffs at
- * pin_root, a kernel that refuses the programs), -FL_ENOTFOUND (no such interface),
- * -EBUSY (a landing of another process, which the sentence names, is open on pin_root),
- * -FL_ECORRUPT (the state file).
+ * Errors say what is missing and what to do: -FL_EPRIVILEGE, -FL_EUNAVAILABLE (no bpffs at
+ * pin_root), -FL_EUNSUPPORTED (a kernel that refuses the programs), -FL_ENOTFOUND (no such
+ * interface), -EBUSY (a landing of another process, which the sentence names, is open on pin_root),
+ * -FL_ECORRUPT (the file of an earlier release).
  */
 must_check int landing_open(const struct landing_options *options, struct landing **ret_landing,
 			    struct error *err);
@@ -194,9 +191,5 @@ enum landing_close {
  * in the meantime is left as it is.
  */
 int landing_close(struct landing *landing, enum landing_close how, struct error *err);
-
-/* The kernel's boot id: a report with another one comes from a life that is over. */
-#define LANDING_BOOT_ID_BYTES 37
-must_check int landing_boot_id(char text[LANDING_BOOT_ID_BYTES], struct error *err);
 
 #endif

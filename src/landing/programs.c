@@ -6,74 +6,24 @@
 #include "landing/programs.h"
 
 #include "abi/landing.h"
-#include "base/buffer.h"
 #include "base/digest.h"
-#include "base/file.h"
-#include "base/lock.h"
+#include "kernel/load.h"
 #include "landing.skel.h"
-#include "landing/internal.h"
 #include "lookup.skel.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/capability.h>
-#include <linux/magic.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 _Static_assert(LANDING_ABI_EDGES >= 2 * LANDING_EDGES_MAX, "room to add before deleting");
 _Static_assert(LANDING_ABI_ADDRESSES >= 2 * LANDING_ADDRESSES_MAX, "room to add before deleting");
 _Static_assert(LANDING_ABI_POOLS >= 2 * LANDING_POOLS_MAX, "room to add before deleting");
 
-#define VERIFIER_LOG_BYTES 65536
-
 /* --- loading --- */
-
-static int check_privileges(struct error *err)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
-	if (syscall(SYS_capget, &header, data) < 0)
-		return error_set(err, -errno, "cannot read the process's privileges: %s",
-				 strerror(errno));
-	uint64_t held = (uint64_t)data[1].effective << 32 | data[0].effective;
-	bool has_bpf = held & (1ull << CAP_BPF | 1ull << CAP_SYS_ADMIN);
-	bool has_net = held & 1ull << CAP_NET_ADMIN;
-	if (has_bpf && has_net)
-		return 0;
-	return error_set(err, -FL_EPRIVILEGE,
-			 "landing loads BPF programs and sets routes, and lacks the privilege%s "
-			 "%s%s%s: run it as root or with AmbientCapabilities=CAP_BPF CAP_NET_ADMIN "
-			 "CAP_SYS_PTRACE",
-			 has_bpf || has_net ? "" : "s", has_bpf ? "" : "CAP_BPF",
-			 has_bpf || has_net ? "" : " and ", has_net ? "" : "CAP_NET_ADMIN");
-}
-
-/* The folder, or the nearest one above it that exists, must lie on a bpffs. */
-static int check_bpffs(const char *path, struct error *err)
-{
-	char part[PATH_MAX];
-	struct statfs info;
-	snprintf(part, sizeof(part), "%s", path);
-	while (statfs(part, &info) < 0) {
-		char *slash = strrchr(part, '/');
-		if (errno != ENOENT || !slash || slash == part)
-			return error_set(err, -FL_EUNSUPPORTED, "%s: cannot look for a bpffs: %s",
-					 path, strerror(errno));
-		*slash = '\0';
-	}
-	if (info.f_type == BPF_FS_MAGIC)
-		return 0;
-	return error_set(err, -FL_EUNSUPPORTED,
-			 "%s: not on a BPF file system, where programs outlive the daemon: "
-			 "mount one with `mount -t bpf bpf /sys/fs/bpf`",
-			 path);
-}
 
 static int find_interfaces(struct programs *programs, const struct landing_options *options,
 			   struct error *err)
@@ -99,49 +49,16 @@ static int find_interfaces(struct programs *programs, const struct landing_optio
 	return 0;
 }
 
-static void describe_layout(const struct bpf_object *object, struct buffer *text)
-{
-	struct bpf_map *map;
-	bpf_object__for_each_map(map, object)
-	{
-		if (!bpf_map__is_internal(map))
-			buffer_printf(text, "%s %d %u %u %u %u\n", bpf_map__name(map),
-				      (int)bpf_map__type(map), bpf_map__key_size(map),
-				      bpf_map__value_size(map), bpf_map__max_entries(map),
-				      bpf_map__map_flags(map));
-	}
-}
-
-static int set_layout(struct programs *programs, struct error *err)
-{
-	struct buffer text;
-	struct digest digest;
-	buffer_init(&text, 0);
-	buffer_printf(&text, "landing %d\n", LANDING_ABI_VERSION);
-	describe_layout(programs->landing->obj, &text);
-	describe_layout(programs->lookup->obj, &text);
-	int result = text.status;
-	if (result == 0) {
-		digest_of(text.data, text.length, &digest);
-		hex_encode(digest.bytes, (sizeof(programs->layout) - 1) / 2, programs->layout);
-	}
-	buffer_done(&text);
-	return result < 0 ? error_set(err, result, "out of memory") : 0;
-}
-
 static int set_pin_paths(const struct programs *programs, const struct bpf_object *object,
 			 struct error *err)
 {
 	struct bpf_map *map;
 	bpf_object__for_each_map(map, object)
 	{
-		char path[PATH_MAX];
+		char path[PINS_PATH_BYTES];
 		if (bpf_map__is_internal(map))
 			continue;
-		if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s", programs->pin_root,
-				     programs->layout, bpf_map__name(map)) >= sizeof(path))
-			return error_set(err, -ENAMETOOLONG, "%s: the path is too long",
-					 programs->pin_root);
+		pins_path(path, programs->pin_root, programs->layout, bpf_map__name(map));
 		int result = bpf_map__set_pin_path(map, path);
 		if (result < 0)
 			return error_set(err, result, "%s: cannot pin: %s", path,
@@ -150,40 +67,22 @@ static int set_pin_paths(const struct programs *programs, const struct bpf_objec
 	return 0;
 }
 
-/* The verifier's last words, which say what it did not like. */
-static const char *last_line(char *log)
+static int load(struct programs *programs, struct error *err)
 {
-	for (size_t length = strlen(log); length && log[length - 1] == '\n'; length--)
-		log[length - 1] = '\0';
-	char *last = strrchr(log, '\n');
-	return last ? last + 1 : log;
-}
-
-static int load(struct programs *programs, char *log, struct error *err)
-{
-	struct bpf_object_open_opts options = {
-	    .sz = sizeof(options), .kernel_log_buf = log, .kernel_log_size = VERIFIER_LOG_BYTES};
-	programs->landing = landing_bpf__open_opts(&options);
-	programs->lookup = programs->landing ? lookup_bpf__open_opts(&options) : NULL;
+	programs->landing = landing_bpf__open();
+	programs->lookup = programs->landing ? lookup_bpf__open() : NULL;
 	if (!programs->landing || !programs->lookup)
-		return error_set(err, -errno, "cannot open the BPF programs: %s", strerror(errno));
-
-	int result = set_layout(programs, err);
+		return error_set(err, -errno, "cannot open the BPF programs: %s",
+				 error_text(-errno));
+	const struct bpf_object *const both[] = {programs->landing->obj, programs->lookup->obj};
+	int result = layout_digest(both, 2, NULL, programs->layout, err);
+	for (size_t i = 0; i < 2 && result == 0; i++)
+		result = set_pin_paths(programs, both[i], err);
 	if (result == 0)
-		result = set_pin_paths(programs, programs->landing->obj, err);
+		result = load_object(programs->landing->obj, "landing", err);
 	if (result == 0)
-		result = set_pin_paths(programs, programs->lookup->obj, err);
-	if (result < 0)
-		return result;
-	result = landing_bpf__load(programs->landing);
-	if (result == 0)
-		result = lookup_bpf__load(programs->lookup);
-	if (result < 0)
-		return error_set(err, -FL_EUNSUPPORTED,
-				 "the kernel does not load landing's BPF programs: %s%s%s; Linux "
-				 "6.1 or later is needed",
-				 error_text(result), *log ? ": " : "", last_line(log));
-	return 0;
+		result = load_object(programs->lookup->obj, "landing", err);
+	return result;
 }
 
 static int read_tag(struct programs *programs, struct error *err)
@@ -204,30 +103,18 @@ int programs_open(struct programs *programs, const struct landing_options *optio
 {
 	*programs =
 	    (struct programs){.lookup_link = -1, .lock = -1, .generic_only = options->generic_only};
-	if (strlen(options->pin_root) >= sizeof(programs->pin_root) - 64)
-		return error_set(err, -ENAMETOOLONG, "%s: the path is too long", options->pin_root);
-	memcpy(programs->pin_root, options->pin_root, strlen(options->pin_root) + 1);
-
-	int result = check_privileges(err);
+	int result = pins_check_root(options->pin_root, err);
+	if (result < 0)
+		return result;
+	snprintf(programs->pin_root, sizeof(programs->pin_root), "%s", options->pin_root);
+	result = load_check_privileges("landing", LOAD_PLAIN, err);
 	if (result == 0)
 		result = find_interfaces(programs, options, err);
 	if (result == 0)
-		result = check_bpffs(programs->pin_root, err);
+		result = pins_lock_root(programs->pin_root, "this pin folder of a landing",
+					&programs->lock, err);
 	if (result == 0)
-		result = file_make_folders(programs->pin_root, 0700, err);
-	if (result == 0)
-		result = lock_folder(programs->pin_root, "this pin folder of a landing",
-				     &programs->lock, err);
-	if (result < 0)
-		return result;
-
-	/* libbpf talks to stderr by itself; what matters of it is in `err`. */
-	libbpf_set_print(NULL);
-	char *log = calloc(1, VERIFIER_LOG_BYTES);
-	if (!log)
-		return error_set(err, -ENOMEM, "out of memory");
-	result = load(programs, log, err);
-	free(log);
+		result = load(programs, err);
 	return result < 0 ? result : read_tag(programs, err);
 }
 
@@ -335,12 +222,12 @@ int programs_clamp(const struct programs *programs)
 	return bpf_program__fd(programs->landing->progs.landing_clamp);
 }
 
-int programs_handings_map(const struct programs *programs)
+int programs_places_map(const struct programs *programs)
 {
-	return bpf_map__fd(programs->lookup->maps.landing_handings);
+	return bpf_map__fd(programs->lookup->maps.landing_places);
 }
 
-int programs_listeners_map(const struct programs *programs)
+int programs_sockets_map(const struct programs *programs)
 {
 	return bpf_map__fd(programs->lookup->maps.landing_listeners);
 }
@@ -348,17 +235,16 @@ int programs_listeners_map(const struct programs *programs)
 int programs_counters(const struct programs *programs, struct landing_counters *ret_counters,
 		      struct error *err)
 {
-	int cpus = libbpf_num_possible_cpus();
-	if (cpus < 0)
-		return error_set(err, cpus, "cannot count the CPUs: %s", error_text(cpus));
-	struct landing_counts *counts = calloc((size_t)cpus, sizeof(*counts));
-	if (!counts)
-		return error_set(err, -ENOMEM, "out of memory");
-	const __u32 zero = 0;
-	int result =
-	    bpf_map_lookup_elem(bpf_map__fd(programs->landing->maps.landing_counts), &zero, counts);
+	uint64_t *values = NULL;
+	size_t cpus = 0;
+	int result = load_read_per_cpu(bpf_map__fd(programs->landing->maps.landing_counts), 0,
+				       sizeof(struct landing_counts), &values, &cpus);
+	if (result < 0)
+		return error_set(err, result, "cannot read the drop counters: %s",
+				 error_text(result));
+	const struct landing_counts *counts = (const struct landing_counts *)values;
 	struct landing_counters sum = {0};
-	for (int cpu = 0; cpu < cpus && result == 0; cpu++) {
+	for (size_t cpu = 0; cpu < cpus; cpu++) {
 		const __u64 *accepted = counts[cpu].accepted;
 		sum.passed += counts[cpu].passed;
 		sum.clamped += counts[cpu].clamped;
@@ -370,10 +256,7 @@ int programs_counters(const struct programs *programs, struct landing_counters *
 		for (unsigned reason = 0; reason < DROP_REASONS; reason++)
 			sum.drops[reason] += counts[cpu].drops[reason];
 	}
-	free(counts);
-	if (result < 0)
-		return error_set(err, result, "cannot read the drop counters: %s",
-				 error_text(result));
+	free(values);
 	*ret_counters = sum;
 	return 0;
 }

@@ -6,6 +6,7 @@
  *	PIN_ROOT/LAYOUT/NAME	the maps; LAYOUT is a digest of their shapes
  *	PIN_ROOT/link_ifN	the XDP program on the interface with index N
  *	PIN_ROOT/link_lookup	the sk_lookup program on the namespace
+ *	PIN_ROOT/sysctls	the journal of changed kernel settings
  *
  * A start loads new programs over the pinned maps of its own layout, or over new ones, fills
  * them, and only then switches each link; up- and downgrade are the same path. Then what other
@@ -14,9 +15,9 @@
 #ifndef FAIRLEAD_LANDING_PROGRAMS_H
 #define FAIRLEAD_LANDING_PROGRAMS_H
 
+#include "kernel/layout.h"
+#include "kernel/pins.h"
 #include "landing/landing_alarms.h"
-
-#include <limits.h>
 
 struct landing_bpf;
 struct lookup_bpf;
@@ -29,8 +30,8 @@ struct program_interface {
 };
 
 struct programs {
-	char pin_root[PATH_MAX];
-	char layout[17]; /* hex */
+	char pin_root[PINS_ROOT_BYTES];
+	char layout[LAYOUT_HEX];
 	char tag[17]; /* hex */
 	bool generic_only;
 	struct landing_bpf *landing; /* owned */
@@ -46,6 +47,8 @@ struct programs {
 must_check int programs_open(struct programs *programs, const struct landing_options *options,
 			     struct error *err);
 void programs_done(struct programs *programs);
+/* Let go of the descriptor, and no more: what is pinned goes on. */
+void programs_close_link(int *link);
 
 /* Fill edges, own addresses and pools, adding before deleting. */
 must_check int programs_fill(struct programs *programs, const struct landing_desired *desired,
@@ -66,9 +69,9 @@ must_check int programs_attach(struct programs *programs, struct landing_alarms 
 must_check int programs_attach_lookup(struct programs *programs, bool wanted,
 				      struct landing_alarms *alarms, struct error *err);
 
-/* The maps of src/landing/handings.c, borrowed. */
-int programs_handings_map(const struct programs *programs);
-int programs_listeners_map(const struct programs *programs);
+/* The maps of src/landing/listeners.c, borrowed. */
+int programs_places_map(const struct programs *programs);
+int programs_sockets_map(const struct programs *programs);
 
 /* Remove a landing's pins of other layouts and of interfaces that are not ours any more. */
 must_check int programs_sweep(struct programs *programs, struct error *err);
@@ -76,7 +79,7 @@ must_check int programs_sweep(struct programs *programs, struct error *err);
 must_check int programs_counters(const struct programs *programs,
 				 struct landing_counters *ret_counters, struct error *err);
 
-/* Detach everything, also an earlier run's, and remove all of a landing's pins. */
+/* Detach everything, also an earlier run's, and remove all pins of programs and maps. */
 must_check int programs_undo(struct programs *programs, struct error *err);
 
 #endif

@@ -3,7 +3,8 @@
  * Attaching: a link that an earlier run pinned is switched to the new program, so that no packet
  * meets an interface without one; where there is none, or it is on something else, one is made.
  */
-#include "landing/internal.h"
+#include "kernel/load.h"
+#include "kernel/xdp.h"
 #include "landing/programs.h"
 
 #include "landing.skel.h"
@@ -12,7 +13,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
-#include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,99 +26,35 @@ static int decapsulator(const struct programs *programs)
 	return bpf_program__fd(programs->landing->progs.landing_decapsulate);
 }
 
-static __u32 program_id(int program)
+static bool is_in_place(const struct programs *programs, const struct program_interface *interface)
 {
-	struct bpf_prog_info info = {0};
-	__u32 size = sizeof(info);
-	return bpf_obj_get_info_by_fd(program, &info, &size) == 0 ? info.id : 0;
-}
-
-/* The program on the interface, 0 if there is none, and how it is attached. */
-static __u32 program_on(unsigned ifindex, bool *ret_native)
-{
-	struct bpf_xdp_query_opts query = {.sz = sizeof(query)};
-	if (bpf_xdp_query((int)ifindex, 0, &query) < 0)
-		return 0;
-	*ret_native = query.attach_mode == XDP_ATTACHED_DRV;
-	return query.attach_mode == XDP_ATTACHED_MULTI ? query.drv_prog_id : query.prog_id;
-}
-
-/*
- * The link acts on this very interface. Its index alone does not say so: another namespace may
- * have an interface of the same number, and the link be on that one.
- */
-static bool link_is_on(int link, unsigned ifindex, bool *ret_native)
-{
-	struct bpf_link_info info = {0};
-	__u32 size = sizeof(info);
-	return bpf_obj_get_info_by_fd(link, &info, &size) == 0 && info.type == BPF_LINK_TYPE_XDP &&
-	       info.xdp.ifindex == ifindex && info.prog_id &&
-	       program_on(ifindex, ret_native) == info.prog_id;
-}
-
-static void link_path(const struct programs *programs, unsigned ifindex, char path[PATH_MAX])
-{
-	snprintf(path, PATH_MAX, "%.*s/link_if%u", PATH_MAX - 64, programs->pin_root, ifindex);
-}
-
-static int create_link(const struct programs *programs, struct program_interface *interface,
-		       struct error *err)
-{
-	struct bpf_link_create_opts options = {.sz = sizeof(options), .flags = XDP_FLAGS_DRV_MODE};
-	int link = -EOPNOTSUPP;
-	if (!programs->generic_only)
-		link = bpf_link_create(decapsulator(programs), (int)interface->ifindex, BPF_XDP,
-				       &options);
-	bool native = link >= 0;
-	if (link < 0 && link != -EBUSY && link != -EEXIST) {
-		options.flags = XDP_FLAGS_SKB_MODE;
-		link = bpf_link_create(decapsulator(programs), (int)interface->ifindex, BPF_XDP,
-				       &options);
-	}
-	if (link == -EBUSY || link == -EEXIST) {
-		bool ignored;
-		return error_set(err, -FL_ECONFLICT,
-				 "%s: another XDP program (id %u) is on this interface; landing "
-				 "cannot share it, detach that one",
-				 interface->name, program_on(interface->ifindex, &ignored));
-	}
-	if (link < 0)
-		return error_set(err, link, "%s: cannot attach the XDP program: %s",
-				 interface->name, error_text(link));
-	interface->link = link;
-	interface->native = native;
-	return 0;
+	uint32_t ours;
+	uint32_t present;
+	return interface->link >= 0 && xdp_link_is_on(interface->link, interface->ifindex) &&
+	       xdp_query(interface->ifindex, &present) != XDP_MODE_NONE &&
+	       load_program_id(decapsulator(programs), &ours) == 0 && present == ours;
 }
 
 /* Switch a link that an earlier run left, or make one. */
 static int attach_interface(const struct programs *programs, struct program_interface *interface,
 			    struct error *err)
 {
-	char path[PATH_MAX];
-	link_path(programs, interface->ifindex, path);
+	char name[32];
+	char path[PINS_PATH_BYTES];
+	enum xdp_mode mode;
+	const struct xdp_place place = {.interface = interface->name,
+					.ifindex = interface->ifindex,
+					.pin = path,
+					.generic_only = programs->generic_only};
+	snprintf(name, sizeof(name), "link_if%u", interface->ifindex);
+	pins_path(path, programs->pin_root, name, NULL);
 	programs_close_link(&interface->link);
-	int link = bpf_obj_get(path);
-	if (link >= 0) {
-		bool native = false;
-		if (link_is_on(link, interface->ifindex, &native) &&
-		    !(native && programs->generic_only) &&
-		    bpf_link_update(link, decapsulator(programs), NULL) == 0) {
-			interface->link = link;
-			interface->native = native;
-			return 0;
-		}
-		close(link);
-	}
-	if (unlink(path) < 0 && errno != ENOENT)
-		return error_set(err, -errno, "%s: cannot remove: %s", path, strerror(errno));
-	int result = create_link(programs, interface, err);
-	if (result < 0)
-		return result;
-	result = bpf_obj_pin(interface->link, path);
+	int result = xdp_attach(&place, decapsulator(programs), &interface->link, &mode, err);
 	if (result < 0) {
-		programs_close_link(&interface->link);
-		return error_set(err, result, "%s: cannot pin: %s", path, error_text(result));
+		error_prefix(err, "%s", interface->name);
+		return result;
 	}
+	interface->native = mode == XDP_MODE_NATIVE;
 	return 0;
 }
 
@@ -126,16 +62,13 @@ static int watch_interface(const struct programs *programs, struct program_inter
 			   struct landing_alarms *alarms, struct error *err)
 {
 	unsigned before = interface->ifindex;
-	bool native = false;
 	interface->ifindex = if_nametoindex(interface->name);
 	if (!interface->ifindex) {
 		programs_close_link(&interface->link);
 		LANDING_ALARM(alarms, UNDERLAY_GONE, interface->name, interface->name);
 		return 0;
 	}
-	if (interface->link >= 0 && interface->ifindex == before &&
-	    link_is_on(interface->link, interface->ifindex, &native) &&
-	    program_on(interface->ifindex, &native) == program_id(decapsulator(programs)))
+	if (interface->ifindex == before && is_in_place(programs, interface))
 		return 0;
 	int result = attach_interface(programs, interface, err);
 	if (result < 0)
@@ -205,8 +138,8 @@ static int create_lookup(const struct programs *programs, const char *path, int 
 int programs_attach_lookup(struct programs *programs, bool wanted, struct landing_alarms *alarms,
 			   struct error *err)
 {
-	char path[PATH_MAX];
-	snprintf(path, sizeof(path), "%.*s/link_lookup", PATH_MAX - 64, programs->pin_root);
+	char path[PINS_PATH_BYTES];
+	pins_path(path, programs->pin_root, "link_lookup", NULL);
 	if (wanted && programs->lookup_link >= 0 && lookup_is_here(programs->lookup_link))
 		return 0;
 	bool lost = programs->lookup_link >= 0;

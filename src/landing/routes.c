@@ -3,11 +3,11 @@
 #include "landing/routes.h"
 
 #include "base/buffer.h"
-#include "landing/internal.h"
 #include "landing/rules.h"
 
 #include <libmnl/libmnl.h>
 #include <linux/nexthop.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdalign.h>
 #include <string.h>
@@ -23,8 +23,7 @@ static const struct nlattr *route_attribute(const struct nlmsghdr *route, unsign
 
 static uint32_t route_number(const struct nlmsghdr *route, unsigned type, uint32_t otherwise)
 {
-	const struct nlattr *attribute = route_attribute(route, type, sizeof(uint32_t));
-	return attribute ? mnl_attr_get_u32(attribute) : otherwise;
+	return netlink_number(route, sizeof(struct rtmsg), type, otherwise);
 }
 
 static bool route_is_whole(const struct nlmsghdr *message)
@@ -36,12 +35,11 @@ static bool route_is_whole(const struct nlmsghdr *message)
 static struct ip_prefix route_destination(const struct nlmsghdr *route)
 {
 	const struct rtmsg *header = mnl_nlmsg_get_payload(route);
-	bool is_v4 = header->rtm_family == AF_INET;
-	struct ip_prefix prefix = {.length = header->rtm_dst_len,
-				   .address.family = is_v4 ? IP_V4 : IP_V6};
-	const struct nlattr *to = route_attribute(route, RTA_DST, is_v4 ? 4 : 16);
-	if (to)
-		memcpy(prefix.address.bytes, mnl_attr_get_payload(to), is_v4 ? 4 : 16);
+	struct ip_prefix prefix = {
+	    .address = netlink_address(route, sizeof(*header), RTA_DST, header->rtm_family),
+	    .length = header->rtm_dst_len,
+	};
+	prefix.address.family = netlink_family(header->rtm_family); /* also of a default route */
 	return prefix;
 }
 
@@ -246,7 +244,7 @@ static int change_local(struct netlink *route, uint16_t type, const struct ip_pr
 	header->rtm_protocol = LANDING_PROTOCOL;
 	header->rtm_scope = is_v4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
 	header->rtm_type = RTN_LOCAL;
-	mnl_attr_put(request, RTA_DST, is_v4 ? 4 : 16, pool->address.bytes);
+	netlink_put_address(request, RTA_DST, &pool->address);
 	mnl_attr_put_u32(request, RTA_OIF, if_nametoindex("lo"));
 	int result = netlink_ask(route, request);
 	/* There already: somebody else made the pool local, and may keep it so. */

@@ -6,8 +6,8 @@
 #ifndef FAIRLEAD_LANDING_ROUTES_H
 #define FAIRLEAD_LANDING_ROUTES_H
 
+#include "kernel/netlink.h"
 #include "landing/landing_alarms.h"
-#include "landing/netlink.h"
 
 #define EXITS_MAX 1024
 

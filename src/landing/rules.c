@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "landing/rules.h"
 
-#include "landing/internal.h"
-
 #include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
@@ -16,18 +14,16 @@
 
 static bool is_of_family(const struct ip_prefix *prefix, uint8_t family)
 {
-	return prefix->address.family == (family == AF_INET ? IP_V4 : IP_V6);
+	return prefix->address.family == netlink_family(family);
 }
 
-static void read_prefix(const struct nlattr *attribute, uint8_t family, uint8_t length,
-			struct ip_prefix *ret_prefix)
+static struct ip_prefix prefix_of(const struct nlmsghdr *message, unsigned type, uint8_t length)
 {
-	*ret_prefix = (struct ip_prefix){.length = length};
-	if (!attribute)
-		return;
-	ret_prefix->address.family = family == AF_INET ? IP_V4 : IP_V6;
-	memcpy(ret_prefix->address.bytes, mnl_attr_get_payload(attribute),
-	       family == AF_INET ? 4 : 16);
+	const struct fib_rule_hdr *header = mnl_nlmsg_get_payload(message);
+	return (struct ip_prefix){
+	    .address = netlink_address(message, sizeof(*header), type, header->family),
+	    .length = length,
+	};
 }
 
 static bool is_shown(uint16_t type)
@@ -48,9 +44,7 @@ static bool is_shown(uint16_t type)
 
 static uint32_t number_of(const struct nlmsghdr *message, unsigned type, uint32_t otherwise)
 {
-	const struct nlattr *attribute =
-	    netlink_attribute(message, sizeof(struct fib_rule_hdr), type, sizeof(uint32_t));
-	return attribute ? mnl_attr_get_u32(attribute) : otherwise;
+	return netlink_number(message, sizeof(struct fib_rule_hdr), type, otherwise);
 }
 
 static bool has_other_attributes(const struct nlmsghdr *message)
@@ -74,40 +68,31 @@ bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule)
 	const struct fib_rule_hdr *header = mnl_nlmsg_get_payload(message);
 	if (header->family != AF_INET && header->family != AF_INET6)
 		return false;
-	size_t address_bytes = header->family == AF_INET ? 4 : 16;
-
 	struct rule rule = {
 	    .family = header->family,
 	    .action = header->action,
 	    .other = header->tos || header->flags & FIB_RULE_INVERT,
 	    .pref = number_of(message, FRA_PRIORITY, 0),
 	    .table = number_of(message, FRA_TABLE, header->table),
+	    .from = prefix_of(message, FRA_SRC, header->src_len),
+	    .to = prefix_of(message, FRA_DST, header->dst_len),
 	};
 	const struct nlattr *protocol = netlink_attribute(message, head, FRA_PROTOCOL, 1);
 	rule.protocol = protocol ? mnl_attr_get_u8(protocol) : 0;
 	const struct nlattr *iif = netlink_attribute(message, head, FRA_IIFNAME, 1);
 	rule.from_here =
 	    iif && strncmp(mnl_attr_get_str(iif), "lo", mnl_attr_get_payload_len(iif)) == 0;
-	read_prefix(netlink_attribute(message, head, FRA_SRC, address_bytes), header->family,
-		    header->src_len, &rule.from);
-	read_prefix(netlink_attribute(message, head, FRA_DST, address_bytes), header->family,
-		    header->dst_len, &rule.to);
 	rule.other |= (iif && !rule.from_here) || has_other_attributes(message);
 	*ret_rule = rule;
 	return true;
-}
-
-static bool prefixes_equal(const struct ip_prefix *a, const struct ip_prefix *b)
-{
-	return a->length == b->length && ip_address_equal(&a->address, &b->address);
 }
 
 static bool rules_equal(const struct rule *a, const struct rule *b)
 {
 	return a->family == b->family && a->action == b->action && a->protocol == b->protocol &&
 	       a->from_here == b->from_here && a->other == b->other && a->pref == b->pref &&
-	       a->table == b->table && prefixes_equal(&a->from, &b->from) &&
-	       prefixes_equal(&a->to, &b->to);
+	       a->table == b->table && ip_prefix_equal(&a->from, &b->from) &&
+	       ip_prefix_equal(&a->to, &b->to);
 }
 
 struct rule_list {
@@ -158,8 +143,8 @@ static int read_rules(struct netlink *route, uint8_t family, struct rule_list *r
 		result = 0;
 	if (result < 0) {
 		free(list.items);
-		return error_set(err, result, "cannot read the %s rules: %s", family_name(family),
-				 error_text(result));
+		return error_set(err, result, "cannot read the %s rules: %s",
+				 netlink_family_name(family), error_text(result));
 	}
 	*ret_list = list;
 	return 0;
@@ -172,13 +157,6 @@ static bool list_has(const struct rule_list *list, const struct rule *rule)
 			return true;
 	}
 	return false;
-}
-
-static void put_prefix(struct nlmsghdr *request, uint16_t type, const struct ip_prefix *prefix)
-{
-	if (prefix->address.family != IP_NONE)
-		mnl_attr_put(request, type, ip_family_bits(prefix->address.family) / 8,
-			     prefix->address.bytes);
 }
 
 static int change_rule(struct netlink *route, uint16_t type, const struct rule *rule,
@@ -194,8 +172,10 @@ static int change_rule(struct netlink *route, uint16_t type, const struct rule *
 	header->src_len = rule->from.length;
 	header->dst_len = rule->to.length;
 	header->action = rule->action;
-	put_prefix(request, FRA_SRC, &rule->from);
-	put_prefix(request, FRA_DST, &rule->to);
+	if (rule->from.address.family != IP_NONE)
+		netlink_put_address(request, FRA_SRC, &rule->from.address);
+	if (rule->to.address.family != IP_NONE)
+		netlink_put_address(request, FRA_DST, &rule->to.address);
 	if (rule->from_here)
 		mnl_attr_put_strz(request, FRA_IIFNAME, "lo");
 	mnl_attr_put_u32(request, FRA_PRIORITY, rule->pref);
@@ -208,7 +188,7 @@ static int change_rule(struct netlink *route, uint16_t type, const struct rule *
 		return 0;
 	if (result < 0)
 		error_set(err, result, "cannot %s the %s rule with preference %u: %s",
-			  type == RTM_NEWRULE ? "add" : "delete", family_name(rule->family),
+			  type == RTM_NEWRULE ? "add" : "delete", netlink_family_name(rule->family),
 			  rule->pref, error_text(result));
 	return result;
 }
@@ -287,8 +267,8 @@ static int add_missing(struct netlink *route, const struct rule_list *present,
 		int result = change_rule(route, RTM_NEWRULE, rule, err);
 		if (result < 0)
 			return result;
-		LANDING_ALARM(alarms, RULE_LOST, family_name(rule->family),
-			      family_name(rule->family), rule->pref);
+		LANDING_ALARM(alarms, RULE_LOST, netlink_family_name(rule->family),
+			      netlink_family_name(rule->family), rule->pref);
 	}
 	return 0;
 }
@@ -331,7 +311,7 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 		return error_set(err, -FL_ESTATE,
 				 "the %s rule that looks up the local table has preference %u; "
 				 "landing can move it only from 0, or needs it behind %d",
-				 family_name(family), foreign->pref, RULE_PREF_CALL);
+				 netlink_family_name(family), foreign->pref, RULE_PREF_CALL);
 
 	bool moved = list_has(present, &local);
 	const struct rule *in_the_way = find_in_the_way(present);
@@ -339,23 +319,24 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 		return error_set(err, -FL_ESTATE,
 				 "the %s rule with preference %u would come before the local "
 				 "table, which landing moves to %d; give the rule a higher one",
-				 family_name(family), in_the_way->pref, RULE_PREF_LOCAL);
+				 netlink_family_name(family), in_the_way->pref, RULE_PREF_LOCAL);
 	if (in_the_way && moved)
-		LANDING_ALARM(alarms, RULE_IN_THE_WAY, family_name(family), family_name(family),
-			      in_the_way->pref, RULE_PREF_LOCAL);
+		LANDING_ALARM(alarms, RULE_IN_THE_WAY, netlink_family_name(family),
+			      netlink_family_name(family), in_the_way->pref, RULE_PREF_LOCAL);
 	int result = 0;
 	if (must_move || moved)
 		result = list_append(wanted, &local);
 	if (result == 0)
 		result = list_wanted(family, pools, pool_count, wanted);
 	if (result < 0)
-		return error_set(err, result, "cannot list the %s rules: %s", family_name(family),
-				 error_text(result));
+		return error_set(err, result, "cannot list the %s rules: %s",
+				 netlink_family_name(family), error_text(result));
 	result = add_missing(route, present, wanted, alarms, err);
 	if (result == 0 && must_move) {
 		result = change_rule(route, RTM_DELRULE, foreign, err);
 		if (result == 0 && moved)
-			LANDING_ALARM(alarms, RULE_BACK, family_name(family), family_name(family));
+			LANDING_ALARM(alarms, RULE_BACK, netlink_family_name(family),
+				      netlink_family_name(family));
 	}
 	return result < 0 ? result : delete_unwanted(route, present, wanted, err);
 }

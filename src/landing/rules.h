@@ -13,8 +13,8 @@
 #ifndef FAIRLEAD_LANDING_RULES_H
 #define FAIRLEAD_LANDING_RULES_H
 
+#include "kernel/netlink.h"
 #include "landing/landing_alarms.h"
-#include "landing/netlink.h"
 
 #include <linux/netlink.h>
 

@@ -1,34 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The kernel's sockets, through sock_diag: connections counted and destroyed by local address,
- * and listeners found. One namespace only: the one the netlink socket was opened in.
- *
- * A socket of family AF_INET6 whose local address is v4-mapped carries IPv4; here it has its IPv4
- * address, and `via_v6` tells. IPv4 connections of a dual-stack listener show only in the dump of
- * AF_INET6, so both families are always asked.
- */
+/* Connections counted and ended by local address, and listeners found. */
 #ifndef FAIRLEAD_LANDING_SOCKETS_H
 #define FAIRLEAD_LANDING_SOCKETS_H
 
-#include "base/netaddr.h"
+#include "kernel/sock_diag.h"
 #include "landing/landing.h"
-#include "landing/netlink.h"
-
-#include <linux/inet_diag.h>
-
-struct socket_seen {
-	struct ip_address local; /* all bytes zero for the wildcard */
-	uint16_t port; /* local, host order */
-	uint8_t protocol;
-	bool via_v6;
-	bool v6_only; /* listeners only */
-	uint32_t inode; /* 0 where no process holds it */
-	uint64_t cookie;
-	struct inet_diag_sockid id; /* as the kernel names it */
-};
-
-/* False for messages that are no socket of an address family we know. Pure. */
-bool socket_seen_parse(const struct nlmsghdr *message, uint8_t protocol, struct socket_seen *ret);
 
 /* Connections by local address: an open hash table that grows. */
 struct connection_table {

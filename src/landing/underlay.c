@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "landing/underlay.h"
 
-#include "landing/internal.h"
-
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdalign.h>
 #include <string.h>
@@ -77,16 +76,15 @@ static int see_address(const struct nlmsghdr *message, void *context)
 	    mnl_nlmsg_get_payload_len(message) < sizeof(struct ifaddrmsg))
 		return 0;
 	const struct ifaddrmsg *header = mnl_nlmsg_get_payload(message);
-	size_t length = header->ifa_family == AF_INET ? 4 : 16;
 	/* On a link to one peer IFA_ADDRESS is the peer's, and IFA_LOCAL this machine's. */
-	const struct nlattr *own = netlink_attribute(message, sizeof(*header), IFA_LOCAL, length);
-	if (!own)
-		own = netlink_attribute(message, sizeof(*header), IFA_ADDRESS, length);
+	struct ip_address address =
+	    netlink_address(message, sizeof(*header), IFA_LOCAL, header->ifa_family);
+	if (address.family == IP_NONE)
+		address =
+		    netlink_address(message, sizeof(*header), IFA_ADDRESS, header->ifa_family);
 	/* An IPv6 address that another machine on the link has too is not used by the kernel. */
-	if (!own || header->ifa_flags & IFA_F_DADFAILED)
+	if (header->ifa_flags & IFA_F_DADFAILED)
 		return 0;
-	struct ip_address address = {.family = header->ifa_family == AF_INET ? IP_V4 : IP_V6};
-	memcpy(address.bytes, mnl_attr_get_payload(own), length);
 	for (unsigned i = 0; i < search->count; i++)
 		search->found[i] |= ip_address_equal(&address, &search->addresses[i]);
 	return 0;

@@ -6,8 +6,8 @@
 #ifndef FAIRLEAD_LANDING_UNDERLAY_H
 #define FAIRLEAD_LANDING_UNDERLAY_H
 
+#include "kernel/netlink.h"
 #include "landing/landing_alarms.h"
-#include "landing/netlink.h"
 #include "landing/programs.h"
 
 /* The smallest MTU of the interfaces that are there, in bytes; 1500 if none is. */

@@ -2,6 +2,7 @@
 #include "ledger/key.h"
 
 #include "base/buffer.h"
+#include "base/disk.h"
 #include "base/file.h"
 
 #include <limits.h>
@@ -117,7 +118,7 @@ static int pair_make(const char *path, EVP_PKEY **ret_pair, struct error *err)
 		result = error_set(err, -ENOMEM, "%s: cannot make a key pair", path);
 	} else {
 		long length = BIO_get_mem_data(bio, &pem);
-		result = file_write_durably(path, pem, (size_t)length, 0600, err);
+		result = disk_write_durably(path, pem, (size_t)length, 0600, err);
 	}
 	BIO_free(bio);
 	if (result < 0)

@@ -212,11 +212,11 @@ int case_publish(struct error *err)
 	return result;
 }
 
-struct edge_check case_check(void)
+struct edge_selfcheck case_check(void)
 {
-	struct edge_check result;
+	struct edge_selfcheck result;
 	struct error err;
-	assert_int_equal(edge_check(fixture.edge, &result, &err), 0);
+	assert_int_equal(edge_selfcheck(fixture.edge, &result, &err), 0);
 	return result;
 }
 

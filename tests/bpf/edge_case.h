@@ -57,7 +57,7 @@ void assert_second_edge_is_refused(void);
 struct edge_status case_status(void);
 /* Publishes what the fixture desires; returns edge_publish()'s result. */
 int case_publish(struct error *err);
-struct edge_check case_check(void);
+struct edge_selfcheck case_check(void);
 
 /* The number of the descriptor that the program finds for the address, by the address in it; 0 if
  * there is none. `ret_descriptor` may be NULL. */

@@ -32,7 +32,7 @@ struct wish {
 	struct ip_prefix pools[LANDING_POOLS_MAX];
 	struct ip_address addresses[LANDING_ADDRESSES_MAX];
 	struct ip_address edges[LANDING_EDGES_MAX];
-	struct landing_handing handings[LANDING_HANDINGS_MAX];
+	struct landing_listener listeners[LANDING_LISTENERS_MAX];
 	struct landing_desired desired;
 };
 
@@ -41,7 +41,7 @@ static int bad_word(const char *word, struct error *err)
 	return error_set(err, -FL_EUSAGE, "what is `%s`?", word);
 }
 
-static int parse_handing(char *text, struct landing_handing *handing)
+static int parse_listener(char *text, struct landing_listener *listener)
 {
 	char *fields[5];
 	for (size_t i = 0; i < 5; i++) {
@@ -49,14 +49,14 @@ static int parse_handing(char *text, struct landing_handing *handing)
 		if (!fields[i])
 			return -FL_EUSAGE;
 	}
-	*handing = (struct landing_handing){
+	*listener = (struct landing_listener){
 	    .protocol = strcmp(fields[0], "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP,
 	    .port = (uint16_t)strtoul(fields[2], NULL, 10),
-	    .listener.port = (uint16_t)strtoul(fields[4], NULL, 10),
+	    .listen_port = (uint16_t)strtoul(fields[4], NULL, 10),
 	};
-	int result = ip_prefix_parse(fields[1], &handing->destination);
+	int result = ip_prefix_parse(fields[1], &listener->destination);
 	if (result == 0 && strcmp(fields[3], "*") != 0)
-		result = ip_address_parse(fields[3], &handing->listener.address);
+		result = ip_address_parse(fields[3], &listener->listen_address);
 	return result;
 }
 
@@ -66,7 +66,7 @@ static int parse_wish(char *words, struct wish *wish, struct error *err)
 	*desired = (struct landing_desired){.pools = wish->pools,
 					    .addresses = wish->addresses,
 					    .edges = wish->edges,
-					    .handings = wish->handings};
+					    .listeners = wish->listeners};
 	for (char *word; (word = strsep(&words, " "));) {
 		char *value = strchr(word, '=');
 		int result = value ? 0 : -FL_EUSAGE;
@@ -80,7 +80,7 @@ static int parse_wish(char *words, struct wish *wish, struct error *err)
 		else if (result == 0 && strcmp(word, "edge") == 0)
 			result = ip_address_parse(value, &wish->edges[desired->edge_count++]);
 		else if (result == 0 && strcmp(word, "hand") == 0)
-			result = parse_handing(value, &wish->handings[desired->handing_count++]);
+			result = parse_listener(value, &wish->listeners[desired->listener_count++]);
 		else
 			result = -FL_EUSAGE;
 		if (result < 0)
@@ -165,8 +165,8 @@ static int do_state(struct driver *driver, char *words, struct error *err)
 		       : !state.interfaces[i].attached ? "detached"
 		       : state.interfaces[i].native    ? "native"
 						       : "generic");
-	printf("handings %u/%u\nprogram %s\nlayout %s\n", state.handings_bound, state.handing_count,
-	       state.program_tag, state.layout);
+	printf("listeners %u/%u\nprogram %s\nlayout %s\n", state.listeners_bound,
+	       state.listener_count, state.program_tag, state.layout);
 	return 0;
 }
 
@@ -236,8 +236,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s PIN_ROOT STATE_FOLDER [INTERFACE...]\n", argv[0]);
 		return 2;
 	}
+	char former_sysctls[4096];
+	snprintf(former_sysctls, sizeof(former_sysctls), "%s/sysctls", argv[2]);
 	struct driver driver = {.options = {.pin_root = argv[1],
-					    .state_folder = argv[2],
+					    .former_sysctls = former_sysctls,
 					    .interfaces = (const char *const *)(argv + 3),
 					    .interface_count = (unsigned)(argc - 3)}};
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -451,7 +451,7 @@ HAND = (f" hand=tcp,{POOL4},81,{BACKEND4},8080 hand=tcp,{POOL6},81,{BACKEND6},80
 
 def test_listeners_bound_to_one_address_get_their_flows(capsule, driver):
     driver(APPLY + HAND)
-    assert "handings 3/3" in driver("state")
+    assert "listeners 3/3" in driver("state")
     for address in SERVICE.values():
         own = BACKEND6 if ":" in address else BACKEND4  # what nginx was told to listen on
         assert fetch(capsule, address, 81) == f"one address {own} {remote(address)}"
@@ -506,7 +506,7 @@ def test_a_restarted_listener_is_found_again(capsule, driver):
     for word in ("first", "second"):
         with udp_listener(capsule) as next_word:
             assert driver("check") == []
-            assert "handings 1/1" in driver("state")
+            assert "listeners 1/1" in driver("state")
             send_udp(capsule, SERVICE["4in4"], 53, word)
             assert next_word() == word
         assert driver("check") == [missing]
@@ -780,14 +780,14 @@ def test_what_is_missing_is_said(capsule, start):
     driver = [DRIVER, capsule.bpffs / "landing", capsule.root / "state", "eth0"]
     out = capsule.run([DRIVER, capsule.root / "no-bpffs", capsule.root / "state", "eth0"],
                       "backend", input="open\n").stdout
-    assert "FL_EUNSUPPORTED" in out and "mount -t bpf bpf /sys/fs/bpf" in out
+    assert "FL_EUNAVAILABLE" in out and "mount -t bpf bpf /sys/fs/bpf" in out
     assert not (capsule.root / "no-bpffs").exists()
     out = capsule.run(["setpriv", "--bounding-set", "-net_admin", *driver], "backend",
                       input="open\n").stdout
-    assert "FL_EPRIVILEGE" in out and "lacks the privilege CAP_NET_ADMIN:" in out
+    assert "FL_EPRIVILEGE landing needs CAP_NET_ADMIN" in out
     out = capsule.run(["setpriv", "--bounding-set", "-net_admin,-bpf,-sys_admin", *driver],
                       "backend", input="open\n").stdout
-    assert "lacks the privileges CAP_BPF and CAP_NET_ADMIN:" in out
+    assert "FL_EPRIVILEGE landing needs CAP_BPF" in out
 
 
 def test_a_kernel_without_btf_serves(capsule, start):
@@ -805,7 +805,7 @@ def test_another_xdp_program_on_the_interface_is_named(capsule, start):
     occupant(APPLY)
     intruder = start(name="second")
     intruder("open")
-    with pytest.raises(LabError, match="FL_ECONFLICT eth0: another XDP program .id [1-9]"):
+    with pytest.raises(LabError, match="FL_ECONFLICT eth0: another XDP program is on it .id [1-9]"):
         intruder(APPLY)
     intruder("close undo")
     occupant("close undo")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "golden_findings.h"
+#include "base/disk.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -46,7 +47,7 @@ static void check(const char *folder, const char *name, golden_refuse_fn *refuse
 	refuse(bytes.data, bytes.length, name, &shown);
 	if (getenv("FAIRLEAD_UPDATE_GOLDEN"))
 		assert_int_equal(
-		    file_write_durably(expected_path, shown.data, shown.length, 0644, NULL), 0);
+		    disk_write_durably(expected_path, shown.data, shown.length, 0644, NULL), 0);
 	struct buffer expected = golden_read(expected_path);
 	assert_string_equal(shown.data, expected.data);
 	buffer_done(&expected);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rendered_page.h"
 
+#include "base/disk.h"
 #include "base/file.h"
 
 #include <stdio.h>
@@ -32,7 +33,7 @@ int rendered_file(const struct buffer *bytes, const char *path, bool checks, con
 	if (bytes->status)
 		return bytes->status;
 	return checks ? compare(bytes, path, source, target)
-		      : file_write_durably(path, bytes->data, bytes->length, 0644, NULL);
+		      : disk_write_durably(path, bytes->data, bytes->length, 0644, NULL);
 }
 
 int rendered_page(int argc, char **argv, void (*render)(struct buffer *page), const char *source,

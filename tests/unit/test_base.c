@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/disk.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/lock.h"
@@ -177,8 +178,8 @@ static void files_are_replaced_whole(void **state)
 	assert_int_equal(file_make_folders(deep, 0700, NULL), 0);
 	assert_int_equal(file_make_folders(deep, 0700, NULL), 0);
 	snprintf(path, sizeof(path), "%s/file", deep);
-	assert_int_equal(file_write_durably(path, "old", 3, 0600, NULL), 0);
-	assert_int_equal(file_write_durably(path, "newer", 5, 0600, NULL), 0);
+	assert_int_equal(disk_write_durably(path, "old", 3, 0600, NULL), 0);
+	assert_int_equal(disk_write_durably(path, "newer", 5, 0600, NULL), 0);
 
 	struct buffer bytes;
 	struct error err = {0};
@@ -191,7 +192,7 @@ static void files_are_replaced_whole(void **state)
 	buffer_done(&bytes);
 	unlink(path);
 	assert_int_equal(file_read(path, &bytes, &err), -ENOENT);
-	assert_int_equal(file_write_durably("/proc/nowhere/x", "x", 1, 0600, &err), -ENOENT);
+	assert_int_equal(disk_write_durably("/proc/nowhere/x", "x", 1, 0600, &err), -ENOENT);
 	rmdir(deep);
 	snprintf(deep, sizeof(deep), "%s/a", folder);
 	rmdir(deep);

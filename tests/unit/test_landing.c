@@ -11,14 +11,15 @@
 #include <cmocka.h>
 
 #include "base/buffer.h"
+#include "kernel/boot.h"
+#include "kernel/sysctl_journal.h"
 #include "landing/clamp.h"
 #include "landing/cookies.h"
-#include "landing/handings.h"
 #include "landing/landing_alarms.h"
+#include "landing/listeners.h"
 #include "landing/routes.h"
 #include "landing/rules.h"
 #include "landing/sockets.h"
-#include "landing/sysctls.h"
 #include "tests/addresses.h"
 
 #include <arpa/inet.h>
@@ -37,25 +38,35 @@
 #define LIFE "life 1f7fe13b-8ac7-4a19-9d35-0b1a1d0d2f10 4123"
 #define HEAD "fairlead landing sysctls 1\n" LIFE "\n"
 
-static void test_sysctls_come_back_as_they_were_written(void **state)
+#define BOOT_ID "1f7fe13b-8ac7-4a19-9d35-0b1a1d0d2f10"
+#define NAMESPACE 4123
+
+static struct sysctl_saved saved[SYSCTL_JOURNAL_ENTRIES];
+
+/* The number of records in the text, or the error. */
+static int parse_file(const char *text, const char *boot_id, uint64_t namespace)
+{
+	size_t count = 7;
+	int result = sysctl_file_parse(text, boot_id, namespace, saved, &count);
+	if (result < 0)
+		assert_int_equal(count, 7);
+	return result < 0 ? result : (int)count;
+}
+
+static void test_a_file_of_sysctls_is_read(void **state)
 {
 	(void)state;
 	static const char text[] = HEAD "net/ipv4/conf/all/arp_ignore 0 1 0\n"
 					"net/ipv4/conf/eth0.7/rp_filter -1 2 12\n";
-	struct sysctls sysctls = {0};
-	assert_int_equal(sysctls_parse(text, &sysctls), 0);
-	assert_int_equal(sysctls.count, 2);
-	assert_string_equal(sysctls.life, "1f7fe13b-8ac7-4a19-9d35-0b1a1d0d2f10 4123");
-	assert_string_equal(sysctls.records[1].path, "net/ipv4/conf/eth0.7/rp_filter");
-	assert_int_equal(sysctls.records[1].previous, -1);
-	assert_int_equal(sysctls.records[1].ours, 2);
-	assert_int_equal(sysctls.records[1].ifindex, 12);
-
-	struct buffer written;
-	buffer_init(&written, 0);
-	sysctls_format(&sysctls, &written);
-	assert_string_equal(written.data, text);
-	buffer_done(&written);
+	assert_int_equal(parse_file(text, BOOT_ID, NAMESPACE), 2);
+	assert_string_equal(saved[1].name, "ipv4/conf/eth0.7/rp_filter");
+	assert_string_equal(saved[1].before, "-1");
+	assert_int_equal(saved[1].ours, 2);
+	assert_int_equal(saved[1].ifindex, 12);
+	assert_int_equal(saved[1].namespace, NAMESPACE);
+	/* What it says of another boot or namespace is gone. */
+	assert_int_equal(parse_file(text, BOOT_ID, NAMESPACE + 1), 0);
+	assert_int_equal(parse_file(text, "2f7fe13b-8ac7-4a19-9d35-0b1a1d0d2f10", NAMESPACE), 0);
 }
 
 static void test_a_cut_file_of_sysctls_is_refused(void **state)
@@ -65,15 +76,14 @@ static void test_a_cut_file_of_sysctls_is_refused(void **state)
 					 "net/ipv6/ip_nonlocal_bind 0 1 0\n";
 	char text[sizeof(whole)];
 	for (size_t length = 0; length < sizeof(whole) - 1; length++) {
-		struct sysctls sysctls = {.count = 7};
 		memcpy(text, whole, length);
 		text[length] = '\0';
-		int result = sysctls_parse(text, &sysctls);
+		int result = parse_file(text, BOOT_ID, NAMESPACE);
 		/* Only where a line ends can a shorter file be whole in itself. */
-		bool is_whole = length >= sizeof(HEAD) - 1 && text[length - 1] == '\n';
-		assert_int_equal(result, is_whole ? 0 : -FL_ECORRUPT);
-		if (result < 0)
-			assert_int_equal(sysctls.count, 7);
+		if (length >= sizeof(HEAD) - 1 && text[length - 1] == '\n')
+			assert_true(result >= 0);
+		else
+			assert_int_equal(result, -FL_ECORRUPT);
 	}
 }
 
@@ -88,20 +98,17 @@ static void test_hostile_files_of_sysctls_are_refused(void **state)
 	    HEAD "net/ipv4/conf/all/arp_ignore 0 1 0 0\n",
 	    HEAD "net/ipv4/conf/all/arp_ignore zero 1 0\n",
 	    HEAD
-	    "net/a2345678901234567890123456789012345678901234567890123456789012345678901234567 "
-	    "0 1 0\n",
+	    "net/a23456789012345678901234567890123456789012345678901234567890123456789012345678"
+	    "901234567890123456 0 1 0\n",
 	};
-	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-		struct sysctls sysctls = {0};
-		assert_int_equal(sysctls_parse(texts[i], &sysctls), -FL_ECORRUPT);
-	}
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		assert_int_equal(parse_file(texts[i], BOOT_ID, NAMESPACE), -FL_ECORRUPT);
 	struct buffer text;
 	buffer_init(&text, 0);
 	buffer_puts(&text, HEAD);
-	for (int i = 0; i <= SYSCTLS_MAX; i++)
+	for (int i = 0; i <= SYSCTL_JOURNAL_ENTRIES; i++)
 		buffer_puts(&text, "net/ipv4/conf/all/arp_ignore 0 1 0\n");
-	struct sysctls sysctls = {0};
-	assert_int_equal(sysctls_parse(text.data, &sysctls), -FL_ECORRUPT);
+	assert_int_equal(parse_file(text.data, BOOT_ID, NAMESPACE), -FL_ECORRUPT);
 	buffer_done(&text);
 }
 
@@ -206,7 +213,7 @@ static void test_connections_are_summed_by_address_and_sorted(void **state)
 
 /* ---- the choice of a listener ---- */
 
-static struct socket_seen listener(const char *local, bool via_v6, bool v6_only, uint64_t cookie)
+static struct socket_seen listening(const char *local, bool via_v6, bool v6_only, uint64_t cookie)
 {
 	return (struct socket_seen){.local = address(local),
 				    .port = 8080,
@@ -216,35 +223,35 @@ static struct socket_seen listener(const char *local, bool via_v6, bool v6_only,
 				    .cookie = cookie};
 }
 
-static struct landing_handing handing(const char *destination, const char *to)
+static struct landing_listener listener(const char *destination, const char *to)
 {
-	struct landing_handing wanted = {.destination = prefix(destination),
-					 .protocol = IPPROTO_TCP,
-					 .port = 80,
-					 .listener.port = 8080};
+	struct landing_listener wanted = {.destination = prefix(destination),
+					  .protocol = IPPROTO_TCP,
+					  .port = 80,
+					  .listen_port = 8080};
 	if (to)
-		wanted.listener.address = address(to);
+		wanted.listen_address = address(to);
 	return wanted;
 }
 
-static uint64_t chosen(const struct landing_handing *wanted, const struct socket_seen *sockets,
+static uint64_t chosen(const struct landing_listener *wanted, const struct socket_seen *sockets,
 		       size_t count, uint64_t current)
 {
-	const struct socket_seen *seen = handing_choose(wanted, sockets, count, current);
+	const struct socket_seen *seen = listener_choose(wanted, sockets, count, current);
 	return seen ? seen->cookie : 0;
 }
 
 static void test_the_listener_that_fits_is_chosen(void **state)
 {
 	(void)state;
-	struct landing_handing v4 = handing("198.51.100.0/26", "10.0.1.11");
-	struct landing_handing v6 = handing("2001:db8:f::/108", "fd00::11");
-	struct landing_handing any_v4 = handing("198.51.100.0/26", NULL);
-	struct landing_handing any_v6 = handing("2001:db8:f::/108", NULL);
+	struct landing_listener v4 = listener("198.51.100.0/26", "10.0.1.11");
+	struct landing_listener v6 = listener("2001:db8:f::/108", "fd00::11");
+	struct landing_listener any_v4 = listener("198.51.100.0/26", NULL);
+	struct landing_listener any_v6 = listener("2001:db8:f::/108", NULL);
 	const struct socket_seen sockets[] = {
-	    listener("10.0.1.12", false, false, 1), listener("10.0.1.11", false, false, 2),
-	    listener("fd00::11", true, false, 3),   listener("::", true, false, 4),
-	    listener("0.0.0.0", false, false, 5),
+	    listening("10.0.1.12", false, false, 1), listening("10.0.1.11", false, false, 2),
+	    listening("fd00::11", true, false, 3),   listening("::", true, false, 4),
+	    listening("0.0.0.0", false, false, 5),
 	};
 	assert_int_equal(chosen(&v4, sockets, 5, 0), 2);
 	assert_int_equal(chosen(&v6, sockets, 5, 0), 3);
@@ -261,10 +268,10 @@ static void test_the_listener_that_fits_is_chosen(void **state)
 static void test_listeners_that_cannot_take_the_flow_are_not_chosen(void **state)
 {
 	(void)state;
-	struct landing_handing any_v4 = handing("198.51.100.0/26", NULL);
-	struct landing_handing any_v6 = handing("2001:db8:f::/108", NULL);
-	struct socket_seen v6_only = listener("::", true, true, 1);
-	struct socket_seen v4 = listener("0.0.0.0", false, false, 2);
+	struct landing_listener any_v4 = listener("198.51.100.0/26", NULL);
+	struct landing_listener any_v6 = listener("2001:db8:f::/108", NULL);
+	struct socket_seen v6_only = listening("::", true, true, 1);
+	struct socket_seen v4 = listening("0.0.0.0", false, false, 2);
 	assert_int_equal(chosen(&any_v4, &v6_only, 1, 1), 0);
 	assert_int_equal(chosen(&any_v6, &v4, 1, 2), 0);
 	v4.port = 8081;
@@ -281,13 +288,13 @@ static void test_a_process_is_called_by_its_number_in_our_namespace(void **state
 	(void)state;
 	static const char status[] = "Name:\tnginx\nPid:\t811\nNSpid:\t811\t12\t1\nThreads:\t1\n";
 	unsigned levels = 0;
-	assert_int_equal(handing_pid_at(status, 0, &levels), 811);
+	assert_int_equal(listener_pid_at(status, 0, &levels), 811);
 	assert_int_equal(levels, 3);
-	assert_int_equal(handing_pid_at(status, 1, NULL), 12);
-	assert_int_equal(handing_pid_at(status, 2, NULL), 1);
-	assert_int_equal(handing_pid_at(status, 3, NULL), -1);
-	assert_int_equal(handing_pid_at("Name:\tx\n", 0, NULL), -1);
-	assert_int_equal(handing_pid_at("\nNSpid:\t\n", 0, &levels), -1);
+	assert_int_equal(listener_pid_at(status, 1, NULL), 12);
+	assert_int_equal(listener_pid_at(status, 2, NULL), 1);
+	assert_int_equal(listener_pid_at(status, 3, NULL), -1);
+	assert_int_equal(listener_pid_at("Name:\tx\n", 0, NULL), -1);
+	assert_int_equal(listener_pid_at("\nNSpid:\t\n", 0, &levels), -1);
 }
 
 /* ---- rules ---- */
@@ -494,9 +501,9 @@ static void test_alarms_have_a_limit_and_count_what_is_over_it(void **state)
 static void test_the_boot_id_is_read(void **state)
 {
 	(void)state;
-	char text[LANDING_BOOT_ID_BYTES];
-	assert_int_equal(landing_boot_id(text, NULL), 0);
-	assert_int_equal(strlen(text), LANDING_BOOT_ID_BYTES - 1);
+	char text[BOOT_ID_BYTES];
+	assert_int_equal(boot_id_read(text, NULL), 0);
+	assert_int_equal(strlen(text), BOOT_ID_BYTES - 1);
 	assert_int_equal(text[8], '-');
 }
 
@@ -551,7 +558,7 @@ static void test_how_long_no_cookie_was_sent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_sysctls_come_back_as_they_were_written),
+	    cmocka_unit_test(test_a_file_of_sysctls_is_read),
 	    cmocka_unit_test(test_a_cut_file_of_sysctls_is_refused),
 	    cmocka_unit_test(test_hostile_files_of_sysctls_are_refused),
 	    cmocka_unit_test(test_sockets_are_read),

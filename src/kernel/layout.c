@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The layout's digest: SHA-256 over a text that lists, for each map, its name, type, sizes and
- * flags, and the members of its value down to their offsets, as the object's BTF gives them. How
- * many entries a map has that grows is no part of it: two processes share such a map at any size.
- * Two builds with one digest can share maps; any other change of a record gives another digest,
- * without anybody having to remember to count a version up.
- */
+#include "kernel/layout.h"
+
 #include "base/buffer.h"
-#include "dataplane/internal.h"
+#include "base/digest.h"
 
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
@@ -69,36 +64,48 @@ static void describe(const struct btf *btf, uint32_t id, struct buffer *text, un
 	}
 }
 
-static void describe_map(const struct btf *btf, const struct bpf_map *map, struct buffer *text)
+static void describe_map(const struct btf *btf, const struct bpf_map *map, layout_grows *grows,
+			 struct buffer *text)
 {
 	const char *name = bpf_map__name(map);
+	bool has_size = !grows || !grows(name);
 	buffer_printf(text, "%s %u %u %u %u %u ", name, bpf_map__type(map), bpf_map__key_size(map),
-		      bpf_map__value_size(map), grow_is_for(name) ? 0 : bpf_map__max_entries(map),
+		      bpf_map__value_size(map), has_size ? bpf_map__max_entries(map) : 0,
 		      bpf_map__map_flags(map));
+	if (bpf_map__btf_key_type_id(map)) /* global data has none */
+		describe(btf, bpf_map__btf_key_type_id(map), text, 0);
+	buffer_putc(text, ' ');
 	describe(btf, bpf_map__btf_value_type_id(map), text, 0);
 	buffer_putc(text, '\n');
 }
 
-int layout_digest(const struct bpf_object *object, char text[EDGE_LAYOUT_HEX], struct error *err)
+int layout_digest(const struct bpf_object *const *objects, size_t count, layout_grows *grows,
+		  char text[LAYOUT_HEX], struct error *err)
 {
-	const struct btf *btf = bpf_object__btf(object);
-	if (!btf)
-		return error_set(err, -FL_EUNSUPPORTED,
-				 "the BPF object of this build carries no type information; build "
-				 "it with clang -g");
 	struct buffer description;
-	struct bpf_map *map;
+	int result = 0;
 	buffer_init(&description, LAYOUT_BYTES);
-	bpf_object__for_each_map(map, object) describe_map(btf, map, &description);
-
-	int result = description.status;
+	for (size_t i = 0; i < count && result == 0; i++) {
+		const struct btf *btf = bpf_object__btf(objects[i]);
+		struct bpf_map *map;
+		if (!btf)
+			result = error_set(err, -FL_EUNSUPPORTED,
+					   "the BPF object of this build carries no type "
+					   "information; build it with clang -g");
+		bpf_object__for_each_map(map, objects[i])
+		{
+			if (btf)
+				describe_map(btf, map, grows, &description);
+		}
+	}
+	if (result == 0 && description.status < 0)
+		result =
+		    error_set(err, description.status, "the maps' layout cannot be described: %s",
+			      error_text(description.status));
 	if (result == 0) {
 		struct digest digest;
 		digest_of(description.data, description.length, &digest);
-		hex_encode(digest.bytes, (EDGE_LAYOUT_HEX - 1) / 2, text);
-	} else {
-		error_set(err, result, "the maps' layout cannot be described: %s",
-			  error_text(result));
+		hex_encode(digest.bytes, (LAYOUT_HEX - 1) / 2, text);
 	}
 	buffer_done(&description);
 	return result;

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PLAN_SITE_BITS 12
-#define PLAN_SPAN_WORDS (EDGE_MAP_ADDRESSES / 2) /* of one site, so that it can be moved */
+#define DESIRED_SITE_BITS 12
+#define DESIRED_SPAN_WORDS (EDGE_MAP_ADDRESSES / 2) /* of one site, so that it can be moved */
 
 _Static_assert(EDGE_POOLS == EDGE_MAP_POOLS, "the program looks at as many pools");
 _Static_assert(EDGE_PORT_RANGES == EDGE_MAP_PORTS, "a descriptor holds as many ports");
@@ -26,12 +26,12 @@ static uint64_t low_bits(const struct ip_address *address)
 	return value;
 }
 
-const struct pool *plan_locate(const struct pool *pools, size_t count,
-			       const struct ip_address *address, uint32_t *ret_site,
-			       uint64_t *ret_slot)
+const struct matched_pool *desired_locate(const struct matched_pool *pools, size_t count,
+					  const struct ip_address *address, uint32_t *ret_site,
+					  uint64_t *ret_slot)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct pool *pool = &pools[i];
+		const struct matched_pool *pool = &pools[i];
 		if (!pool->wanted || !ip_prefix_contains(&pool->prefix, address))
 			continue;
 		uint64_t low = low_bits(address);
@@ -56,10 +56,10 @@ static int check_pool(const struct edge_pool *pool, struct error *err)
 				 "pool %s is too large for the edge; IPv6 pools are longer than "
 				 "/64, IPv4 ones than /0",
 				 text);
-	if (pool->site_bits > host_bits || pool->site_bits > PLAN_SITE_BITS)
+	if (pool->site_bits > host_bits || pool->site_bits > DESIRED_SITE_BITS)
 		return error_set(
 		    err, -FL_EINVALID, "pool %s cannot give %u bits to the site; at most %u", text,
-		    pool->site_bits, host_bits < PLAN_SITE_BITS ? host_bits : PLAN_SITE_BITS);
+		    pool->site_bits, host_bits < DESIRED_SITE_BITS ? host_bits : DESIRED_SITE_BITS);
 	return 0;
 }
 
@@ -181,18 +181,18 @@ static int check_binding(const struct edge_desired *desired, const struct edge_b
 		unsigned slot_bits =
 		    ip_family_bits(binding->address.family) - pool->prefix.length - pool->site_bits;
 		if ((low_bits(&binding->address) & (((uint64_t)1 << slot_bits) - 1)) <
-		    PLAN_SPAN_WORDS)
+		    DESIRED_SPAN_WORDS)
 			return 0;
 		return error_set(err, -FL_ELIMIT,
 				 "service address %s: its slot is beyond the %u that the edge can "
 				 "index; use lower slots",
-				 ip_address_format(&binding->address, text), PLAN_SPAN_WORDS);
+				 ip_address_format(&binding->address, text), DESIRED_SPAN_WORDS);
 	}
 	return error_set(err, -FL_EINVALID, "service address %s is in none of the pools",
 			 ip_address_format(&binding->address, text));
 }
 
-int plan_check(const struct edge *edge, const struct edge_desired *desired, struct error *err)
+int desired_check(const struct edge *edge, const struct edge_desired *desired, struct error *err)
 {
 	const struct edge_version *checked = NULL;
 	int result = check_pools(desired, err);

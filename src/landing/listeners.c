@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "landing/handings.h"
+#include "landing/listeners.h"
 
 #include "abi/landing.h"
 
@@ -16,29 +16,29 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-_Static_assert(LANDING_ABI_HANDINGS >= 2 * LANDING_HANDINGS_MAX, "room to add before deleting");
+_Static_assert(LANDING_ABI_LISTENERS >= 2 * LANDING_LISTENERS_MAX, "room to add before deleting");
 
-void handings_init(struct handings *handings, int keys_map, int listeners_map)
+void listeners_init(struct listeners *listeners, int places_map, int sockets_map)
 {
-	*handings = (struct handings){.keys_map = keys_map, .listeners_map = listeners_map};
+	*listeners = (struct listeners){.places_map = places_map, .sockets_map = sockets_map};
 }
 
-void handings_done(struct handings *handings)
+void listeners_done(struct listeners *listeners)
 {
-	free(handings->places);
-	handings->places = NULL;
-	handings->count = 0;
+	free(listeners->places);
+	listeners->places = NULL;
+	listeners->count = 0;
 }
 
-static struct landing_handing_key key_of(const struct landing_handing *handing)
+static struct landing_listener_key key_of(const struct landing_listener *listener)
 {
-	struct landing_handing_key key = {
-	    .length = LANDING_HANDING_KEY_BITS + handing->destination.length,
-	    .family = handing->destination.address.family,
-	    .protocol = handing->protocol,
-	    .port = handing->port,
+	struct landing_listener_key key = {
+	    .length = LANDING_LISTENER_KEY_BITS + listener->destination.length,
+	    .family = listener->destination.address.family,
+	    .protocol = listener->protocol,
+	    .port = listener->port,
 	};
-	memcpy(key.bytes, handing->destination.address.bytes, sizeof(key.bytes));
+	memcpy(key.bytes, listener->destination.address.bytes, sizeof(key.bytes));
 	return key;
 }
 
@@ -48,30 +48,29 @@ static bool is_unspecified(const struct ip_address *address)
 	return memcmp(address->bytes, zero, sizeof(zero)) == 0;
 }
 
-static bool fits(const struct landing_handing *handing, const struct socket_seen *seen)
+static bool fits(const struct landing_listener *listener, const struct socket_seen *seen)
 {
-	const struct landing_listener *listener = &handing->listener;
-	if (seen->protocol != handing->protocol || seen->port != listener->port)
+	if (seen->protocol != listener->protocol || seen->port != listener->listen_port)
 		return false;
 	/* The kernel refuses to hand a flow to a socket that cannot carry its family. */
-	if (handing->destination.address.family == IP_V6 && !seen->via_v6)
+	if (listener->destination.address.family == IP_V6 && !seen->via_v6)
 		return false;
-	if (handing->destination.address.family == IP_V4 && seen->via_v6 && seen->v6_only)
+	if (listener->destination.address.family == IP_V4 && seen->via_v6 && seen->v6_only)
 		return false;
-	return listener->address.family == IP_NONE
+	return listener->listen_address.family == IP_NONE
 		   ? is_unspecified(&seen->local)
-		   : ip_address_equal(&listener->address, &seen->local);
+		   : ip_address_equal(&listener->listen_address, &seen->local);
 }
 
-const struct socket_seen *handing_choose(const struct landing_handing *handing,
-					 const struct socket_seen *sockets, size_t count,
-					 uint64_t current)
+const struct socket_seen *listener_choose(const struct landing_listener *listener,
+					  const struct socket_seen *sockets, size_t count,
+					  uint64_t current)
 {
-	bool v6 = handing->destination.address.family == IP_V6;
+	bool v6 = listener->destination.address.family == IP_V6;
 	const struct socket_seen *best = NULL;
 	for (size_t i = 0; i < count; i++) {
 		const struct socket_seen *seen = &sockets[i];
-		if (!fits(handing, seen))
+		if (!fits(listener, seen))
 			continue;
 		if (seen->cookie == current)
 			return seen;
@@ -86,17 +85,17 @@ const struct socket_seen *handing_choose(const struct landing_handing *handing,
 /* A socket whose holder must be found, and the place it is for. */
 struct search {
 	const struct socket_seen *seen;
-	struct handing_place *place;
+	struct listener_place *place;
 };
 
 struct searches {
 	struct search *items; /* owned */
 	size_t count;
 	unsigned level; /* of our PID namespace, below that of /proc */
-	int listeners_map; /* borrowed */
+	int sockets_map; /* borrowed */
 };
 
-long handing_pid_at(const char *status, unsigned level, unsigned *ret_levels)
+long listener_pid_at(const char *status, unsigned level, unsigned *ret_levels)
 {
 	const char *at = strstr(status, "\nNSpid:");
 	long pid = -1;
@@ -117,7 +116,7 @@ long handing_pid_at(const char *status, unsigned level, unsigned *ret_levels)
 	return pid;
 }
 
-/* handing_pid_at for the process whose folder in /proc is `pid`, "self" for this one. */
+/* listener_pid_at for the process whose folder in /proc is `pid`, "self" for this one. */
 static long read_pid_at(const char *pid, unsigned level, unsigned *ret_levels)
 {
 	char path[48];
@@ -131,7 +130,7 @@ static long read_pid_at(const char *pid, unsigned level, unsigned *ret_levels)
 	if (got < 0)
 		return -1;
 	status[got] = '\0';
-	return handing_pid_at(status, level, ret_levels);
+	return listener_pid_at(status, level, ret_levels);
 }
 
 /* Copy the descriptor out of the process and put the socket in its place. */
@@ -151,7 +150,7 @@ static bool bind_from(const char *pid, int number, const struct search *search,
 	bool right = getsockopt(copy, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 &&
 		     cookie == search->seen->cookie;
 	uint64_t value = (uint64_t)copy;
-	bool bound = right && bpf_map_update_elem(searches->listeners_map, &search->place->place,
+	bool bound = right && bpf_map_update_elem(searches->sockets_map, &search->place->place,
 						  &value, BPF_ANY) == 0;
 	close(copy);
 	return bound;
@@ -215,50 +214,50 @@ static int search_all(struct searches *searches, struct error *err)
 	return 0;
 }
 
-static void report_missing(const struct handing_place *place, bool seen,
+static void report_missing(const struct listener_place *place, bool seen,
 			   struct landing_alarms *alarms)
 {
 	char destination[IP_TEXT_BYTES];
 	char address[IP_TEXT_BYTES];
 	char subject[IP_TEXT_BYTES + 8];
-	const struct landing_handing *handing = &place->handing;
-	const char *protocol = handing->protocol == IPPROTO_TCP ? "tcp" : "udp";
-	ip_prefix_format(&handing->destination, destination);
-	if (handing->listener.address.family == IP_NONE)
+	const struct landing_listener *listener = &place->listener;
+	const char *protocol = listener->protocol == IPPROTO_TCP ? "tcp" : "udp";
+	ip_prefix_format(&listener->destination, destination);
+	if (listener->listen_address.family == IP_NONE)
 		snprintf(address, sizeof(address), "*");
 	else
-		ip_address_format(&handing->listener.address, address);
-	snprintf(subject, sizeof(subject), "%s %u", address, handing->listener.port);
+		ip_address_format(&listener->listen_address, address);
+	snprintf(subject, sizeof(subject), "%s %u", address, listener->listen_port);
 	if (seen)
 		LANDING_ALARM(alarms, LISTENER_CLOSED, subject, destination, protocol,
-			      handing->port, address, protocol, handing->listener.port);
+			      listener->port, address, protocol, listener->listen_port);
 	else
-		LANDING_ALARM(alarms, LISTENER_NONE, subject, destination, protocol, handing->port,
-			      address, protocol, handing->listener.port);
+		LANDING_ALARM(alarms, LISTENER_NONE, subject, destination, protocol, listener->port,
+			      address, protocol, listener->listen_port);
 }
 
 /*
- * Settle all places whose handing has `protocol`; those that need a search are appended.
+ * Settle all places whose listener has `protocol`; those that need a search are appended.
  */
-static void settle_places(struct handings *handings, uint8_t protocol,
+static void settle_places(struct listeners *listeners, uint8_t protocol,
 			  const struct socket_seen *sockets, size_t count,
 			  struct searches *searches, struct landing_alarms *alarms)
 {
-	for (unsigned i = 0; i < handings->count; i++) {
-		struct handing_place *place = &handings->places[i];
-		if (place->handing.protocol != protocol)
+	for (unsigned i = 0; i < listeners->count; i++) {
+		struct listener_place *place = &listeners->places[i];
+		if (place->listener.protocol != protocol)
 			continue;
 		uint64_t current = 0;
-		if (bpf_map_lookup_elem(handings->listeners_map, &place->place, &current) < 0)
+		if (bpf_map_lookup_elem(listeners->sockets_map, &place->place, &current) < 0)
 			current = 0;
 		const struct socket_seen *seen =
-		    handing_choose(&place->handing, sockets, count, current);
+		    listener_choose(&place->listener, sockets, count, current);
 		place->bound = seen && current && seen->cookie == current;
 		if (place->bound)
 			continue;
-		/* What was there is another handing's former listener, or has ceased to fit. */
+		/* What was there is another listener's former socket, or has ceased to fit. */
 		if (current)
-			(void)bpf_map_delete_elem(handings->listeners_map, &place->place);
+			(void)bpf_map_delete_elem(listeners->sockets_map, &place->place);
 		if (seen)
 			searches->items[searches->count++] =
 			    (struct search){.seen = seen, .place = place};
@@ -267,25 +266,25 @@ static void settle_places(struct handings *handings, uint8_t protocol,
 	}
 }
 
-static int bind_protocol(struct handings *handings, uint8_t protocol, struct netlink *diag,
+static int bind_protocol(struct listeners *listeners, uint8_t protocol, struct netlink *diag,
 			 struct landing_alarms *alarms, struct error *err)
 {
 	struct socket_seen *sockets = NULL;
 	size_t count = 0;
 	bool any = false;
-	for (unsigned i = 0; i < handings->count; i++)
-		any |= handings->places[i].handing.protocol == protocol;
+	for (unsigned i = 0; i < listeners->count; i++)
+		any |= listeners->places[i].listener.protocol == protocol;
 	if (!any)
 		return 0;
 	int result = sockets_listening(diag, protocol, &sockets, &count, err);
 	if (result < 0)
 		return result;
-	struct searches searches = {.items = calloc(handings->count, sizeof(*searches.items)),
-				    .listeners_map = handings->listeners_map};
+	struct searches searches = {.items = calloc(listeners->count, sizeof(*searches.items)),
+				    .sockets_map = listeners->sockets_map};
 	if (!searches.items)
 		result = error_set(err, -ENOMEM, "out of memory");
 	else
-		settle_places(handings, protocol, sockets, count, &searches, alarms);
+		settle_places(listeners, protocol, sockets, count, &searches, alarms);
 	if (result == 0 && searches.count)
 		result = search_all(&searches, err);
 	for (size_t i = 0; result == 0 && i < searches.count; i++) {
@@ -297,32 +296,33 @@ static int bind_protocol(struct handings *handings, uint8_t protocol, struct net
 	return result;
 }
 
-int handings_bind(struct handings *handings, struct netlink *diag, struct landing_alarms *alarms,
-		  struct error *err)
+int listeners_bind(struct listeners *listeners, struct netlink *diag, struct landing_alarms *alarms,
+		   struct error *err)
 {
-	int result = bind_protocol(handings, IPPROTO_TCP, diag, alarms, err);
-	return result < 0 ? result : bind_protocol(handings, IPPROTO_UDP, diag, alarms, err);
+	int result = bind_protocol(listeners, IPPROTO_TCP, diag, alarms, err);
+	return result < 0 ? result : bind_protocol(listeners, IPPROTO_UDP, diag, alarms, err);
 }
 
 /* The keys in the trie and their places, also those of an earlier run. */
 struct present {
-	struct landing_handing_key keys[LANDING_ABI_HANDINGS];
-	uint32_t places[LANDING_ABI_HANDINGS];
+	struct landing_listener_key keys[LANDING_ABI_LISTENERS];
+	uint32_t places[LANDING_ABI_LISTENERS];
 	unsigned count;
-	bool taken[LANDING_ABI_HANDINGS]; /* by place */
+	bool taken[LANDING_ABI_LISTENERS]; /* by place */
 };
 
-static void read_present(int keys_map, struct present *present)
+static void read_present(int places_map, struct present *present)
 {
-	const struct landing_handing_key *previous = NULL;
+	const struct landing_listener_key *previous = NULL;
 	memset(present, 0, sizeof(*present));
-	while (present->count < LANDING_ABI_HANDINGS) {
-		struct landing_handing_key *key = &present->keys[present->count];
+	while (present->count < LANDING_ABI_LISTENERS) {
+		struct landing_listener_key *key = &present->keys[present->count];
 		uint32_t *place = &present->places[present->count];
-		if (bpf_map_get_next_key(keys_map, previous, key) < 0)
+		if (bpf_map_get_next_key(places_map, previous, key) < 0)
 			break;
 		previous = key;
-		if (bpf_map_lookup_elem(keys_map, key, place) < 0 || *place >= LANDING_ABI_HANDINGS)
+		if (bpf_map_lookup_elem(places_map, key, place) < 0 ||
+		    *place >= LANDING_ABI_LISTENERS)
 			*place = UINT32_MAX;
 		else
 			present->taken[*place] = true;
@@ -331,7 +331,7 @@ static void read_present(int keys_map, struct present *present)
 }
 
 static const uint32_t *find_present(const struct present *present,
-				    const struct landing_handing_key *key)
+				    const struct landing_listener_key *key)
 {
 	for (unsigned i = 0; i < present->count; i++) {
 		if (memcmp(&present->keys[i], key, sizeof(*key)) == 0 &&
@@ -341,21 +341,21 @@ static const uint32_t *find_present(const struct present *present,
 	return NULL;
 }
 
-/* There is one: the map has twice the places that handings may take. */
+/* There is one: the map has twice the places that listeners may take. */
 static uint32_t take_free_place(struct present *present)
 {
 	uint32_t place = 0;
-	while (place < LANDING_ABI_HANDINGS && present->taken[place])
+	while (place < LANDING_ABI_LISTENERS && present->taken[place])
 		place++;
-	ASSERT(place < LANDING_ABI_HANDINGS);
+	ASSERT(place < LANDING_ABI_LISTENERS);
 	present->taken[place] = true;
 	return place;
 }
 
-static bool is_wanted(const struct handings *handings, const struct landing_handing_key *key)
+static bool is_wanted(const struct listeners *listeners, const struct landing_listener_key *key)
 {
-	for (unsigned i = 0; i < handings->count; i++) {
-		struct landing_handing_key wanted = key_of(&handings->places[i].handing);
+	for (unsigned i = 0; i < listeners->count; i++) {
+		struct landing_listener_key wanted = key_of(&listeners->places[i].listener);
 		if (memcmp(&wanted, key, sizeof(wanted)) == 0)
 			return true;
 	}
@@ -363,50 +363,50 @@ static bool is_wanted(const struct handings *handings, const struct landing_hand
 }
 
 /* Keys and places come and go in the order that the header promises. */
-static int switch_keys(struct handings *handings, struct present *present, struct netlink *diag,
+static int switch_keys(struct listeners *listeners, struct present *present, struct netlink *diag,
 		       struct error *err)
 {
-	int result = handings_bind(handings, diag, NULL, err);
+	int result = listeners_bind(listeners, diag, NULL, err);
 	if (result < 0)
 		return result;
-	for (unsigned i = 0; i < handings->count && result == 0; i++) {
-		struct landing_handing_key key = key_of(&handings->places[i].handing);
-		result = bpf_map_update_elem(handings->keys_map, &key, &handings->places[i].place,
-					     BPF_ANY);
+	for (unsigned i = 0; i < listeners->count && result == 0; i++) {
+		struct landing_listener_key key = key_of(&listeners->places[i].listener);
+		result = bpf_map_update_elem(listeners->places_map, &key,
+					     &listeners->places[i].place, BPF_ANY);
 	}
 	for (unsigned i = 0; i < present->count && result == 0; i++) {
-		if (is_wanted(handings, &present->keys[i]))
+		if (is_wanted(listeners, &present->keys[i]))
 			continue;
-		result = bpf_map_delete_elem(handings->keys_map, &present->keys[i]);
+		result = bpf_map_delete_elem(listeners->places_map, &present->keys[i]);
 		if (result == 0 && present->places[i] != UINT32_MAX)
-			(void)bpf_map_delete_elem(handings->listeners_map, &present->places[i]);
+			(void)bpf_map_delete_elem(listeners->sockets_map, &present->places[i]);
 	}
-	return result < 0 ? error_set(err, result, "cannot fill the BPF map of handings: %s",
+	return result < 0 ? error_set(err, result, "cannot fill the BPF map of listeners: %s",
 				      error_text(result))
 			  : 0;
 }
 
-int handings_apply(struct handings *handings, struct netlink *diag,
-		   const struct landing_handing *wanted, unsigned count, struct error *err)
+int listeners_apply(struct listeners *listeners, struct netlink *diag,
+		    const struct landing_listener *wanted, unsigned count, struct error *err)
 {
 	struct present *present = malloc(sizeof(*present));
-	struct handing_place *places = calloc(count ? count : 1, sizeof(*places));
+	struct listener_place *places = calloc(count ? count : 1, sizeof(*places));
 	if (!present || !places) {
 		free(present);
 		free(places);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	read_present(handings->keys_map, present);
+	read_present(listeners->places_map, present);
 	for (unsigned i = 0; i < count; i++) {
-		struct landing_handing_key key = key_of(&wanted[i]);
+		struct landing_listener_key key = key_of(&wanted[i]);
 		const uint32_t *place = find_present(present, &key);
-		places[i].handing = wanted[i];
+		places[i].listener = wanted[i];
 		places[i].place = place ? *place : take_free_place(present);
 	}
-	handings_done(handings);
-	handings->places = places;
-	handings->count = count;
-	int result = switch_keys(handings, present, diag, err);
+	listeners_done(listeners);
+	listeners->places = places;
+	listeners->count = count;
+	int result = switch_keys(listeners, present, diag, err);
 	free(present);
 	return result;
 }

@@ -28,7 +28,7 @@ static void test_check_repairs_pins(void **state)
 	const char *const pins[] = {map, "links/edge0"};
 	for (size_t i = 0; i < 2; i++) {
 		fixture_command("rm %s/%s", fixture.pins, pins[i]);
-		struct edge_check result = case_check();
+		struct edge_selfcheck result = case_check();
 		assert_int_equal(result.repaired, 1);
 		assert_non_null(strstr(result.text, pins[i]));
 		assert_true(is_pinned(pins[i]));
@@ -48,7 +48,7 @@ static void test_check_repairs_programs(void **state)
 	int link_fd = bpf_obj_get(path);
 	assert_true(link_fd >= 0);
 	assert_int_equal(bpf_link_update(link_fd, fixture.pass_fd, NULL), 0);
-	struct edge_check result = case_check();
+	struct edge_selfcheck result = case_check();
 	assert_int_equal(result.repaired, 1);
 	assert_non_null(strstr(result.text, "edge0"));
 	assert_int_equal(case_status().interfaces[0].program_id, case_status().program_id);
