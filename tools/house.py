@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+import circles
 import layers
 import mutants
 import tree
@@ -145,6 +146,7 @@ def check_python(root=tree.ROOT):
 CHECKS = {
     "format": check_format,
     "layers": layers.check,
+    "circles": circles.check,
     "licences": check_licences,
     "marks": check_marks,
     "paths": check_paths,

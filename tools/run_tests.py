@@ -354,7 +354,7 @@ def group_tidy(words):
 
 # name → (function, the builds it needs)
 GROUPS = {
-    "house": (group_house, []),
+    "house": (group_house, ["dev"]),
     "unit": (group_unit, ["dev"]),
     "sim": (group_sim, ["dev"]),
     "bpf": (group_bpf, ["dev"]),
