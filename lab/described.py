@@ -4,9 +4,9 @@
 import re
 import subprocess
 
-FIELD = re.compile(r"  (\S+) +(text|number|counter|share|true or false|time|list of texts|object|"
+FIELD = re.compile(r"  (\S+) +(text|number|real number|counter|share|true or false|time|list of texts|object|"
                    r"list of objects)(?:, \w+)? {1,}\S")
-TYPES = {"text": str, "time": str, "number": int, "counter": int, "share": (int, float),
+TYPES = {"text": str, "time": str, "number": int, "counter": int, "real number": (int, float), "share": (int, float),
          "true or false": bool, "list of texts": list, "object": dict, "list of objects": list}
 KIND = re.compile(r"`get (\w+)`?")
 

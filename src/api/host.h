@@ -58,10 +58,6 @@ struct api_host {
 	void (*put_status)(void *context, json_t *status);
 	/* Add the alarms of the node itself; those of backends are the verb's. */
 	void (*put_alarms)(void *context, json_t *alarms);
-	/* Should what nobody ordered leave the store alone for now? */
-	bool (*rests)(void *context);
-	/* Something happened; `fields` is moved. */
-	void (*tell)(void *context, const char *event, json_t *fields);
 };
 
 #endif

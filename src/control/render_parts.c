@@ -103,12 +103,11 @@ void part_join(const json_t *array, struct buffer *text)
 		buffer_putc(text, '-');
 }
 
-void part_join_cell(struct table *table, const json_t *array)
+void part_heading(const struct render *render, const char *title)
 {
-	struct buffer joined;
-	buffer_init(&joined, 0);
-	part_join(array, &joined);
-	table_buffer(table, &joined);
+	buffer_putc(render->text, '\n');
+	screen_paint(render->text, PAINT_TITLE, render->color, title);
+	buffer_putc(render->text, '\n');
 }
 
 void part_table_end(struct table *table, const struct render *render, unsigned indent,

@@ -49,7 +49,8 @@ void render_thing(const struct render *render, const struct thing *thing, const 
 void render_list(const struct render *render, const struct thing *thing, const json_t *list,
 		 unsigned indent);
 
-/* The lists that the objects `holders` have under `key`, as one table without its wide columns. */
+/* The lists that the objects `holders` have under `key`, as one table without its wide columns. If
+ * it begins with an outer column, a holder whose list is empty has a row nevertheless. */
 void render_lists(const struct render *render, const struct thing *thing, const json_t *holders,
 		  const char *key, unsigned indent);
 
@@ -83,7 +84,9 @@ void part_count_cell(struct table *table, const json_t *object, const char *key)
 
 /* The array's texts, joined by ", "; "-" when there is none. */
 void part_join(const json_t *array, struct buffer *text);
-void part_join_cell(struct table *table, const json_t *array);
+
+/* An empty line and a title. */
+void part_heading(const struct render *render, const char *title);
 
 /* Render the table, or `otherwise` when it has no row, and end it. */
 void part_table_end(struct table *table, const struct render *render, unsigned indent,

@@ -5,13 +5,6 @@
 
 #include <string.h>
 
-static void put_heading(const struct render *render, const char *title)
-{
-	buffer_putc(render->text, '\n');
-	screen_paint(render->text, PAINT_TITLE, render->color, title);
-	buffer_putc(render->text, '\n');
-}
-
 static void put_node(const struct render *render, const json_t *status)
 {
 	char uptime[PART_BYTES];
@@ -97,7 +90,7 @@ static void put_alarms(const struct render *render, const char *heading, enum pa
 {
 	if (!json_array_size(alarms))
 		return;
-	put_heading(render, heading);
+	part_heading(render, heading);
 	for (size_t i = 0; i < json_array_size(alarms); i++) {
 		const json_t *alarm = json_array_get(alarms, i);
 		const char *advice = part_text(alarm, "advice", "");
@@ -140,7 +133,7 @@ static void put_services(const struct render *render, const json_t *status)
 	const json_t *services = json_object_get(status, "services");
 	if (!json_array_size(services))
 		return;
-	put_heading(render, "services");
+	part_heading(render, "services");
 	render_lists(render, &thing_version, services, "versions", 2);
 	for (size_t i = 0; i < json_array_size(services); i++)
 		put_rollout(render, json_object_get(json_array_get(services, i), "rollout"));
@@ -154,7 +147,7 @@ static void put_drops(const struct render *render, const json_t *status)
 	struct table table;
 	if (!json_object_size(drops))
 		return;
-	put_heading(render, "drops");
+	part_heading(render, "drops");
 	table_init(&table, "REASON", "PACKETS", NULL);
 	json_object_foreach (drops, reason, packets) {
 		table_cell(&table, reason);
@@ -179,7 +172,7 @@ void render_status(const struct render *render, const json_t *status)
 			    "at `fairlead plan FILE`,\nthen `fairlead apply FILE`.\n");
 	put_services(render, status);
 	if (json_array_size(backends)) {
-		put_heading(render, "backends");
+		part_heading(render, "backends");
 		render_list(render, &thing_backend, backends, 2);
 	}
 	put_drops(render, status);

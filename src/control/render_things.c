@@ -109,12 +109,22 @@ static void init_table(struct table *table, const struct thing *thing, bool wide
 	}
 }
 
-static void put_rows(struct table *table, const struct thing *thing, bool wide, const json_t *list)
+static void put_rows(struct table *table, const struct thing *thing, bool wide,
+		     const json_t *holder, const json_t *list)
 {
-	for (size_t i = 0; i < json_array_size(list); i++) {
+	size_t count = json_array_size(list);
+	bool alone = !count && thing->fields->outer;
+	for (size_t i = 0; i < count + alone; i++) {
 		for (const struct field *field = thing->fields; field->name; field++) {
-			if (has_column(field, wide))
-				put_cell(table, field, json_array_get(list, i));
+			if (!has_column(field, wide))
+				continue;
+			if (field->outer && field->type == FIELD_TEXT && i)
+				table_cell(table, "");
+			else if (alone && !field->outer)
+				table_cell(table, "-");
+			else
+				put_cell(table, field,
+					 field->outer ? holder : json_array_get(list, i));
 		}
 	}
 }
@@ -124,7 +134,7 @@ void render_list(const struct render *render, const struct thing *thing, const j
 {
 	struct table table;
 	init_table(&table, thing, true);
-	put_rows(&table, thing, true, list);
+	put_rows(&table, thing, true, NULL, list);
 	part_table_end(&table, render, indent, thing->none);
 }
 
@@ -133,8 +143,10 @@ void render_lists(const struct render *render, const struct thing *thing, const 
 {
 	struct table table;
 	init_table(&table, thing, false);
-	for (size_t i = 0; i < json_array_size(holders); i++)
-		put_rows(&table, thing, false, json_object_get(json_array_get(holders, i), key));
+	for (size_t i = 0; i < json_array_size(holders); i++) {
+		const json_t *holder = json_array_get(holders, i);
+		put_rows(&table, thing, false, holder, json_object_get(holder, key));
+	}
 	part_table_end(&table, render, indent, thing->none);
 }
 

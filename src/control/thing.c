@@ -34,7 +34,9 @@ const struct field *thing_field(const struct thing *thing, const char *name)
 	return NULL;
 }
 
-static void put_fields(const struct thing *thing, const char *prefix, struct buffer *text)
+/* With `text` NULL only `*widest` grows, to what the longest path takes. */
+static void put_fields(const struct thing *thing, const char *prefix, int *widest,
+		       struct buffer *text)
 {
 	static const char *const types[] = {
 #define X(id, name) [FIELD_##id] = (name),
@@ -46,21 +48,26 @@ static void put_fields(const struct thing *thing, const char *prefix, struct buf
 		char type[32];
 		if (!field->help)
 			continue;
-		snprintf(path, sizeof(path), "%s%s", prefix, field->name);
+		int width = snprintf(path, sizeof(path), "%s%s", prefix, field->name);
 		snprintf(type, sizeof(type), "%s%s%s", types[field->type], field->unit ? ", " : "",
 			 field->unit ? field->unit : "");
-		buffer_printf(text, "  %-26s %-16s %s\n", path, type, field->help);
+		if (text)
+			buffer_printf(text, "  %-*s %-16s %s\n", *widest, path, type, field->help);
+		else if (width > *widest)
+			*widest = width;
 		/* Kinds have a help of their own. */
 		if (!field->thing || field->thing->plural)
 			continue;
 		char inner[PATH_BYTES];
 		snprintf(inner, sizeof(inner), "%.48s%s", path,
 			 field->type == FIELD_THINGS ? "[]." : ".");
-		put_fields(field->thing, inner, text);
+		put_fields(field->thing, inner, widest, text);
 	}
 }
 
 void thing_help(const struct thing *thing, struct buffer *text)
 {
-	put_fields(thing, "", text);
+	int widest = 26;
+	put_fields(thing, "", &widest, NULL);
+	put_fields(thing, "", &widest, text);
 }

@@ -20,8 +20,9 @@
 #define FIELD_TYPES(X)                                                                             \
 	X(TEXT, "text")                                                                            \
 	X(NUMBER, "number") /* as it is now */                                                     \
+	X(REAL, "real number") /* the same, with a fraction */                                     \
 	X(COUNTER, "counter") /* only grows, until the process ends */                             \
-	X(SHARE, "share") /* of all clients, from 0 to 1 */                                        \
+	X(SHARE, "share") /* a part of all, from 0 to 1 */                                         \
 	X(FLAG, "true or false")                                                                   \
 	X(TIME, "time") /* of the wall clock, RFC 3339 */                                          \
 	X(TEXTS, "list of texts")                                                                  \
@@ -49,6 +50,7 @@ struct field {
 	    *thing; /* what the object, or each of the list, is; NULL: not described */
 	field_cell_fn *cell; /* NULL: the value as its type says */
 	bool wide; /* only tables with room for it have the column */
+	bool outer; /* a column of what has the list; a text of it is said once for the list */
 };
 
 struct thing {
@@ -60,7 +62,12 @@ struct thing {
 };
 
 extern const struct thing thing_status, thing_service, thing_version, thing_backend, thing_binding,
-    thing_pool, thing_site, thing_rollout, thing_entry, thing_verdict;
+    thing_pool, thing_site, thing_rollout, thing_entry, thing_verdict, thing_file, thing_validation,
+    thing_plan, thing_apply, thing_order, thing_cut, thing_rollback, thing_forget, thing_event;
+
+/* Of a lab, and the rows of its tables. */
+extern const struct thing thing_lab, thing_lab_link, thing_lab_end, thing_lab_interface,
+    thing_lab_way, thing_lab_process;
 
 /* The kinds of `get`, in the order of its help; ends with NULL. */
 extern const struct thing *const thing_kinds[];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The things, and those of their columns that take more than one field to fill. */
+/* The things of a node, and those of their columns that take more than one field to fill; those of
+ * a lab are in thing_lab.c. */
 #include "control/render_parts.h"
+#include "control/thing_fields.h"
 
 #include <string.h>
-
-#define END {.name = NULL}
 
 /* --- cells --- */
 
@@ -179,11 +179,6 @@ static void why_cell(struct table *table, const json_t *entry)
 
 /* --- parts of things --- */
 
-/* What follows the help are further members. */
-#define FIELD(key, kind, ...) {.name = (key), .type = FIELD_##kind, .help = __VA_ARGS__}
-#define COLUMN(title, key, kind, ...)                                                              \
-	{.heading = (title), .name = (key), .type = FIELD_##kind, .help = __VA_ARGS__}
-
 #define PACKET_FIELDS                                                                              \
 	FIELD("packets", COUNTER, "forwarded"), FIELD("bytes", COUNTER, "in them"),                \
 	    FIELD("refused", COUNTER, "first packets of flows, while it was closing"),             \
@@ -211,7 +206,7 @@ static const struct thing thing_interface = {
     .none = "none",
     .fields = (const struct field[]){
 	COLUMN("NAME", "name", TEXT, "of the interface"),
-	COLUMN("MODE", "mode", TEXT, "native, generic, or detached: it does not carry it"),
+	COLUMN("MODE", "mode", TEXT, "native, generic, or detached: not carried"),
 	COLUMN("IFINDEX", "ifindex", NUMBER, "of the interface; 0: it is gone"),
 	COLUMN("PROGRAM ID", "program_id", NUMBER, "of the XDP program on it; 0: none"),
 	END,
@@ -479,6 +474,185 @@ const struct thing thing_status = {
 	FIELD("dns", THING, "the name server", .thing = &thing_dns),
 	FIELD("services", THINGS, "as `get services` lists them", .thing = &thing_service),
 	FIELD("backends", THINGS, "as `get backends` lists them", .thing = &thing_backend),
+	END,
+    }};
+
+const struct thing thing_file = {
+    .name = "file",
+    .help = "The configuration.",
+    .fields = (const struct field[]){
+	FIELD("file", TEXT, "the configuration as a file; only without a kind"),
+	END,
+    }};
+
+/* --- what a file would do, and what orders did --- */
+
+static const struct thing thing_finding = {
+    .name = "finding",
+    .help = "A fault of a file.",
+    .fields = (const struct field[]){
+	FIELD("severity", TEXT, "error or warning"),
+	FIELD("file", TEXT, "that has it"),
+	FIELD("line", NUMBER, "from 1; 0: the file as a whole"),
+	FIELD("column", NUMBER, "from 1"),
+	FIELD("message", TEXT, "what is wrong"),
+	FIELD("advice", TEXT, "what to do about it, where that is known"),
+	FIELD("excerpt", TEXT, "the line"),
+	END,
+    }};
+
+const struct thing thing_validation = {
+    .name = "validation",
+    .help = "What is to be said of a file.",
+    .fields = (const struct field[]){
+	FIELD("file", TEXT, "that was read"),
+	FIELD("valid", FLAG, "it has no error"),
+	FIELD("errors", NUMBER, "in it"),
+	FIELD("warnings", NUMBER, "in it"),
+	FIELD("findings", THINGS, "errors and warnings", .thing = &thing_finding),
+	FIELD("capacity", THINGS, "of its pools, as `get pools` lists them", .thing = &thing_pool),
+	FIELD("text", TEXT, "the capacity as people read it"),
+	END,
+    }};
+
+static const struct thing thing_difference = {
+    .name = "difference",
+    .help = "Something that differs between what is applied and the file.",
+    .fields = (const struct field[]){
+	FIELD("change", TEXT, "add, remove or change"),
+	FIELD("kind", TEXT, "backend, port, ttl and so on"),
+	FIELD("name", TEXT, "which one, where there may be many"),
+	FIELD("attribute", TEXT, "what of it differs, if not all"),
+	FIELD("before", TEXT, "unless it is added"),
+	FIELD("after", TEXT, "unless it is removed"),
+	END,
+    }};
+
+static const struct thing thing_move = {
+    .name = "move",
+    .help = "How far a site's ring moves.",
+    .fields = (const struct field[]){
+	FIELD("site", TEXT, "whose edges use the ring"),
+	FIELD("moved", NUMBER, "entries that lead to another backend"),
+	FIELD("entries", NUMBER, "of the ring"),
+	END,
+    }};
+
+static const struct thing thing_live_version = {
+    .name = "live version",
+    .help = "A version whose flows stay where they are.",
+    .fields = (const struct field[]){
+	FIELD("version", NUMBER, "within the service"),
+	FIELD("state", TEXT, "in which it is"),
+	FIELD("connections", NUMBER, "to it; null: not known"),
+	END,
+    }};
+
+static const struct thing thing_service_plan = {
+    .name = "plan of a service",
+    .help = "What a file changes of a service.",
+    .fields = (const struct field[]){
+	FIELD("change", TEXT, "add, remove or change"),
+	FIELD("service", TEXT, "that changes"),
+	FIELD("new_version", FLAG, "a version is published"),
+	FIELD("from_version", NUMBER, "that clients have; null: none"),
+	FIELD("to_version", NUMBER, "that they get; null: none"),
+	FIELD("changes", THINGS, "what differs", .thing = &thing_difference),
+	FIELD("moves", THINGS, "of its rings", .thing = &thing_move),
+	FIELD("versions", THINGS, "that live", .thing = &thing_live_version),
+	END,
+    }};
+
+static const struct thing thing_file_plan = {
+    .name = "plan",
+    .help = "What a file changes.",
+    .fields = (const struct field[]){
+	FIELD("empty", FLAG, "the file is what is applied"),
+	FIELD("changes", THINGS, "of the fabric itself", .thing = &thing_difference),
+	FIELD("services", THINGS, "that change", .thing = &thing_service_plan),
+	END,
+    }};
+
+#define PLAN_FIELDS                                                                                \
+	FIELD("plan", THING, "what the file changes", .thing = &thing_file_plan),                  \
+	    FIELD("empty", FLAG, "the file is what is applied"),                                   \
+	    FIELD("text", TEXT, "the plan as people read it"),                                     \
+	    FIELD("warnings", TEXT, "about the file, as people read them")
+
+#define ORDER_FIELDS                                                                               \
+	FIELD("changed", FLAG, "false: it was so already"),                                        \
+	    FIELD("sequence", NUMBER, "ledger entry that holds it; 0: none")
+
+const struct thing thing_plan = {.name = "plan",
+				 .help = "What a file would change.",
+				 .fields = (const struct field[]){PLAN_FIELDS, END}};
+
+const struct thing thing_apply = {
+    .name = "apply",
+    .help = "What a file changed.",
+    .fields = (const struct field[]){
+	PLAN_FIELDS,
+	ORDER_FIELDS,
+	FIELD("dry_run", FLAG, "nothing was done; instead of these two"),
+	END,
+    }};
+
+const struct thing thing_order = {.name = "order",
+				  .help = "About a service.",
+				  .fields = (const struct field[]){
+				      FIELD("service", TEXT, "that it is about"),
+				      ORDER_FIELDS,
+				      END,
+				  }};
+
+const struct thing thing_cut = {.name = "cut",
+				.help = "Of what is left of a version's flows.",
+				.fields = (const struct field[]){
+				    FIELD("service", TEXT, "whose version it is"),
+				    FIELD("version", NUMBER, "within the service"),
+				    ORDER_FIELDS,
+				    END,
+				}};
+
+const struct thing thing_rollback = {
+    .name = "rollback",
+    .help = "The way back to an earlier version.",
+    .fields = (const struct field[]){
+	FIELD("service", TEXT, "that goes back"),
+	FIELD("from", NUMBER, "version that clients had"),
+	FIELD("to", NUMBER, "version whose content they have again"),
+	FIELD("published", NUMBER, "new version with that content; 0: the old one serves"),
+	ORDER_FIELDS,
+	END,
+    }};
+
+const struct thing thing_forget = {.name = "forget",
+				   .help = "A backend is declared gone.",
+				   .fields = (const struct field[]){
+				       FIELD("backend", TEXT, "that was declared gone"),
+				       ORDER_FIELDS,
+				       END,
+				   }};
+
+const struct thing thing_event = {
+    .name = "event",
+    .help =
+	"Something that happened: an entry of the ledger, the beginning of an alarm, or what the "
+	"node saw. Each kind of event has some of the fields.",
+    .fields = (const struct field[]){
+	FIELD("time", TIME, "when it was told"),
+	FIELD("event", TEXT, "an entry's kind, an alarm's code or the event's name"),
+	FIELD("sequence", NUMBER, "of the ledger entry"),
+	FIELD("who", TEXT, "ordered it, of an entry"),
+	FIELD("why", TEXT, "the --message, of an entry"),
+	FIELD("what", THING, "was changed, of an entry"),
+	FIELD("subject", TEXT, "what an alarm is about: kind/name"),
+	FIELD("error", TEXT, "what is wrong"),
+	FIELD("warning", TEXT, "what is worth knowing"),
+	FIELD("advice", TEXT, "what to do about it"),
+	FIELD("service", TEXT, "that it is about"),
+	FIELD("backend", TEXT, "that it is about"),
+	FIELD("ms", NUMBER, "milliseconds for which the process stood still"),
 	END,
     }};
 

@@ -254,16 +254,6 @@ static bool count(void *context, const struct ip_address *address,
 	return true;
 }
 
-static bool host_rests(void *context)
-{
-	return daemon_store_rests(context);
-}
-
-static void host_event(void *context, const char *event, json_t *fields)
-{
-	daemon_event(context, event, fields);
-}
-
 void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 {
 	*ret_host = (struct api_host){.node = daemon->options->node,
@@ -282,7 +272,5 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .context = daemon,
 				      .count = count,
 				      .put_status = put_status,
-				      .put_alarms = put_alarms,
-				      .rests = host_rests,
-				      .tell = host_event};
+				      .put_alarms = put_alarms};
 }

@@ -99,7 +99,12 @@ def test_json_is_the_answer(client, daemon, words_of, name, words, wanted):
 DESCRIBED = [("status", ["status"]), ("status_new", ["status"]), ("status_names", ["status"]),
              ("rollouts", ["rollout", "status"]), ("log", ["log"]), ("verified", ["verify"]),
              ("describe_service", ["get", "services"]), ("describe_version", ["get", "versions"]),
-             ("describe_backend", ["get", "backends"]), ("describe_address", ["get", "bindings"])]
+             ("describe_backend", ["get", "backends"]), ("describe_address", ["get", "bindings"]),
+             ("file", ["get"]), ("plan", ["plan"]), ("plan_empty", ["plan"]),
+             ("applied", ["apply"]), ("applied_nothing", ["apply"]), ("applied_dry", ["apply"]),
+             ("rolled_back", ["rollback"]), ("rolled_back_published", ["rollback"]),
+             ("service_done", ["rollout", "pause"]), ("service_same", ["rollout", "resume"]),
+             ("cut", ["rollout", "cut"]), ("forgotten", ["backend", "forget"])]
 DESCRIBED += [(kind, ["get", kind]) for kind in ("services", "versions", "backends", "bindings",
                                                  "pools", "sites")]
 

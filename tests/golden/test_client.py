@@ -17,6 +17,7 @@ import time
 import pytest
 
 from conftest import CLIENT, TIMEOUT_S, answer, refusal, say
+from lab.described import fields, undescribed
 
 STATUS = {"node": "edge1", "site": "fra", "version": "0.1.0", "uptime_ms": 1000, "sequence": 1,
           "applied": 1, "configured": True, "services": [], "backends": [],
@@ -343,6 +344,12 @@ def test_events(client, daemon, golden, form):
     golden(f"events.{form}", done.stdout)
     # They have no end of their own.
     assert (done.returncode, done.stderr) == (1, "fairlead: the daemon went away\n")
+
+
+def test_an_event_is_what_the_help_describes():
+    *known, later_release = EVENTS
+    assert not undescribed(known, fields(CLIENT, "events"))
+    assert undescribed(later_release, fields(CLIENT, "events"))
 
 
 def test_event_is_shown_at_once(daemon, start):

@@ -8,6 +8,9 @@ import threading
 
 import pytest
 
+from conftest import CLIENT
+from lab.described import fields, undescribed
+
 
 def way(there=True, **more):
     return {"from": "edge:up0", "to": "net:edge", "there": there, "delay_ms": 0.0, "loss": 0.0,
@@ -78,6 +81,10 @@ def test_status(client, golden, lab, form):
         assert data.pop("pid") > 0
         shown = json.dumps(data, indent=2) + "\n"
     golden(f"lab_status.{form}", shown)
+
+
+def test_a_status_is_what_the_help_describes():
+    assert not undescribed(STATUS, fields(CLIENT, "lab", "status"))
 
 
 def test_status_of_less_than_expected(client, golden, lab):

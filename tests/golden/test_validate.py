@@ -7,7 +7,8 @@ import json
 import pytest
 import yaml
 
-from conftest import ROOT
+from conftest import CLIENT, ROOT
+from lab.described import fields, undescribed
 
 EXAMPLE = ROOT / "docs/example.yaml"
 
@@ -50,6 +51,15 @@ def test_error_for_programs(client, example, form, read):
     finding = told["findings"][0]
     assert (finding["severity"], finding["file"]) == ("error", "fairlead.yaml")
     assert finding["line"] > 0 and finding["column"] > 0 and "far" in finding["message"]
+
+
+@pytest.mark.parametrize("change", [(), ("site: fra", "site: far"), ("ttl: 30s", "ttl: 2d"),
+                                    ("2001:db8:f::/108", "2001:db8:f::/127")])
+def test_an_answer_is_what_the_help_describes(client, example, change):
+    example(*change)
+    told = json.loads(client("validate", "fairlead.yaml", "-o", "json").stdout)
+    assert told["findings"] or not change
+    assert not undescribed(told, fields(CLIENT, "validate"))
 
 
 def test_standard_input(client):

@@ -239,6 +239,35 @@ def test_what_is_shown_is_what_the_help_describes(running):
     for thing, kind in THINGS:
         answer = running.ask("describe", thing=thing)
         assert not undescribed(answer, fields(PROGRAM, "get", kind))
+    assert not undescribed(running.ask("get"), fields(PROGRAM, "get"))
+
+
+def test_what_orders_and_events_say_is_what_the_help_describes(running):
+    slow = service("web").replace("shares: [100%]", "shares: [50%, 100%], pause: 1h")
+    first = {"file": "fabric.yaml", "text": fabric(slow)}
+    second = {"file": "fabric.yaml", "text": fabric(slow.replace("web1", "web3"),
+                                                    settings=", quarantine: 1d")}
+    both = {1: "serving", 2: "serving"}
+    # The states that must be reached before, the verb, its parameters.
+    orders = [({}, "plan", first), ({}, "apply", first), ({}, "plan", first),
+              ({1: "serving"}, "plan", second), ({}, "apply", second | {"dry_run": True}),
+              ({}, "apply", second), (both, "rollout pause", {"service": "web"}),
+              ({}, "rollout resume", {"service": "web"}), ({}, "rollback", {"service": "web"}),
+              ({2: "draining"}, "rollout cut", {"version": "web/2"}),
+              ({}, "backend forget", {"backend": "web2"})]
+    with running.connect() as events:
+        events.send("events")
+        for states, verb, parameters in orders:
+            if states:
+                running.wait_versions("web", states)
+            answer = running.ask(verb, **parameters)
+            assert not undescribed(answer, fields(PROGRAM, *verb.split())), verb
+        described, seen = fields(PROGRAM, "events"), set()
+        while "backend.forget" not in seen:
+            event = events.read()
+            seen.add(event["event"])
+            assert not undescribed(event, described)
+    assert {"apply", "transition", "rollout.pause", "rollback", "rollout.cut"} <= seen
 
 
 # --- the socket ---

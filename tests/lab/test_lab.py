@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab import topology
+from lab.described import fields, undescribed
 from lab.host import BUILD, REPOSITORY, Capsule, wait_for
 from lab.parts import Lab
 from test_demo import bpf_ids, descendants, network_namespaces, shared_names, still_there
@@ -204,6 +205,35 @@ def test_distance_is_a_working_fabric(up):
     assert "xdp " in distance("exec", "far", "ip", "link", "show", "eth0")
     assert distance.way(1, "ocean")["passed"] > 0
     assert fabric_serves(distance, "phone", "distance")
+
+
+def test_what_is_shown_is_what_the_help_describes():
+    """Of a plain link and a shaped one, a bridge, a process, and a machine on its own."""
+    name = f"test-{secrets.token_hex(4)}"
+    file = """
+machines: {left: {bridges: {br0: [10.0.0.1/24]}}, right: {run: {keeper: sleep 1000}}, alone: }
+links:
+  line:
+    from: {machine: left, interface: eth0, addresses: [192.0.2.1/24]}
+    to: {machine: right, interface: eth0, addresses: [192.0.2.2/24]}
+    rate: 1mbit
+    delay: 1ms
+  plain: {from: {machine: left, interface: eth1}, to: {machine: right, interface: eth1}}
+try: [ls]
+"""
+
+    def check(verb, *words, **options):
+        answer = json.loads(lab(verb, *words, "-o", "json", **options).stdout)
+        assert answer and not undescribed(answer, fields(PROGRAM, "lab", verb))
+        return answer
+    try:
+        assert check("up", "-", "--name", name, input=file)["try"] == ["ls"]
+        check("status")
+        check("unplug", name, "line")
+        assert not check("status", name)["links"][0]["ways"][0]["there"]
+        check("plug", name, "line")
+    finally:
+        assert check("down", name)["was_up"]
 
 
 def test_exec_gives_what_the_command_gives(up):

@@ -7,6 +7,7 @@
 #include "control/protocol.h"
 #include "control/render.h"
 #include "control/table.h"
+#include "control/thing.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,6 +49,48 @@ static void table_is_whole(void **state)
 	}
 	assert_null(command_find("no such"));
 	assert_null(command_find(""));
+}
+
+/* Whatever prints an answer says in its help what is in it. What `describe` prints is of the kind
+ * that its argument names. */
+static void every_answer_is_a_thing(void **state)
+{
+	(void)state;
+	static const char *const OTHERS[] = {"run", "detach", "lab exec", "describe"};
+	for (const struct command *command = command_table; command->name; command++) {
+		bool is_other = false;
+		for (size_t i = 0; i < COUNT(OTHERS); i++)
+			is_other = is_other || strcmp(command->name, OTHERS[i]) == 0;
+		assert_int_equal(command->thing == NULL, is_other);
+	}
+}
+
+/* A key is explained once, and whoever lists things says what an empty list is. */
+static void assert_whole_thing(const struct thing *thing)
+{
+	bool has_columns = false;
+	assert_true(*thing->help);
+	for (const struct field *field = thing->fields; field->name; field++) {
+		assert_true(field->help || field->heading);
+		assert_true(!field->help || thing_field(thing, field->name) == field);
+		assert_true(!field->thing || field->type == FIELD_THING ||
+			    field->type == FIELD_THINGS);
+		has_columns = has_columns || (field->heading && !field->outer);
+		if (field->thing && field->help)
+			assert_whole_thing(field->thing);
+	}
+	assert_true(!has_columns || thing->none);
+}
+
+static void things_are_whole(void **state)
+{
+	(void)state;
+	for (const struct command *command = command_table; command->name; command++) {
+		if (command->thing)
+			assert_whole_thing(command->thing);
+	}
+	for (const struct thing *const *kind = thing_kinds; *kind; kind++)
+		assert_whole_thing(*kind);
 }
 
 static void every_command_has_its_help(void **state)
@@ -546,6 +589,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(table_is_whole),
+	    cmocka_unit_test(every_answer_is_a_thing),
+	    cmocka_unit_test(things_are_whole),
 	    cmocka_unit_test(every_command_has_its_help),
 	    cmocka_unit_test(parses),
 	    cmocka_unit_test(refuses),
