@@ -245,8 +245,8 @@ static json_t *landing_json(const struct peer_report *said)
 							    "mode", interface->mode));
 	}
 	return json_pack("{s:o, s:o, s:s, s:s, s:I, s:I, s:I}", "alarms", alarms, "interfaces",
-			 interfaces, "program", said->program, "layout", said->layout, "handings",
-			 (json_int_t)said->listeners, "handings_bound",
+			 interfaces, "program", said->program, "layout", said->layout, "listeners",
+			 (json_int_t)said->listeners, "listeners_bound",
 			 (json_int_t)said->listeners_bound, "accepted", (json_int_t)said->accepted);
 }
 

@@ -255,8 +255,8 @@ static const struct thing thing_landing = {
 	FIELD("interfaces", THINGS, "where tunnels come in", .thing = &thing_interface),
 	FIELD("program", TEXT, "the kernel's digest of the program"),
 	FIELD("layout", TEXT, "digest of its maps' layout"),
-	FIELD("handings", NUMBER, "flows handed to listeners elsewhere"),
-	FIELD("handings_bound", NUMBER, "of these, with a listener"),
+	FIELD("listeners", NUMBER, "that take flows of a service elsewhere"),
+	FIELD("listeners_bound", NUMBER, "of these, whose socket is there"),
 	FIELD("accepted", COUNTER, "packets taken out of tunnels"),
 	END,
     }};

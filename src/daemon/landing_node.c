@@ -65,16 +65,6 @@ struct landing_node {
 
 /* --- carrying out --- */
 
-static const struct {
-	const char *what;
-	size_t most;
-} limits[LANDING_LISTS] = {
-    [LANDING_POOLS] = {"pools", LANDING_POOLS_MAX},
-    [LANDING_EDGES] = {"edges", LANDING_EDGES_MAX},
-    [LANDING_ADDRESSES] = {"addresses", LANDING_ADDRESSES_MAX},
-    [LANDING_LISTENERS] = {"listeners", LANDING_LISTENERS_MAX},
-};
-
 static struct ip_address *addresses_of(const struct wire_list *list, struct arena *arena)
 {
 	const struct peer_address *rows = list->items;
@@ -86,16 +76,9 @@ static struct ip_address *addresses_of(const struct wire_list *list, struct aren
 }
 
 /* As the landing takes it; in `arena`. */
-static int desired_of(const struct landing_set *set, struct arena *arena,
-		      struct landing_desired *ret_desired, struct error *err)
+static struct landing_desired desired_of(const struct landing_set *set, struct arena *arena)
 {
 	const struct wire_list *lists = set->lists;
-	for (size_t i = 0; i < LANDING_LISTS; i++) {
-		if (lists[i].count > limits[i].most)
-			return error_set(err, -FL_ELIMIT,
-					 "the node sent %zu %s, but a landing takes at most %zu",
-					 lists[i].count, limits[i].what, limits[i].most);
-	}
 	const struct peer_prefix *pools = lists[LANDING_POOLS].items;
 	const struct peer_listener *told = lists[LANDING_LISTENERS].items;
 	size_t pool_count = lists[LANDING_POOLS].count;
@@ -113,16 +96,14 @@ static int desired_of(const struct landing_set *set, struct arena *arena,
 					      .port = (uint16_t)told[i].port,
 					      .listen_address = told[i].listen_address,
 					      .listen_port = (uint16_t)told[i].listen_port};
-	*ret_desired =
-	    (struct landing_desired){.pools = prefixes,
-				     .pool_count = (unsigned)pool_count,
-				     .addresses = addresses_of(&lists[LANDING_ADDRESSES], arena),
-				     .address_count = (unsigned)lists[LANDING_ADDRESSES].count,
-				     .edges = addresses_of(&lists[LANDING_EDGES], arena),
-				     .edge_count = (unsigned)lists[LANDING_EDGES].count,
-				     .listeners = listeners,
-				     .listener_count = (unsigned)listener_count};
-	return 0;
+	return (struct landing_desired){.pools = prefixes,
+					.pool_count = (unsigned)pool_count,
+					.addresses = addresses_of(&lists[LANDING_ADDRESSES], arena),
+					.address_count = (unsigned)lists[LANDING_ADDRESSES].count,
+					.edges = addresses_of(&lists[LANDING_EDGES], arena),
+					.edge_count = (unsigned)lists[LANDING_EDGES].count,
+					.listeners = listeners,
+					.listener_count = (unsigned)listener_count};
 }
 
 /* The generation is taken over only when all of it is in place: until then it is tried again, and
@@ -130,15 +111,13 @@ static int desired_of(const struct landing_set *set, struct arena *arena,
 static void carry_out(struct landing_node *node)
 {
 	struct arena arena;
-	struct landing_desired desired;
 	struct error err = {0};
 	if (!node->wanted ||
 	    memcmp(&node->generation, &node->wanted->generation, sizeof(node->generation)) == 0)
 		return;
 	arena_init(&arena, 0);
-	int result = desired_of(node->wanted, &arena, &desired, &err);
-	if (result == 0)
-		result = landing_apply(node->landing, &desired, &err);
+	const struct landing_desired desired = desired_of(node->wanted, &arena);
+	int result = landing_apply(node->landing, &desired, &err);
 	if (result == 0) {
 		char text[DIGEST_HEX_BYTES];
 		node->generation = node->wanted->generation;

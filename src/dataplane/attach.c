@@ -2,7 +2,6 @@
 #include "dataplane/attach.h"
 
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -159,33 +158,20 @@ bool attach_is_pinned(const struct attachments *attachments)
 	return false;
 }
 
-static bool is_kept(const struct attachments *keep, const char *name)
+static bool is_unwanted(const char *name, const void *context)
 {
+	const struct attachments *keep = context;
 	for (size_t i = 0; keep && i < keep->count; i++) {
 		if (strcmp(keep->items[i].name, name) == 0)
-			return true;
+			return false;
 	}
-	return false;
+	return true;
 }
 
 int attach_sweep(const char *root, const struct attachments *keep, struct error *err)
 {
 	char folder[PINS_PATH_BYTES];
-	char path[PINS_PATH_BYTES];
-	int result = 0;
 	pins_path(folder, root, "links", NULL);
-	DIR *links = opendir(folder);
-	if (!links)
-		return errno == ENOENT ? 0
-				       : error_set(err, -errno, "'%s' cannot be read: %s", folder,
-						   error_text(-errno));
-	for (struct dirent *entry = readdir(links); entry && result == 0; entry = readdir(links)) {
-		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= IFNAMSIZ ||
-		    is_kept(keep, entry->d_name))
-			continue;
-		pins_path(path, root, "links", entry->d_name);
-		result = xdp_remove(path, BPF_LINK_TYPE_XDP, err);
-	}
-	closedir(links);
+	int result = xdp_sweep(folder, is_unwanted, keep, err);
 	return result < 0 || keep ? result : pins_remove_root(folder, err);
 }

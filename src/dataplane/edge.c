@@ -54,41 +54,48 @@ static struct edge *create(const struct edge_options *options)
 	return edge;
 }
 
+struct table {
+	struct slots *slots;
+	uint32_t first, count;
+};
+
+#define TABLES 8
+
+static void list_tables(struct edge *edge, struct table tables[TABLES])
+{
+	const struct table all[TABLES] = {
+	    {&edge->span_slots, 0, EDGE_MAP_SPANS},
+	    {&edge->blocks, 0, EDGE_BLOCKS},
+	    {&edge->pages, 0, edge->maps.page_count},
+	    {&edge->descriptors, 1, edge->maps.descriptor_count},
+	    {&edge->backends, 1, EDGE_MAP_BACKENDS},
+	    {&edge->links, 1, EDGE_MAP_LINKS},
+	    {&edge->pool_slots[0], 0, EDGE_MAP_POOLS},
+	    {&edge->pool_slots[1], 0, EDGE_MAP_POOLS},
+	};
+	memcpy(tables, all, sizeof(all));
+}
+
 static int create_tables(struct edge *edge)
 {
+	struct table tables[TABLES];
 	edge->spans = calloc(EDGE_MAP_SPANS, sizeof(*edge->spans));
 	edge->reaches = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->reaches));
 	edge->backend_order = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->backend_order));
-	bool complete = edge->spans && edge->reaches && edge->backend_order;
-	int result = complete ? 0 : -ENOMEM;
-	if (result == 0)
-		result = slots_init(&edge->span_slots, 0, EDGE_MAP_SPANS);
-	if (result == 0)
-		result = slots_init(&edge->blocks, 0, EDGE_BLOCKS);
-	if (result == 0)
-		result = slots_init(&edge->pages, 0, edge->maps.page_count);
-	if (result == 0)
-		result = slots_init(&edge->descriptors, 1, edge->maps.descriptor_count);
-	if (result == 0)
-		result = slots_init(&edge->backends, 1, EDGE_MAP_BACKENDS);
-	if (result == 0)
-		result = slots_init(&edge->links, 1, EDGE_MAP_LINKS);
-	if (result == 0)
-		result = slots_init(&edge->pool_slots[0], 0, EDGE_MAP_POOLS);
-	if (result == 0)
-		result = slots_init(&edge->pool_slots[1], 0, EDGE_MAP_POOLS);
+	int result = edge->spans && edge->reaches && edge->backend_order ? 0 : -ENOMEM;
+	list_tables(edge, tables);
+	for (size_t i = 0; i < TABLES && result == 0; i++)
+		result = slots_init(tables[i].slots, tables[i].first, tables[i].count);
 	return result;
-}
-
-static bool is_missing(struct edge *edge, const struct ip_address *source)
-{
-	return source->family != IP_NONE && !nexthop_is_local(edge, source);
 }
 
 static void look_for_sources(struct edge *edge)
 {
-	edge->source_missing[0] = is_missing(edge, &edge->source_v4);
-	edge->source_missing[1] = is_missing(edge, &edge->source_v6);
+	for (size_t i = 0; i < 2; i++) {
+		const struct ip_address *source = i == 0 ? &edge->source_v4 : &edge->source_v6;
+		edge->source_missing[i] =
+		    source->family != IP_NONE && !nexthop_is_local(edge, source);
+	}
 }
 
 /* With a source that is somebody else's, or nobody's, answers to our tunnels never come back. */
@@ -141,20 +148,16 @@ int edge_open(const struct edge_options *options, struct edge **ret_edge, struct
 
 void edge_close(struct edge *edge)
 {
+	struct table tables[TABLES];
 	if (!edge)
 		return;
 	attach_close(&edge->attachments);
 	nexthop_close(edge);
 	maps_close(&edge->maps);
 	rings_close(edge);
-	slots_done(&edge->span_slots);
-	slots_done(&edge->blocks);
-	slots_done(&edge->descriptors);
-	slots_done(&edge->pages);
-	slots_done(&edge->backends);
-	slots_done(&edge->links);
-	slots_done(&edge->pool_slots[0]);
-	slots_done(&edge->pool_slots[1]);
+	list_tables(edge, tables);
+	for (size_t i = 0; i < TABLES; i++)
+		slots_done(tables[i].slots);
 	free(edge->backend_status);
 	held_forget(&edge->held);
 	free(edge->bound);
@@ -394,7 +397,7 @@ int edge_remove(const char *pin_root, struct error *err)
 	if (result == 0)
 		result = maps_sweep(pin_root, NULL, err);
 	if (result == 0)
-		result = edge_mark_remove(pin_root, err);
+		result = pins_remove(pin_root, MARK_NAME, err);
 	if (result == 0)
 		result = pins_remove_root(pin_root, err);
 	if (pins.lock >= 0)

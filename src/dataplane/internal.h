@@ -145,9 +145,7 @@ static inline struct ip_address backend_address(const struct edge *edge, uint32_
 	return address;
 }
 
-/* --- mark.c --- */
-
-must_check int edge_mark_remove(const char *pin_root, struct error *err);
+#define MARK_NAME "mark" /* of mark.c's pin */
 
 /* --- grow.c --- */
 
@@ -178,7 +176,8 @@ must_check int nexthop_remove_neighbours(struct error *err);
 
 /* --- rings.c --- */
 
-/* Write a record that nothing refers to yet, and read it back through the kernel. */
+/* Write a record that nothing refers to yet, and read it back through the kernel. `view`: its place
+ * in memory; NULL if it has none. */
 must_check int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 			    struct error *err);
 /*

@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MARK_NAME "mark"
-
 int edge_mark_get(const char *pin_root, struct edge_mark *ret_mark)
 {
 	char path[PINS_PATH_BYTES];
@@ -30,49 +28,17 @@ int edge_mark_get(const char *pin_root, struct edge_mark *ret_mark)
 	return result;
 }
 
-static int open_map(const char *path, int *ret_fd)
-{
-	int fd = bpf_obj_get(path);
-	if (fd < 0 && errno != ENOENT)
-		return -errno;
-	if (fd < 0) {
-		fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "edge_mark", sizeof(uint32_t),
-				    sizeof(struct edge_mark), 1, NULL);
-		if (fd < 0)
-			return -errno;
-		if (bpf_obj_pin(fd, path) < 0) {
-			int result = -errno;
-			close(fd);
-			return result;
-		}
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
 int edge_mark_set(const struct edge *edge, const struct edge_mark *mark, struct error *err)
 {
-	char path[PINS_PATH_BYTES];
 	uint32_t key = 0;
-	int fd = -1;
-	pins_path(path, edge->pins.root, MARK_NAME, NULL);
-	int result = open_map(path, &fd);
-	if (result == 0 && bpf_map_update_elem(fd, &key, mark, BPF_ANY) < 0)
-		result = -errno;
-	if (fd >= 0)
-		close(fd);
+	int fd;
+	int result =
+	    pins_open_array(edge->pins.root, MARK_NAME, sizeof(struct edge_mark), 1, &fd, err);
 	if (result < 0)
-		return error_set(err, result, "'%s' cannot be written: %s", path,
-				 error_text(result));
-	return 0;
-}
-
-int edge_mark_remove(const char *pin_root, struct error *err)
-{
-	char path[PINS_PATH_BYTES];
-	pins_path(path, pin_root, MARK_NAME, NULL);
-	if (unlink(path) < 0 && errno != ENOENT)
-		return error_set(err, -errno, "'%s' cannot be removed: %s", path,
-				 error_text(-errno));
-	return 0;
+		return result;
+	if (bpf_map_update_elem(fd, &key, mark, BPF_ANY) < 0)
+		result = error_set(err, -errno, "the mark in '%s' cannot be written: %s",
+				   edge->pins.root, error_text(-errno));
+	close(fd);
+	return result;
 }

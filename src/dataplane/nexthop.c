@@ -113,7 +113,7 @@ static int get_route(struct netlink *requests, const struct ip_address *address,
 	header->rtm_dst_len = (uint8_t)ip_family_bits(address->family);
 	netlink_put_address(request, RTA_DST, address);
 	*ret_route = (struct route){0};
-	return netlink_get(requests, request, read_route, ret_route);
+	return netlink_ask(requests, request, read_route, ret_route);
 }
 
 /* Links */
@@ -144,7 +144,7 @@ static int get_link(struct netlink *requests, uint32_t ifindex, struct link_info
 	struct ifinfomsg *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
 	header->ifi_index = (int)ifindex;
 	*ret_link = (struct link_info){0};
-	return netlink_get(requests, request, read_link, ret_link);
+	return netlink_ask(requests, request, read_link, ret_link);
 }
 
 /* Neighbours */
@@ -196,7 +196,7 @@ static int get_neighbour(struct netlink *requests, uint32_t ifindex,
 {
 	alignas(struct nlmsghdr) char buffer[256];
 	*ret_neighbour = (struct neighbour){0};
-	return netlink_get(requests, put_neighbour(buffer, RTM_GETNEIGH, ifindex, address),
+	return netlink_ask(requests, put_neighbour(buffer, RTM_GETNEIGH, ifindex, address),
 			   take_neighbour, ret_neighbour);
 }
 
@@ -204,7 +204,7 @@ static int get_neighbour(struct netlink *requests, uint32_t ifindex,
  * kernel, which says the same to them; or the neighbour had gone by itself. */
 static void change_neighbour(struct netlink *requests, struct nlmsghdr *request)
 {
-	int result = netlink_ask(requests, request);
+	int result = netlink_ask(requests, request, NULL, NULL);
 	(void)result;
 }
 
@@ -475,7 +475,10 @@ static int collect_own(const struct nlmsghdr *message, void *context)
 {
 	struct own_neighbours *own = context;
 	struct neighbour neighbour;
-	if (!read_neighbour(message, &neighbour) || neighbour.protocol != NEXTHOP_PROTOCOL)
+	if (!message)
+		own->count = 0;
+	if (!message || !read_neighbour(message, &neighbour) ||
+	    neighbour.protocol != NEXTHOP_PROTOCOL)
 		return 0;
 	struct neighbour *grown = realloc(own->found, (own->count + 1) * sizeof(*grown));
 	if (!grown)
@@ -491,16 +494,11 @@ int nexthop_remove_neighbours(struct error *err)
 	struct netlink requests;
 	alignas(struct nlmsghdr) char buffer[256];
 	int result = netlink_init(&requests, NETLINK_ROUTE);
-	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS; attempt++) {
-		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-		request->nlmsg_type = RTM_GETNEIGH;
-		mnl_nlmsg_put_extra_header(request, sizeof(struct ndmsg));
-		own.count = 0;
-		if (result == 0 || result == -FL_ECONFLICT)
-			result = netlink_dump(&requests, request, collect_own, &own);
-		if (result != -FL_ECONFLICT)
-			break;
-	}
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	request->nlmsg_type = RTM_GETNEIGH;
+	mnl_nlmsg_put_extra_header(request, sizeof(struct ndmsg));
+	if (result == 0)
+		result = netlink_dump(&requests, request, collect_own, &own);
 	for (size_t i = 0; i < own.count && result == 0; i++)
 		remove_neighbour(&requests, own.found[i].ifindex, &own.found[i].address);
 	free(own.found);

@@ -32,12 +32,16 @@ static int bound_compare(const void *a, const void *b)
 	return ip_address_compare(&left->address, &right->address);
 }
 
-const struct bound *bound_find(const struct edge *edge, const struct ip_address *address)
+static const struct bound *find(const struct bound *all, size_t count,
+				const struct ip_address *address)
 {
 	struct bound key = {.address = *address};
-	if (edge->bound_count == 0)
-		return NULL;
-	return bsearch(&key, edge->bound, edge->bound_count, sizeof(key), bound_compare);
+	return count > 0 ? bsearch(&key, all, count, sizeof(key), bound_compare) : NULL;
+}
+
+const struct bound *bound_find(const struct edge *edge, const struct ip_address *address)
+{
+	return find(edge->bound, edge->bound_count, address);
 }
 
 /* Where the address's word lies. */
@@ -509,20 +513,13 @@ static void commit_words(struct publish *p)
 	}
 }
 
-static const struct bound *find_next(const struct publish *p, const struct bound *old)
-{
-	if (p->bound_count == 0)
-		return NULL;
-	return bsearch(old, p->bound, p->bound_count, sizeof(*old), bound_compare);
-}
-
 /* Addresses that mean nothing any more, or lie elsewhere now; and descriptors nobody uses. */
 static void commit_withdrawals(struct publish *p)
 {
 	struct edge *edge = p->edge;
 	for (size_t i = 0; i < edge->bound_count; i++) {
 		const struct bound *old = &edge->bound[i];
-		const struct bound *next = find_next(p, old);
+		const struct bound *next = find(p->bound, p->bound_count, &old->address);
 		if (!next || next->span != old->span || next->slot != old->slot)
 			store_word(&edge->maps.addresses[bound_index(edge, old)], 0);
 		if (!next || next->descriptor != old->descriptor)

@@ -17,9 +17,13 @@
 int record_write(int map_fd, void *view, uint32_t key, const void *record, size_t bytes,
 		 struct error *err)
 {
-	_Alignas(8) uint8_t back[sizeof(struct edge_map_descriptor)];
+	_Alignas(8) uint8_t back[sizeof(struct edge_map_page)];
 	ASSERT(bytes <= sizeof(back) && bytes % 8 == 0);
-	memcpy(view, record, bytes);
+	if (view)
+		memcpy(view, record, bytes);
+	else if (bpf_map_update_elem(map_fd, &key, record, BPF_ANY) < 0)
+		return error_set(err, -errno, "map entry %u cannot be written: %s", key,
+				 error_text(-errno));
 	if (bpf_map_lookup_elem(map_fd, &key, back) < 0)
 		return error_set(err, -errno, "map entry %u cannot be read back: %s", key,
 				 error_text(-errno));
@@ -27,30 +31,6 @@ int record_write(int map_fd, void *view, uint32_t key, const void *record, size_
 		return error_set(err, -FL_ECORRUPT,
 				 "map entry %u does not read back as it was written", key);
 	return 0;
-}
-
-static int page_read(const struct edge *edge, uint32_t number, struct edge_map_page *ret_page,
-		     struct error *err)
-{
-	if (bpf_map_lookup_elem(edge->maps.pages_fd, &number, ret_page) == 0)
-		return 0;
-	return error_set(err, -errno, "ring page %u cannot be read: %s", number,
-			 error_text(-errno));
-}
-
-/* Write a page that nothing refers to yet, and read it back. */
-static int page_write(const struct edge *edge, uint32_t number, const struct edge_map_page *page,
-		      struct error *err)
-{
-	_Alignas(8) struct edge_map_page back;
-	if (bpf_map_update_elem(edge->maps.pages_fd, &number, page, BPF_ANY) < 0)
-		return error_set(err, -errno, "ring page %u cannot be written: %s", number,
-				 error_text(-errno));
-	int result = page_read(edge, number, &back, err);
-	if (result == 0 && memcmp(&back, page, sizeof(back)) != 0)
-		return error_set(err, -FL_ECORRUPT,
-				 "ring page %u does not read back as it was written", number);
-	return result;
 }
 
 static int compare_backend(const void *edge_, size_t place, const void *address)
@@ -303,7 +283,8 @@ static int ring_create(struct edge *edge, const struct edge_version *version,
 	if (result < 0)
 		goto free_refill;
 	for (uint32_t i = 0; i < ring.pages && result == 0; i++)
-		result = page_write(edge, ring.first_page + i, &refill->wanted[i], err);
+		result = record_write(edge->maps.pages_fd, NULL, ring.first_page + i,
+				      &refill->wanted[i], sizeof(*refill->wanted), err);
 	if (result < 0)
 		goto retire_pages;
 	result = rings_add(edge, &ring, ret_ring);
@@ -338,8 +319,12 @@ static int ring_compare(struct edge *edge, struct loaded_ring *ring,
 		return result;
 	ASSERT_INVARIANT(2, refill->pages == ring->pages);
 	for (uint32_t i = 0; i < ring->pages && same && result == 0; i++) {
-		result = page_read(edge, ring->first_page + i, &held, err);
-		same = result < 0 || memcmp(&held, &refill->wanted[i], sizeof(held)) == 0;
+		uint32_t page = ring->first_page + i;
+		if (bpf_map_lookup_elem(edge->maps.pages_fd, &page, &held) < 0)
+			result = error_set(err, -errno, "ring page %u cannot be read: %s", page,
+					   error_text(-errno));
+		else
+			same = memcmp(&held, &refill->wanted[i], sizeof(held)) == 0;
 	}
 	if (result < 0) {
 		refill_free(refill);

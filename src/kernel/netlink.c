@@ -105,23 +105,30 @@ static int ask(struct netlink *netlink, struct nlmsghdr *request, netlink_visit 
 	}
 }
 
-int netlink_get(struct netlink *netlink, struct nlmsghdr *request, netlink_visit *visit,
+int netlink_ask(struct netlink *netlink, struct nlmsghdr *request, netlink_visit *visit,
 		void *context)
 {
 	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
 	return ask(netlink, request, visit, context);
 }
 
-int netlink_ask(struct netlink *netlink, struct nlmsghdr *request)
+int netlink_dump_once(struct netlink *netlink, struct nlmsghdr *request, netlink_visit *visit,
+		      void *context)
 {
-	return netlink_get(netlink, request, NULL, NULL);
+	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_DUMP;
+	return ask(netlink, request, visit, context);
 }
 
 int netlink_dump(struct netlink *netlink, struct nlmsghdr *request, netlink_visit *visit,
 		 void *context)
 {
-	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_DUMP;
-	return ask(netlink, request, visit, context);
+	int result = -FL_ECONFLICT;
+	for (int i = 0; i < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT; i++) {
+		result = visit(NULL, context);
+		if (result == 0)
+			result = netlink_dump_once(netlink, request, visit, context);
+	}
+	return result;
 }
 
 int netlink_drain(struct netlink *news, netlink_visit *visit, void *context)

@@ -42,22 +42,25 @@ int netlink_fd(const struct netlink *news);
 /* Called for every message of an answer; a negative result ends the visit and is returned. */
 typedef int netlink_visit(const struct nlmsghdr *message, void *context);
 
-/* Send and wait for the acknowledgement: 0 or the kernel's negative errno. */
-must_check int netlink_ask(struct netlink *netlink, struct nlmsghdr *request);
-/* The same, and visit what the kernel answers before it acknowledges. */
-must_check int netlink_get(struct netlink *netlink, struct nlmsghdr *request, netlink_visit *visit,
+/* Send, visit (NULL: nothing) what the kernel answers, and wait until it acknowledges: 0 or its
+ * negative errno. */
+must_check int netlink_ask(struct netlink *netlink, struct nlmsghdr *request, netlink_visit *visit,
 			   void *context);
 
-/* A dump that the kernel calls inconsistent is repeated so often before it is an error. */
-#define NETLINK_DUMP_ATTEMPTS 10
-
 /*
- * Send a dump request and visit each message of the answer. -FL_ECONFLICT if the kernel says that
- * the tables changed meanwhile (NLM_F_DUMP_INTR): what was visited is not consistent, forget it
- * and ask again. Any message lost or cut is an error.
+ * Send a dump request and visit each message of the answer. Where the kernel says that its tables
+ * changed meanwhile (NLM_F_DUMP_INTR), what was visited is not consistent: it is asked again, and a
+ * visit without a message (NULL), with which every dump begins, says to forget what was seen.
+ * -FL_ECONFLICT if it is inconsistent every time. Any message lost or cut is an error.
  */
 must_check int netlink_dump(struct netlink *netlink, struct nlmsghdr *request, netlink_visit *visit,
 			    void *context);
+
+/* How often that is tried. */
+#define NETLINK_DUMP_ATTEMPTS 10
+/* One try: -FL_ECONFLICT if it was inconsistent. For what takes several dumps to see. */
+must_check int netlink_dump_once(struct netlink *netlink, struct nlmsghdr *request,
+				 netlink_visit *visit, void *context);
 
 /*
  * Visit all news that wait, until there are none or the visit refuses. Where some were lost, a

@@ -5,6 +5,7 @@
 #include "base/lock.h"
 #include "kernel/layout.h"
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <linux/magic.h>
@@ -62,6 +63,39 @@ int pins_lock_root(const char *root, const char *what, int *ret_lock, struct err
 	if (result == 0)
 		result = file_make_folders(root, 0700, err);
 	return result < 0 ? result : lock_folder(root, what, ret_lock, err);
+}
+
+int pins_open_array(const char *root, const char *name, size_t value_bytes, uint32_t entries,
+		    int *ret_fd, struct error *err)
+{
+	char path[PINS_PATH_BYTES];
+	pins_path(path, root, name, NULL);
+	int fd = bpf_obj_get(path);
+	if (fd < 0 && errno == ENOENT) {
+		fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(uint32_t),
+				    (uint32_t)value_bytes, entries, NULL);
+		if (fd >= 0 && bpf_obj_pin(fd, path) < 0) {
+			int code = -errno;
+			close(fd);
+			return error_set(err, code, "'%s' cannot be pinned: %s", path,
+					 error_text(code));
+		}
+	}
+	if (fd < 0)
+		return error_set(err, -errno, "'%s' cannot be opened: %s", path,
+				 error_text(-errno));
+	*ret_fd = fd;
+	return 0;
+}
+
+int pins_remove(const char *root, const char *name, struct error *err)
+{
+	char path[PINS_PATH_BYTES];
+	pins_path(path, root, name, NULL);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return error_set(err, -errno, "'%s' cannot be removed: %s", path,
+				 error_text(-errno));
+	return 0;
 }
 
 bool pins_is_layout(const char *name, const char *suffix)

@@ -10,6 +10,8 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct bpf_map;
 
@@ -32,6 +34,13 @@ must_check int pins_check_filesystem(const char *path, struct error *err);
 /* Make the root if need be, and lock it for the life of `ret_lock`. `what` it is, for the sentence
  * of -EBUSY. */
 must_check int pins_lock_root(const char *root, const char *what, int *ret_lock, struct error *err);
+
+/* Open the array that is pinned as <root>/<name>, or make one. The caller owns `ret_fd`. */
+must_check int pins_open_array(const char *root, const char *name, size_t value_bytes,
+			       uint32_t entries, int *ret_fd, struct error *err);
+
+/* Remove the pin, if it is there. */
+must_check int pins_remove(const char *root, const char *name, struct error *err);
 
 /* Remove a folder and the pins in it. */
 must_check int pins_remove_folder(const char *root, const char *name, struct error *err);

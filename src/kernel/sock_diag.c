@@ -82,7 +82,7 @@ static int dump_both(struct netlink *diag, uint32_t states, struct walk *walk)
 	for (size_t i = 0; i < sizeof(families) && result == 0; i++) {
 		alignas(struct nlmsghdr) char bytes[256];
 		(void)put_wish(bytes, SOCK_DIAG_BY_FAMILY, families[i], walk->protocol, states);
-		result = netlink_dump(diag, (struct nlmsghdr *)bytes, visit_message, walk);
+		result = netlink_dump_once(diag, (struct nlmsghdr *)bytes, visit_message, walk);
 	}
 	return result;
 }
@@ -111,7 +111,7 @@ int sock_diag_destroy(struct netlink *diag, const struct socket_seen *seen, stru
 	put_wish(bytes, SOCK_DESTROY, seen->via_v6 ? AF_INET6 : AF_INET, IPPROTO_TCP,
 		 SOCK_DIAG_CONNECTIONS)
 	    ->id = seen->id;
-	int result = netlink_ask(diag, (struct nlmsghdr *)bytes);
+	int result = netlink_ask(diag, (struct nlmsghdr *)bytes, NULL, NULL);
 	if (result == -ENOENT)
 		return 0;
 	if (result == -EOPNOTSUPP)

@@ -14,6 +14,8 @@
 _Static_assert(sizeof(struct sysctl_saved) == 128 && offsetof(struct sysctl_saved, before) == 112,
 	       "the format of all releases");
 
+#define NAME "sysctls"
+
 static void path_of(const struct sysctl_saved *saved, char path[SYSCTL_PATH_BYTES])
 {
 	snprintf(path, SYSCTL_PATH_BYTES, "net/%s", saved->name);
@@ -32,8 +34,8 @@ static int write_entry(struct sysctl_journal *journal, size_t at, const struct s
 {
 	uint32_t key = (uint32_t)at;
 	if (bpf_map_update_elem(journal->map, &key, saved, BPF_ANY) < 0)
-		return error_set(err, -errno, "'%s' cannot be written: %s", journal->pin,
-				 error_text(-errno));
+		return error_set(err, -errno, "the journal in '%s' cannot be written: %s",
+				 journal->root, error_text(-errno));
 	journal->saved[at] = *saved;
 	return 0;
 }
@@ -43,38 +45,22 @@ static int forget(struct sysctl_journal *journal, size_t at, struct error *err)
 	return write_entry(journal, at, &(const struct sysctl_saved){0}, err);
 }
 
-static int open_map(struct sysctl_journal *journal, struct error *err)
-{
-	journal->map = bpf_obj_get(journal->pin);
-	if (journal->map < 0 && errno == ENOENT) {
-		journal->map =
-		    bpf_map_create(BPF_MAP_TYPE_ARRAY, "sysctls", sizeof(uint32_t),
-				   sizeof(struct sysctl_saved), SYSCTL_JOURNAL_ENTRIES, NULL);
-		if (journal->map >= 0 && bpf_obj_pin(journal->map, journal->pin) < 0)
-			return error_set(err, -errno, "'%s' cannot be pinned: %s", journal->pin,
-					 error_text(-errno));
-	}
-	if (journal->map < 0)
-		return error_set(err, -errno, "'%s' cannot be opened: %s", journal->pin,
-				 error_text(-errno));
-	return 0;
-}
-
 int sysctl_journal_open(struct sysctl_journal *journal, const char *pin_root, struct error *err)
 {
 	*journal = (struct sysctl_journal){.map = -1};
-	pins_path(journal->pin, pin_root, "sysctls", NULL);
+	snprintf(journal->root, sizeof(journal->root), "%s", pin_root);
 	journal->saved = calloc(SYSCTL_JOURNAL_ENTRIES, sizeof(*journal->saved));
 	if (!journal->saved)
 		return error_set(err, -ENOMEM, "out of memory");
 	int result = boot_namespace_read(&journal->namespace, err);
 	if (result == 0)
-		result = open_map(journal, err);
+		result = pins_open_array(pin_root, NAME, sizeof(struct sysctl_saved),
+					 SYSCTL_JOURNAL_ENTRIES, &journal->map, err);
 	for (uint32_t i = 0; i < SYSCTL_JOURNAL_ENTRIES && result == 0; i++) {
 		struct sysctl_saved *saved = &journal->saved[i];
 		if (bpf_map_lookup_elem(journal->map, &i, saved) < 0)
-			result = error_set(err, -errno, "'%s' cannot be read: %s", journal->pin,
-					   error_text(-errno));
+			result = error_set(err, -errno, "the journal in '%s' cannot be read: %s",
+					   journal->root, error_text(-errno));
 		else if (saved->namespace && saved->namespace != journal->namespace)
 			result = forget(journal, i, err);
 	}
@@ -189,8 +175,5 @@ int sysctl_journal_restore(struct sysctl_journal *journal, sysctl_journal_stays 
 int sysctl_journal_undo(struct sysctl_journal *journal, struct error *err)
 {
 	int result = sysctl_journal_restore(journal, NULL, NULL, err);
-	if (result == 0 && unlink(journal->pin) < 0 && errno != ENOENT)
-		result = error_set(err, -errno, "'%s' cannot be removed: %s", journal->pin,
-				   error_text(-errno));
-	return result;
+	return result < 0 ? result : pins_remove(journal->root, NAME, err);
 }

@@ -36,7 +36,7 @@ struct sysctl_saved {
 };
 
 struct sysctl_journal {
-	char pin[PINS_PATH_BYTES];
+	char root[PINS_ROOT_BYTES];
 	int map; /* owned; -1 */
 	uint64_t namespace;
 	struct sysctl_saved *saved; /* owned; what the map holds: SYSCTL_JOURNAL_ENTRIES */

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernel/xdp.h"
 
+#include "kernel/pins.h"
+
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <linux/if_link.h>
+#include <string.h>
 #include <unistd.h>
 
 enum xdp_mode xdp_query(uint32_t ifindex, uint32_t *ret_program_id)
@@ -130,4 +134,24 @@ int xdp_remove(const char *pin, enum bpf_link_type type, struct error *err)
 		return error_set(err, -errno, "'%s' cannot be removed: %s", pin,
 				 error_text(-errno));
 	return 0;
+}
+
+int xdp_sweep(const char *folder, xdp_goes *goes, const void *context, struct error *err)
+{
+	int result = 0;
+	DIR *pins = opendir(folder);
+	if (!pins)
+		return errno == ENOENT ? 0
+				       : error_set(err, -errno, "'%s' cannot be read: %s", folder,
+						   error_text(-errno));
+	for (struct dirent *pin = readdir(pins); pin && result == 0; pin = readdir(pins)) {
+		char path[PINS_PATH_BYTES];
+		if (pin->d_name[0] == '.' || strlen(pin->d_name) >= PINS_ROOT_BYTES / 2 ||
+		    !goes(pin->d_name, context))
+			continue;
+		pins_path(path, folder, pin->d_name, NULL);
+		result = xdp_remove(path, BPF_LINK_TYPE_XDP, err);
+	}
+	closedir(pins);
+	return result;
 }

@@ -46,4 +46,11 @@ must_check int xdp_attach(const struct xdp_place *place, int program, int *ret_l
 /* Detach and unpin the link, if it is one of `type`; anything else stays. */
 must_check int xdp_remove(const char *pin, enum bpf_link_type type, struct error *err);
 
+/* Whether a pin of this name, if it is a link, shall go. */
+typedef bool xdp_goes(const char *name, const void *context);
+
+/* Do so with all XDP links in the folder that shall go; no such folder is fine. */
+must_check int xdp_sweep(const char *folder, xdp_goes *goes, const void *context,
+			 struct error *err);
+
 #endif

@@ -34,39 +34,39 @@ static int dump(struct netlink *route, uint16_t type, unsigned ifindex, uint32_t
 static int collect_clsact(const struct nlmsghdr *message, void *context)
 {
 	static const char name[] = "clsact";
+	struct exits *clsacts = context;
+	if (!message) {
+		clsacts->count = 0;
+		return 0;
+	}
 	const struct nlattr *kind =
 	    netlink_attribute(message, sizeof(struct tcmsg), TCA_KIND, sizeof(name));
 	if (!kind || memcmp(mnl_attr_get_payload(kind), name, sizeof(name)) != 0)
 		return 0;
 	const struct tcmsg *header = mnl_nlmsg_get_payload(message);
-	return exits_add(context, (unsigned)header->tcm_ifindex);
-}
-
-static int read_clsacts(struct netlink *route, struct exits *clsacts)
-{
-	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT;
-	     attempt++) {
-		clsacts->count = 0;
-		result = dump(route, RTM_GETQDISC, 0, 0, collect_clsact, clsacts);
-	}
-	return result;
+	return exits_add(clsacts, (unsigned)header->tcm_ifindex);
 }
 
 static int count_filter(const struct nlmsghdr *message, void *context)
 {
-	*(unsigned *)context += message->nlmsg_type == RTM_NEWTFILTER;
+	unsigned *count = context;
+	*count = message ? *count + (message->nlmsg_type == RTM_NEWTFILTER) : 0;
 	return 0;
 }
 
-static int count_filters(struct netlink *route, unsigned ifindex, unsigned *count)
+static int count_filters(struct netlink *route, unsigned ifindex, unsigned *ret_count)
 {
 	const uint32_t hook = TC_H_CLSACT & TC_H_MAJ_MASK;
+	unsigned in = 0;
+	unsigned out = 0;
 	int result =
-	    dump(route, RTM_GETTFILTER, ifindex, hook | TC_H_MIN_INGRESS, count_filter, count);
-	return result < 0 ? result
-			  : dump(route, RTM_GETTFILTER, ifindex, hook | TC_H_MIN_EGRESS,
-				 count_filter, count);
+	    dump(route, RTM_GETTFILTER, ifindex, hook | TC_H_MIN_INGRESS, count_filter, &in);
+	if (result == 0)
+		result = dump(route, RTM_GETTFILTER, ifindex, hook | TC_H_MIN_EGRESS, count_filter,
+			      &out);
+	if (result == 0)
+		*ret_count = in + out;
+	return result;
 }
 
 static struct bpf_tc_hook way_out(unsigned ifindex)
@@ -126,7 +126,7 @@ int clamp_apply(struct netlink *route, int program, struct exits *wanted,
 {
 	struct exits clsacts = {0};
 	char name[IF_NAMESIZE];
-	int result = read_clsacts(route, &clsacts);
+	int result = dump(route, RTM_GETQDISC, 0, 0, collect_clsact, &clsacts);
 	for (unsigned i = 0; i < clsacts.count && result == 0; i++) {
 		if (exits_have(wanted, clsacts.items[i]))
 			continue;

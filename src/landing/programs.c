@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Loading the programs over their pinned maps, filling the maps and reading the counters. Attaching
- * is programs_attach.c's, removing what is pinned programs_pins.c's.
+ * and unpinning is programs_attach.c's.
  */
 #include "landing/programs.h"
 

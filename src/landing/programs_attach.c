@@ -35,19 +35,26 @@ static bool is_in_place(const struct programs *programs, const struct program_in
 	       load_program_id(decapsulator(programs), &ours) == 0 && present == ours;
 }
 
+#define LINK_NAME_BYTES 32
+
+static const char *link_name(const struct program_interface *interface, char name[LINK_NAME_BYTES])
+{
+	snprintf(name, LINK_NAME_BYTES, "link_if%u", interface->ifindex);
+	return name;
+}
+
 /* Switch a link that an earlier run left, or make one. */
 static int attach_interface(const struct programs *programs, struct program_interface *interface,
 			    struct error *err)
 {
-	char name[32];
+	char name[LINK_NAME_BYTES];
 	char path[PINS_PATH_BYTES];
 	enum xdp_mode mode;
 	const struct xdp_place place = {.interface = interface->name,
 					.ifindex = interface->ifindex,
 					.pin = path,
 					.generic_only = programs->generic_only};
-	snprintf(name, sizeof(name), "link_if%u", interface->ifindex);
-	pins_path(path, programs->pin_root, name, NULL);
+	pins_path(path, programs->pin_root, link_name(interface, name), NULL);
 	programs_close_link(&interface->link);
 	int result = xdp_attach(&place, decapsulator(programs), &interface->link, &mode, err);
 	if (result < 0) {
@@ -157,12 +164,55 @@ int programs_attach_lookup(struct programs *programs, bool wanted, struct landin
 		(void)bpf_link_detach(link);
 		close(link);
 	}
-	if (unlink(path) < 0 && errno != ENOENT)
-		return error_set(err, -errno, "%s: cannot remove: %s", path, strerror(errno));
-	if (!wanted)
-		return 0;
-	int result = create_lookup(programs, path, &programs->lookup_link, err);
+	int result = pins_remove(programs->pin_root, "link_lookup", err);
+	if (result < 0 || !wanted)
+		return result;
+	result = create_lookup(programs, path, &programs->lookup_link, err);
 	if (result == 0 && lost)
 		LANDING_ALARM(alarms, LOOKUP_LOST, "");
 	return result;
+}
+
+/* --- removing what is pinned --- */
+
+static bool is_interface_link(const char *name, const void *context)
+{
+	unsigned ifindex;
+	char rest;
+	(void)context;
+	return sscanf(name, "link_if%u%c", &ifindex, &rest) == 1;
+}
+
+static bool is_former_link(const char *name, const void *context)
+{
+	const struct programs *programs = context;
+	for (unsigned i = 0; i < programs->interface_count; i++) {
+		char current[LINK_NAME_BYTES];
+		if (strcmp(link_name(&programs->interfaces[i], current), name) == 0)
+			return false;
+	}
+	return is_interface_link(name, NULL);
+}
+
+/* A landing's maps, of whatever build: all their names begin alike. */
+static const char *const marks[] = {"landing_", NULL};
+
+int programs_sweep(struct programs *programs, struct error *err)
+{
+	int result = xdp_sweep(programs->pin_root, is_former_link, programs, err);
+	return result < 0 ? result
+			  : pins_sweep(programs->pin_root, "", programs->layout, marks, err);
+}
+
+int programs_undo(struct programs *programs, struct error *err)
+{
+	char path[PINS_PATH_BYTES];
+	for (unsigned i = 0; i < programs->interface_count; i++)
+		programs_close_link(&programs->interfaces[i].link);
+	programs_close_link(&programs->lookup_link);
+	int result = xdp_sweep(programs->pin_root, is_interface_link, NULL, err);
+	pins_path(path, programs->pin_root, "link_lookup", NULL);
+	if (result == 0)
+		result = xdp_remove(path, BPF_LINK_TYPE_NETNS, err);
+	return result < 0 ? result : pins_sweep(programs->pin_root, "", NULL, marks, err);
 }

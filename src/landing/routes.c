@@ -28,7 +28,7 @@ static uint32_t route_number(const struct nlmsghdr *route, unsigned type, uint32
 
 static bool route_is_whole(const struct nlmsghdr *message)
 {
-	return message->nlmsg_type == RTM_NEWROUTE &&
+	return message && message->nlmsg_type == RTM_NEWROUTE &&
 	       mnl_nlmsg_get_payload_len(message) >= sizeof(struct rtmsg);
 }
 
@@ -132,7 +132,8 @@ int exits_add_route(struct exits *exits, const struct nlmsghdr *route)
 static int collect_exits(const struct nlmsghdr *message, void *context)
 {
 	struct exits *exits = context;
-	if (message->nlmsg_type != RTM_NEWNEXTHOP)
+	/* Of a dump that begins again, the first part's exits do no harm. */
+	if (!message || message->nlmsg_type != RTM_NEWNEXTHOP)
 		return exits_add_route(exits, message);
 	/* Routes by an object need not say where it leads (net.ipv4.nexthop_compat_mode). */
 	const struct nlattr *ifindex =
@@ -140,23 +141,16 @@ static int collect_exits(const struct nlmsghdr *message, void *context)
 	return ifindex ? exits_add(exits, mnl_attr_get_u32(ifindex)) : 0;
 }
 
-static int read_exits(struct netlink *route, uint8_t family, struct exits *exits)
+int routes_read_exits(struct netlink *route, uint8_t family, struct exits *exits, struct error *err)
 {
 	alignas(struct nlmsghdr) char bytes[128];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 	request->nlmsg_type = RTM_GETNEXTHOP;
 	(void)mnl_nlmsg_put_extra_header(request, sizeof(struct nhmsg));
-	int result = netlink_dump(route, request, collect_exits, exits);
-	return result < 0 ? result
-			  : routes_dump(route, family, RT_TABLE_UNSPEC, collect_exits, exits);
-}
-
-int routes_read_exits(struct netlink *route, uint8_t family, struct exits *exits, struct error *err)
-{
-	int result = -FL_ECONFLICT;
 	exits->lead_beyond = false;
-	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT; attempt++)
-		result = read_exits(route, family, exits);
+	int result = netlink_dump(route, request, collect_exits, exits);
+	if (result == 0)
+		result = routes_dump(route, family, RT_TABLE_UNSPEC, collect_exits, exits);
 	if (result < 0)
 		error_set(err, result, "cannot read the routes: %s", error_text(result));
 	return result;
@@ -169,6 +163,8 @@ int routes_read_exits(struct netlink *route, uint8_t family, struct exits *exits
 static int collect_former(const struct nlmsghdr *message, void *context)
 {
 	struct buffer *routes = context;
+	if (!message)
+		routes->length = 0;
 	if (!route_is_whole(message))
 		return 0;
 	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
@@ -188,7 +184,7 @@ void routes_delete_former(struct netlink *route, uint8_t family)
 		at += NLMSG_ALIGN(message->nlmsg_len);
 		message->nlmsg_type = RTM_DELROUTE;
 		message->nlmsg_flags = 0;
-		result = netlink_ask(route, message);
+		result = netlink_ask(route, message, NULL, NULL);
 	}
 	buffer_done(&routes);
 }
@@ -204,6 +200,8 @@ struct local_routes {
 static int collect_local(const struct nlmsghdr *message, void *context)
 {
 	struct local_routes *routes = context;
+	if (!message)
+		routes->count = 0;
 	if (!route_is_whole(message))
 		return 0;
 	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
@@ -246,7 +244,7 @@ static int change_local(struct netlink *route, uint16_t type, const struct ip_pr
 	header->rtm_type = RTN_LOCAL;
 	netlink_put_address(request, RTA_DST, &pool->address);
 	mnl_attr_put_u32(request, RTA_OIF, if_nametoindex("lo"));
-	int result = netlink_ask(route, request);
+	int result = netlink_ask(route, request, NULL, NULL);
 	/* There already: somebody else made the pool local, and may keep it so. */
 	if (result == (type == RTM_NEWROUTE ? -EEXIST : -ESRCH))
 		return 0;
@@ -285,12 +283,7 @@ static int replace_local(struct netlink *route, uint8_t family, const struct loc
 static int read_local(struct netlink *route, uint8_t family, struct local_routes *routes,
 		      struct error *err)
 {
-	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT;
-	     attempt++) {
-		routes->count = 0;
-		result = routes_dump(route, family, RT_TABLE_LOCAL, collect_local, routes);
-	}
+	int result = routes_dump(route, family, RT_TABLE_LOCAL, collect_local, routes);
 	if (result < 0)
 		error_set(err, result, "cannot read the local routes: %s", error_text(result));
 	return result;

@@ -119,25 +119,23 @@ static int list_append(struct rule_list *list, const struct rule *rule)
 
 static int collect(const struct nlmsghdr *message, void *context)
 {
+	struct rule_list *list = context;
 	struct rule rule;
-	return rule_parse(message, &rule) ? list_append(context, &rule) : 0;
+	if (!message)
+		list->count = 0;
+	return message && rule_parse(message, &rule) ? list_append(list, &rule) : 0;
 }
 
 static int read_rules(struct netlink *route, uint8_t family, struct rule_list *ret_list,
 		      struct error *err)
 {
 	struct rule_list list = {0};
-	int result = -FL_ECONFLICT;
-	for (int attempt = 0; attempt < NETLINK_DUMP_ATTEMPTS && result == -FL_ECONFLICT;
-	     attempt++) {
-		alignas(struct nlmsghdr) char bytes[256];
-		struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
-		request->nlmsg_type = RTM_GETRULE;
-		struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-		header->family = family;
-		list.count = 0;
-		result = netlink_dump(route, request, collect, &list);
-	}
+	alignas(struct nlmsghdr) char bytes[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
+	request->nlmsg_type = RTM_GETRULE;
+	struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+	header->family = family;
+	int result = netlink_dump(route, request, collect, &list);
 	/* A kernel without IPv6 has no rules of it. */
 	if (result == -EAFNOSUPPORT || result == -EOPNOTSUPP)
 		result = 0;
@@ -183,7 +181,7 @@ static int change_rule(struct netlink *route, uint16_t type, const struct rule *
 		mnl_attr_put_u32(request, FRA_TABLE, rule->table);
 	mnl_attr_put_u8(request, FRA_PROTOCOL, rule->protocol);
 
-	int result = netlink_ask(route, request);
+	int result = netlink_ask(route, request, NULL, NULL);
 	if (result == (type == RTM_NEWRULE ? -EEXIST : -ENOENT))
 		return 0;
 	if (result < 0)

@@ -5,62 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* FNV-1a (Fowler, Noll, Vo). Who chooses the addresses is the operator, so no key is needed. */
-static size_t hash_address(const struct ip_address *address)
-{
-	uint64_t hash = 0xcbf29ce484222325u ^ address->family;
-	for (size_t i = 0; i < sizeof(address->bytes); i++)
-		hash = (hash ^ address->bytes[i]) * 0x100000001b3u;
-	return (size_t)(hash ^ hash >> 32);
-}
-
-static struct landing_connections *find_slot(const struct connection_table *table,
-					     const struct ip_address *address)
-{
-	size_t at = hash_address(address);
-	for (;; at++) {
-		struct landing_connections *slot = &table->slots[at & (table->capacity - 1)];
-		if (slot->count == 0 || ip_address_equal(&slot->address, address))
-			return slot;
-	}
-}
-
-static int grow(struct connection_table *table)
-{
-	struct connection_table larger = {.capacity = table->capacity ? 2 * table->capacity : 64};
-	larger.slots = calloc(larger.capacity, sizeof(*larger.slots));
-	if (!larger.slots)
-		return -ENOMEM;
-	for (size_t i = 0; i < table->capacity; i++) {
-		if (table->slots[i].count)
-			*find_slot(&larger, &table->slots[i].address) = table->slots[i];
-	}
-	larger.used = table->used;
-	free(table->slots);
-	*table = larger;
-	return 0;
-}
-
 void connection_table_done(struct connection_table *table)
 {
-	free(table->slots);
+	free(table->items);
 	*table = (struct connection_table){0};
-}
-
-int connection_table_add(struct connection_table *table, const struct ip_address *address)
-{
-	if (2 * (table->used + 1) > table->capacity) {
-		int result = grow(table);
-		if (result < 0)
-			return result;
-	}
-	struct landing_connections *slot = find_slot(table, address);
-	if (slot->count == 0) {
-		slot->address = *address;
-		table->used++;
-	}
-	slot->count++;
-	return 0;
 }
 
 static int compare_connections(const void *a, const void *b)
@@ -70,25 +18,48 @@ static int compare_connections(const void *a, const void *b)
 	return ip_address_compare(&left->address, &right->address);
 }
 
-int connection_table_take(struct connection_table *table,
-			  struct landing_connections **ret_connections, size_t *ret_count)
+/* Sort, and make one item of those of the same address. */
+static void merge(struct connection_table *table)
 {
-	struct landing_connections *connections = NULL;
-	size_t count = 0;
-	if (table->used) {
-		connections = calloc(table->used, sizeof(*connections));
-		if (!connections)
-			return -ENOMEM;
-		for (size_t i = 0; i < table->capacity; i++) {
-			if (table->slots[i].count)
-				connections[count++] = table->slots[i];
-		}
-		qsort(connections, count, sizeof(*connections), compare_connections);
+	size_t kept = 0;
+	if (table->count > 0)
+		qsort(table->items, table->count, sizeof(*table->items), compare_connections);
+	for (size_t i = 0; i < table->count; i++) {
+		const struct landing_connections *item = &table->items[i];
+		if (kept > 0 && compare_connections(&table->items[kept - 1], item) == 0)
+			table->items[kept - 1].count += item->count;
+		else
+			table->items[kept++] = *item;
 	}
-	connection_table_done(table);
-	*ret_connections = connections;
-	*ret_count = count;
+	table->count = kept;
+}
+
+int connection_table_add(struct connection_table *table, const struct ip_address *address)
+{
+	bool is_full = table->count == table->capacity;
+	if (is_full)
+		merge(table);
+	if (is_full && 2 * table->count >= table->capacity) {
+		size_t capacity = table->capacity ? 2 * table->capacity : 64;
+		struct landing_connections *items =
+		    reallocarray(table->items, capacity, sizeof(*items));
+		if (!items)
+			return -ENOMEM;
+		table->items = items;
+		table->capacity = capacity;
+	}
+	table->items[table->count++] =
+	    (struct landing_connections){.address = *address, .count = 1};
 	return 0;
+}
+
+void connection_table_take(struct connection_table *table,
+			   struct landing_connections **ret_connections, size_t *ret_count)
+{
+	merge(table);
+	*ret_connections = table->items;
+	*ret_count = table->count;
+	*table = (struct connection_table){0};
 }
 
 struct count_visit {
@@ -116,8 +87,8 @@ int sockets_count(struct netlink *diag, const struct ip_prefix *pools, unsigned 
 	struct count_visit visit = {.pools = pools, .pool_count = pool_count};
 	int result =
 	    sock_diag_walk(diag, IPPROTO_TCP, SOCK_DIAG_CONNECTIONS, count_socket, &visit, err);
-	if (result == 0 && connection_table_take(&visit.table, ret_connections, ret_count) < 0)
-		result = error_set(err, -ENOMEM, "out of memory");
+	if (result == 0)
+		connection_table_take(&visit.table, ret_connections, ret_count);
 	connection_table_done(&visit.table);
 	return result;
 }

@@ -6,20 +6,20 @@
 #include "kernel/sock_diag.h"
 #include "landing/landing.h"
 
-/* Connections by local address: an open hash table that grows. */
+/* Connections by local address. It holds few more items than there are addresses. */
 struct connection_table {
-	struct landing_connections *slots; /* count 0: empty; owned */
-	size_t capacity; /* a power of two, or 0 */
-	size_t used;
+	struct landing_connections *items; /* owned; merged by address now and then */
+	size_t count;
+	size_t capacity;
 };
 
 void connection_table_done(struct connection_table *table);
 must_check int connection_table_add(struct connection_table *table,
 				    const struct ip_address *address);
-/* Empties the table into an array sorted by address, which the caller owns. */
-must_check int connection_table_take(struct connection_table *table,
-				     struct landing_connections **ret_connections,
-				     size_t *ret_count);
+/* Empties the table into an array sorted by address, which the caller owns; NULL if there is none.
+ */
+void connection_table_take(struct connection_table *table,
+			   struct landing_connections **ret_connections, size_t *ret_count);
 
 must_check int sockets_count(struct netlink *diag, const struct ip_prefix *pools,
 			     unsigned pool_count, struct landing_connections **ret_connections,

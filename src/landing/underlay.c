@@ -72,7 +72,7 @@ struct address_search {
 static int see_address(const struct nlmsghdr *message, void *context)
 {
 	struct address_search *search = context;
-	if (message->nlmsg_type != RTM_NEWADDR ||
+	if (!message || message->nlmsg_type != RTM_NEWADDR ||
 	    mnl_nlmsg_get_payload_len(message) < sizeof(struct ifaddrmsg))
 		return 0;
 	const struct ifaddrmsg *header = mnl_nlmsg_get_payload(message);

@@ -261,10 +261,10 @@ static void siphash_gives_its_authors_vectors(void **state)
 	(void)state;
 	/* Appendix A of the paper, and the reference code's first vector: no input. */
 	uint8_t key[SIPHASH_KEY_BYTES], input[15];
-	for (uint8_t i = 0; i < sizeof(key); i++)
-		key[i] = i;
-	for (uint8_t i = 0; i < sizeof(input); i++)
-		input[i] = i;
+	for (size_t i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)i;
+	for (size_t i = 0; i < sizeof(input); i++)
+		input[i] = (uint8_t)i;
 	assert_true(siphash24(key, input, sizeof(input)) == 0xa129ca6149be45e5);
 	assert_true(siphash24(key, "", 0) == 0x726fdb47dd0e0e31);
 }

@@ -185,7 +185,7 @@ static void test_connections_are_summed_by_address_and_sorted(void **state)
 	struct connection_table table = {0};
 	struct landing_connections *connections;
 	size_t count;
-	assert_int_equal(connection_table_take(&table, &connections, &count), 0);
+	connection_table_take(&table, &connections, &count);
 	assert_null(connections);
 	assert_int_equal(count, 0);
 
@@ -199,7 +199,7 @@ static void test_connections_are_summed_by_address_and_sorted(void **state)
 	}
 	struct ip_address v4 = address("198.51.100.7");
 	assert_int_equal(connection_table_add(&table, &v4), 0);
-	assert_int_equal(connection_table_take(&table, &connections, &count), 0);
+	connection_table_take(&table, &connections, &count);
 	assert_int_equal(count, 1001);
 	assert_true(ip_address_equal(&connections[0].address, &v4));
 	for (uint32_t i = 0; i < 1000; i++) {
