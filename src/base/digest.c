@@ -2,18 +2,35 @@
 #include "base/digest.h"
 
 #include <openssl/evp.h>
-#include <openssl/sha.h>
+#include <pthread.h>
 #include <string.h>
+
+static EVP_MD *sha256;
+
+static void find_sha256(void)
+{
+	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	ASSERT(sha256);
+}
+
+/* Looked up once: OpenSSL's SHA256() does it for each digest, which takes longer than a short one.
+ */
+static const EVP_MD *algorithm(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	ASSERT(pthread_once(&once, find_sha256) == 0);
+	return sha256;
+}
 
 void digest_of(const void *bytes, size_t length, struct digest *ret_digest)
 {
-	SHA256(bytes, length, ret_digest->bytes);
+	ASSERT(EVP_Digest(bytes, length, ret_digest->bytes, NULL, algorithm(), NULL) == 1);
 }
 
 int digest_stream_init(struct digest_stream *stream)
 {
 	stream->context = EVP_MD_CTX_new();
-	if (stream->context && EVP_DigestInit_ex(stream->context, EVP_sha256(), NULL) == 1)
+	if (stream->context && EVP_DigestInit_ex(stream->context, algorithm(), NULL) == 1)
 		return 0;
 	digest_stream_done(stream, NULL);
 	return -ENOMEM;
