@@ -8,97 +8,75 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct ledger_position head_of(const struct image *image)
+/* --- the planes, for fabric/acting.h --- */
+
+static bool maps_forward(void *context)
 {
-	return (struct ledger_position){.sequence = image->head.sequence,
-					.digest = image->head.digest};
+	const struct daemon *daemon = context;
+	return edge_plane_forwards(daemon->edge);
 }
 
-static bool is_current(const struct daemon *daemon)
+static int publish_maps(void *context, const struct image *image, struct error *err)
 {
-	return daemon->replica.standing == REPLICA_CURRENT;
+	struct daemon *daemon = context;
+	return edge_plane_publish(daemon->edge, image, err);
 }
 
-/* No other node forwards, answers or decides: nothing moves but what this one does. */
-static bool is_alone(const struct daemon *daemon)
+static int keep_maps(void *context, const struct image *image, struct error *err)
 {
-	const struct image *image = &daemon->image;
-	for (size_t i = 0; i < image->member_count; i++) {
-		const struct member *member = image->members[i].member;
-		if (strcmp(member->name, daemon->options->node) != 0 &&
-		    (member->roles & (MEMBER_EDGE | MEMBER_NAMES | MEMBER_VOTER)))
-			return false;
-	}
-	return true;
+	const struct daemon *daemon = context;
+	return edge_plane_keep(daemon->edge, image, err);
 }
 
-/*
- * Below its mark a node publishes nothing over maps that forward: that would withdraw addresses
- * which only they know, or give one back the meaning that it had before its closing was proven
- * (invariants 3 and 6). Where nothing is forwarded and nobody else is there to forward, what it has
- * is better than nothing.
- */
-static int forward(struct daemon *daemon, struct error *err)
+static int pin_mark(void *context, const struct mark_note *note, struct error *err)
 {
-	const struct image *image = &daemon->image;
-	bool alone = is_alone(daemon);
-	if (daemon->forwarded_revision == image->revision)
-		return 0;
-	if (!is_current(daemon) && (edge_plane_forwards(daemon->edge) || !alone))
-		return edge_plane_keep(daemon->edge, alone ? image : NULL, err);
-	int result = edge_plane_publish(daemon->edge, image, err);
-	if (result < 0)
-		return result;
-	daemon->forwarded_revision = image->revision;
-	if (is_current(daemon))
-		daemon->forwarded = head_of(image);
-	return 0;
+	struct daemon *daemon = context;
+	return edge_plane_mark(daemon->edge, note, err);
 }
 
-static int answer(struct daemon *daemon, struct error *err)
+static int publish_names(void *context, const struct image *image, struct error *err)
 {
-	/* Other name servers answer. */
-	if (!is_current(daemon) && !is_alone(daemon))
-		return 0;
-	int result = names_plane_publish(daemon->names, &daemon->image, err);
-	if (result == 0 && is_current(daemon))
-		daemon->answered = head_of(&daemon->image);
-	return result;
+	struct daemon *daemon = context;
+	return names_plane_publish(daemon->names, image, err);
 }
 
-/* Others build on what is told: so it is noted before, beside the replica and in the pinned maps.
- */
+void daemon_act(struct daemon *daemon)
+{
+	static const struct acting_planes planes = {.forwards = maps_forward,
+						    .publish_maps = publish_maps,
+						    .keep_maps = keep_maps,
+						    .pin_mark = pin_mark,
+						    .publish_names = publish_names};
+	daemon->acting = (struct acting){.options = {.node = daemon->options->node,
+						     .image = &daemon->image,
+						     .replica = &daemon->replica,
+						     .decides = true,
+						     .is_edge = daemon->options->edge,
+						     .is_names = daemon->options->names,
+						     .planes = &planes,
+						     .context = daemon}};
+}
+
+/* --- doing, and telling of it --- */
+
 static bool note_mark(struct daemon *daemon, uint64_t now_ms)
 {
 	struct error err = {0};
-	const struct ledger_position *newest =
-	    daemon->forwarded.sequence > daemon->answered.sequence ? &daemon->forwarded
-								   : &daemon->answered;
-	if (newest->sequence <= daemon->marked)
+	if (acting_note(&daemon->acting, &err) == 0) {
+		alarm_end(&daemon->mark_alarm);
 		return true;
-	int result = daemon->edge ? edge_plane_mark(daemon->edge, newest, &err) : 0;
-	if (result == 0)
-		result = replica_acknowledge(&daemon->replica, newest, &err);
-	if (result < 0) {
-		if (ALARM_SET(&daemon->mark_alarm, now_ms, MARK_FAILED, "", err.text))
-			daemon_tell_alarm(daemon, &daemon->mark_alarm);
-		return false;
 	}
-	alarm_end(&daemon->mark_alarm);
-	daemon->marked = newest->sequence;
-	return true;
+	if (ALARM_SET(&daemon->mark_alarm, now_ms, MARK_FAILED, "", err.text))
+		daemon_tell_alarm(daemon, &daemon->mark_alarm);
+	return false;
 }
 
 void daemon_observe_self(struct daemon *daemon, bool activity)
 {
-	struct observation observation = {.node = daemon->options->node,
-					  .instance = daemon->instance,
-					  .is_edge = daemon->edge != NULL,
-					  .edge_applied = daemon->forwarded,
-					  .is_names = daemon->names != NULL,
-					  .names_applied = daemon->answered};
 	if (!note_mark(daemon, clock_now_ms(daemon->clock)))
 		return;
+	struct observation observation = acting_observation(&daemon->acting);
+	observation.instance = daemon->instance;
 	if (daemon->edge && activity)
 		observation.activity =
 		    edge_plane_activity(daemon->edge, &observation.activity_count);
@@ -131,22 +109,13 @@ static void tell_status(struct daemon *daemon)
 	memcpy(daemon->status_line, line, sizeof(line));
 }
 
-/* Publishing is: ring, then descriptor, then route, then DNS. Each step stands on the one before,
- * and one that fails leaves everything as it was. */
-static int publish(struct daemon *daemon, bool *ret_forwards, struct error *err)
-{
-	int result = daemon->edge ? forward(daemon, err) : 0;
-	*ret_forwards = result == 0;
-	return result == 0 && daemon->names ? answer(daemon, err) : result;
-}
-
 void daemon_carry_out(struct daemon *daemon)
 {
 	struct error err = {0};
 	bool forwards;
 	bool is_new = false;
 	uint64_t now_ms = clock_now_ms(daemon->clock);
-	if (publish(daemon, &forwards, &err) == 0)
+	if (acting_carry_out(&daemon->acting, &forwards, &err) == 0)
 		alarm_end(&daemon->alarm);
 	else if (forwards)
 		is_new = ALARM_SET(&daemon->alarm, now_ms, DNS_BEHIND, "", err.text);
@@ -178,7 +147,7 @@ int daemon_carry_out_first(struct daemon *daemon, struct error *err)
 		daemon_carry_out(daemon);
 		return 0;
 	}
-	int result = publish(daemon, &forwards, err);
+	int result = acting_carry_out(&daemon->acting, &forwards, err);
 	if (daemon->edge && forwards)
 		tell_forwarding(daemon);
 	tell_status(daemon);

@@ -298,14 +298,17 @@ static int open_state(struct daemon *daemon, struct error *err)
 	struct edge_mark pinned;
 	options.owned = on_owned;
 	options.context = daemon;
-	if (daemon->options->edge && edge_mark_get(daemon->options->edge_pins, &pinned) == 0)
-		options.pinned =
-		    (struct ledger_position){.sequence = pinned.sequence, .digest = pinned.digest};
+	/* Maps that forward are there in whatever role the node is started. */
+	if (edge_mark_get(daemon->options->edge_pins, &pinned) == 0)
+		options.pinned = (struct mark_note){
+		    .position = {.sequence = pinned.sequence, .digest = pinned.digest},
+		    .has_peers = pinned.has_peers};
 	int result = replica_open(&options, &daemon->replica, &daemon->image, err);
 	if (result < 0)
 		return result;
 	daemon->store = daemon->replica.store;
 	daemon->signer = daemon->replica.signer;
+	daemon_act(daemon);
 	return begin_edge(daemon, err);
 }
 
@@ -583,8 +586,7 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	do {
-		struct daemon daemon = {
-		    .options = options, .clock = &clock_system, .forwarded_revision = UINT64_MAX};
+		struct daemon daemon = {.options = options, .clock = &clock_system};
 		daemon_used_memory(&daemon);
 		daemon.start_ms = clock_now_ms(daemon.clock);
 		daemon.start_wall_ms = clock_wall_ms(daemon.clock);

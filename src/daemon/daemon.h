@@ -20,6 +20,7 @@
 #include "daemon/open_files.h"
 #include "daemon/options.h"
 #include "daemon/wall_watch.h"
+#include "fabric/acting.h"
 #include "fabric/observation.h"
 #include "state/changes.h"
 #include "state/image.h"
@@ -77,13 +78,9 @@ struct daemon {
 	uint64_t ticked_ms;
 	struct wall_watch wall;
 	struct open_files files;
-	uint64_t
-	    forwarded_revision; /* the edge does what the replica says; UINT64_MAX: nothing yet */
-	struct ledger_position forwarded; /* up to here the edge does what the ledger says */
-	struct ledger_position answered; /* up to here DNS does */
+	struct acting acting; /* what is forwarded, answered and acknowledged of it */
 	struct alarm alarm; /* why the latest change could not be carried out */
 	struct alarm upgrade_alarm; /* why the first release's state was not taken over */
-	uint64_t marked; /* the entry that this process noted as acknowledged */
 	struct alarm mark_alarm; /* why it could not be noted lately */
 	struct alarm store_alarm; /* why the store took no change lately */
 	uint64_t store_failed_ms; /* when that was last */
@@ -135,6 +132,9 @@ bool daemon_store_rests(const struct daemon *daemon);
 void daemon_probe_store(struct daemon *daemon);
 
 /* --- carry_out.c --- */
+
+/* The replica is open, and nothing was done by it. */
+void daemon_act(struct daemon *daemon);
 
 /*
  * Publish what the image says, to the maps and then to DNS. What cannot be done is an alarm; call

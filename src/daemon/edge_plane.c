@@ -314,10 +314,11 @@ bool edge_plane_forwards(const struct edge_plane *plane)
 	return edge_is_forwarding(plane->edge);
 }
 
-int edge_plane_mark(struct edge_plane *plane, const struct ledger_position *position,
-		    struct error *err)
+int edge_plane_mark(struct edge_plane *plane, const struct mark_note *note, struct error *err)
 {
-	const struct edge_mark mark = {.sequence = position->sequence, .digest = position->digest};
+	const struct edge_mark mark = {.sequence = note->position.sequence,
+				       .digest = note->position.digest,
+				       .has_peers = note->has_peers};
 	return edge_mark_set(plane->edge, &mark, err);
 }
 
@@ -357,7 +358,7 @@ static const struct edge_binding *find_missing(const struct edge_plane *plane,
 	return NULL;
 }
 
-static int check_held(const struct edge_plane *plane, const struct image *image, struct error *err)
+int edge_plane_keep(const struct edge_plane *plane, const struct image *image, struct error *err)
 {
 	char text[IP_TEXT_BYTES];
 	struct wanted wanted = {0};
@@ -375,11 +376,6 @@ static int check_held(const struct edge_plane *plane, const struct image *image,
 		    (unsigned long long)missing->version->number);
 	arena_done(&wanted.arena);
 	return result;
-}
-
-int edge_plane_keep(struct edge_plane *plane, const struct image *answered, struct error *err)
-{
-	return answered ? check_held(plane, answered, err) : 0;
 }
 
 /* --- activity --- */

@@ -11,6 +11,7 @@
 #include "dataplane/edge.h"
 #include "fabric/observation.h"
 #include "state/image.h"
+#include "state/mark.h"
 
 #include <uv.h>
 
@@ -32,19 +33,16 @@ void edge_plane_free(struct edge_plane *plane);
 must_check int edge_plane_publish(struct edge_plane *plane, const struct image *image,
 				  struct error *err);
 
-/*
- * Leave maps that forward as they are (invariant 6), for a node whose state is below its mark.
- * `answered` is an image that DNS is to be answered by, or NULL: -FL_EUNAVAILABLE
- * unless the maps mean the same by each address that it would answer.
- */
-must_check int edge_plane_keep(struct edge_plane *plane, const struct image *answered,
+/* Leave the maps as they are, by which DNS is to be answered: -FL_EUNAVAILABLE unless they mean the
+ * same by each address that `image` has clients sent to. */
+must_check int edge_plane_keep(const struct edge_plane *plane, const struct image *image,
 			       struct error *err);
 
 /* Are packets forwarded by what is pinned, whoever published it? */
 bool edge_plane_forwards(const struct edge_plane *plane);
 
-/* Note beside the maps that the entry is acknowledged. */
-must_check int edge_plane_mark(struct edge_plane *plane, const struct ledger_position *position,
+/* Note beside the maps what is acknowledged. */
+must_check int edge_plane_mark(struct edge_plane *plane, const struct mark_note *note,
 			       struct error *err);
 
 /* Read the counters; call it every tick. */

@@ -139,9 +139,12 @@ static void tell_configuration(struct session *session, const struct digest *has
 	arena_done(&arena);
 }
 
-/* Addresses whose flows the operator ordered to be ended. */
+/* Addresses whose flows the operator ordered to be ended. By a state older than what this node did,
+ * an address may mean a version whose flows nobody ordered to be ended. */
 static void tell_cuts(struct session *session)
 {
+	if (session->api->daemon->replica.standing != REPLICA_CURRENT)
+		return;
 	const struct wire_list cuts = landings_cuts(session->api->daemon->landings);
 	size_t bytes = cuts.count * sizeof(struct peer_address);
 	if (cuts.count == session->cuts.count &&

@@ -167,6 +167,7 @@ bool edge_holds(const struct edge *edge, const struct ip_address *address,
 struct edge_mark {
 	uint64_t sequence; /* 0: none */
 	struct digest digest;
+	bool has_peers; /* other nodes forward, answer or decide */
 };
 
 /* Needs no open edge. -ENOENT when nothing is pinned there, or no mark is. */

@@ -9,34 +9,42 @@
 #define SLOT_BYTES ((size_t)4096)
 #define TEXT_BYTES 256
 
+/* What a program that knows only the first of them writes, and reads: it has no peers. */
+#define LEVEL_ALONE 1u
+#define LEVEL_PEERS 2u
+
 /* The line with its digest; the length. */
-static int format(const struct ledger_position *position, char text[TEXT_BYTES])
+static int format(const struct mark_note *note, char text[TEXT_BYTES])
 {
 	struct digest check;
 	char hex[DIGEST_HEX_BYTES];
-	hex_encode(position->digest.bytes, DIGEST_BYTES, hex);
+	hex_encode(note->position.digest.bytes, DIGEST_BYTES, hex);
 	int length =
-	    snprintf(text, TEXT_BYTES, "fairlead mark 1 %" PRIu64 " %s", position->sequence, hex);
+	    snprintf(text, TEXT_BYTES, "fairlead mark %u %" PRIu64 " %s",
+		     note->has_peers ? LEVEL_PEERS : LEVEL_ALONE, note->position.sequence, hex);
 	digest_of(text, (size_t)length, &check);
 	hex_encode(check.bytes, DIGEST_BYTES, hex);
 	return length + snprintf(text + length, TEXT_BYTES - (size_t)length, " %s\n", hex);
 }
 
 /* There is one way to write a mark; anything else is none. */
-static bool parse(const char *slot, struct ledger_position *ret_position)
+static bool parse(const char *slot, struct mark_note *ret_note)
 {
-	struct ledger_position position = {0};
+	struct mark_note note = {0};
+	unsigned level;
 	char line[TEXT_BYTES];
 	char again[TEXT_BYTES];
 	char hex[DIGEST_HEX_BYTES];
 	memcpy(line, slot, sizeof(line));
 	line[sizeof(line) - 1] = '\0';
-	if (sscanf(line, "fairlead mark 1 %19" SCNu64 " %64s", &position.sequence, hex) != 2 ||
-	    hex_decode(hex, position.digest.bytes, DIGEST_BYTES) < 0)
+	if (sscanf(line, "fairlead mark %1u %19" SCNu64 " %64s", &level, &note.position.sequence,
+		   hex) != 3 ||
+	    hex_decode(hex, note.position.digest.bytes, DIGEST_BYTES) < 0)
 		return false;
-	if (strncmp(line, again, (size_t)format(&position, again)) != 0)
+	note.has_peers = level == LEVEL_PEERS;
+	if (strncmp(line, again, (size_t)format(&note, again)) != 0)
 		return false;
-	*ret_position = position;
+	*ret_note = note;
 	return true;
 }
 
@@ -50,15 +58,15 @@ int mark_read(struct mark *mark, const struct disk *disk, const char *folder)
 	if (result == 0 && bytes.length == SLOTS * SLOT_BYTES) {
 		mark->is_there = true;
 		for (unsigned slot = 0; slot < SLOTS; slot++) {
-			struct ledger_position found;
+			struct mark_note found;
 			if (!parse(bytes.data + slot * SLOT_BYTES, &found) ||
-			    found.sequence <= mark->newest.sequence)
+			    found.position.sequence <= mark->newest.position.sequence)
 				continue;
 			mark->newest = found;
 			mark->slot = slot;
 		}
 	}
-	mark->is_damaged = result != -ENOENT && !mark->newest.sequence;
+	mark->is_damaged = result != -ENOENT && !mark->newest.position.sequence;
 	buffer_done(&bytes);
 	return result == -ENOMEM ? result : 0;
 }
@@ -70,13 +78,13 @@ static int write_new(const struct mark *mark, const char *text, size_t length, s
 	return disk_replace(mark->disk, mark->path, file, sizeof(file), 0600, err);
 }
 
-int mark_write(struct mark *mark, const struct ledger_position *position, struct error *err)
+int mark_write(struct mark *mark, const struct mark_note *note, struct error *err)
 {
 	char text[TEXT_BYTES];
 	unsigned slot = mark->is_there ? (mark->slot + 1) % SLOTS : 0;
-	if (position->sequence <= mark->newest.sequence)
+	if (note->position.sequence <= mark->newest.position.sequence)
 		return 0;
-	size_t length = (size_t)format(position, text);
+	size_t length = (size_t)format(note, text);
 	int result = -ENOENT;
 	if (mark->is_there)
 		result = mark->disk->update(mark->disk->context, mark->path,
@@ -91,7 +99,7 @@ int mark_write(struct mark *mark, const struct ledger_position *position, struct
 		return result;
 	mark->is_there = true;
 	mark->is_damaged = false;
-	mark->newest = *position;
+	mark->newest = *note;
 	mark->slot = slot;
 	return 0;
 }

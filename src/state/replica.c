@@ -134,6 +134,8 @@ static int check_owner(const struct replica_options *options, struct store *stor
 {
 	struct owner_wait wait;
 	char own[RECORD_KEY_BYTES];
+	if (options->follows)
+		return 0;
 	snprintf(own, sizeof(own), "node/%s/", options->node);
 	int result = read_first_key(store, own, &wait, err);
 	if (result < 0 || *wait.key)
@@ -157,9 +159,11 @@ static bool has_file(const struct replica_options *options, const char *name)
 }
 
 /* Where there was a store, an empty one in its place would make the node forget all of it, and
- * begin a second ledger. */
+ * begin a second ledger. Where a node follows, it is filled again. */
 static bool had_store(const struct replica_options *options, const struct replica *replica)
 {
+	if (options->follows)
+		return false;
 	return replica->acknowledged.sequence || has_file(options, REPLICA_GOOD_FILE) ||
 	       has_file(options, former_files[0]) || has_file(options, former_files[1]);
 }
@@ -215,7 +219,7 @@ static int open_store(const struct replica_options *options, struct replica *rep
 		result = image_load(image, replica->store, clock_now_ms(options->clock), err);
 	if (result == 0 && image->head.sequence)
 		result = check_owner(options, replica->store, err);
-	if (result == 0 && !image->head.sequence)
+	if (result == 0 && !image->head.sequence && !options->follows)
 		result = begin_ledger(options, replica, image, err);
 	if (result < 0)
 		close_store(replica, image);
@@ -389,12 +393,29 @@ static void on_entry(void *context, int result, const struct error *err,
 						       .digest = page->entries[0].digest};
 }
 
+static void set_forked(struct replica *replica)
+{
+	char what[300];
+	snprintf(what, sizeof(what),
+		 "the state here has another history than what this node does: ledger entry %llu "
+		 "is not the one that was acknowledged and is forwarded by",
+		 (unsigned long long)replica->acknowledged.sequence);
+	set_standing(replica, REPLICA_FORKED, what);
+}
+
+static void set_current(struct replica *replica)
+{
+	replica->standing = REPLICA_CURRENT;
+	replica->behind[0] = '\0';
+}
+
 /* Does the replica have the entry that this node acknowledged last? */
 static int judge(struct replica *replica, const struct image *image, struct error *err)
 {
 	const struct ledger_position *mark = &replica->acknowledged;
 	char what[300];
 	struct entry_wait wait = {0};
+	set_current(replica);
 	if (!mark->sequence && replica->mark.is_damaged)
 		set_standing(replica, REPLICA_OLDER,
 			     "the mark of what this node acknowledged is damaged, so it is not "
@@ -417,14 +438,9 @@ static int judge(struct replica *replica, const struct image *image, struct erro
 		result = error_set(err, wait.result, "%s", wait.error.text);
 	if (result < 0)
 		return result;
-	if (wait.found.sequence == mark->sequence &&
-	    memcmp(wait.found.digest.bytes, mark->digest.bytes, DIGEST_BYTES) == 0)
-		return 0;
-	snprintf(what, sizeof(what),
-		 "the state here has another history than what this node does: ledger entry %llu "
-		 "is not the one that was acknowledged and is forwarded by",
-		 (unsigned long long)mark->sequence);
-	set_standing(replica, REPLICA_FORKED, what);
+	if (wait.found.sequence != mark->sequence ||
+	    memcmp(wait.found.digest.bytes, mark->digest.bytes, DIGEST_BYTES) != 0)
+		set_forked(replica);
 	return 0;
 }
 
@@ -432,6 +448,27 @@ static void set_refusal(struct replica *replica)
 {
 	snprintf(replica->refusal, sizeof(replica->refusal), "%s",
 		 *replica->why ? replica->why : replica->behind);
+}
+
+int replica_judge(struct replica *replica, const struct image *image, struct error *err)
+{
+	int result = judge(replica, image, err);
+	set_refusal(replica);
+	return result;
+}
+
+void replica_moved(struct replica *replica, const struct image *image)
+{
+	const struct ledger_position *mark = &replica->acknowledged;
+	struct ledger_position found;
+	/* Each revision brings one entry at most, so that none is passed unseen. */
+	if (replica->standing != REPLICA_OLDER || !image_position(image, mark->sequence, &found))
+		return;
+	if (memcmp(found.digest.bytes, mark->digest.bytes, DIGEST_BYTES) == 0)
+		set_current(replica);
+	else
+		set_forked(replica);
+	set_refusal(replica);
 }
 
 void replica_set_behind_maps(struct replica *replica)
@@ -444,12 +481,20 @@ void replica_set_behind_maps(struct replica *replica)
 	set_refusal(replica);
 }
 
-int replica_acknowledge(struct replica *replica, const struct ledger_position *position,
-			struct error *err)
+/* Of two marks the newer one counts. */
+static void note(struct replica *replica, const struct mark_note *note)
 {
-	int result = mark_write(&replica->mark, position, err);
-	if (result == 0 && position->sequence > replica->acknowledged.sequence)
-		replica->acknowledged = *position;
+	if (note->position.sequence <= replica->acknowledged.sequence)
+		return;
+	replica->acknowledged = note->position;
+	replica->has_peers = note->has_peers;
+}
+
+int replica_acknowledge(struct replica *replica, const struct mark_note *mark, struct error *err)
+{
+	int result = mark_write(&replica->mark, mark, err);
+	if (result == 0)
+		note(replica, mark);
 	return result;
 }
 
@@ -464,15 +509,14 @@ int replica_open(const struct replica_options *options, struct replica *ret_repl
 	if (result < 0)
 		return error_set(err, result, "out of memory");
 	crashes_read(&replica.crashes, options->disk, options->folder);
-	replica.acknowledged = replica.mark.newest.sequence > options->pinned.sequence
-				   ? replica.mark.newest
-				   : options->pinned;
+	note(&replica, &replica.mark.newest);
+	note(&replica, &options->pinned);
 	if (!open_good(options, &replica, &image)) {
 		crashes_expect(&replica.crashes, 0);
 		result = open_any(options, &replica, &image, err);
 	}
 	if (result == 0)
-		result = judge(&replica, &image, err);
+		result = replica_judge(&replica, &image, err);
 	if (result < 0) {
 		close_store(&replica, &image);
 		if (!replica.crashed)
@@ -481,7 +525,9 @@ int replica_open(const struct replica_options *options, struct replica *ret_repl
 	}
 	if (!replica.crashed)
 		crashes_expect(&replica.crashes, image.head.sequence);
-	set_refusal(&replica);
+	/* The maps may be gone at the next start: a machine forgets them with its power. */
+	int noted = mark_write(&replica.mark, &options->pinned, NULL);
+	(void)noted;
 	*ret_replica = replica;
 	*ret_image = image;
 	return 0;

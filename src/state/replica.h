@@ -13,7 +13,8 @@
  *
  * A replica stands at its node's *mark* when it has the newest ledger entry that the node
  * acknowledged (mark.h). One that does not is older than what the node does, or has another
- * history: nothing of it is published over maps that forward, and orders are refused.
+ * history: nothing of it is published over maps that forward, and orders are refused. A start
+ * writes the newer one of the two marks into the file, since maps end with the machine's power.
  */
 #ifndef FAIRLEAD_STATE_REPLICA_H
 #define FAIRLEAD_STATE_REPLICA_H
@@ -37,7 +38,8 @@ struct replica_options {
 	const char *node;
 	const struct clock *clock;
 	const struct disk *disk;
-	struct ledger_position pinned; /* the mark that the pinned maps hold; sequence 0: none */
+	struct mark_note pinned; /* the mark that the pinned maps hold */
+	bool follows; /* changes are decided elsewhere: what is missing here is filled from there */
 	/* May be NULL; called as soon as the store is held, before it is read. */
 	void (*owned)(void *context);
 	void *context;
@@ -65,6 +67,7 @@ struct replica {
 	bool crashed; /* the last good copy is used for that reason */
 	struct mark mark; /* in the file */
 	struct ledger_position acknowledged; /* the newer one of that and the pinned maps' */
+	bool has_peers; /* by the same */
 	/* "" or a sentence: what is wrong, and what to do. */
 	char why[1400]; /* it cannot be changed */
 	char behind[1000]; /* it is not current */
@@ -88,14 +91,20 @@ static inline bool replica_is_writable(const struct replica *replica)
 	return replica->kind == REPLICA_STORE && replica->standing == REPLICA_CURRENT;
 }
 
+/*
+ * The replica of a node that follows took something in, which `image` shows: does it have the
+ * marked entry by now? After each revision, and after image_load() read everything anew; the latter
+ * blocks, and fails as ledger_range() does.
+ */
+void replica_moved(struct replica *replica, const struct image *image);
+must_check int replica_judge(struct replica *replica, const struct image *image, struct error *err);
+
 /* The maps forward by something, of which the replica knows nothing and nobody kept a mark. */
 void replica_set_behind_maps(struct replica *replica);
 
-/*
- * Durably, before it is told: the entry is acknowledged now. The pinned maps must hold it too,
- * which is the caller's to do.
- */
-must_check int replica_acknowledge(struct replica *replica, const struct ledger_position *position,
+/* Durably, before it is told: the entry is acknowledged, or decided. The pinned maps must hold it
+ * too, which is the caller's to do. */
+must_check int replica_acknowledge(struct replica *replica, const struct mark_note *note,
 				   struct error *err);
 
 /*

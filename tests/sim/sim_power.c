@@ -415,9 +415,10 @@ static uint64_t cut_marks(void)
 	uint64_t acknowledged = 0;
 	power_disk_reset(seed, cut_at);
 	for (uint64_t sequence = 1; sequence <= 8; sequence++) {
-		const struct ledger_position position = {.sequence = sequence};
+		const struct mark_note note = {.position.sequence = sequence,
+					       .has_peers = sequence % 2};
 		assert_int_equal(mark_read(&mark, &power_disk, "state"), 0);
-		if (mark_write(&mark, &position, NULL) < 0)
+		if (mark_write(&mark, &note, NULL) < 0)
 			break;
 		acknowledged = sequence;
 	}
@@ -425,7 +426,9 @@ static uint64_t cut_marks(void)
 	power_disk_restore(0);
 	CHECK(mark_read(&mark, &power_disk, "state") == 0);
 	CHECK(!mark.is_damaged);
-	CHECK(mark.newest.sequence == acknowledged || mark.newest.sequence == acknowledged + 1);
+	uint64_t newest = mark.newest.position.sequence;
+	CHECK(newest == acknowledged || newest == acknowledged + 1);
+	CHECK(mark.newest.has_peers == newest % 2);
 	return events;
 }
 
@@ -511,7 +514,7 @@ static uint64_t cut_crashes(void)
 {
 	struct crashes crashes;
 	power_disk_reset(seed, cut_at);
-	for (unsigned start = 0; start < 4; start++) {
+	for (unsigned start = 0; start < 4 && !power_disk_is_cut(); start++) {
 		crashes_read(&crashes, &power_disk, "state");
 		crashes_expect(&crashes, 7);
 	}

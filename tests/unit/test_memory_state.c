@@ -690,13 +690,13 @@ static int step_mark(void *context)
 	(void)context;
 	int result = mark_read(&mark, &disk_system, folder);
 	if (result == 0)
-		assert_int_equal(mark.newest.sequence, 7);
+		assert_int_equal(mark.newest.position.sequence, 7);
 	return result;
 }
 
 static void test_copies(void **state)
 {
-	static const struct ledger_position position = {.sequence = 7};
+	static const struct mark_note note = {.position.sequence = 7};
 	struct mark mark;
 	struct store *replica = NULL;
 	char other[64];
@@ -716,7 +716,7 @@ static void test_copies(void **state)
 	}
 	assert_int_equal(rmdir(other), 0);
 	assert_int_equal(mark_read(&mark, &disk_system, folder), 0);
-	assert_int_equal(mark_write(&mark, &position, NULL), 0);
+	assert_int_equal(mark_write(&mark, &note, NULL), 0);
 	failing_memory_each("mark_read", step_mark, NULL, 1);
 	assert_int_equal(unlink(mark.path), 0);
 	unlink(copy_path);

@@ -115,6 +115,12 @@ static struct ledger_position append(const char *what)
 					.digest = image.head.digest};
 }
 
+static void acknowledge(const struct ledger_position *position)
+{
+	const struct mark_note note = {.position = *position};
+	assert_int_equal(replica_acknowledge(&replica, &note, NULL), 0);
+}
+
 static void copy_to(const char *name)
 {
 	assert_int_equal(store_sqlite_copy(folder, &disk_system, path_of(name), NULL), 0);
@@ -159,7 +165,7 @@ static void a_first_start_begins_a_ledger(void **state)
 	start();
 	expect(REPLICA_STORE, REPLICA_CURRENT, 1);
 	struct ledger_position position = append("more");
-	assert_int_equal(replica_acknowledge(&replica, &position, NULL), 0);
+	acknowledge(&position);
 	stop();
 	start();
 	expect(REPLICA_STORE, REPLICA_CURRENT, 2);
@@ -178,7 +184,7 @@ static void an_older_database_is_known_by_the_mark(void **state)
 	start();
 	copy_to("older");
 	struct ledger_position position = append("more");
-	assert_int_equal(replica_acknowledge(&replica, &position, NULL), 0);
+	acknowledge(&position);
 	stop();
 	put_back("older", "store.db");
 	start();
@@ -195,13 +201,126 @@ static void an_older_folder_is_known_by_the_pinned_maps(void **state)
 	append("more");
 	struct ledger_position newer = append("and more");
 	stop();
-	options.pinned = (struct ledger_position){.sequence = newer.sequence + 1};
+	options.pinned.position.sequence = newer.sequence + 1;
 	start();
 	expect(REPLICA_STORE, REPLICA_OLDER, 3);
 	stop();
-	options.pinned = newer;
+	/* They are gone after a power loss, and what they knew is not. */
+	options.pinned = (struct mark_note){0};
+	start();
+	expect(REPLICA_STORE, REPLICA_OLDER, 3);
+	stop();
+	assert_int_equal(unlink(path_of("mark")), 0);
+	options.pinned.position = newer;
 	start();
 	expect(REPLICA_STORE, REPLICA_CURRENT, 3);
+}
+
+/* An older copy may know nothing of them. */
+static void a_mark_knows_of_peers(void **state)
+{
+	struct mark_note note = {.has_peers = true};
+	(void)state;
+	start();
+	assert_false(replica.has_peers);
+	note.position = append("others join");
+	assert_int_equal(replica_acknowledge(&replica, &note, NULL), 0);
+	assert_true(replica.has_peers);
+	stop();
+	start();
+	assert_true(replica.has_peers);
+	stop();
+	/* The newer mark says so, and an older one does not matter. */
+	options.pinned.position = note.position;
+	options.pinned.position.sequence--;
+	start();
+	assert_true(replica.has_peers);
+	stop();
+	options.pinned.position.sequence += 2;
+	start();
+	assert_false(replica.has_peers);
+	stop();
+	assert_int_equal(unlink(path_of("mark")), 0);
+	options.pinned.has_peers = true;
+	start();
+	assert_true(replica.has_peers);
+	stop();
+	options.pinned = (struct mark_note){0};
+	start();
+	assert_true(replica.has_peers);
+}
+
+/* --- a node that follows --- */
+
+static void reload(void)
+{
+	image_done(&image);
+	assert_int_equal(image_load(&image, replica.store, 0, NULL), 0);
+}
+
+/* An empty store is one that is to be filled, whatever was there before. */
+static void a_follower_begins_no_ledger(void **state)
+{
+	(void)state;
+	options.follows = true;
+	start();
+	expect(REPLICA_STORE, REPLICA_CURRENT, 0);
+	acknowledge(&(struct ledger_position){.sequence = 1});
+	stop();
+	assert_int_equal(unlink(path_of("store.db")), 0);
+	start();
+	expect(REPLICA_STORE, REPLICA_OLDER, 0);
+}
+
+/* Its own are these entries, but the rest is as another's revisions would bring them. */
+static void a_follower_catches_up(void **state)
+{
+	(void)state;
+	start();
+	copy_to("older");
+	append("more");
+	struct ledger_position position = append("and more");
+	acknowledge(&position);
+	stop();
+	put_back("older", "store.db");
+	options.follows = true;
+	start();
+	expect(REPLICA_STORE, REPLICA_OLDER, 1);
+	append("more");
+	replica_moved(&replica, &image);
+	expect(REPLICA_STORE, REPLICA_OLDER, 2);
+	append("and more");
+	replica_moved(&replica, &image);
+	expect(REPLICA_STORE, REPLICA_CURRENT, 3);
+	/* Read anew, at once. */
+	stop();
+	start();
+	expect(REPLICA_STORE, REPLICA_CURRENT, 3);
+	reload();
+	assert_int_equal(replica_judge(&replica, &image, NULL), 0);
+	expect(REPLICA_STORE, REPLICA_CURRENT, 3);
+}
+
+static void a_follower_on_another_chain_does_not(void **state)
+{
+	(void)state;
+	start();
+	copy_to("older");
+	struct ledger_position position = append("this way");
+	acknowledge(&position);
+	stop();
+	put_back("older", "store.db");
+	options.follows = true;
+	start();
+	append("that way");
+	replica_moved(&replica, &image);
+	expect(REPLICA_STORE, REPLICA_FORKED, 2);
+	append("and on");
+	replica_moved(&replica, &image);
+	expect(REPLICA_STORE, REPLICA_FORKED, 3);
+	reload();
+	assert_int_equal(replica_judge(&replica, &image, NULL), 0);
+	expect(REPLICA_STORE, REPLICA_FORKED, 3);
 }
 
 static void another_history_is_known_by_its_hash(void **state)
@@ -210,7 +329,7 @@ static void another_history_is_known_by_its_hash(void **state)
 	start();
 	copy_to("older");
 	struct ledger_position position = append("this way");
-	assert_int_equal(replica_acknowledge(&replica, &position, NULL), 0);
+	acknowledge(&position);
 	stop();
 	put_back("older", "store.db");
 	assert_int_equal(rename(path_of("mark"), path_of("mark.away")), 0);
@@ -235,12 +354,12 @@ static void a_damaged_mark_is_not_no_mark(void **state)
 	expect(REPLICA_STORE, REPLICA_OLDER, 2);
 	expect_said(replica.refusal, "the mark of what this node acknowledged is damaged");
 	stop();
-	options.pinned = position;
+	options.pinned.position = position;
 	start();
 	expect(REPLICA_STORE, REPLICA_CURRENT, 2);
-	assert_int_equal(replica_acknowledge(&replica, &position, NULL), 0);
+	acknowledge(&position);
 	stop();
-	options.pinned = (struct ledger_position){0};
+	options.pinned = (struct mark_note){0};
 	start();
 	expect(REPLICA_STORE, REPLICA_CURRENT, 2);
 }
@@ -252,7 +371,7 @@ static void a_damaged_store_gives_way_to_the_last_good_copy(void **state)
 	(void)state;
 	start();
 	struct ledger_position position = append("more");
-	assert_int_equal(replica_acknowledge(&replica, &position, NULL), 0);
+	acknowledge(&position);
 	copy_to(REPLICA_GOOD_FILE);
 	copy_to("backup");
 	stop();
@@ -278,7 +397,7 @@ static void a_copy_may_be_older_than_the_mark(void **state)
 	start();
 	copy_to(REPLICA_GOOD_FILE);
 	struct ledger_position position = append("more");
-	assert_int_equal(replica_acknowledge(&replica, &position, NULL), 0);
+	acknowledge(&position);
 	stop();
 	spoil("store.db");
 	start();
@@ -293,7 +412,7 @@ static void a_missing_store_begins_no_second_ledger(void **state)
 	(void)state;
 	start();
 	struct ledger_position position = append("more");
-	assert_int_equal(replica_acknowledge(&replica, &position, NULL), 0);
+	acknowledge(&position);
 	copy_to(REPLICA_GOOD_FILE);
 	copy_to("backup");
 	stop();
@@ -308,7 +427,7 @@ static void a_missing_store_begins_no_second_ledger(void **state)
 	assert_int_equal(access(path_of("store.db"), F_OK), -1);
 	stop();
 	assert_int_equal(unlink(path_of("mark")), 0);
-	options.pinned = position;
+	options.pinned.position = position;
 	start();
 	expect(REPLICA_NOTHING, REPLICA_OLDER, 0);
 	assert_false(replica_may_return(&replica, &options));
@@ -426,22 +545,24 @@ static void a_mark_goes_over_the_older_one(void **state)
 	assert_int_equal(mark_read(&mark, &disk_system, folder), 0);
 	assert_false(mark.is_damaged);
 	for (uint64_t sequence = 8; sequence < 13; sequence++) {
-		const struct ledger_position position = {.sequence = sequence,
-							 .digest.bytes = {(uint8_t)sequence}};
-		assert_int_equal(mark_write(&mark, &position, NULL), 0);
+		const struct mark_note note = {
+		    .position = {.sequence = sequence, .digest.bytes = {(uint8_t)sequence}},
+		    .has_peers = sequence % 2};
+		assert_int_equal(mark_write(&mark, &note, NULL), 0);
 		assert_int_equal(mark_read(&again, &disk_system, folder), 0);
-		assert_int_equal(again.newest.sequence, sequence);
-		assert_int_equal(again.newest.digest.bytes[0], sequence);
+		assert_int_equal(again.newest.position.sequence, sequence);
+		assert_int_equal(again.newest.position.digest.bytes[0], sequence);
+		assert_int_equal(again.newest.has_peers, sequence % 2);
 	}
-	const struct ledger_position older = {.sequence = 3};
+	const struct mark_note older = {.position.sequence = 3};
 	assert_int_equal(mark_write(&mark, &older, NULL), 0);
-	assert_int_equal(mark.newest.sequence, 12);
+	assert_int_equal(mark.newest.position.sequence, 12);
 	/* What a power loss may spoil is the newer one; the one before it is still there. */
 	assert_int_equal(
 	    disk_system.update(NULL, mark.path, (off_t)(mark.slot * 4096), spoilt, sizeof(spoilt)),
 	    0);
 	assert_int_equal(mark_read(&again, &disk_system, folder), 0);
-	assert_int_equal(again.newest.sequence, 11);
+	assert_int_equal(again.newest.position.sequence, 11);
 }
 
 int main(void)
@@ -451,6 +572,10 @@ int main(void)
 	    CASE(a_first_start_begins_a_ledger),
 	    CASE(an_older_database_is_known_by_the_mark),
 	    CASE(an_older_folder_is_known_by_the_pinned_maps),
+	    CASE(a_mark_knows_of_peers),
+	    CASE(a_follower_begins_no_ledger),
+	    CASE(a_follower_catches_up),
+	    CASE(a_follower_on_another_chain_does_not),
 	    CASE(another_history_is_known_by_its_hash),
 	    CASE(a_damaged_mark_is_not_no_mark),
 	    CASE(a_damaged_store_gives_way_to_the_last_good_copy),

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fabric/acting.h"
+
+#include <string.h>
+
+static bool is_current(const struct acting *acting)
+{
+	return acting->options.replica->standing == REPLICA_CURRENT;
+}
+
+/* By what the replica says. Who follows has somebody who decides. */
+static bool has_peers(const struct acting *acting)
+{
+	const struct image *image = acting->options.image;
+	for (size_t i = 0; i < image->member_count; i++) {
+		const struct member *member = image->members[i].member;
+		if (strcmp(member->name, acting->options.node) != 0 &&
+		    (member->roles & (MEMBER_EDGE | MEMBER_NAMES | MEMBER_VOTER)))
+			return true;
+	}
+	return !acting->options.decides;
+}
+
+static bool is_alone(const struct acting *acting)
+{
+	return !has_peers(acting) && !acting->options.replica->has_peers;
+}
+
+static struct ledger_position head_of(const struct image *image)
+{
+	return (struct ledger_position){.sequence = image->head.sequence,
+					.digest = image->head.digest};
+}
+
+static int forward(struct acting *acting, struct error *err)
+{
+	const struct acting_planes *planes = acting->options.planes;
+	const struct image *image = acting->options.image;
+	void *context = acting->options.context;
+	bool current = is_current(acting);
+	if (acting->has_published && acting->published_revision == image->revision &&
+	    (!current || acting->forwarded.sequence == image->head.sequence))
+		return 0;
+	if (!current && !is_alone(acting))
+		return 0;
+	if (!current && planes->forwards(context))
+		return planes->keep_maps(context, image, err);
+	int result = planes->publish_maps(context, image, err);
+	if (result < 0)
+		return result;
+	acting->has_published = true;
+	acting->published_revision = image->revision;
+	if (current)
+		acting->forwarded = head_of(image);
+	return 0;
+}
+
+static int answer(struct acting *acting, struct error *err)
+{
+	const struct acting_options *options = &acting->options;
+	bool current = is_current(acting);
+	if (!current && !is_alone(acting))
+		return 0;
+	int result = options->planes->publish_names(options->context, options->image, err);
+	if (result == 0 && current)
+		acting->answered = head_of(options->image);
+	return result;
+}
+
+int acting_carry_out(struct acting *acting, bool *ret_forwards, struct error *err)
+{
+	int result = acting->options.is_edge ? forward(acting, err) : 0;
+	*ret_forwards = result == 0;
+	return result == 0 && acting->options.is_names ? answer(acting, err) : result;
+}
+
+int acting_note(struct acting *acting, struct error *err)
+{
+	const struct acting_options *options = &acting->options;
+	struct mark_note note = {.position = acting->forwarded.sequence > acting->answered.sequence
+						 ? acting->forwarded
+						 : acting->answered,
+				 .has_peers = has_peers(acting)};
+	if (!is_current(acting))
+		return 0;
+	if (options->decides)
+		note.position = head_of(options->image);
+	if (note.position.sequence <= acting->marked)
+		return 0;
+	int result = options->is_edge ? options->planes->pin_mark(options->context, &note, err) : 0;
+	if (result == 0)
+		result = replica_acknowledge(options->replica, &note, err);
+	if (result == 0)
+		acting->marked = note.position.sequence;
+	return result;
+}
+
+struct observation acting_observation(const struct acting *acting)
+{
+	return (struct observation){.node = acting->options.node,
+				    .is_edge = acting->options.is_edge,
+				    .edge_applied = acting->forwarded,
+				    .is_names = acting->options.is_names,
+				    .names_applied = acting->answered};
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Acting: what a node does by its replica. It forwards, it answers, and it says so; what it may not
+ * do of these is decided here, for the daemon and for simulated fabrics alike. The planes are the
+ * caller's.
+ *
+ * What is published is an image of the replica, so nothing is that the replica does not hold, and
+ * maps come before DNS. What is acknowledged, and what is decided, is noted as the node's mark
+ * first, beside the replica and in the pinned maps, since others build on it.
+ *
+ * Below its mark (state/replica.h) a node publishes nothing over maps that forward: that would
+ * withdraw addresses which only they know, or give one back the meaning that it had before its
+ * closing was proven (invariants 3 and 6). It acknowledges nothing, and DNS is for the other nodes
+ * to answer. A node is *alone* when it decides for itself and neither its replica nor its mark
+ * knows of another that forwards, answers or decides: then nothing moves but what it does itself.
+ * Alone and with nothing forwarding, what it has is better than nothing; alone and with maps, DNS
+ * goes on as far as these mean the same.
+ *
+ * One thread, that of the image.
+ */
+#ifndef FAIRLEAD_FABRIC_ACTING_H
+#define FAIRLEAD_FABRIC_ACTING_H
+
+#include "fabric/observation.h"
+#include "state/image.h"
+#include "state/replica.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a node's planes can do. */
+struct acting_planes {
+	/* Are packets forwarded by maps, whoever published them? */
+	bool (*forwards)(void *context);
+	/* The maps do what the image says. */
+	int (*publish_maps)(void *context, const struct image *image, struct error *err);
+	/* The maps stay; fails when addresses that `image` has clients sent to mean something else
+	 * there. */
+	int (*keep_maps)(void *context, const struct image *image, struct error *err);
+	int (*pin_mark)(void *context, const struct mark_note *note, struct error *err);
+	/* DNS answers what the image says. */
+	int (*publish_names)(void *context, const struct image *image, struct error *err);
+};
+
+struct acting_options {
+	const char *node;
+	const struct image *image;
+	struct replica *replica;
+	bool decides; /* changes are decided here: the replica is the authority itself */
+	bool is_edge;
+	bool is_names;
+	const struct acting_planes *planes;
+	void *context; /* of the planes */
+};
+
+/* Of one process; all of `options` is borrowed, and the rest is zero before it did anything. */
+struct acting {
+	struct acting_options options;
+	bool has_published;
+	uint64_t published_revision; /* the maps do what the image of this revision says */
+	struct ledger_position forwarded; /* up to here the maps do what the ledger says */
+	struct ledger_position answered; /* up to here DNS does */
+	uint64_t marked; /* the entry that this process noted */
+};
+
+/*
+ * Do what the image says, as far as that is allowed and not done. Each step stands on the one
+ * before, and one that fails leaves everything as it was. `ret_forwards`: the failure is not that
+ * of the maps.
+ */
+must_check int acting_carry_out(struct acting *acting, bool *ret_forwards, struct error *err);
+
+/* Note what may be acknowledged. Durable when it returns 0; otherwise nothing is to be told. */
+must_check int acting_note(struct acting *acting, struct error *err);
+
+/* What this process acknowledges, for the caller to complete. Only after acting_note(). */
+struct observation acting_observation(const struct acting *acting);
+
+#endif
