@@ -2,7 +2,30 @@
 /*
  * The invariants, judged by what the world knows and no node does: all maps, all sockets, what
  * really was sent, when each count was really begun. Each rule of PROTOCOL.md that exists by now is
- * stated here anew, and not by asking the code that keeps it.
+ * stated anew, and not by asking the code that keeps it:
+ *
+ *  1  check_image(), check_position(): what a node takes in, and acknowledges, is the entry that
+ * was committed; check_counts(), with landings that name closings of another chain 2 check_image();
+ * check_replicas(): a replica is a verbatim copy. Exchanged ids: unit.follower 3
+ * fabric_check_node.c: nothing is published before the disk has it, or below the mark; maps that
+ *     forward stay; who has caught up goes on; what is told is noted. Not built: a start that asks
+ *     peers, peers that remember marks, the passing of packets (fabric_traffic.c stands in)
+ *  4  voter_moved(): a voter decides nothing by a state below its mark. Not built: hearing a
+ *     majority, taking what peers have, recovery
+ *  5  not built
+ *  6  check_counts(): a count begins after its closing was to be counted, by waits that begin anew
+ *     with each process (voter_start()). Not built: the lease
+ *  7  check_start(). Passing stands in, as above
+ *  8  check_end(), check_lift(): everyone is waited for; check_all_heard(); check_stale()
+ *  9  not built; landings take tunnels of those on their list alone (fabric_traffic.c)
+ * 10  check_step(): who draws traffic is an edge of the ledger. Not built: join, detaching before
+ * it 11  check_table(): what refuses, and what does not, is what the entry says, whoever is there
+ * 12  a matter of the landing: unit.landing, tests/lab
+ * 13  check_counts(): not known is not zero. Not built: whose address it is, disputes
+ * 14  check_counts(): no count after SYN cookies
+ * 15  check_idle()
+ * 16-22  not built
+ * 23  check_taken(): quarantine. Not built: refusing a downgrade
  */
 #include "fabric_world.h"
 
@@ -10,6 +33,8 @@
 
 #define SETTLE_MS (CLOSING_SETTLE_MS - 1) /* the driver counts the millisecond that has begun */
 #define HEARD_MS 3000u
+#define HEARD_INTERVALS 3u
+#define WAITED_FOR ((unsigned)MEMBER_EDGE | (unsigned)MEMBER_NAMES)
 
 static const struct node *voter(const struct world *world)
 {
@@ -70,23 +95,21 @@ uint32_t check_version(struct world *world, const struct version *version, uint6
 			&known->key6);
 	for (size_t i = 0; i < version->backend_count; i++)
 		known->machines[i] = (uint8_t)(version->backends[i].name[1] - '0');
+	known->has_udp = version->ports[0].protocol == SERVICE_UDP;
 	return (uint32_t)world->version_count++;
 }
 
 /* --- who has acknowledged what, as it reached the voter --- */
 
 /* Rules 1, 3 and 8: every edge and names node of the ledger, heard or not, by its present process.
- * Returns one that has not acknowledged, NULL when all have. */
-static const struct node *find_behind(const struct world *world, uint64_t sequence)
+ * Returns one that has not acknowledged in one of these roles, NULL when all have. */
+static const struct node *find_behind(const struct world *world, unsigned roles, uint64_t sequence)
 {
 	for (size_t i = 0; i < NODES; i++) {
 		const struct node *node = &world->nodes[i];
-		const struct member *member = image_member(&voter(world)->image, node->name);
 		const struct heard *heard = &world->heard[i];
-		if (!member)
-			continue;
-		if ((member_has(member, MEMBER_EDGE) && heard->edge_acked < sequence) ||
-		    (member_has(member, MEMBER_NAMES) && heard->names_acked < sequence))
+		if ((world->members[i] & roles & MEMBER_EDGE && heard->edge_acked < sequence) ||
+		    (world->members[i] & roles & MEMBER_NAMES && heard->names_acked < sequence))
 			return node;
 	}
 	return NULL;
@@ -94,7 +117,7 @@ static const struct node *find_behind(const struct world *world, uint64_t sequen
 
 static void check_all_acked(const struct world *world, uint64_t sequence, const char *what)
 {
-	const struct node *behind = find_behind(world, sequence);
+	const struct node *behind = find_behind(world, WAITED_FOR, sequence);
 	if (behind)
 		violation(world, "rule 8: %s, but %s has not acknowledged entry %" PRIu64, what,
 			  behind->name, sequence);
@@ -104,7 +127,7 @@ static void check_refusal(const struct world *world, struct meaning *meaning)
 {
 	if (!meaning->is_there || !meaning->binding.refusing)
 		return;
-	if (find_behind(world, meaning->binding.sequence))
+	if (find_behind(world, WAITED_FOR, meaning->binding.sequence))
 		meaning->refused_ms = 0;
 	else if (!meaning->refused_ms)
 		meaning->refused_ms = committed_ms(world);
@@ -113,12 +136,60 @@ static void check_refusal(const struct world *world, struct meaning *meaning)
 		meaning->countable_ms = meaning->refused_ms + SETTLE_MS;
 }
 
+/* Since when no name server answers a version that drains. */
+static void check_unanswered(const struct world *world, struct known_version *known)
+{
+	if (known->state != VERSION_DRAINING)
+		return;
+	if (find_behind(world, MEMBER_NAMES, known->changed))
+		known->unanswered_ms = 0;
+	else if (!known->unanswered_ms)
+		known->unanswered_ms = committed_ms(world);
+}
+
 void check_refusals(struct world *world)
 {
 	for (uint8_t pool = 0; pool < POOLS; pool++) {
 		for (uint32_t slot = 0; slot < SLOTS; slot++)
 			check_refusal(world, &world->meanings[pool][slot]);
 	}
+	for (size_t i = 0; i < world->version_count; i++)
+		check_unanswered(world, &world->versions[i]);
+}
+
+/* Rule 8: while one is silent no closing begins, which could not be proven. */
+static void check_all_heard(struct world *world)
+{
+	for (size_t i = 0; i < NODES; i++) {
+		const struct heard *heard = &world->heard[i];
+		CHECK(world,
+		      !(world->members[i] & WAITED_FOR) ||
+			  (heard->process && committed_ms(world) - heard->at_ms <=
+						 HEARD_INTERVALS * world->report_ms),
+		      "rule 8: a closing begins, and n%zu was not heard for long", i);
+	}
+}
+
+/* Is there a slot that nobody ever had? Then no wish yields. */
+static bool has_unused_slot(const struct world *world, uint8_t pool)
+{
+	uint32_t count = pool_usable_slots(&world->pools[pool]);
+	for (uint32_t slot = 1; slot <= count; slot++) {
+		if (!world->meanings[pool][slot].is_there && !world->rests[pool][slot].is_there)
+			return true;
+	}
+	return false;
+}
+
+/* Rule 8: `stale` counts from when every names node had acknowledged that the version drains. */
+static void check_stale(struct world *world, const struct known_version *known,
+			const struct version_status *status)
+{
+	if (status->cut || !has_unused_slot(world, 0) || !has_unused_slot(world, 1))
+		return;
+	CHECK(world, known->unanswered_ms && committed_ms(world) - known->unanswered_ms >= STALE_MS,
+	      "rule 8: version %u closes, which was answered less than `stale` ago",
+	      status->number);
 }
 
 /* --- an address loses its meaning --- */
@@ -130,7 +201,7 @@ static bool is_forgotten(const struct world *world, uint8_t machine,
 				  known->sequence);
 }
 
-/* Rules 6, 12 and 13: every backend of the version counted, in a count that began when everyone had
+/* Rules 6, 13 and 14: every backend of the version counted, in a count that began when everyone had
  * refused for long enough, and is heard still. */
 static void check_counts(struct world *world, const struct meaning *meaning)
 {
@@ -138,8 +209,8 @@ static void check_counts(struct world *world, const struct meaning *meaning)
 	for (size_t i = 0; i < known->version->backend_count; i++) {
 		uint8_t machine = known->machines[i];
 		const struct counted *counted = &world->counted[machine];
-		bool is_fresh =
-		    counted->is_there && committed_ms(world) - counted->at_ms <= 3u * REPORT_MS;
+		bool is_fresh = counted->is_there && committed_ms(world) - counted->at_ms <=
+							 HEARD_INTERVALS * world->report_ms;
 		if (!is_fresh && is_forgotten(world, machine, known))
 			continue;
 		CHECK(world, is_fresh, "rule 13: what is not known of b%u counted as zero",
@@ -148,6 +219,10 @@ static void check_counts(struct world *world, const struct meaning *meaning)
 		      "rule 6: b%u began its count at %" PRIu64 " ms, but closing %" PRIu64
 		      " was to be counted from %" PRIu64 " ms on",
 		      machine, counted->begun_ms, meaning->binding.sequence, meaning->countable_ms);
+		CHECK(world,
+		      !counted->cookie_ms || counted->begun_ms - counted->cookie_ms >= COOKIE_MS,
+		      "rule 14: b%u had sent a SYN cookie %" PRIu64 " ms before its count", machine,
+		      counted->begun_ms - counted->cookie_ms);
 	}
 }
 
@@ -156,8 +231,13 @@ static void check_unused(struct world *world, uint8_t pool, uint32_t slot)
 	for (size_t i = 0; i < FLOWS; i++) {
 		struct flow *flow = &world->flows[i];
 		const struct landing *landing = &world->landings[flow->machine];
-		if (!flow->is_there || flow->address.pool != pool || flow->address.slot != slot)
+		if (!flow->is_there || flow->address.pool != pool || flow->address.slot != slot ||
+		    flow->is_udp)
 			continue;
+		if (flow->is_misled) {
+			flow->is_there = false;
+			continue;
+		}
 		/* The operator said that it is gone: its flows are his to answer for. */
 		if (!landing->has_power || landing->boot != flow->boot ||
 		    is_forgotten(world, flow->machine, &world->versions[flow->known])) {
@@ -187,6 +267,32 @@ static void check_nobody_forwards(struct world *world, const struct binding *old
 	}
 }
 
+/* Rule 15: each edge has seen no packet for `quiet`, after it had acknowledged this closing, and by
+ * what it said lately. */
+static void check_idle(struct world *world, const struct meaning *meaning)
+{
+	const struct binding *binding = &meaning->binding;
+	if (!world->versions[meaning->known].has_udp)
+		return;
+	world->tally->idle++;
+	for (size_t i = 0; i < NODES; i++) {
+		const struct heard *heard = &world->heard[i];
+		uint64_t packet_ms = heard->packet_ms[binding->pool][binding->slot];
+		if (!(world->members[i] & MEMBER_EDGE))
+			continue;
+		CHECK(world,
+		      heard->quiet_at_ms && heard->quiet_acked >= binding->sequence &&
+			  committed_ms(world) - heard->quiet_at_ms <=
+			      HEARD_INTERVALS * world->report_ms,
+		      "rule 15: what is not known of n%zu counts as no packet", i);
+		CHECK(
+		    world, !packet_ms || heard->quiet_sent_ms - packet_ms >= QUIET_MS,
+		    "rule 15: pool %u slot %u counts as idle, but n%zu forwarded a packet %" PRIu64
+		    " ms before it spoke",
+		    binding->pool, binding->slot, i, heard->quiet_sent_ms - packet_ms);
+	}
+}
+
 static void check_end(struct world *world, struct meaning *old, const char *what)
 {
 	const struct binding *binding = &old->binding;
@@ -195,6 +301,7 @@ static void check_end(struct world *world, struct meaning *old, const char *what
 	check_refusal(world, old);
 	check_all_acked(world, binding->sequence, what);
 	check_counts(world, old);
+	check_idle(world, old);
 	check_nobody_forwards(world, binding);
 	check_unused(world, binding->pool, binding->slot);
 }
@@ -215,9 +322,35 @@ static void check_lift(struct world *world, const struct binding *old)
 	}
 }
 
-/* A slot that was free has a meaning: no edge may know an older one. */
-static void check_taken(struct world *world, const struct binding *taken)
+/* By the clock that the driver goes by. */
+static uint64_t committed_wall_ms(const struct world *world)
 {
+	return world->ended_ms ? world->ended_wall_ms : clock_wall_ms(&voter(world)->steady);
+}
+
+static void check_freed(struct world *world, const struct meaning *old)
+{
+	const struct binding *binding = &old->binding;
+	world->tally->frees++;
+	check_end(world, world->meanings[binding->pool] + binding->slot, "freed");
+	world->rests[binding->pool][binding->slot] =
+	    (struct rest){.is_there = true,
+			  .service = world->versions[old->known].service,
+			  .wall_ms = committed_wall_ms(world)};
+}
+
+/* A slot that was free has a meaning: no edge may know an older one, and another service's rests
+ * for `quarantine` before (rule 23). */
+static void check_taken(struct world *world, const struct meaning *now)
+{
+	const struct binding *taken = &now->binding;
+	const struct rest *rest = &world->rests[taken->pool][taken->slot];
+	uint64_t wall_ms = committed_wall_ms(world);
+	CHECK(world,
+	      !rest->is_there || rest->service == world->versions[now->known].service ||
+		  (wall_ms >= rest->wall_ms && wall_ms - rest->wall_ms >= QUARANTINE_MS),
+	      "rule 23: pool %u slot %u is given to another service within `quarantine`",
+	      taken->pool, taken->slot);
 	for (size_t i = 0; i < NODES; i++) {
 		struct node *node = &world->nodes[i];
 		const struct entry *entry = table_find(&node->maps, taken->pool, taken->slot);
@@ -236,10 +369,9 @@ static void check_meaning(struct world *world, struct meaning *old, struct meani
 		now->countable_ms = old->countable_ms;
 	}
 	if (!old->is_there && now->is_there) {
-		check_taken(world, binding);
+		check_taken(world, now);
 	} else if (old->is_there && !now->is_there) {
-		world->tally->frees++;
-		check_end(world, old, "freed");
+		check_freed(world, old);
 	} else if (old->is_there && old->known != now->known) {
 		world->tally->rebound++;
 		check_end(world, old, "re-bound");
@@ -251,6 +383,7 @@ static void check_meaning(struct world *world, struct meaning *old, struct meani
 			world->tally->reopened++;
 	} else if (old->is_there && !old->binding.refusing && binding->refusing) {
 		world->tally->closings++;
+		check_all_heard(world);
 	}
 }
 
@@ -292,10 +425,8 @@ static void check_start(struct world *world, const struct known_version *known)
 	size_t heard_edges = 0;
 	world->tally->starts++;
 	for (size_t i = 0; i < NODES; i++) {
-		const struct member *member =
-		    image_member(&voter(world)->image, world->nodes[i].name);
 		const struct heard *heard = &world->heard[i];
-		if (!member || !member_has(member, MEMBER_EDGE) || !heard->process ||
+		if (!(world->members[i] & MEMBER_EDGE) || !heard->process ||
 		    committed_ms(world) - heard->at_ms > HEARD_MS)
 			continue;
 		heard_edges++;
@@ -324,55 +455,99 @@ static void check_starts(struct world *world)
 			    &world->versions[check_version(world, version, status->sequence)];
 			if (status->served && !known->served)
 				check_start(world, known);
+			if (known->state == VERSION_DRAINING && status->state == VERSION_CLOSING)
+				check_stale(world, known, status);
+			if (known->changed != status->changed_sequence)
+				known->unanswered_ms = 0;
 			known->served = status->served;
+			known->state = status->state;
+			known->changed = status->changed_sequence;
+			check_unanswered(world, known);
 		}
+	}
+}
+
+/* The entries that are new, and who is a member by them. */
+static void note_chain(struct world *world)
+{
+	const struct image *image = &voter(world)->image;
+	CHECK(world, image->head.sequence < MOST_LEDGER, "too many entries for this test");
+	while (world->head < image->head.sequence) {
+		struct ledger_position position;
+		CHECK(world, image_position(image, world->head + 1, &position),
+		      "entry %" PRIu64 " is not on the chain", world->head + 1);
+		world->chain[++world->head] = position.digest;
+	}
+	world->has_others = image->member_count > 1;
+	for (size_t i = 0; i < NODES; i++) {
+		const struct member *member = image_member(image, world->nodes[i].name);
+		world->members[i] = member ? member->roles : 0;
 	}
 }
 
 void check_commit(struct world *world)
 {
+	note_chain(world);
 	check_meanings(world);
 	check_starts(world);
 	world->tally->entries++;
 }
 
-/* --- maps --- */
-
-static bool same_entries(const struct table *a, const struct table *b)
-{
-	if (a->count != b->count)
-		return false;
-	for (size_t i = 0; i < a->count; i++) {
-		const struct entry *left = &a->entries[i];
-		const struct entry *right = &b->entries[i];
-		if (left->pool != right->pool || left->slot != right->slot ||
-		    left->known != right->known || left->number != right->number ||
-		    left->refusing != right->refusing)
-			return false;
-	}
-	return true;
-}
-
-void check_table(struct world *world, struct node *node, const struct ledger_position *before)
-{
-	const struct ledger_position *now = &node->maps.position;
-	CHECK(world, now->sequence >= node->mark,
-	      "rule 3: %s publishes entry %" PRIu64 ", below its mark %" PRIu64, node->name,
-	      now->sequence, node->mark);
-	CHECK(world, now->sequence >= before->sequence,
-	      "rule 3: %s publishes entry %" PRIu64 ", its maps had %" PRIu64, node->name,
-	      now->sequence, before->sequence);
-	for (size_t i = 0; i < NODES; i++) {
-		const struct node *other = &world->nodes[i];
-		if (!other->maps.is_there || other->maps.position.sequence != now->sequence)
-			continue;
-		CHECK(world, same_entries(&node->maps, &other->maps),
-		      "invariant 4: %s and %s are both at entry %" PRIu64 " and differ", node->name,
-		      other->name, now->sequence);
-	}
-}
-
 /* --- the end --- */
+
+struct content {
+	struct buffer bytes;
+	bool is_read;
+};
+
+static void on_content(void *context, int result, const struct error *err,
+		       const struct store_page *page)
+{
+	struct content *content = context;
+	(void)err;
+	content->is_read = result == 0;
+	for (size_t i = 0; result == 0 && i < page->count; i++) {
+		const struct store_record *record = &page->records[i];
+		buffer_printf(&content->bytes, "%s %" PRIu64 " %" PRIu64 " %zu\n", record->key,
+			      record->create_revision, record->mod_revision, record->value_length);
+		buffer_append(&content->bytes, record->value, record->value_length);
+	}
+}
+
+/* Of the first page, which is all that most seeds ever write. */
+static void read_content(struct world *world, const struct node *node, uint64_t revision,
+			 struct content *ret_content)
+{
+	const struct store_range range = {.key = "", .prefix = true, .revision = revision};
+	*ret_content = (struct content){0};
+	buffer_init(&ret_content->bytes, 0);
+	int result = store_range(node->replica.store, &range, on_content, ret_content, NULL);
+	if (result == 0)
+		result = store_wait(node->replica.store, &ret_content->is_read, 10000, NULL);
+	CHECK(world, result == 0 && !ret_content->bytes.status, "%s cannot be read", node->name);
+}
+
+static void check_replicas(struct world *world)
+{
+	struct content content[2];
+	const struct node *decides = voter(world);
+	struct store_id id = store_id(decides->replica.store);
+	read_content(world, decides, decides->image.revision, &content[0]);
+	for (size_t i = 1; i < NODES; i++) {
+		const struct node *node = &world->nodes[i];
+		struct store_id other = store_id(node->replica.store);
+		read_content(world, node, decides->image.revision, &content[1]);
+		CHECK(world,
+		      store_id_equal(&id, &other) &&
+			  content[0].bytes.length == content[1].bytes.length &&
+			  memcmp(content[0].bytes.data, content[1].bytes.data,
+				 content[0].bytes.length) == 0,
+		      "rule 2: %s has something else than the voter at revision %" PRIu64,
+		      node->name, decides->image.revision);
+		buffer_done(&content[1].bytes);
+	}
+	buffer_done(&content[0].bytes);
+}
 
 void check_ended(struct world *world)
 {
@@ -395,8 +570,9 @@ void check_ended(struct world *world)
 	}
 	for (size_t i = 0; i < NODES; i++) {
 		const struct node *node = &world->nodes[i];
-		CHECK(world, node->image.head.sequence == image->head.sequence,
+		CHECK(world, node->runs && node->image.head.sequence == image->head.sequence,
 		      "%s stays at entry %" PRIu64 " of %" PRIu64, node->name,
 		      node->image.head.sequence, image->head.sequence);
 	}
+	check_replicas(world);
 }

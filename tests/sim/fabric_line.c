@@ -116,7 +116,8 @@ void line_open(struct world *world, struct node *node)
 	    .send = send_to_node, .queued = queued_to_node, .cut = ask_for_cut, .context = line};
 	const struct peer_line of_node = {
 	    .send = send_to_voter, .queued = queued_to_voter, .cut = ask_for_cut, .context = line};
-	int result = store_session_up(world->nodes[0].replica, &of_voter, &line->session, NULL);
+	int result =
+	    store_session_up(world->nodes[0].replica.store, &of_voter, &line->session, NULL);
 	CHECK(world, result == 0, "no session: %s", error_text(result));
 	node->line = line;
 	store_peer_up(node->peer, &of_node);

@@ -311,9 +311,12 @@ void orders_init(struct world *world)
 		change_mind(world, s);
 		bool by_source = chance(world, 300);
 		bool is_limited = chance(world, 200);
+		bool is_udp = chance(world, 250);
 		world->services[s] = (struct service){
 		    .name = services[s],
-		    .ports = {{.protocol = SERVICE_TCP, .first = 80, .last = 80}},
+		    .ports = {{.protocol = is_udp ? SERVICE_UDP : SERVICE_TCP,
+			       .first = 80,
+			       .last = 80}},
 		    .port_count = 1,
 		    .ttl_seconds = 2,
 		    .balance_by = by_source ? BALANCE_SOURCE : BALANCE_FLOW,
@@ -333,10 +336,10 @@ void orders_init(struct world *world)
 	world->pools[1].site_bits = 1;
 	world->fabric = (struct fabric){.name = "example",
 					.zone = "svc.example.net",
-					.settings = {.quiet_ms = 2000,
-						     .stale_ms = 3000,
-						     .quarantine_ms = 8000,
-						     .report_interval_ms = REPORT_MS},
+					.settings = {.quiet_ms = QUIET_MS,
+						     .stale_ms = STALE_MS,
+						     .quarantine_ms = QUARANTINE_MS,
+						     .report_interval_ms = world->report_ms},
 					.pools = world->pools,
 					.pool_count = POOLS,
 					.sites = world->sites,

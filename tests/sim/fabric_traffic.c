@@ -77,6 +77,7 @@ static void note_packet(struct world *world, struct node *edge, const struct add
 {
 	struct activity_times *times = &edge->activity[address->pool][address->slot];
 	times->packet_ms = world->now_ms;
+	edge->packet_ms[address->pool][address->slot] = world->now_ms;
 	if (is_new)
 		times->new_flow_ms = world->now_ms;
 }
@@ -98,8 +99,12 @@ static void on_packet(struct world *world, void *context, uint64_t serial)
 		flow->is_there = false;
 		return;
 	}
-	plan(world, 100 + below(world, world->is_calm ? 4000 : 1200), on_packet, flow, serial);
-	flow->is_socket = true;
+	/* A flow of UDP may pause for longer than `quiet`. */
+	uint64_t pause_ms = world->is_calm ? 4000 : 1200;
+	if (flow->is_udp && chance(world, 500))
+		pause_ms = 20000;
+	plan(world, 100 + below(world, pause_ms), on_packet, flow, serial);
+	flow->is_socket = !flow->is_udp;
 	struct node *edge = some_edge(world);
 	struct node *sender;
 	const struct entry *entry = edge ? forward(world, edge, &flow->address, &sender) : NULL;
@@ -111,6 +116,19 @@ static void on_packet(struct world *world, void *context, uint64_t serial)
 	note_packet(world, sender, &flow->address, false);
 	const struct known_version *began = &world->versions[flow->known];
 	const struct known_version *now = &world->versions[entry->known];
+	if (entry->known != flow->known && flow->is_udp) {
+		/* Idleness is its only barrier, and what passed since was not waited for. */
+		world->tally->moved++;
+		flow->known = entry->known;
+		flow->machine = machine_of(world, now, flow);
+		flow->boot = world->landings[flow->machine].boot;
+		return;
+	}
+	if (entry->known != flow->known && (flow->is_misled || sender->maps.is_older)) {
+		world->tally->misled++;
+		flow->is_there = false;
+		return;
+	}
 	CHECK(world, entry->known == flow->known,
 	      "invariant 3: at %s pool %u slot %u means version %u of service %u under a flow of "
 	      "version %u of service %u",
@@ -144,20 +162,30 @@ static void open_flow(struct world *world, const struct address *address)
 	if (!flow || !edge)
 		return;
 	const struct entry *entry = forward(world, edge, address, &sender);
-	if (!entry || entry->refusing)
+	bool is_udp = entry && world->versions[entry->known].has_udp;
+	/* Nothing in a packet of UDP says that it opens a flow. */
+	if (!entry || (entry->refusing && !is_udp))
 		return;
 	struct flow begun = {.is_there = true,
 			     .serial = flow->serial + 1,
 			     .address = *address,
 			     .known = entry->known,
+			     .is_udp = is_udp,
+			     .is_misled = sender->maps.is_older,
 			     .hash_seed = random_u64(&world->random)};
 	begun.machine = machine_of(world, &world->versions[entry->known], &begun);
 	const struct landing *landing = &world->landings[begun.machine];
-	note_packet(world, sender, address, true);
+	note_packet(world, sender, address, !is_udp);
 	if (!landing->has_power || !(landing->fence >> sender->index & 1))
 		return;
-	uint64_t life_ms = chance(world, 50) ? 40000 : 6000;
+	uint64_t life_ms = chance(world, is_udp ? 300 : 50) ? 40000 : 6000;
 	uint64_t socket_in_ms = handshake_ms(world);
+	/* Behind a cookie there is no socket until the client's ACK, which may have been lost. */
+	if (world->landings[begun.machine].cookies_until_ms > world->now_ms && !is_udp) {
+		world->landings[begun.machine].cookie_ms = world->now_ms;
+		socket_in_ms += chance(world, 500) ? below(world, 30000) : 0;
+		world->tally->cookies++;
+	}
 	begun.boot = landing->boot;
 	begun.ends_ms = world->now_ms + socket_in_ms + 200 + below(world, life_ms);
 	*flow = begun;
@@ -198,15 +226,38 @@ static void resolve(struct world *world, struct client *client, size_t service)
 	}
 }
 
+/* It connects once by a fresh answer, and once more, by the same, when it may be long out of date.
+ */
+static uint64_t sleep_and_wake(struct world *world, struct client *client)
+{
+	size_t service = client->which % SERVICES;
+	size_t pool = client->which / SERVICES % POOLS;
+	bool wakes = client->known[service][pool].is_there;
+	if (!wakes && !world->is_calm)
+		resolve(world, client, service);
+	if (!client->known[service][pool].is_there)
+		return 500;
+	open_flow(world, &client->known[service][pool].address);
+	if (!wakes)
+		return 12000 + below(world, 20000);
+	memset(client->known, 0, sizeof(client->known));
+	client->which = below(world, (uint64_t)SERVICES * POOLS);
+	return 100 + below(world, 1200);
+}
+
 static void on_client(struct world *world, void *context, uint64_t number)
 {
 	struct client *client = context;
 	(void)number;
-	if (world->is_calm)
+	if (world->is_calm && client->habit != SLEEPER)
 		return;
+	if (client->habit == SLEEPER) {
+		plan(world, sleep_and_wake(world, client), on_client, client, 0);
+		return;
+	}
 	size_t service = below(world, SERVICES);
 	size_t pool = below(world, POOLS);
-	bool keeps = client->keeps_for_ever && chance(world, 970);
+	bool keeps = client->habit == KEEPER && chance(world, 970);
 	if (!client->known[service][pool].is_there ||
 	    (client->known[service][pool].until_ms <= world->now_ms && !keeps))
 		resolve(world, client, service);
@@ -227,6 +278,7 @@ struct report_sent {
 	uint64_t process;
 	uint64_t report;
 	uint64_t begun_ms;
+	uint64_t cookie_ms;
 };
 
 struct report_answer {
@@ -290,10 +342,27 @@ static void want(struct world *world, const struct image *image, const struct la
 		result = landings_wanted(world->wanted, landing->name, &set);
 	CHECK(world, result == 0, "%s cannot be told what it shall be: %s", landing->name,
 	      error_text(result));
-	if (!set)
+	/* By a state older than what the node did, what a landing has stays. */
+	bool keeps = world->nodes[0].replica.standing != REPLICA_CURRENT &&
+		     !landing_generation_is_none(&landing->generation);
+	if (!set || keeps)
 		return;
 	answer->generation = set->generation;
 	answer->fence = fence_of(set);
+}
+
+static void cut(const struct world *world, struct report_answer *answer)
+{
+	const struct wire_list cuts = landings_cuts(world->wanted);
+	const struct peer_address *items = cuts.items;
+	for (size_t i = 0; i < FLOWS; i++) {
+		const struct address *of = &world->flows[i].address;
+		const struct ip_address address = address_of(world, of->pool, of->site, of->slot);
+		for (size_t c = 0; c < cuts.count && world->flows[i].is_socket; c++) {
+			if (ip_address_equal(&address, &items[c].address))
+				answer->cut[of->pool][of->slot] = true;
+		}
+	}
 }
 
 static void answer_report(struct world *world, struct landing *landing,
@@ -311,15 +380,9 @@ static void answer_report(struct world *world, struct landing *landing,
 				  memcmp(&landing->generation, &answer->generation,
 					 sizeof(answer->generation)) == 0,
 				  clock_now_ms(&voter->clock));
-	for (size_t s = 0; s < image->state_count; s++) {
-		const struct service_state *state = image->states[s];
-		for (size_t b = 0; b < state->binding_count; b++) {
-			const struct binding *binding = &state->bindings[b];
-			const struct version_status *status =
-			    service_version(state, binding->version);
-			answer->cut[binding->pool][binding->slot] = status && status->cut;
-		}
-	}
+	/* Older than what the node did, an order may mean flows that nobody ordered to be ended. */
+	if (voter->replica.standing == REPLICA_CURRENT)
+		cut(world, answer);
 	if (world->is_calm || !chance(world, 30))
 		plan(world, 1 + below(world, world->is_calm ? 5 : 60), on_answer, answer,
 		     landing->index);
@@ -345,8 +408,10 @@ static void on_report(struct world *world, void *context, uint64_t index)
 	    peer_decode(sent->frame, sent->length, &arena, &message, NULL) == 0 &&
 	    reports_take(world->reports, &sent->hello, &message.report, &arena, &moment, NULL) ==
 		0) {
-		*counted = (struct counted){
-		    .is_there = true, .begun_ms = sent->begun_ms, .at_ms = world->now_ms};
+		*counted = (struct counted){.is_there = true,
+					    .begun_ms = sent->begun_ms,
+					    .cookie_ms = sent->cookie_ms,
+					    .at_ms = world->now_ms};
 		answer_report(world, landing, sent);
 		order_return(world, landing->name);
 	}
@@ -393,14 +458,22 @@ static void send_report(struct world *world, struct landing *landing)
 			  arena_printf(&world->arena, "process-%" PRIu64, landing->process)},
 	    .process = landing->process,
 	    .report = landing->report,
-	    .begun_ms = world->now_ms};
+	    .begun_ms = world->now_ms,
+	    .cookie_ms = landing->cookie_ms};
+	struct ledger_position closing = landing->closing;
+	if (world->astray_until_ms > world->now_ms) {
+		/* As if it had been told so before a recovery. */
+		closing.sequence = world->head + 40;
+		closing.digest.bytes[0] ^= 1;
+	}
 	const struct peer_message message = {
 	    .number = PEER_REPORT,
 	    .report = {.generation = landing->generation,
-		       .closing_sequence = landing->closing.sequence,
-		       .closing_hash = landing->closing.digest,
+		       .closing_sequence = closing.sequence,
+		       .closing_hash = closing.digest,
 		       .cookies_known = true,
-		       .cookies_ms = UINT64_MAX,
+		       .cookies_ms =
+			   landing->cookie_ms ? world->now_ms - landing->cookie_ms : UINT64_MAX,
 		       .counts = {counts, count_sockets(world, landing, counts)}}};
 	buffer_init(&frame, 0);
 	CHECK(world, peer_encode(&message, &frame, NULL) == 0, "%s cannot report", landing->name);
@@ -424,7 +497,7 @@ static void on_interval(struct world *world, void *context, uint64_t number)
 {
 	struct landing *landing = context;
 	(void)number;
-	plan(world, REPORT_MS - 100 + below(world, 200), on_interval, landing, 0);
+	plan(world, world->report_ms - 100 + below(world, 200), on_interval, landing, 0);
 	if (!landing->has_power || landing->silent_until_ms > world->now_ms)
 		return;
 	if (landing->awaits && world->now_ms - landing->sent_ms < ANSWER_MS)
@@ -446,6 +519,9 @@ void landing_restart(struct world *world, struct landing *landing)
 {
 	trace(world, "%s starts anew", landing->name);
 	landing->process++;
+	/* The kernel's count does not tell when they were sent. */
+	if (landing->cookie_ms)
+		landing->cookie_ms = world->now_ms;
 	landing->awaits = false;
 	landing->closing = (struct ledger_position){0};
 }
@@ -459,6 +535,7 @@ void landing_lose_power(struct world *world, struct landing *landing)
 	landing->boot++;
 	landing->generation = (struct digest){0};
 	landing->fence = 0;
+	landing->cookie_ms = 0;
 	landing->has_power = false;
 	plan(world, 500 + below(world, 10000), on_power, landing, 0);
 }
@@ -469,12 +546,12 @@ void traffic_init(struct world *world)
 		struct landing *landing = &world->landings[i];
 		*landing = (struct landing){.index = i, .has_power = true, .boot = 1, .process = 1};
 		snprintf(landing->name, sizeof(landing->name), "b%zu", i);
-		plan(world, below(world, REPORT_MS), on_interval, landing, 0);
+		plan(world, below(world, world->report_ms), on_interval, landing, 0);
 	}
 	for (size_t i = 0; i < CLIENTS; i++) {
 		struct client *client = &world->clients[i];
 		client->place = (uint32_t)below(world, SHARE_WHOLE);
-		client->keeps_for_ever = i % 2 == 0;
+		client->habit = i % 2 ? EAGER : i % 4 ? KEEPER : SLEEPER;
 		plan(world, below(world, 2000), on_client, client, 0);
 	}
 }

@@ -20,7 +20,8 @@ bool voter_runs(const struct world *world)
 
 static bool rests(void *context)
 {
-	return !node_has_disk(voter(context));
+	const struct node *node = voter(context);
+	return !node_has_disk(node) || !replica_is_writable(&node->replica);
 }
 
 static void tell(void *context, const char *event, json_t *fields)
@@ -44,51 +45,6 @@ static uint64_t applied(void *context)
 	return merge_applied(&sights);
 }
 
-/* --- its store --- */
-
-static void on_txn(void *context, int result, const struct error *err,
-		   const struct store_txn_outcome *outcome)
-{
-	int *ret_result = context;
-	(void)err, (void)outcome;
-	*ret_result = result;
-}
-
-/* The first entry introduces the key of the node that writes it. */
-static int introduce(struct world *world)
-{
-	const struct ledger_change change = {.time_ms = 1, .who = "fairlead", .why = ""};
-	struct ledger_append append;
-	struct arena arena;
-	int done = 1;
-	arena_init(&arena, 0);
-	int result =
-	    ledger_introduce_ops(&voter(world)->image.head, world->signer, &change, "n0",
-				 ledger_signer_public_key(world->signer), &arena, &append, NULL);
-	const struct store_txn txn = {.compares = append.compares,
-				      .compare_count = append.compare_count,
-				      .ops = append.ops,
-				      .op_count = append.op_count};
-	if (result == 0)
-		result = store_txn(voter(world)->replica, &txn, on_txn, &done, NULL);
-	while (result == 0 && done > 0)
-		store_dispatch(voter(world)->replica);
-	arena_done(&arena);
-	return result < 0 ? result : done;
-}
-
-int voter_begin(struct world *world)
-{
-	struct node *node = voter(world);
-	if (node->image.head.sequence)
-		return 0;
-	int result = introduce(world);
-	image_done(&node->image);
-	return result < 0
-		   ? result
-		   : image_load(&node->image, node->replica, clock_now_ms(&node->clock), NULL);
-}
-
 void voter_stop(struct world *world)
 {
 	changes_free(world->changes);
@@ -104,21 +60,20 @@ void voter_stop(struct world *world)
 	world->reports = NULL;
 	world->wanted = NULL;
 	world->ended_ms = world->now_ms;
+	world->ended_wall_ms = clock_wall_ms(&voter(world)->steady);
 }
 
 void voter_start(struct world *world)
 {
 	struct node *node = voter(world);
-	CHECK(world, node->image.revision >= world->told_revision,
-	      "revision %" PRIu64 " is lost, which others were told of: the store is at %" PRIu64,
-	      world->told_revision, node->image.revision);
-	const struct changes_options changes = {.authority = voter(world)->replica,
+	const struct changes_options changes = {.authority = node->replica.store,
 						.image = &node->image,
-						.signer = world->signer,
+						.signer = node->replica.signer,
 						.clock = &node->clock,
 						.steady = &node->steady,
 						.random = &world->secrets,
 						.applied = applied,
+						.refusal = node->replica.refusal,
 						.context = world};
 	const struct membership_options membership = {.image = &node->image,
 						      .self = &node->self,
@@ -149,17 +104,25 @@ void voter_start(struct world *world)
 	if (result == 0)
 		result = membership_new(&own, &world->membership);
 	CHECK(world, result == 0, "the voter does not start: %s", error_text(result));
+	/* Invariant 6: a store that holds no configuration may be one that was lost. */
+	if (member_has(&node->self, MEMBER_EDGE) && !node->image.fabric && node->maps.is_there)
+		replica_set_behind_maps(&node->replica);
 	/* A commit that the last process did not live to see stands on what that one was told. All
 	 * that ends with it. */
-	check_commit(world);
+	if (replica_is_writable(&node->replica))
+		check_commit(world);
 	world->ended_ms = 0;
 	memset(world->heard, 0, sizeof(world->heard));
 	memset(world->counted, 0, sizeof(world->counted));
 }
 
-void voter_moved(struct world *world)
+void voter_moved(struct world *world, uint64_t revision)
 {
 	struct node *node = voter(world);
+	CHECK(world, replica_is_writable(&node->replica) && !node->is_set_back,
+	      "rule 3: the voter decides revision %" PRIu64 " by a state that is not its newest",
+	      revision);
+	world->told_revision = revision;
 	check_commit(world);
 	node_carry_out(world, node);
 	node_observe(world, node, false);
@@ -184,18 +147,18 @@ static uint64_t acked(const struct image *image, const struct ledger_position *p
 	return image_is_on_chain(image, position) ? position->sequence : 0;
 }
 
-void voter_hear(struct world *world, const struct observation *observation, const struct node *node,
+bool voter_hear(struct world *world, const struct observation *observation, const struct node *node,
 		uint64_t process)
 {
 	struct heard *heard = &world->heard[node->index];
 	const struct image *image = &voter(world)->image;
 	/* A node's new session ends its old one. */
 	if (!voter_runs(world) || process < heard->process)
-		return;
+		return false;
 	int result = observations_take(world->observations, image, observation,
 				       clock_now_ms(&voter(world)->clock));
 	if (result == -FL_ENOTFOUND)
-		return;
+		return false;
 	CHECK(world, result == 0, "an observation is refused: %s", error_text(result));
 	check_refusals(world);
 	if (process != heard->process)
@@ -204,4 +167,5 @@ void voter_hear(struct world *world, const struct observation *observation, cons
 	heard->edge_acked = observation->is_edge ? acked(image, &observation->edge_applied) : 0;
 	heard->names_acked = observation->is_names ? acked(image, &observation->names_applied) : 0;
 	check_refusals(world);
+	return true;
 }

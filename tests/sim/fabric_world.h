@@ -5,10 +5,11 @@
  * the order of their moments, and draw what they decide from one seeded source. So a seed plays the
  * same history every time.
  *
- * What is the product's own code: the store with its ledger, image, changes and publication,
- * observations with their merge, reports, what landings shall be, membership, the driver with the
- * model below it, rings, and the pick function. What stands for something else: maps and DNS are
- * tables in memory that nodes fill from their images; machines, sockets and the wire are below.
+ * What is the product's own code: the store with its ledger, replica, mark, image, changes and
+ * publication, what a node does by its replica, observations with their merge, reports, what
+ * landings shall be, membership, the driver with the model below it, rings, and the pick function.
+ * What stands for something else: maps and DNS are tables in memory that nodes fill from their
+ * images; machines, sockets and the wire are below.
  *
  * Node 0 is the only voter. The others follow its store, and tell it what they saw.
  */
@@ -20,12 +21,14 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "dataplane/pick_key.h"
+#include "fabric/acting.h"
 #include "fabric/driver.h"
 #include "fabric/membership.h"
 #include "fabric/observation.h"
 #include "fabric/reports.h"
 #include "state/changes.h"
 #include "state/image.h"
+#include "state/replica.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -41,16 +44,21 @@
 #define SLOTS 32 /* of a pool at one site, at most */
 #define MOST_ENTRIES 64 /* addresses with a meaning */
 #define MOST_VERSIONS 512
+#define MOST_LEDGER 2048 /* entries */
 #define TRACE_LINES 60
 #define TRACE_BYTES 160
 
 #define TICK_MS 500u
-#define REPORT_MS 1000u
+#define QUIET_MS 2000u
+#define STALE_MS 3000u
+#define QUARANTINE_MS 8000u
+#define COOKIE_MS 120000u /* so long a SYN cookie's last ACK may be on its way */
 #define HANDSHAKE_MS                                                                               \
 	2500u /* a packet's longest way: below CLOSING_SETTLE_MS, which allows for it */
 
 struct follower;
 struct line;
+struct power_copy;
 struct store_session;
 struct world;
 struct event;
@@ -78,11 +86,18 @@ struct known_version {
 	uint32_t number;
 	uint64_t sequence; /* ledger entry that committed it */
 	bool served; /* DNS answered it once, by the voter's image */
+	enum version_state state; /* by the same */
+	uint64_t changed; /* the entry of that state */
+	uint64_t unanswered_ms; /* since when all name servers have acknowledged that; 0: not yet */
+	bool has_udp;
 	struct version *version; /* in the world's arena */
 	struct pick_key key;
 	struct pick_key6 key6;
 	uint8_t machines[BACKENDS]; /* by ordinal */
 };
+
+/* What others build on. */
+enum { TOLD_AS_EDGE, TOLD_AS_NAMES, TOLD_AS_VOTER, TOLD_AS };
 
 /* What a node's maps say of one slot. */
 struct entry {
@@ -104,6 +119,7 @@ struct activity_times {
 struct table {
 	bool is_there;
 	bool attracts; /* by an image in which the node is a member */
+	bool is_older; /* than what the node acknowledged: it was alone and had no maps */
 	struct ledger_position position; /* the entry that it carries out */
 	struct entry entries[MOST_ENTRIES];
 	size_t count;
@@ -133,11 +149,12 @@ struct node {
 	int64_t wall_offset_ms;
 	struct clock clock;
 	struct clock steady;
+	struct replica replica; /* closed while no process runs; node 0's is the authority */
 	struct image image;
+	struct acting acting;
 	char folder[96]; /* its state: on a disk of its own */
-	struct store *replica; /* NULL while no process runs; node 0's is the authority itself */
 	struct store_watch *watch;
-	struct store *peer; /* how it reaches the voter's store; NULL at node 0 */
+	struct store *peer; /* how it reaches the voter's store; NULL at node 0, and by a copy */
 	struct follower *follower;
 	bool dispatches;
 	bool lost_track; /* its watch ended: everything is read again */
@@ -147,13 +164,26 @@ struct node {
 	uint64_t cut_until_ms; /* the link to the voter */
 	bool is_foreign; /* it goes by another chain of the ledger */
 	struct table maps; /* outlive the process, not the power */
+	struct mark_note pinned; /* the mark beside them */
 	uint64_t told_until_ms; /* when the last message that was sent arrives */
-	struct activity_times activity[POOLS][SLOTS];
-	struct ledger_position forwarded; /* by this process */
+	struct activity_times activity[POOLS][SLOTS]; /* seen by this process */
+	uint64_t packet_ms[POOLS][SLOTS]; /* when the machine last forwarded one */
 	struct answer answers[SERVICES];
 	bool does_answer;
-	struct ledger_position answered;
-	uint64_t mark; /* the highest entry that it ever acknowledged */
+
+	/* Its start, and what may stand in for its replica. */
+	uint64_t well_since_ms;
+	bool is_proven;
+	bool crashes_wanted; /* as soon as it has a copy that is good */
+	unsigned crashes_due; /* so many processes more end soon after their start */
+	struct power_copy *older; /* what the operator kept of the disk; owned */
+	uint64_t older_sequence; /* the newest entry in it */
+	struct power_copy *newest; /* as it was before that was put back; owned */
+
+	/* What the checks know. */
+	uint64_t told[TOLD_AS]; /* the newest entry that it ever acknowledged, or decided */
+	uint64_t published; /* the newest that it ever published, by the replica on its disk */
+	bool is_set_back; /* an older state was put back, and it has not caught up yet */
 };
 
 /* What reached the voter's process of one node: what the checks go by. */
@@ -162,12 +192,19 @@ struct heard {
 	uint64_t at_ms;
 	uint64_t edge_acked; /* the entry */
 	uint64_t names_acked;
+	/* Of the last message that said how long addresses were quiet: when it came, when it was
+	 * sent, what had been acknowledged in it, and when packets really came last. */
+	uint64_t quiet_at_ms;
+	uint64_t quiet_sent_ms;
+	uint64_t quiet_acked;
+	uint64_t packet_ms[POOLS][SLOTS];
 };
 
 /* What reached the voter's process of one landing. */
 struct counted {
 	bool is_there;
 	uint64_t begun_ms; /* when it began to count */
+	uint64_t cookie_ms; /* when it had sent the last SYN cookie; 0: never */
 	uint64_t at_ms; /* when the report arrived */
 };
 
@@ -184,6 +221,8 @@ struct landing {
 	struct ledger_position closing; /* that the last answer named */
 	struct digest generation; /* of what it carried out; zero for nothing */
 	unsigned fence; /* nodes whose tunnels it takes, a bit each */
+	uint64_t cookies_until_ms; /* so long it sends SYN cookies */
+	uint64_t cookie_ms; /* when it sent the last one; 0: never */
 };
 
 struct flow {
@@ -194,13 +233,16 @@ struct flow {
 	uint8_t machine; /* backend where it began */
 	uint64_t boot;
 	uint64_t hash_seed;
+	bool is_udp;
+	bool is_misled; /* by maps that are older than what the node acknowledged */
 	bool is_socket; /* the handshake has reached the backend */
 	uint64_t ends_ms;
 };
 
 struct client {
 	uint32_t place; /* 0…SHARE_WHOLE-1: which clients come first */
-	bool keeps_for_ever;
+	enum { EAGER, KEEPER, SLEEPER } habit; /* what it does with answers that grow old */
+	size_t which; /* of services and pools, for one that sleeps */
 	struct {
 		bool is_there;
 		struct address address;
@@ -218,12 +260,20 @@ struct meaning {
 	uint64_t countable_ms; /* when that was so for long enough; 0: never yet */
 };
 
+/* A slot that was freed. */
+struct rest {
+	bool is_there;
+	uint8_t service; /* whose it was */
+	uint64_t wall_ms; /* by the clock that the driver goes by */
+};
+
 struct tally {
 	uint64_t steps;
 	uint64_t entries; /* of the ledger */
 	uint64_t flows, late, cut, packets, passed, lost;
 	uint64_t starts, closings, rebound, reopened, frees, lifts;
-	uint64_t restarts, power_losses, foreign, detached;
+	uint64_t restarts, power_losses, kills, foreign, detached;
+	uint64_t cookies, set_back, caught_up, copies, older, misled, idle, moved;
 };
 
 /* The last steps that led where a seed is. */
@@ -240,6 +290,10 @@ struct world {
 	uint64_t now_ms;
 	uint64_t step;
 	bool is_calm;
+	bool has_cookies; /* some landing may send SYN cookies */
+	uint64_t alone_until_ms; /* until then nobody joins */
+	uint64_t report_ms; /* between two reports */
+	uint64_t astray_until_ms; /* until then landings name a closing of another chain */
 	uint64_t fault_ms; /* from one to the next, on average */
 	struct event *events; /* a heap */
 	size_t event_count;
@@ -261,7 +315,7 @@ struct world {
 	struct flow flows[FLOWS];
 
 	/* The voter's process. */
-	struct ledger_signer *signer;
+	const char *voter_key; /* borrowed */
 	struct observations *observations;
 	struct reports *reports;
 	struct landings *wanted; /* what each landing is to be */
@@ -270,12 +324,18 @@ struct world {
 	struct membership *membership;
 	bool dispatching;
 	uint64_t ended_ms; /* when its last process ended, until the next one has begun; 0 */
+	uint64_t ended_wall_ms; /* the same, by the clock that it went by */
 
 	/* What the checks know. */
 	uint64_t told_revision; /* the newest that the voter's store told of */
+	struct digest chain[MOST_LEDGER]; /* the hash of each entry that was committed */
+	uint64_t head; /* the newest of them */
+	unsigned members[NODES]; /* their roles by it */
+	bool has_others; /* it has members besides the voter */
 	struct known_version *versions;
 	size_t version_count;
 	struct meaning meanings[POOLS][SLOTS];
+	struct rest rests[POOLS][SLOTS];
 	struct heard heard[NODES];
 	struct counted counted[BACKENDS];
 	struct tally *tally;
@@ -301,16 +361,15 @@ void violation(const struct world *world, const char *format, ...)
 
 /* --- fabric_voter.c: the node that decides --- */
 
-/* A store that is empty gets its first entry, and the image shows it. */
-int voter_begin(struct world *world);
 /* Its parts, once there is an image. */
 void voter_start(struct world *world);
 /* After changes_stop(), and after its store was closed. */
 void voter_stop(struct world *world);
 /* The image of node 0 has moved. */
-void voter_moved(struct world *world);
+void voter_moved(struct world *world, uint64_t revision);
 void voter_tick(struct world *world);
-void voter_hear(struct world *world, const struct observation *observation, const struct node *node,
+/* False when it was not taken in. */
+bool voter_hear(struct world *world, const struct observation *observation, const struct node *node,
 		uint64_t process);
 bool voter_runs(const struct world *world);
 
@@ -321,23 +380,42 @@ void line_open(struct world *world, struct node *node);
 /* What is under way is lost. */
 void line_cut(struct node *node);
 
-/* --- fabric_node.c: every node's planes, and how others follow --- */
+/* --- fabric_node.c: processes, and how others follow --- */
 
 void nodes_init(struct world *world);
 void nodes_done(struct world *world);
 void node_start(struct world *world, struct node *node);
+/* In order. */
 void node_stop(struct world *world, struct node *node);
+/* Not so, and what it wrote is kept. */
+void node_kill(struct world *world, struct node *node);
 void node_lose_power(struct world *world, struct node *node);
-/* Publish what the image says: first the maps, then the answers. */
-void node_carry_out(struct world *world, struct node *node);
 /* Let its stores do what is due; the machine is off after that if its disk lost power. */
 void node_dispatch(struct world *world, struct node *node);
 bool node_has_disk(const struct node *node);
+
+/* --- fabric_planes.c: what they do --- */
+
+/* The process that begins has done nothing yet. */
+void node_act(struct node *node);
+/* Publish what the image says: first the maps, then the answers. */
+void node_carry_out(struct world *world, struct node *node);
 /* Tell the voter what this node saw. */
 void node_observe(struct world *world, struct node *node, bool activity);
 /* Does it draw traffic for service addresses? */
 bool node_attracts(const struct node *node);
 struct entry *table_find(struct table *table, uint8_t pool, uint32_t slot);
+
+/* --- fabric_disk.c: copies of disks --- */
+
+/* Now and then an operator keeps a copy: the process has ended in order at this entry. */
+void disk_keep(struct world *world, struct node *node, uint64_t sequence);
+/* An older copy is put back, if there is one that the node can notice. */
+void disk_set_back(struct world *world, struct node *node);
+/* Before a start: what nothing here could notice any more is set right. */
+void disk_see_to(struct world *world, struct node *node);
+/* A voter gets its newest state back. */
+void disk_set_right(struct world *world, struct node *node);
 
 /* --- fabric_traffic.c: clients, flows, landings --- */
 
@@ -364,9 +442,25 @@ uint32_t check_version(struct world *world, const struct version *version, uint6
 void check_refusals(struct world *world);
 /* The voter's image has moved. */
 void check_commit(struct world *world);
-/* A node's maps were published. */
-void check_table(struct world *world, struct node *node, const struct ledger_position *before);
 /* At the end, when all is well for long enough. */
 void check_ended(struct world *world);
+
+/* --- fabric_check_node.c: what one node does --- */
+
+/* The newest entry that others build on. */
+uint64_t node_told(const struct node *node);
+/* Its process has opened its replica. */
+void check_opened(struct world *world, struct node *node);
+/* Its image has moved. */
+void check_image(struct world *world, struct node *node);
+/* Its maps, its answers were published. */
+void check_table(struct world *world, struct node *node, const struct table *before);
+void check_answers(struct world *world, struct node *node);
+/* It has tried to publish all that its image says. */
+void check_carried_out(struct world *world, struct node *node, int result);
+/* It acknowledges this. */
+void check_told(struct world *world, struct node *node, const struct observation *observation);
+/* After each step. */
+void check_step(struct world *world);
 
 #endif

@@ -56,7 +56,7 @@ struct machine {
 static struct machine machines[POWER_DISK_MACHINES];
 static struct machine *disk = machines; /* whose disk is used now */
 
-/* SQLite names files by their paths. */
+/* Who names a file by its path means the disk that it is on. */
 static void select_by_path(const char *path)
 {
 	disk = machines;
@@ -85,7 +85,7 @@ static void *must(void *memory)
 static void content_resize(struct content *content, size_t length)
 {
 	if (length >= content->room) {
-		content->room = length + length / 2 + 4096;
+		content->room = 2 * length + 65536;
 		content->bytes = must(realloc(content->bytes, content->room));
 	}
 	if (length > content->length)
@@ -140,6 +140,20 @@ static void add_change(struct file *file, size_t offset, const void *bytes, size
 	file->changes =
 	    must(realloc(file->changes, (file->change_count + 1) * sizeof(*file->changes)));
 	file->changes[file->change_count++] = change;
+}
+
+/* All that was written is durable. */
+static void flush(struct file *file)
+{
+	for (size_t i = 0; i < file->change_count; i++) {
+		const struct change *change = &file->changes[i];
+		if (change->bytes)
+			content_write(&file->durable, change->offset, change->bytes,
+				      change->length);
+		else
+			content_resize(&file->durable, change->offset);
+	}
+	forget_changes(file);
 }
 
 /* Each sector of a write for itself: a disk may write them in any order. */
@@ -288,6 +302,81 @@ void power_disk_restore(uint64_t cut_at)
 	names_are_durable();
 }
 
+void power_disk_stop(void)
+{
+	if (disk->is_cut)
+		return;
+	disk->is_cut = true;
+	for (int i = 0; i < MOST_FILES; i++)
+		flush(&disk->files[i]);
+}
+
+static bool is_below(const char *name, const char *prefix)
+{
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+bool power_disk_is_synced(const char *prefix)
+{
+	for (int i = 0; i < MOST_NAMES; i++) {
+		int file = disk->now.file[i];
+		if (file >= 0 && is_below(disk->now.name[i], prefix) &&
+		    disk->files[file].change_count)
+			return false;
+	}
+	return true;
+}
+
+/* --- copies --- */
+
+struct power_copy {
+	size_t count;
+	char name[MOST_NAMES][NAME_BYTES];
+	struct content content[MOST_NAMES]; /* owned */
+};
+
+struct power_copy *power_disk_copy(const char *prefix)
+{
+	struct power_copy *copy = must(calloc(1, sizeof(*copy)));
+	for (int i = 0; i < MOST_NAMES; i++) {
+		int file = disk->now.file[i];
+		if (file < 0 || !is_below(disk->now.name[i], prefix))
+			continue;
+		memcpy(copy->name[copy->count], disk->now.name[i], NAME_BYTES);
+		content_copy(&copy->content[copy->count++], &disk->files[file].now);
+	}
+	return copy;
+}
+
+void power_disk_put_back(const struct power_copy *copy, const char *prefix)
+{
+	for (int i = 0; i < MOST_NAMES; i++) {
+		if (disk->now.file[i] >= 0 && is_below(disk->now.name[i], prefix))
+			disk->now.file[i] = -1;
+	}
+	for (size_t i = 0; i < copy->count; i++) {
+		if (!is_below(copy->name[i], prefix))
+			continue;
+		int file = file_new();
+		content_copy(&disk->files[file].now, &copy->content[i]);
+		content_copy(&disk->files[file].durable, &copy->content[i]);
+		set(&disk->now, copy->name[i], file);
+		note_names();
+	}
+	names_are_durable();
+}
+
+void power_copy_free(struct power_copy *copy)
+{
+	if (!copy)
+		return;
+	for (size_t i = 0; i < copy->count; i++)
+		free(copy->content[i].bytes);
+	free(copy);
+}
+
+/* --- as it is asked --- */
+
 bool power_disk_is_cut(void)
 {
 	return disk->is_cut;
@@ -311,6 +400,7 @@ static int make(const char *name)
 static int disk_create(void *context, const char *path, mode_t mode, int *ret_file)
 {
 	(void)context, (void)mode;
+	select_by_path(path);
 	if (disk->is_cut)
 		return -EIO;
 	*ret_file = make(path);
@@ -330,18 +420,9 @@ static int disk_write(void *context, int file, const void *bytes, size_t length)
  * synced with its folder. */
 static bool sync_file(int number)
 {
-	struct file *file = &disk->files[number];
 	if (!event())
 		return false;
-	for (size_t i = 0; i < file->change_count; i++) {
-		const struct change *change = &file->changes[i];
-		if (change->bytes)
-			content_write(&file->durable, change->offset, change->bytes,
-				      change->length);
-		else
-			content_resize(&file->durable, change->offset);
-	}
-	forget_changes(file);
+	flush(&disk->files[number]);
 	return true;
 }
 
@@ -361,6 +442,7 @@ static int disk_update(void *context, const char *path, off_t offset, const void
 		       size_t length)
 {
 	(void)context;
+	select_by_path(path);
 	int place = find(&disk->now, path);
 	if (disk->is_cut)
 		return -EIO;
@@ -374,7 +456,10 @@ static int disk_update(void *context, const char *path, off_t offset, const void
 static int disk_read(void *context, const char *path, struct buffer *ret_bytes)
 {
 	(void)context;
+	select_by_path(path);
 	int place = find(&disk->now, path);
+	if (disk->is_cut)
+		return -EIO;
 	if (place < 0)
 		return -ENOENT;
 	const struct content *content = &disk->files[disk->now.file[place]].now;
@@ -385,6 +470,7 @@ static int disk_read(void *context, const char *path, struct buffer *ret_bytes)
 
 static int change_name(const char *from, const char *to)
 {
+	select_by_path(from);
 	int place = find(&disk->now, from);
 	if (disk->is_cut)
 		return -EIO;
@@ -412,7 +498,8 @@ static int disk_remove(void *context, const char *path)
 
 static int disk_sync_folder(void *context, const char *path)
 {
-	(void)context, (void)path;
+	(void)context;
+	select_by_path(path);
 	if (!event())
 		return -EIO;
 	names_are_durable();
@@ -541,10 +628,11 @@ static int vfs_sector_size(sqlite3_file *file)
 	return SECTOR;
 }
 
+/* As SQLite takes it of the machine's own file systems: bytes that a write does not name stay. */
 static int vfs_characteristics(sqlite3_file *file)
 {
 	(void)file;
-	return 0;
+	return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
 static int vfs_shm_map(sqlite3_file *file, int region, int size, int extend,
@@ -633,7 +721,7 @@ static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *ret_th
 	(void)vfs, (void)flags;
 	select_by_path(name);
 	*ret_there = find(&disk->now, name) >= 0;
-	return SQLITE_OK;
+	return disk->is_cut ? SQLITE_IOERR_ACCESS : SQLITE_OK;
 }
 
 static int vfs_full_path(sqlite3_vfs *vfs, const char *name, int size, char *path)

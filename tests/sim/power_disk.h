@@ -22,8 +22,8 @@
 
 /*
  * There may be several machines, each with a disk of its own, whose power goes alone. The functions
- * below are about the machine that was selected last; 0 at first. SQLite's files below `folder`
- * (borrowed) are on that machine's disk, and all others on the disk of machine 0.
+ * below are about the machine that was selected last; 0 at first. Files below `folder` (borrowed)
+ * are on that machine's disk, and all others on the disk of machine 0.
  */
 void power_disk_select(unsigned machine, const char *folder);
 
@@ -31,10 +31,23 @@ void power_disk_select(unsigned machine, const char *folder);
 void power_disk_reset(uint64_t seed, uint64_t cut_at);
 /* The power is back: what the cut left is all there is. The next cut is at `cut_at` from here. */
 void power_disk_restore(uint64_t cut_at);
+/* The process that uses the disk is killed: every call fails until the disk is restored, and all
+ * that was written is kept. */
+void power_disk_stop(void);
 void power_disk_done(void);
 
 bool power_disk_is_cut(void);
 uint64_t power_disk_events(void); /* since the reset or the last restore */
+
+/* Would a power loss now keep all that the files hold whose paths begin with `prefix`? */
+bool power_disk_is_synced(const char *prefix);
+
+/* What an operator keeps of a disk, and puts back: files whose paths begin with `prefix`. What is
+ * there of those is gone then; what is put back is durable. Nothing may have them open. */
+struct power_copy;
+struct power_copy *power_disk_copy(const char *prefix);
+void power_disk_put_back(const struct power_copy *copy, const char *prefix);
+void power_copy_free(struct power_copy *copy);
 
 extern const struct disk power_disk;
 /* Make it SQLite's default, for all databases that are opened from now on. */

@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,16 +40,16 @@
 #endif
 #endif
 #ifndef SEEDS
-#define SEEDS 300u
+#define SEEDS 500u
 #endif
 
 #define BUSY_MS 50000u
-#define CALM_MS 100000u
+#define CALM_MS 140000u
 #define CALM_EVERY 4u /* seeds: to see an end takes long */
 #define MOST_WORKERS 64
 
 char sim_folder[64];
-static struct ledger_signer *signer;
+static struct ledger_signer *signer; /* of the voter */
 
 /* --- the seed's own --- */
 
@@ -146,6 +147,7 @@ static void run_until(struct world *world, uint64_t end_ms)
 		world->now_ms = event.at_ms;
 		world->step++;
 		event.run(world, event.context, event.number);
+		check_step(world);
 	}
 	world->now_ms = end_ms;
 }
@@ -170,6 +172,7 @@ static void detach(struct world *world)
 	trace(world, "%s is detached", node->name);
 	world->tally->detached++;
 	node->maps = (struct table){0};
+	node->pinned = (struct mark_note){0};
 }
 
 static void fault_of_node(struct world *world, struct node *node, uint64_t which)
@@ -177,6 +180,10 @@ static void fault_of_node(struct world *world, struct node *node, uint64_t which
 	uint64_t ms = chance(world, 200) ? below(world, 20000) : below(world, 4000);
 	switch (which) {
 	case 0:
+		if (chance(world, 300)) {
+			node_kill(world, node);
+			break;
+		}
 		trace(world, "%s ends", node->name);
 		world->tally->restarts++;
 		node_stop(world, node);
@@ -211,6 +218,14 @@ static void fault_of_node(struct world *world, struct node *node, uint64_t which
 		node->is_foreign = true;
 		plan(world, 1000 + below(world, 12000), on_return, node, node->process);
 		break;
+	case 7:
+	case 8:
+	case 9:
+		disk_set_back(world, node);
+		break;
+	case 10:
+		node->crashes_wanted = true;
+		break;
 	default:
 		if (chance(world, 400))
 			detach(world);
@@ -224,6 +239,12 @@ static void fault_of_landing(struct world *world, struct landing *landing, uint6
 		landing_lose_power(world, landing);
 	} else if (which == 1) {
 		landing_restart(world, landing);
+	} else if (which == 2) {
+		trace(world, "landings name a closing of another chain");
+		world->astray_until_ms = world->now_ms + 2000 + below(world, 8000);
+	} else if (which == 3) {
+		if (world->has_cookies)
+			landing->cookies_until_ms = world->now_ms + below(world, 12000);
 	} else {
 		uint64_t ms = chance(world, 200) ? below(world, 15000) : below(world, 4000);
 		trace(world, "%s is silent for %" PRIu64 " ms", landing->name, ms);
@@ -239,11 +260,12 @@ static void on_fault(struct world *world, void *context, uint64_t number)
 	plan(world, 100 + below(world, 2u * world->fault_ms), on_fault, NULL, 0);
 	/* One draw to a statement: compilers differ in the order of arguments. */
 	if (chance(world, 650)) {
-		struct node *node = &world->nodes[below(world, NODES)];
-		fault_of_node(world, node, below(world, 9));
+		bool is_alone = world->now_ms < world->alone_until_ms && chance(world, 700);
+		struct node *node = &world->nodes[is_alone ? 0 : below(world, NODES)];
+		fault_of_node(world, node, below(world, 12));
 	} else {
 		struct landing *landing = &world->landings[below(world, BACKENDS)];
-		fault_of_landing(world, landing, below(world, 4));
+		fault_of_landing(world, landing, below(world, 6));
 	}
 }
 
@@ -287,9 +309,13 @@ static void calm_down(struct world *world)
 		/* It has to take in our chain again. */
 		if (node->is_foreign)
 			node_stop(world, node);
+		node->crashes_due = 0;
+		node->crashes_wanted = false;
+		disk_set_right(world, node);
 	}
 	for (size_t i = 0; i < BACKENDS; i++)
 		world->landings[i].silent_until_ms = 0;
+	world->astray_until_ms = 0;
 	detach(world);
 	on_calm(world, NULL, 0);
 }
@@ -313,7 +339,7 @@ static struct world *world_new(uint64_t seed, struct worker *worker)
 	world->tally = &worker->tally;
 	world->history = &worker->history;
 	*world->history = (struct history){.seed = seed};
-	world->signer = signer;
+	world->voter_key = ledger_signer_public_key(signer);
 	world->now_ms = 1000000;
 	world->versions = calloc(MOST_VERSIONS, sizeof(*world->versions));
 	assert_non_null(world->versions);
@@ -333,14 +359,19 @@ static void play(uint64_t seed, struct worker *worker)
 {
 	struct world *world = world_new(seed, worker);
 	uint64_t start_ms = world->now_ms;
-	static const uint64_t rates_ms[] = {1500, 4000, 12000};
-	world->fault_ms = rates_ms[below(world, 3)];
+	static const uint64_t rates_ms[] = {1500, 4000, 12000, 40000};
+	world->fault_ms = rates_ms[below(world, 4)];
+	uint64_t alone_ms = chance(world, 200) ? 10000 + below(world, 50000) : 0;
+	world->alone_until_ms = start_ms + alone_ms;
+	world->report_ms = chance(world, 250) ? 2000 : 1000;
+	/* What waits for them does not end in a calm. */
+	world->has_cookies = seed % CALM_EVERY != 0 && chance(world, 150);
 	traffic_init(world);
 	orders_init(world);
 	nodes_init(world);
 	for (size_t i = 1; i < NODES; i++)
-		plan(world, i < 3 ? below(world, 500) : below(world, 30000), on_join,
-		     &world->nodes[i], 0);
+		plan(world, alone_ms + below(world, i < 3 ? 500 : 30000), on_join, &world->nodes[i],
+		     0);
 	plan(world, below(world, 2000), on_order, NULL, 0);
 	plan(world, 3000 + below(world, 5000), on_fault, NULL, 0);
 	run_until(world, start_ms + BUSY_MS);
@@ -404,7 +435,11 @@ static int worker_run(struct worker *worker, uint64_t first, uint64_t every, uin
 	if (child == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		snprintf(sim_folder, sizeof(sim_folder), "/tmp/fairlead-fabric-XXXXXX");
-		if (!mkdtemp(sim_folder) || ledger_signer_open(sim_folder, "n0", &signer, NULL) < 0)
+		char folder[96];
+		if (!mkdtemp(sim_folder))
+			_exit(2);
+		snprintf(folder, sizeof(folder), "%s/n0", sim_folder);
+		if (mkdir(folder, 0700) < 0 || ledger_signer_open(folder, "n0", &signer, NULL) < 0)
 			_exit(2);
 		work(worker, first, every, count, deadline_ms);
 		ledger_signer_free(signer);
@@ -481,14 +516,21 @@ static void no_flow_breaks(void **state)
 		      " power_losses=%" PRIu64 " foreign=%" PRIu64 " detached=%" PRIu64 "\n",
 		      sum.starts, sum.closings, sum.rebound, sum.frees, sum.lifts, sum.reopened,
 		      sum.restarts, sum.power_losses, sum.foreign, sum.detached);
+	print_message("cookies=%" PRIu64 " kills=%" PRIu64 " set_back=%" PRIu64
+		      " caught_up=%" PRIu64 " copies=%" PRIu64 " older=%" PRIu64 " misled=%" PRIu64
+		      " idle=%" PRIu64 " moved=%" PRIu64 "\n",
+		      sum.cookies, sum.kills, sum.set_back, sum.caught_up, sum.copies, sum.older,
+		      sum.misled, sum.idle, sum.moved);
 	print_message("sim: nodes=%d seeds=%" PRIu64 " steps=%" PRIu64 " violations=%zu\n", NODES,
 		      seeds, sum.steps, violations);
 	assert_int_equal(violations, 0);
 	/* What no seed reaches is not shown. */
 	if (!seed && !soak)
-		assert_true(sum.late && sum.cut && sum.passed && sum.starts && sum.rebound &&
-			    sum.frees && sum.lifts && sum.reopened && sum.power_losses &&
-			    sum.foreign && sum.detached);
+		assert_true(sum.cut && sum.passed && sum.starts && sum.rebound && sum.frees &&
+			    sum.lifts && sum.reopened && sum.power_losses && sum.foreign &&
+			    sum.kills && sum.set_back && sum.caught_up && sum.idle);
+	if (!seed && !soak && SEEDS > 100)
+		assert_true(sum.late && sum.moved && sum.copies && sum.older && sum.detached);
 }
 
 int main(void)
