@@ -9,39 +9,33 @@
 
 #define MOST_MAPS 64u /* of one program */
 
+/* A pinned map, read-only; no memory: it is not there, or not as it should be. */
 struct mapping {
-	const void *memory; /* NULL: not there, or not as it should be */
+	const char *name;
+	size_t value_bytes;
+	void *memory;
 	size_t entries;
-	size_t bytes;
 };
 
-struct mappings {
-	struct mapping spans, words, descriptors;
-};
+enum { SPANS, WORDS, DESCRIPTORS, MAPPINGS };
 
-static void mapping_open(const struct edge_pins *pins, const char *folder, const char *map,
-			 size_t value_bytes, struct mapping *mapping)
+static void mapping_open(const struct edge_pins *pins, const char *folder, struct mapping *mapping)
 {
 	char path[PINS_PATH_BYTES];
 	struct bpf_map_info info = {0};
 	uint32_t size = sizeof(info);
-	pins_path(path, pins->root, folder, map);
+	pins_path(path, pins->root, folder, mapping->name);
 	int fd = bpf_obj_get(path);
 	if (fd < 0)
 		return;
-	if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.value_size == value_bytes) {
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0 &&
+	    info.value_size == mapping->value_bytes) {
 		mapping->entries = info.max_entries;
-		mapping->bytes = info.max_entries * value_bytes;
-		void *memory = mmap(NULL, mapping->bytes, PROT_READ, MAP_SHARED, fd, 0);
+		void *memory = mmap(NULL, mapping->entries * mapping->value_bytes, PROT_READ,
+				    MAP_SHARED, fd, 0);
 		mapping->memory = memory == MAP_FAILED ? NULL : memory;
 	}
 	close(fd);
-}
-
-static void mapping_close(const struct mapping *mapping)
-{
-	if (mapping->memory)
-		munmap((void *)(uintptr_t)mapping->memory, mapping->bytes);
 }
 
 static bool program_reads(uint32_t program_id, uint32_t map_id)
@@ -109,22 +103,22 @@ static int add(struct held_addresses *held, const struct edge_map_descriptor *de
 }
 
 /* -FL_ECORRUPT if the maps contradict themselves. */
-static int read_all(struct held_addresses *held, const struct mappings *maps)
+static int read_all(struct held_addresses *held, const struct mapping maps[MAPPINGS])
 {
-	const uint64_t *spans = maps->spans.memory;
-	const uint64_t *words = maps->words.memory;
-	const struct edge_map_descriptor *descriptors = maps->descriptors.memory;
-	for (size_t i = 0; i < maps->spans.entries; i++) {
+	const uint64_t *spans = maps[SPANS].memory;
+	const uint64_t *words = maps[WORDS].memory;
+	const struct edge_map_descriptor *descriptors = maps[DESCRIPTORS].memory;
+	for (size_t i = 0; i < maps[SPANS].entries; i++) {
 		uint32_t first = EDGE_SPAN_FIRST(spans[i]);
 		uint32_t length = EDGE_SPAN_LENGTH(spans[i]);
-		if (length > maps->words.entries || first > maps->words.entries - length)
+		if (length > maps[WORDS].entries || first > maps[WORDS].entries - length)
 			return -FL_ECORRUPT;
 		for (uint32_t slot = 0; slot < length; slot++) {
 			uint64_t word = words[first + slot];
 			uint32_t number = EDGE_WORD_DESCRIPTOR(word);
 			if (word == 0)
 				continue;
-			if (number == 0 || number >= maps->descriptors.entries ||
+			if (number == 0 || number >= maps[DESCRIPTORS].entries ||
 			    (descriptors[number].family != IP_V4 &&
 			     descriptors[number].family != IP_V6))
 				return -FL_ECORRUPT;
@@ -146,17 +140,22 @@ static int compare(const void *a, const void *b)
 static int read_folder(struct held_addresses *held, const struct edge_pins *pins,
 		       const char *folder)
 {
-	struct mappings maps = {0};
-	mapping_open(pins, folder, "spans", sizeof(uint64_t), &maps.spans);
-	mapping_open(pins, folder, "addresses", sizeof(uint64_t), &maps.words);
-	mapping_open(pins, folder, "descriptors", sizeof(struct edge_map_descriptor),
-		     &maps.descriptors);
-	int result = -FL_ENOTFOUND;
-	if (maps.spans.memory && maps.words.memory && maps.descriptors.memory)
-		result = read_all(held, &maps);
-	mapping_close(&maps.spans);
-	mapping_close(&maps.words);
-	mapping_close(&maps.descriptors);
+	struct mapping maps[MAPPINGS] = {
+	    [SPANS] = {.name = "spans", .value_bytes = sizeof(uint64_t)},
+	    [WORDS] = {.name = "addresses", .value_bytes = sizeof(uint64_t)},
+	    [DESCRIPTORS] = {.name = "descriptors",
+			     .value_bytes = sizeof(struct edge_map_descriptor)},
+	};
+	bool complete = true;
+	for (size_t i = 0; i < MAPPINGS; i++) {
+		mapping_open(pins, folder, &maps[i]);
+		complete = complete && maps[i].memory;
+	}
+	int result = complete ? read_all(held, maps) : -FL_ENOTFOUND;
+	for (size_t i = 0; i < MAPPINGS; i++) {
+		if (maps[i].memory)
+			munmap(maps[i].memory, maps[i].entries * maps[i].value_bytes);
+	}
 	if (result == 0 && held->count > 0)
 		qsort(held->items, held->count, sizeof(*held->items), compare);
 	return result;

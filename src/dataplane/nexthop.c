@@ -293,11 +293,6 @@ static void store_hop(struct edge *edge, uint32_t backend, uint16_t link, const 
 		store_word((uint64_t *)&entry->hop, hop.word);
 }
 
-static uint32_t smaller_mtu(uint32_t route, uint32_t link)
-{
-	return route != 0 && route < link ? route : link;
-}
-
 /* The kernel itself tries a failed neighbour again only every few seconds
  * (net.ipv4.neigh.*.interval_probe_time_ms); its news of the failure lets us ask at once, but no
  * more than once in this time. */
@@ -345,7 +340,7 @@ void nexthop_resolve(struct edge *edge, uint32_t backend)
 		store_hop(edge, backend, 0, NULL, 0);
 		return;
 	}
-	uint32_t mtu = smaller_mtu(route.mtu, link.mtu);
+	uint32_t mtu = route.mtu != 0 && route.mtu < link.mtu ? route.mtu : link.mtu;
 	if (!link.ethernet || !is_direct(edge, route.ifindex)) {
 		store_hop(edge, backend, 0, NULL, mtu);
 		return;

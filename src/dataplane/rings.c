@@ -121,16 +121,6 @@ static int number_backends(struct edge *edge, const struct edge_version *version
 	return 0;
 }
 
-/* The ring's pages as the map holds them: `entries` are ordinals. */
-static void fill_pages(struct edge_map_page *ret_pages, uint32_t pages, const uint16_t *entries,
-		       const uint16_t *numbers)
-{
-	for (uint32_t page = 0; page < pages; page++) {
-		for (size_t i = 0; i < EDGE_MAP_PAGE_ENTRIES; i++)
-			ret_pages[page].backend[i] = numbers[*entries++];
-	}
-}
-
 static int compare_ring(const void *rings, size_t place, const void *digest)
 {
 	struct loaded_ring *const *list = rings;
@@ -253,7 +243,9 @@ static int refill_new(struct edge *edge, const struct edge_version *version,
 		refill_free(refill);
 		return result;
 	}
-	fill_pages(refill->wanted, refill->pages, version->ring, refill->backends);
+	for (size_t i = 0; i < version->ring_length; i++)
+		refill->wanted[i / EDGE_MAP_PAGE_ENTRIES].backend[i % EDGE_MAP_PAGE_ENTRIES] =
+		    refill->backends[version->ring[i]];
 	refill->backend_count = distinct_numbers(refill->backends, version->backend_count);
 	*ret_refill = refill;
 	return 0;

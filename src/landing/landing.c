@@ -171,39 +171,23 @@ static void remember(struct landing *landing, const struct landing_desired *desi
 	landing->address_count = desired->address_count;
 }
 
-/* Bytes of the largest outer header that edges may use. */
-static uint32_t tunnel_overhead(const struct landing *landing)
-{
-	for (unsigned i = 0; i < landing->address_count; i++) {
-		if (landing->addresses[i].family == IP_V6)
-			return 40;
-	}
-	return 20;
-}
-
 /* The largest packet that fits the tunnel on every underlay interface that is there. */
 static uint32_t tunnel_mtu(const struct landing *landing)
 {
-	uint32_t overhead = tunnel_overhead(landing);
 	uint32_t mtu =
 	    underlay_mtu(landing->programs.interfaces, landing->programs.interface_count);
-	return mtu > overhead ? mtu - overhead : 1;
+	uint32_t outer = 20; /* the largest outer header that edges may use; bytes */
+	for (unsigned i = 0; i < landing->address_count; i++) {
+		if (landing->addresses[i].family == IP_V6)
+			outer = 40;
+	}
+	return mtu > outer ? mtu - outer : 1;
 }
 
 static int apply_sysctls(struct landing *landing, struct landing_alarms *alarms, struct error *err)
 {
-	struct sysctl_interface interfaces[LANDING_INTERFACES_MAX];
-	const struct programs *programs = &landing->programs;
-	for (unsigned i = 0; i < programs->interface_count; i++) {
-		interfaces[i].name = programs->interfaces[i].name;
-		interfaces[i].ifindex = if_nametoindex(interfaces[i].name);
-		interfaces[i].is_new = interfaces[i].ifindex != programs->interfaces[i].ifindex;
-	}
-	struct sysctl_wish wish = {.v4 = has_family(landing, IP_V4),
-				   .v6 = has_family(landing, IP_V6),
-				   .interfaces = interfaces,
-				   .interface_count = programs->interface_count};
-	return sysctls_apply(&landing->journal, &wish, alarms, err);
+	return sysctls_apply(&landing->journal, has_family(landing, IP_V4),
+			     has_family(landing, IP_V6), &landing->programs, alarms, err);
 }
 
 /* Also on the loopback: what this machine sends to a service comes back to it by the tunnel, but
@@ -282,15 +266,6 @@ int landing_watch_fd(const struct landing *landing)
 	return netlink_fd(&landing->news);
 }
 
-/* What is the operator's: told of, and left as it is. */
-static int check_underlay(struct landing *landing, struct landing_alarms *alarms, struct error *err)
-{
-	underlay_check_interfaces(landing->programs.interfaces, landing->programs.interface_count,
-				  alarms);
-	return underlay_check_addresses(&landing->route, landing->addresses, landing->address_count,
-					alarms, err);
-}
-
 static int note_change(const struct nlmsghdr *message, void *context)
 {
 	bool *changed = context;
@@ -320,7 +295,11 @@ int landing_check(struct landing *landing, struct landing_alarms *ret_alarms, st
 	result = apply_sysctls(landing, ret_alarms, err);
 	if (result == 0 && landing->network_changed) {
 		unsigned before = count_unrepaired(ret_alarms);
-		result = check_underlay(landing, ret_alarms, err);
+		/* What is the operator's is told of, and left as it is. */
+		underlay_check_interfaces(landing->programs.interfaces,
+					  landing->programs.interface_count, ret_alarms);
+		result = underlay_check_addresses(&landing->route, landing->addresses,
+						  landing->address_count, ret_alarms, err);
 		if (result == 0)
 			result = apply_clamp(landing, ret_alarms, err);
 		if (result == 0)

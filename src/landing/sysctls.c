@@ -3,6 +3,7 @@
 
 #include "base/sysctl.h"
 
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,53 +51,35 @@ static bool nonlocal_bind_serves(int value, int all)
 	return value != 0;
 }
 
-static void add_interface_needs(const struct sysctl_interface *interface, struct sysctl_need *needs,
-				unsigned *count)
-{
-	static const struct {
-		const char *name;
-		bool (*serves)(int, int);
-		int ours;
-	} kinds[] = {{"rp_filter", rp_filter_serves, 2}, {"accept_local", accept_local_serves, 1}};
-	for (unsigned i = 0; i < 2; i++) {
-		struct sysctl_need *need = &needs[(*count)++];
-		snprintf(need->path, sizeof(need->path), "net/ipv4/conf/%s/%s", interface->name,
-			 kinds[i].name);
-		snprintf(need->all_path, sizeof(need->all_path), "net/ipv4/conf/all/%s",
-			 kinds[i].name);
-		need->serves = kinds[i].serves;
-		need->ours = kinds[i].ours;
-		need->ifindex = interface->ifindex;
-		need->is_new = interface->is_new;
-	}
-}
-
-static unsigned list_needs(const struct sysctl_wish *wish, struct sysctl_need needs[NEEDS_MAX])
-{
-	unsigned count = 0;
-	memset(needs, 0, NEEDS_MAX * sizeof(*needs));
-	if (wish->v4) {
-		needs[count++] = (struct sysctl_need){
-		    .path = "net/ipv4/conf/all/arp_ignore", .serves = arp_ignore_serves, .ours = 1};
-		needs[count++] = (struct sysctl_need){.path = "net/ipv4/conf/all/arp_announce",
-						      .serves = arp_announce_serves,
-						      .ours = 2};
-		for (unsigned i = 0; i < wish->interface_count; i++) {
-			if (wish->interfaces[i].ifindex)
-				add_interface_needs(&wish->interfaces[i], needs, &count);
-		}
-	}
-	if (wish->v6)
-		needs[count++] = (struct sysctl_need){
-		    .path = "net/ipv6/ip_nonlocal_bind", .serves = nonlocal_bind_serves, .ours = 1};
-	return count;
-}
-
 /* What landing looks after now. */
 struct sysctl_needs {
 	struct sysctl_need items[NEEDS_MAX];
 	unsigned count;
 };
+
+static void add_need(struct sysctl_needs *needs, const char *path, bool (*serves)(int, int),
+		     int ours)
+{
+	struct sysctl_need *need = &needs->items[needs->count++];
+	*need = (struct sysctl_need){.serves = serves, .ours = ours};
+	snprintf(need->path, sizeof(need->path), "net/%s", path);
+}
+
+static void add_interface_need(struct sysctl_needs *needs,
+			       const struct program_interface *interface, const char *name,
+			       bool (*serves)(int, int), int ours)
+{
+	char path[SYSCTL_PATH_BYTES - 4];
+	unsigned ifindex = if_nametoindex(interface->name);
+	if (!ifindex)
+		return;
+	snprintf(path, sizeof(path), "ipv4/conf/%s/%s", interface->name, name);
+	add_need(needs, path, serves, ours);
+	struct sysctl_need *need = &needs->items[needs->count - 1];
+	snprintf(need->all_path, sizeof(need->all_path), "net/ipv4/conf/all/%s", name);
+	need->ifindex = ifindex;
+	need->is_new = ifindex != interface->ifindex;
+}
 
 static int meet_need(struct sysctl_journal *journal, const struct sysctl_need *need,
 		     struct landing_alarms *alarms, struct error *err)
@@ -129,11 +112,21 @@ static bool is_needed(const char *path, const void *context)
 	return false;
 }
 
-int sysctls_apply(struct sysctl_journal *journal, const struct sysctl_wish *wish,
+int sysctls_apply(struct sysctl_journal *journal, bool v4, bool v6, const struct programs *programs,
 		  struct landing_alarms *alarms, struct error *err)
 {
-	struct sysctl_needs needs;
-	needs.count = list_needs(wish, needs.items);
+	struct sysctl_needs needs = {.count = 0};
+	if (v4) {
+		add_need(&needs, "ipv4/conf/all/arp_ignore", arp_ignore_serves, 1);
+		add_need(&needs, "ipv4/conf/all/arp_announce", arp_announce_serves, 2);
+	}
+	for (unsigned i = 0; v4 && i < programs->interface_count; i++) {
+		const struct program_interface *interface = &programs->interfaces[i];
+		add_interface_need(&needs, interface, "rp_filter", rp_filter_serves, 2);
+		add_interface_need(&needs, interface, "accept_local", accept_local_serves, 1);
+	}
+	if (v6)
+		add_need(&needs, "ipv6/ip_nonlocal_bind", nonlocal_bind_serves, 1);
 	for (unsigned i = 0; i < needs.count; i++) {
 		int result = meet_need(journal, &needs.items[i], alarms, err);
 		if (result < 0)

@@ -8,26 +8,15 @@
 #define FAIRLEAD_LANDING_SYSCTLS_H
 
 #include "kernel/sysctl_journal.h"
-#include "landing/landing_alarms.h"
-
-struct sysctl_interface {
-	const char *name;
-	unsigned ifindex; /* 0: it is not there */
-	bool is_new; /* made anew since the last time: its values are nobody's doing */
-};
-
-/* What to look after. */
-struct sysctl_wish {
-	bool v4, v6; /* families of the pools */
-	const struct sysctl_interface *interfaces;
-	unsigned interface_count;
-};
+#include "landing/programs.h"
 
 /*
- * Set what is wished and not so, put back what is recorded and no longer wished. With `alarms`,
- * every value that had to be set is an alarm.
+ * Have what pools of the families `v4` and `v6` need, and put back what is recorded and no longer
+ * needed. With `alarms`, every value that had to be set is an alarm, but of an interface that is
+ * not the one that programs_attach() saw last: its values are nobody's doing.
  */
-must_check int sysctls_apply(struct sysctl_journal *journal, const struct sysctl_wish *wish,
-			     struct landing_alarms *alarms, struct error *err);
+must_check int sysctls_apply(struct sysctl_journal *journal, bool v4, bool v6,
+			     const struct programs *programs, struct landing_alarms *alarms,
+			     struct error *err);
 
 #endif

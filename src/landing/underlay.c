@@ -13,52 +13,43 @@
 
 /* --- interfaces --- */
 
-static int open_control(void)
+static bool ask_interface(unsigned long what, const char *name, struct ifreq *ret)
 {
-	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-}
-
-static bool ask_interface(int control, unsigned long what, const char *name, struct ifreq *ret)
-{
+	int control = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (control < 0)
+		return false;
 	*ret = (struct ifreq){0};
 	memcpy(ret->ifr_name, name, sizeof(ret->ifr_name));
-	return ioctl(control, what, ret) == 0;
+	bool told = ioctl(control, what, ret) == 0;
+	close(control);
+	return told;
 }
 
 uint32_t underlay_mtu(const struct program_interface *interfaces, unsigned count)
 {
-	uint32_t least = 1500;
-	bool any = false;
+	uint32_t least = UINT32_MAX;
 	struct ifreq answer;
-	int control = open_control();
-	for (unsigned i = 0; control >= 0 && i < count; i++) {
-		if (ask_interface(control, SIOCGIFMTU, interfaces[i].name, &answer) &&
-		    (!any || (uint32_t)answer.ifr_mtu < least)) {
+	for (unsigned i = 0; i < count; i++) {
+		if (ask_interface(SIOCGIFMTU, interfaces[i].name, &answer) &&
+		    (uint32_t)answer.ifr_mtu < least)
 			least = (uint32_t)answer.ifr_mtu;
-			any = true;
-		}
 	}
-	if (control >= 0)
-		close(control);
-	return least;
+	return least < UINT32_MAX ? least : 1500;
 }
 
 void underlay_check_interfaces(const struct program_interface *interfaces, unsigned count,
 			       struct landing_alarms *alarms)
 {
 	struct ifreq answer;
-	int control = open_control();
-	for (unsigned i = 0; control >= 0 && i < count; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		const char *name = interfaces[i].name;
-		if (!ask_interface(control, SIOCGIFFLAGS, name, &answer))
+		if (!ask_interface(SIOCGIFFLAGS, name, &answer))
 			continue;
 		if (!(answer.ifr_flags & IFF_UP))
 			LANDING_ALARM(alarms, UNDERLAY_DOWN, name, name);
 		else if (!(answer.ifr_flags & IFF_RUNNING))
 			LANDING_ALARM(alarms, UNDERLAY_NO_CARRIER, name, name);
 	}
-	if (control >= 0)
-		close(control);
 }
 
 /* --- addresses --- */

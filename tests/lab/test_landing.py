@@ -773,13 +773,14 @@ def test_what_keeps_packets_away_is_told_and_left_alone(capsule, driver):
 
 
 def test_a_link_without_a_carrier_is_told(capsule, driver):
+    sentence = ("standing interface eth0 has no carrier: no tunnel can land through it; look at "
+                "the cable and its far end")
     capsule.run(["ip", "link", "set", "rack", "down"], "edge")
-    driver("watch 2")
-    said = driver("check")
-    capsule.run(["ip", "-batch", "-"], "edge", input=(
-        f"link set rack up\naddress replace {EDGE6}/64 dev rack nodad\n"))
-    assert said == ["standing interface eth0 has no carrier: no tunnel can land through it; look at "
-                    "the cable and its far end"]
+    try:
+        wait_for(lambda: driver("check") == [sentence], "the carrier to be missed")
+    finally:
+        capsule.run(["ip", "-batch", "-"], "edge", input=(
+            f"link set rack up\naddress replace {EDGE6}/64 dev rack nodad\n"))
     wait_for(lambda: driver("check") == [], "the carrier to be back")
     assert fetch(capsule, SERVICE["4in4"]) and fetch(capsule, SERVICE["6in6"])
 
