@@ -69,6 +69,27 @@ static void test_restart(void **state)
 			case_status().layout, fixture.pins, case_status().layout);
 }
 
+/* What was acknowledged is known as long as the maps are there, and needs no open edge. */
+static void test_mark_is_kept(void **state)
+{
+	struct edge_mark mark = {.sequence = 41, .digest.bytes = {7}};
+	struct edge_mark found;
+	struct error err;
+	(void)state;
+	assert_int_equal(edge_mark_get(fixture.pins, &found), -ENOENT);
+	for (unsigned i = 0; i < 3; i++) {
+		mark.sequence++;
+		mark.has_peers = i == 1;
+		assert_int_equal(edge_mark_set(fixture.edge, &mark, &err), 0);
+		fixture_close(&fixture);
+		assert_int_equal(edge_mark_get(fixture.pins, &found), 0);
+		assert_int_equal(found.sequence, mark.sequence);
+		assert_int_equal(found.has_peers, mark.has_peers);
+		assert_memory_equal(&found.digest, &mark.digest, sizeof(mark.digest));
+		fixture_open(&fixture);
+	}
+}
+
 /* Maps that contradict themselves are not believed, and in nobody's way. */
 static void test_corrupt_pins(void **state)
 {
@@ -348,6 +369,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    EDGE_CASE(test_restart),
+	    EDGE_CASE(test_mark_is_kept),
 	    EDGE_CASE(test_corrupt_pins),
 	    EDGE_CASE(test_nothing_was_published),
 	    EDGE_CASE(test_ended_while_attaching),
