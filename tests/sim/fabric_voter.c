@@ -109,7 +109,7 @@ void voter_start(struct world *world)
 		replica_set_behind_maps(&node->replica);
 	/* A commit that the last process did not live to see stands on what that one was told. All
 	 * that ends with it. */
-	if (replica_is_writable(&node->replica))
+	if (node->image.head.sequence >= world->head)
 		check_commit(world);
 	world->ended_ms = 0;
 	memset(world->heard, 0, sizeof(world->heard));
