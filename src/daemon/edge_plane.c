@@ -268,19 +268,21 @@ static struct digest desired_digest(const struct edge_desired *desired)
 	buffer_init(&bytes, 0);
 	for (size_t i = 0; i < desired->pool_count; i++) {
 		const struct edge_pool *pool = &desired->pools[i];
+		const uint8_t sizes[] = {pool->prefix.address.family, pool->prefix.length,
+					 pool->site_bits};
 		buffer_append(&bytes, pool->prefix.address.bytes,
 			      sizeof(pool->prefix.address.bytes));
-		buffer_printf(&bytes, "/%u/%u/%u\n", pool->prefix.address.family,
-			      pool->prefix.length, pool->site_bits);
+		buffer_append(&bytes, sizes, sizeof(sizes));
 	}
 	for (size_t i = 0; i < desired->binding_count; i++) {
 		const struct edge_binding *binding = &desired->bindings[i];
+		const uint8_t flags[] = {binding->address.family, binding->refuse_new,
+					 binding->late};
 		buffer_append(&bytes, binding->address.bytes, sizeof(binding->address.bytes));
 		buffer_append(&bytes, binding->version->digest.bytes, DIGEST_BYTES);
 		buffer_append(&bytes, binding->version->ejections.bytes, DIGEST_BYTES);
-		buffer_printf(&bytes, "/%u/%llu/%d/%d\n", binding->address.family,
-			      (unsigned long long)binding->number, (int)binding->refuse_new,
-			      (int)binding->late);
+		buffer_append(&bytes, &binding->number, sizeof(binding->number));
+		buffer_append(&bytes, flags, sizeof(flags));
 	}
 	must_succeed(bytes.status);
 	digest_of(bytes.data ? bytes.data : "", bytes.length, &digest);

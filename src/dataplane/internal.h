@@ -182,11 +182,15 @@ must_check int record_write(int map_fd, void *view, uint32_t key, const void *re
 			    struct error *err);
 /*
  * The ring of `version`: found, and compared with what is asked for, or built. A built one is
- * removed by rings_sweep() unless an address refers to it by then.
+ * removed by rings_sweep() unless an address refers to it by then. `likely` (NULL is fine) is
+ * looked at first.
  */
 must_check int rings_take(struct edge *edge, const struct edge_version *version,
-			  struct loaded_ring **ret_ring, struct error *err);
-struct loaded_ring *rings_find(const struct edge *edge, const struct digest *digest);
+			  struct loaded_ring *likely, struct loaded_ring **ret_ring,
+			  struct error *err);
+/* NULL if there is none; `likely` as above. */
+struct loaded_ring *rings_find(const struct edge *edge, const struct digest *digest,
+			       struct loaded_ring *likely);
 /* Whether this very ring, by the place of its arrays, was compared or written under this digest. */
 bool rings_is_known(const struct edge *edge, const struct edge_version *version);
 /* The last step of preparing: reach the pages that rings_commit() will write. */

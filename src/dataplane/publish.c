@@ -16,9 +16,17 @@
 #include <string.h>
 #include <time.h>
 
+/* A desired binding, and what its address means now; NULL: nothing. */
+struct pairing {
+	const struct edge_binding *binding;
+	const struct bound *old;
+};
+
 struct publish {
 	struct edge *edge;
 	const struct edge_desired *desired;
+	struct pairing *pairs; /* in the order of the desired bindings; owned */
+	struct pairing **sorted; /* the same by address, as `bound` is; owned */
 	struct bound *bound; /* owned until the commit; sorted by address */
 	size_t bound_count; /* of those prepared */
 	struct span *spans; /* as they will be; owned */
@@ -32,16 +40,12 @@ static int bound_compare(const void *a, const void *b)
 	return ip_address_compare(&left->address, &right->address);
 }
 
-static const struct bound *find(const struct bound *all, size_t count,
-				const struct ip_address *address)
-{
-	struct bound key = {.address = *address};
-	return count > 0 ? bsearch(&key, all, count, sizeof(key), bound_compare) : NULL;
-}
-
 const struct bound *bound_find(const struct edge *edge, const struct ip_address *address)
 {
-	return find(edge->bound, edge->bound_count, address);
+	struct bound key = {.address = *address};
+	return edge->bound_count
+		   ? bsearch(&key, edge->bound, edge->bound_count, sizeof(key), bound_compare)
+		   : NULL;
 }
 
 /* Where the address's word lies. */
@@ -299,9 +303,8 @@ static bool same_rules(const struct edge_map_descriptor *a, const struct edge_ma
 
 /* The descriptor of a binding: the address's own one if that says the same already. */
 static int prepare_descriptor(struct publish *p, const struct edge_binding *binding,
-			      struct bound *bound)
+			      const struct bound *old, struct bound *bound)
 {
-	const struct bound *old = bound_find(p->edge, &binding->address);
 	struct edge_map_descriptor record;
 	fill_descriptor(&record, binding, bound->ring);
 	if (old && old->ring == bound->ring) {
@@ -320,25 +323,19 @@ static int prepare_descriptor(struct publish *p, const struct edge_binding *bind
 	return create_descriptor(p, &record, &bound->descriptor);
 }
 
-/* Whether the preparation gave this address another descriptor than it has. */
-static bool is_new_descriptor(const struct edge *edge, const struct bound *bound)
+static int prepare_binding(struct publish *p, const struct pairing *pair, struct bound *bound)
 {
-	const struct bound *old = bound_find(edge, &bound->address);
-	return !old || old->descriptor != bound->descriptor;
-}
-
-static int prepare_binding(struct publish *p, const struct edge_binding *binding,
-			   struct bound *bound)
-{
+	const struct edge_binding *binding = pair->binding;
 	unsigned family = family_index(binding->address.family);
 	uint32_t site;
 	uint64_t slot;
 	const struct matched_pool *pool =
 	    desired_locate(p->edge->pools[family], EDGE_MAP_POOLS, &binding->address, &site, &slot);
 	ASSERT(pool);
-	int result = rings_take(p->edge, binding->version, &bound->ring, p->err);
+	int result = rings_take(p->edge, binding->version, pair->old ? pair->old->ring : NULL,
+				&bound->ring, p->err);
 	if (result == 0)
-		result = prepare_descriptor(p, binding, bound);
+		result = prepare_descriptor(p, binding, pair->old, bound);
 	if (result < 0)
 		return result;
 	bound->span = pool->first_span + site;
@@ -363,11 +360,11 @@ static int prepare_room(struct publish *p)
 	uint32_t pages = 0;
 	uint32_t descriptors = 0;
 	for (size_t i = 0; i < p->desired->binding_count; i++) {
-		const struct edge_binding *binding = &p->desired->bindings[i];
-		const struct edge_version *version = binding->version;
-		if (version != last && !rings_find(edge, &version->digest))
+		const struct bound *old = p->pairs[i].old;
+		const struct edge_version *version = p->pairs[i].binding->version;
+		if (version != last && !rings_find(edge, &version->digest, old ? old->ring : NULL))
 			pages += (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES);
-		descriptors += !bound_find(edge, &binding->address);
+		descriptors += !old;
 		last = version;
 	}
 	uint32_t free_pages = pages ? slots_free(&edge->pages, edge_now(edge)) : 0;
@@ -377,36 +374,54 @@ static int prepare_room(struct publish *p)
 		       descriptors > free_descriptors ? descriptors - free_descriptors : 0, p->err);
 }
 
-static int compare_bindings(const void *a, const void *b)
+static int compare_pairs(const void *a, const void *b)
 {
-	const struct edge_binding *const *left = a;
-	const struct edge_binding *const *right = b;
-	return ip_address_compare(&(*left)->address, &(*right)->address);
+	const struct pairing *const *left = a;
+	const struct pairing *const *right = b;
+	return ip_address_compare(&(*left)->binding->address, &(*right)->binding->address);
+}
+
+/* Both sides lie by address, so that one walk over them finds all pairs. */
+static int pair_bindings(struct publish *p)
+{
+	size_t count = p->desired->binding_count;
+	const struct bound *old = p->edge->bound;
+	const struct bound *end = old + p->edge->bound_count;
+	p->pairs = calloc(count + 1, sizeof(*p->pairs));
+	p->sorted = calloc(count + 1, sizeof(struct pairing *));
+	if (!p->pairs || !p->sorted)
+		return out_of_memory(p->err);
+	for (size_t i = 0; i < count; i++) {
+		p->pairs[i].binding = &p->desired->bindings[i];
+		p->sorted[i] = &p->pairs[i];
+	}
+	qsort(p->sorted, count, sizeof(struct pairing *), compare_pairs);
+	for (size_t i = 0; i < count; i++) {
+		const struct ip_address *address = &p->sorted[i]->binding->address;
+		char text[IP_TEXT_BYTES];
+		if (i > 0 && ip_address_equal(&p->sorted[i - 1]->binding->address, address))
+			return error_set(p->err, -FL_EINVALID, "service address %s is bound twice",
+					 ip_address_format(address, text));
+		while (old < end && ip_address_compare(&old->address, address) < 0)
+			old++;
+		if (old < end && ip_address_equal(&old->address, address))
+			p->sorted[i]->old = old;
+	}
+	return 0;
 }
 
 static int prepare_bindings(struct publish *p)
 {
 	size_t count = p->desired->binding_count;
-	const struct edge_binding **sorted = calloc(count + 1, sizeof(struct edge_binding *));
+	int result = 0;
 	p->bound = calloc(count + 1, sizeof(*p->bound));
-	int result = sorted && p->bound ? 0 : out_of_memory(p->err);
-	for (size_t i = 0; i < count && result == 0; i++)
-		sorted[i] = &p->desired->bindings[i];
-	if (result == 0)
-		qsort(sorted, count, sizeof(struct edge_binding *), compare_bindings);
+	if (!p->bound)
+		return out_of_memory(p->err);
 	for (size_t i = 0; i < count && result == 0; i++) {
-		char text[IP_TEXT_BYTES];
-		p->bound[i].address = sorted[i]->address;
-		if (i > 0 && ip_address_equal(&sorted[i - 1]->address, &sorted[i]->address))
-			result =
-			    error_set(p->err, -FL_EINVALID, "service address %s is bound twice",
-				      ip_address_format(&sorted[i]->address, text));
-		else
-			result = prepare_binding(p, sorted[i], &p->bound[i]);
-		if (result == 0)
-			p->bound_count++;
+		p->bound[i].address = p->sorted[i]->binding->address;
+		result = prepare_binding(p, p->sorted[i], &p->bound[i]);
+		p->bound_count += result == 0;
 	}
-	free(sorted);
 	return result;
 }
 
@@ -517,9 +532,14 @@ static void commit_words(struct publish *p)
 static void commit_withdrawals(struct publish *p)
 {
 	struct edge *edge = p->edge;
+	size_t at = 0;
 	for (size_t i = 0; i < edge->bound_count; i++) {
 		const struct bound *old = &edge->bound[i];
-		const struct bound *next = find(p->bound, p->bound_count, &old->address);
+		while (at < p->bound_count && bound_compare(&p->bound[at], old) < 0)
+			at++;
+		const struct bound *next =
+		    at < p->bound_count && bound_compare(&p->bound[at], old) == 0 ? &p->bound[at]
+										  : NULL;
 		if (!next || next->span != old->span || next->slot != old->slot)
 			store_word(&edge->maps.addresses[bound_index(edge, old)], 0);
 		if (!next || next->descriptor != old->descriptor)
@@ -549,9 +569,8 @@ static void commit_sources(struct edge *edge)
 }
 
 /* Whether the address's word or its span is to be written. */
-static bool is_written(const struct publish *p, const struct bound *bound)
+static bool is_written(const struct publish *p, const struct bound *bound, const struct bound *old)
 {
-	const struct bound *old = bound_find(p->edge, &bound->address);
 	return !old || old->word != bound->word || old->span != bound->span ||
 	       old->slot != bound->slot || span_moved(p, bound->span);
 }
@@ -560,7 +579,7 @@ static void commit(struct publish *p)
 {
 	struct edge *edge = p->edge;
 	for (size_t i = 0; i < p->bound_count; i++)
-		p->bound[i].written = is_written(p, &p->bound[i]);
+		p->bound[i].written = is_written(p, &p->bound[i], p->sorted[i]->old);
 	commit_sources(edge);
 	rings_commit(edge);
 	commit_grown_spans(p);
@@ -582,7 +601,8 @@ static void undo(struct publish *p)
 	struct edge *edge = p->edge;
 	rings_undo(edge);
 	for (size_t i = 0; i < p->bound_count; i++) {
-		if (is_new_descriptor(edge, &p->bound[i]))
+		const struct bound *old = p->sorted[i]->old;
+		if (!old || old->descriptor != p->bound[i].descriptor)
 			slots_retire(&edge->descriptors, p->bound[i].descriptor, 1, edge_now(edge));
 	}
 	for (uint32_t span = 0; span < EDGE_MAP_SPANS; span++) {
@@ -631,6 +651,8 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 
 	result = prepare_pools(&p);
 	if (result == 0)
+		result = pair_bindings(&p);
+	if (result == 0)
 		result = prepare_room(&p);
 	if (result == 0)
 		result = prepare_bindings(&p);
@@ -645,6 +667,8 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 		undo(&p);
 	}
 	free(p.bound);
+	free(p.pairs);
+	free(p.sorted);
 	free(p.spans);
 	return result;
 }

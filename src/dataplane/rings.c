@@ -133,8 +133,11 @@ static size_t ring_position(const struct edge *edge, const struct digest *digest
 	return search_place(edge->rings, edge->ring_count, digest, compare_ring, ret_found);
 }
 
-struct loaded_ring *rings_find(const struct edge *edge, const struct digest *digest)
+struct loaded_ring *rings_find(const struct edge *edge, const struct digest *digest,
+			       struct loaded_ring *likely)
 {
+	if (likely && memcmp(&likely->digest, digest, sizeof(*digest)) == 0)
+		return likely;
 	bool found;
 	size_t position = ring_position(edge, digest, &found);
 	return found ? edge->rings[position] : NULL;
@@ -382,20 +385,25 @@ void rings_undo(struct edge *edge)
 	}
 }
 
-bool rings_is_known(const struct edge *edge, const struct edge_version *version)
+static bool is_known(const struct loaded_ring *ring, const struct edge_version *version)
 {
-	const struct loaded_ring *ring = rings_find(edge, &version->digest);
-	return ring && ring->entries == version->ring && same_ejections(ring, version);
+	return ring->entries == version->ring && same_ejections(ring, version);
 }
 
-int rings_take(struct edge *edge, const struct edge_version *version, struct loaded_ring **ret_ring,
-	       struct error *err)
+bool rings_is_known(const struct edge *edge, const struct edge_version *version)
 {
-	struct loaded_ring *ring = rings_find(edge, &version->digest);
+	const struct loaded_ring *ring = rings_find(edge, &version->digest, NULL);
+	return ring && is_known(ring, version);
+}
+
+int rings_take(struct edge *edge, const struct edge_version *version, struct loaded_ring *likely,
+	       struct loaded_ring **ret_ring, struct error *err)
+{
+	struct loaded_ring *ring = rings_find(edge, &version->digest, likely);
 	if (!ring)
 		return ring_create(edge, version, ret_ring, err);
 	int result = 0;
-	if (!ring->refill && !rings_is_known(edge, version))
+	if (!ring->refill && !is_known(ring, version))
 		result = ring_compare(edge, ring, version, err);
 	if (result == 0)
 		*ret_ring = ring;
