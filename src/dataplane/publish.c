@@ -25,8 +25,8 @@ struct pairing {
 struct publish {
 	struct edge *edge;
 	const struct edge_desired *desired;
-	struct pairing *pairs; /* in the order of the desired bindings; owned */
-	struct pairing **sorted; /* the same by address, as `bound` is; owned */
+	struct pairing *pairs; /* by address, as `bound` is; owned */
+	const struct bound **olds; /* of the pairs, in the order of the desired bindings; owned */
 	struct bound *bound; /* owned until the commit; sorted by address */
 	size_t bound_count; /* of those prepared */
 	struct span *spans; /* as they will be; owned */
@@ -360,8 +360,8 @@ static int prepare_room(struct publish *p)
 	uint32_t pages = 0;
 	uint32_t descriptors = 0;
 	for (size_t i = 0; i < p->desired->binding_count; i++) {
-		const struct bound *old = p->pairs[i].old;
-		const struct edge_version *version = p->pairs[i].binding->version;
+		const struct bound *old = p->olds[i];
+		const struct edge_version *version = p->desired->bindings[i].version;
 		if (version != last && !rings_find(edge, &version->digest, old ? old->ring : NULL))
 			pages += (uint32_t)(version->ring_length / EDGE_MAP_PAGE_ENTRIES);
 		descriptors += !old;
@@ -376,9 +376,9 @@ static int prepare_room(struct publish *p)
 
 static int compare_pairs(const void *a, const void *b)
 {
-	const struct pairing *const *left = a;
-	const struct pairing *const *right = b;
-	return ip_address_compare(&(*left)->binding->address, &(*right)->binding->address);
+	const struct pairing *left = a;
+	const struct pairing *right = b;
+	return ip_address_compare(&left->binding->address, &right->binding->address);
 }
 
 /* Both sides lie by address, so that one walk over them finds all pairs. */
@@ -388,24 +388,23 @@ static int pair_bindings(struct publish *p)
 	const struct bound *old = p->edge->bound;
 	const struct bound *end = old + p->edge->bound_count;
 	p->pairs = calloc(count + 1, sizeof(*p->pairs));
-	p->sorted = calloc(count + 1, sizeof(struct pairing *));
-	if (!p->pairs || !p->sorted)
+	p->olds = calloc(count + 1, sizeof(const struct bound *));
+	if (!p->pairs || !p->olds)
 		return out_of_memory(p->err);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++)
 		p->pairs[i].binding = &p->desired->bindings[i];
-		p->sorted[i] = &p->pairs[i];
-	}
-	qsort(p->sorted, count, sizeof(struct pairing *), compare_pairs);
+	qsort(p->pairs, count, sizeof(*p->pairs), compare_pairs);
 	for (size_t i = 0; i < count; i++) {
-		const struct ip_address *address = &p->sorted[i]->binding->address;
+		struct pairing *pair = &p->pairs[i];
+		const struct ip_address *address = &pair->binding->address;
 		char text[IP_TEXT_BYTES];
-		if (i > 0 && ip_address_equal(&p->sorted[i - 1]->binding->address, address))
+		if (i > 0 && ip_address_equal(&pair[-1].binding->address, address))
 			return error_set(p->err, -FL_EINVALID, "service address %s is bound twice",
 					 ip_address_format(address, text));
 		while (old < end && ip_address_compare(&old->address, address) < 0)
 			old++;
 		if (old < end && ip_address_equal(&old->address, address))
-			p->sorted[i]->old = old;
+			p->olds[pair->binding - p->desired->bindings] = pair->old = old;
 	}
 	return 0;
 }
@@ -418,8 +417,8 @@ static int prepare_bindings(struct publish *p)
 	if (!p->bound)
 		return out_of_memory(p->err);
 	for (size_t i = 0; i < count && result == 0; i++) {
-		p->bound[i].address = p->sorted[i]->binding->address;
-		result = prepare_binding(p, p->sorted[i], &p->bound[i]);
+		p->bound[i].address = p->pairs[i].binding->address;
+		result = prepare_binding(p, &p->pairs[i], &p->bound[i]);
 		p->bound_count += result == 0;
 	}
 	return result;
@@ -579,7 +578,7 @@ static void commit(struct publish *p)
 {
 	struct edge *edge = p->edge;
 	for (size_t i = 0; i < p->bound_count; i++)
-		p->bound[i].written = is_written(p, &p->bound[i], p->sorted[i]->old);
+		p->bound[i].written = is_written(p, &p->bound[i], p->pairs[i].old);
 	commit_sources(edge);
 	rings_commit(edge);
 	commit_grown_spans(p);
@@ -601,7 +600,7 @@ static void undo(struct publish *p)
 	struct edge *edge = p->edge;
 	rings_undo(edge);
 	for (size_t i = 0; i < p->bound_count; i++) {
-		const struct bound *old = p->sorted[i]->old;
+		const struct bound *old = p->pairs[i].old;
 		if (!old || old->descriptor != p->bound[i].descriptor)
 			slots_retire(&edge->descriptors, p->bound[i].descriptor, 1, edge_now(edge));
 	}
@@ -668,7 +667,7 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 	}
 	free(p.bound);
 	free(p.pairs);
-	free(p.sorted);
+	free(p.olds);
 	free(p.spans);
 	return result;
 }
