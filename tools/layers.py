@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     "config": {"yaml", "model", "base"},
     "plan": {"config", "model", "base"},
     "ledger": {"store", "base"},
-    "state": {"ledger", "store", "config", "plan", "model", "yaml", "base"},
+    "state": {"ledger", "store", "config", "plan", "model", "base"},
     "fabric": {"state", "ledger", "wire", "model", "base"},
     "naming": {"wire", "kernel", "base", "abi"},
     "dataplane": {"wire", "kernel", "base", "abi"},
@@ -34,7 +34,7 @@ MAY_INCLUDE = {
     "daemon": {"api", "control", "landing", "dataplane", "naming", "fabric", "state", "ledger", "store",
                "plan", "config", "yaml", "model", "wire", "kernel", "base", "abi"},
     "cli": {"control", "config", "yaml", "base"},
-    "lab": {"cli", "control", "config", "yaml", "base"},
+    "lab": {"cli", "control", "yaml", "base"},
     "bpf": {"abi"},
 }
 

@@ -5,7 +5,6 @@
 #include "base/memory.h"
 #include "cli/cli.h"
 #include "cli/output.h"
-#include "config/config.h"
 #include "control/render.h"
 #include "lab/door.h"
 #include "lab/exec.h"

@@ -5,7 +5,6 @@
 #include "config/config.h"
 #include "state/config_records.h"
 #include "state/placement_records.h"
-#include "yaml/findings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,23 +254,18 @@ static int take_old_config(struct image_pieces *pieces, const struct store_recor
 {
 	struct arena arena;
 	struct fabric *fabric;
-	struct findings *findings = calloc(1, sizeof(*findings));
-	if (!findings)
-		return -ENOMEM;
 	arena_init(&arena, 0);
-	int result = config_parse(record->value, record->value_length, "the stored configuration",
-				  &arena, &fabric, findings);
+	int result = config_read(record->value, record->value_length, "the stored configuration",
+				 &arena, &fabric, NULL, err);
 	if (result < 0) {
-		findings_error(findings, err);
 		arena_done(&arena);
-	} else {
-		arena_done(&pieces->old_config.arena);
-		pieces->old_config.arena = arena;
-		pieces->old_config.fabric = fabric;
-		pieces->old_config.revision = record->mod_revision;
+		return result;
 	}
-	free(findings);
-	return result;
+	arena_done(&pieces->old_config.arena);
+	pieces->old_config.arena = arena;
+	pieces->old_config.fabric = fabric;
+	pieces->old_config.revision = record->mod_revision;
+	return 0;
 }
 
 /* --- the placement --- */
