@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #define KEY_FILE_BYTES 4096u /* a PEM of Ed25519 has 119 */
+#define KEY_BYTES 32
 #define PUBLIC_KEY_TAG "ed25519:"
 
 struct ledger_signer {
@@ -71,10 +72,24 @@ static int no_passphrase(char *passphrase, int size, int writing, void *context)
 	return -1;
 }
 
+/* RFC 8410 section 7: the key is an octet string within an octet string. To ask OpenSSL what kind
+ * of key it is takes it longer than everything else. */
 static EVP_PKEY *pair_read(const struct buffer *pem)
 {
+	static const unsigned char head[] = {V_ASN1_OCTET_STRING, KEY_BYTES};
 	BIO *bio = BIO_new_mem_buf(pem->data, (int)pem->length);
-	EVP_PKEY *pair = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+	PKCS8_PRIV_KEY_INFO *info =
+	    bio ? PEM_read_bio_PKCS8_PRIV_KEY_INFO(bio, NULL, no_passphrase, NULL) : NULL;
+	const ASN1_OBJECT *algorithm;
+	const unsigned char *key;
+	EVP_PKEY *pair = NULL;
+	int length;
+	if (info && PKCS8_pkey_get0(&algorithm, &key, &length, NULL, info) == 1 &&
+	    OBJ_obj2nid(algorithm) == EVP_PKEY_ED25519 && length == sizeof(head) + KEY_BYTES &&
+	    memcmp(key, head, sizeof(head)) == 0)
+		pair = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key + sizeof(head),
+						    KEY_BYTES);
+	PKCS8_PRIV_KEY_INFO_free(info);
 	BIO_free(bio);
 	return pair;
 }
@@ -99,11 +114,9 @@ static int pair_load(const char *path, EVP_PKEY **ret_pair, struct error *err)
 	buffer_done(&pem);
 	if (result < 0)
 		return result;
-	if (!pair || EVP_PKEY_id(pair) != EVP_PKEY_ED25519) {
-		EVP_PKEY_free(pair);
+	if (!pair)
 		return error_set(err, -FL_ECORRUPT,
 				 "%s: not an Ed25519 private key; put a backup in its place", path);
-	}
 	*ret_pair = pair;
 	return 0;
 }
