@@ -67,11 +67,14 @@ static void on_newest(struct world *world, void *context, uint64_t number)
 {
 	struct node *node = context;
 	(void)number;
-	if (!node->newest || !node->is_set_back || !node->has_power)
+	if (!node->newest || !node->is_set_back)
 		return;
-	node_stop(world, node);
-	if (node_has_disk(node))
+	if (node->has_power)
+		node_stop(world, node);
+	if (node->has_power && node_has_disk(node))
 		put_newest(world, node);
+	else
+		plan(world, 1000, on_newest, node, 0);
 }
 
 static void on_outage(struct world *world, void *context, uint64_t number)

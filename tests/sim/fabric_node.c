@@ -424,7 +424,5 @@ void nodes_done(struct world *world)
 			close_replica(world, node);
 		power_copy_free(node->older);
 		power_copy_free(node->newest);
-		power_disk_select((unsigned)i, node->folder);
-		power_disk_done();
 	}
 }

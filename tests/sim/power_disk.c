@@ -32,6 +32,7 @@ struct file {
 	struct content now;
 	struct change *changes; /* owned */
 	size_t change_count;
+	size_t change_room;
 };
 
 /* What names mean: an index of `files` each, -1 none. */
@@ -114,14 +115,22 @@ static void forget_changes(struct file *file)
 {
 	for (size_t i = 0; i < file->change_count; i++)
 		free(file->changes[i].bytes);
-	free(file->changes);
-	file->changes = NULL;
 	file->change_count = 0;
+}
+
+/* Its memory is the next file's. */
+static void file_empty(struct file *file)
+{
+	forget_changes(file);
+	file->used = false;
+	file->durable.length = 0;
+	file->now.length = 0;
 }
 
 static void file_free(struct file *file)
 {
 	forget_changes(file);
+	free(file->changes);
 	free(file->durable.bytes);
 	free(file->now.bytes);
 	*file = (struct file){0};
@@ -137,8 +146,11 @@ static void add_change(struct file *file, size_t offset, const void *bytes, size
 	} else {
 		content_resize(&file->now, offset);
 	}
-	file->changes =
-	    must(realloc(file->changes, (file->change_count + 1) * sizeof(*file->changes)));
+	if (file->change_count == file->change_room) {
+		file->change_room = 2 * file->change_room + 16;
+		file->changes =
+		    must(realloc(file->changes, file->change_room * sizeof(*file->changes)));
+	}
 	file->changes[file->change_count++] = change;
 }
 
@@ -242,7 +254,7 @@ static int file_new(void)
 	for (int i = 0; i < MOST_FILES; i++) {
 		if (disk->files[i].used && is_named(i))
 			continue;
-		file_free(&disk->files[i]);
+		file_empty(&disk->files[i]);
 		disk->files[i].used = true;
 		return i;
 	}
@@ -283,12 +295,10 @@ void power_disk_done(void)
 
 void power_disk_reset(uint64_t seed, uint64_t cut_at)
 {
-	power_disk_done();
-	const char *folder = disk->folder;
-	memset(disk, 0, sizeof(*disk));
-	disk->folder = folder;
+	for (int i = 0; i < MOST_FILES; i++)
+		file_empty(&disk->files[i]);
 	random_init_seeded(&disk->random, seed);
-	disk->cut_at = cut_at;
+	power_disk_restore(cut_at);
 	for (int i = 0; i < MOST_NAMES; i++)
 		disk->now.file[i] = -1;
 	names_are_durable();

@@ -442,6 +442,10 @@ static int worker_run(struct worker *worker, uint64_t first, uint64_t every, uin
 		if (mkdir(folder, 0700) < 0 || ledger_signer_open(folder, "n0", &signer, NULL) < 0)
 			_exit(2);
 		work(worker, first, every, count, deadline_ms);
+		for (unsigned i = 0; i < NODES; i++) {
+			power_disk_select(i, NULL);
+			power_disk_done();
+		}
 		ledger_signer_free(signer);
 		remove_folders();
 		_exit(0);
