@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -613,6 +615,34 @@ static void test_the_key_file_is_private_and_stays(void **state)
 			 -FL_ECORRUPT);
 }
 
+/* One of the same length, one of another, and one behind a passphrase, which nobody is asked for.
+ */
+static void test_other_keys_are_none(void **state)
+{
+	struct fixture *fixture = *state;
+	EVP_PKEY *keys[] = {EVP_PKEY_Q_keygen(NULL, NULL, "X25519"),
+			    EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256"),
+			    EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")};
+	struct ledger_signer *signer = NULL;
+	char path[128];
+	snprintf(path, sizeof(path), "%s/node.key", fixture->harness.folder);
+	for (size_t i = 0; i < 3; i++) {
+		bool locked = i == 2;
+		FILE *file = fopen(path, "w");
+		assert_non_null(file);
+		assert_int_equal(
+		    PEM_write_PKCS8PrivateKey(file, keys[i], locked ? EVP_aes_128_cbc() : NULL,
+					      locked ? "secret" : NULL, locked ? 6 : 0, NULL, NULL),
+		    1);
+		assert_int_equal(fclose(file), 0);
+		assert_int_equal(ledger_signer_open(fixture->harness.folder, "edge1", &signer,
+						    &fixture->harness.err),
+				 -FL_ECORRUPT);
+		assert_non_null(strstr(fixture->harness.err.text, "not an Ed25519 private key"));
+		EVP_PKEY_free(keys[i]);
+	}
+}
+
 static void test_node_names_are_checked(void **state)
 {
 	static const char *const bad[] = {
@@ -653,6 +683,7 @@ int main(void)
 	    EMPTY(test_an_empty_ledger_has_an_empty_page),
 	    FILLED(test_an_entry_says_what_was_appended),
 	    EMPTY(test_the_key_file_is_private_and_stays),
+	    EMPTY(test_other_keys_are_none),
 	    EMPTY(test_node_names_are_checked),
 	};
 	return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);
