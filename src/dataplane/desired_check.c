@@ -154,7 +154,7 @@ static int check_backends(const struct edge *edge, const struct edge_version *ve
 }
 
 static int check_version(const struct edge *edge, const struct edge_version *version,
-			 struct error *err)
+			 struct loaded_ring *likely, struct error *err)
 {
 	if (version->algorithm != PICK_SIPHASH13_5TUPLE && version->algorithm != PICK_MULTILINEAR)
 		return error_set(
@@ -165,7 +165,7 @@ static int check_version(const struct edge *edge, const struct edge_version *ver
 	int result = check_ports(version, err);
 	if (result == 0)
 		result = check_backends(edge, version, err);
-	if (result == 0 && !rings_is_known(edge, version))
+	if (result == 0 && !rings_is_known(edge, version, likely))
 		result = check_ring(version, err);
 	return result;
 }
@@ -192,7 +192,8 @@ static int check_binding(const struct edge_desired *desired, const struct edge_b
 			 ip_address_format(&binding->address, text));
 }
 
-int desired_check(const struct edge *edge, const struct edge_desired *desired, struct error *err)
+int desired_check(const struct edge *edge, const struct edge_desired *desired,
+		  const struct bound *const *olds, struct error *err)
 {
 	const struct edge_version *checked = NULL;
 	int result = check_pools(desired, err);
@@ -201,7 +202,8 @@ int desired_check(const struct edge *edge, const struct edge_desired *desired, s
 		result = check_binding(desired, binding, err);
 		/* Bindings of one version mostly come in a row; checking one twice does no harm. */
 		if (result == 0 && binding->version != checked)
-			result = check_version(edge, binding->version, err);
+			result = check_version(edge, binding->version,
+					       olds[i] ? olds[i]->ring : NULL, err);
 		checked = binding->version;
 	}
 	return result;

@@ -192,7 +192,8 @@ must_check int rings_take(struct edge *edge, const struct edge_version *version,
 struct loaded_ring *rings_find(const struct edge *edge, const struct digest *digest,
 			       struct loaded_ring *likely);
 /* Whether this very ring, by the place of its arrays, was compared or written under this digest. */
-bool rings_is_known(const struct edge *edge, const struct edge_version *version);
+bool rings_is_known(const struct edge *edge, const struct edge_version *version,
+		    struct loaded_ring *likely);
 /* The last step of preparing: reach the pages that rings_commit() will write. */
 must_check int rings_reach(struct edge *edge, struct error *err);
 /* Write the entries of rings that changed. Single stores: it cannot fail. */
@@ -205,9 +206,10 @@ void rings_close(struct edge *edge);
 
 /* --- desired_check.c --- */
 
-/* Everything about `desired` that can be judged without the maps. */
+/* Everything about `desired` that can be judged without the maps; `olds` are what the bindings'
+ * addresses mean now, NULL for nothing. */
 must_check int desired_check(const struct edge *edge, const struct edge_desired *desired,
-			     struct error *err);
+			     const struct bound *const *olds, struct error *err);
 /* The one of `count` pools that holds the address, and its place there; NULL if none does. */
 const struct matched_pool *desired_locate(const struct matched_pool *pools, size_t count,
 					  const struct ip_address *address, uint32_t *ret_site,

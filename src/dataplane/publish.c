@@ -640,17 +640,19 @@ static int read_back(const struct edge *edge, struct error *err)
 int edge_publish(struct edge *edge, const struct edge_desired *desired, struct error *err)
 {
 	struct publish p = {.edge = edge, .desired = desired, .err = err};
-	int result = desired_check(edge, desired, err);
+	int result = pair_bindings(&p);
+	if (result == 0)
+		result = desired_check(edge, desired, p.olds, err);
 	if (result < 0)
-		return result;
+		goto out;
 	p.spans = malloc(EDGE_MAP_SPANS * sizeof(*p.spans));
-	if (!p.spans)
-		return out_of_memory(err);
+	if (!p.spans) {
+		result = out_of_memory(err);
+		goto out;
+	}
 	memcpy(p.spans, edge->spans, EDGE_MAP_SPANS * sizeof(*p.spans));
 
 	result = prepare_pools(&p);
-	if (result == 0)
-		result = pair_bindings(&p);
 	if (result == 0)
 		result = prepare_room(&p);
 	if (result == 0)
@@ -665,6 +667,7 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 	} else {
 		undo(&p);
 	}
+out:
 	free(p.bound);
 	free(p.pairs);
 	free(p.olds);

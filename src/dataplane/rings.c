@@ -390,9 +390,10 @@ static bool is_known(const struct loaded_ring *ring, const struct edge_version *
 	return ring->entries == version->ring && same_ejections(ring, version);
 }
 
-bool rings_is_known(const struct edge *edge, const struct edge_version *version)
+bool rings_is_known(const struct edge *edge, const struct edge_version *version,
+		    struct loaded_ring *likely)
 {
-	const struct loaded_ring *ring = rings_find(edge, &version->digest, NULL);
+	const struct loaded_ring *ring = rings_find(edge, &version->digest, likely);
 	return ring && is_known(ring, version);
 }
 
