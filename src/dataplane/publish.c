@@ -385,8 +385,8 @@ static int compare_pairs(const void *a, const void *b)
 static int pair_bindings(struct publish *p)
 {
 	size_t count = p->desired->binding_count;
-	const struct bound *old = p->edge->bound;
-	const struct bound *end = old + p->edge->bound_count;
+	const struct edge *edge = p->edge;
+	size_t at = 0;
 	p->pairs = calloc(count + 1, sizeof(*p->pairs));
 	p->olds = calloc(count + 1, sizeof(const struct bound *));
 	if (!p->pairs || !p->olds)
@@ -401,10 +401,12 @@ static int pair_bindings(struct publish *p)
 		if (i > 0 && ip_address_equal(&pair[-1].binding->address, address))
 			return error_set(p->err, -FL_EINVALID, "service address %s is bound twice",
 					 ip_address_format(address, text));
-		while (old < end && ip_address_compare(&old->address, address) < 0)
-			old++;
-		if (old < end && ip_address_equal(&old->address, address))
-			p->olds[pair->binding - p->desired->bindings] = pair->old = old;
+		while (at < edge->bound_count &&
+		       ip_address_compare(&edge->bound[at].address, address) < 0)
+			at++;
+		if (at < edge->bound_count && ip_address_equal(&edge->bound[at].address, address))
+			p->olds[pair->binding - p->desired->bindings] = pair->old =
+			    &edge->bound[at];
 	}
 	return 0;
 }
