@@ -25,8 +25,8 @@ struct world_settings {
 	__u32 kind; /* what `mode` was before WORLD_DRAIN */
 	__u32 service; /* address, in network order */
 	__u16 port; /* in network order */
-	__u8 edge[6]; /* link addresses of the uplink: the edge's … */
-	__u8 clients[6]; /* … and the far end's */
+	__u8 edge[6]; /* the edge's link address on the uplink */
+	__u8 clients[6]; /* the far end's */
 	__u16 backend_count;
 	__u32 uplink; /* ifindex of the far end */
 	__u32 first; /* number of the first connection: another in each run, since the last one's
@@ -35,8 +35,8 @@ struct world_settings {
 };
 
 struct world_counts {
-	__u64 packets; /* that came out of the edge towards each backend, all together */
-	__u64 backends[WORLD_BACKENDS]; /* … and each */
+	__u64 packets; /* that came out of the edge towards all backends together */
+	__u64 backends[WORLD_BACKENDS]; /* the same for each */
 	__u64 requests; /* answered, the right bytes in them */
 	__u64 connections; /* opened, used for one request, and closed */
 	__u64 drained;

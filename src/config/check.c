@@ -20,7 +20,7 @@ struct config_check {
 };
 
 /* Where to point for a value that may have been left out: at it, or at what should hold it. */
-static struct span place_of(const struct yaml_node *map, const char *key)
+static struct note_span place_of(const struct yaml_node *map, const char *key)
 {
 	const struct yaml_node *value = yaml_get(map, key);
 	if (!value)
@@ -49,7 +49,7 @@ static void check_pool_shape(struct config_check *check, const struct yaml_node 
 {
 	const struct fabric *fabric = check->fabric;
 	unsigned bits = host_bits(pool), needed = bits_for(fabric->site_count);
-	struct span site_bits = place_of(node, "site_bits");
+	struct note_span site_bits = place_of(node, "site_bits");
 	if (pool->site_bits >= bits) {
 		notes_error(check->notes, site_bits, "%u site bits leave no bit for slots in a /%u",
 			    pool->site_bits, pool->prefix.length);

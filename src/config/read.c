@@ -47,7 +47,7 @@ static void read_report_interval(struct form *form, const struct yaml_node *node
 
 static void read_settings(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "quiet", .read = read_quiet},
 	    {.name = "stale", .read = read_stale},
 	    {.name = "quarantine", .read = read_quarantine},
@@ -99,7 +99,7 @@ static void read_slots_per_service(struct form *form, const struct yaml_node *no
 
 static void read_pool(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "prefix", .read = read_pool_prefix, .is_required = true},
 	    {.name = "site_bits", .read = read_site_bits},
 	    {.name = "slots_per_service", .read = read_slots_per_service}};
@@ -152,8 +152,8 @@ static void read_clients(struct form *form, const struct yaml_node *node, void *
 
 static void read_site(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {{.name = "location", .read = read_location},
-					      {.name = "clients", .read = read_clients}};
+	static const struct form_field FIELDS[] = {{.name = "location", .read = read_location},
+						   {.name = "clients", .read = read_clients}};
 	struct site *site = target;
 	read_label(form, node->key, &site->name);
 	if (!node->is_null) /* `fra:` alone is a site of which nothing is known */
@@ -191,7 +191,7 @@ static void read_zone(struct form *form, const struct yaml_node *node, void *tar
 void read_fabric(struct notes *notes, const struct yaml_node *root, struct arena *arena,
 		 struct fabric *fabric)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "fabric", .read = read_name, .is_required = true},
 	    {.name = "zone", .read = read_zone, .is_required = true},
 	    {.name = "settings", .read = read_settings},

@@ -122,7 +122,7 @@ static void read_listen(struct form *form, const struct yaml_node *node, void *t
 
 static void read_backend(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "name", .read = read_backend_name, .is_required = true},
 	    {.name = "site", .read = read_backend_site, .is_required = true},
 	    {.name = "address", .read = read_backend_address, .is_required = true},
@@ -169,8 +169,8 @@ static void read_pause(struct form *form, const struct yaml_node *node, void *ta
 
 static void read_rollout(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {{.name = "shares", .read = read_shares},
-					      {.name = "pause", .read = read_pause}};
+	static const struct form_field FIELDS[] = {{.name = "shares", .read = read_shares},
+						   {.name = "pause", .read = read_pause}};
 	struct service *service = target;
 	read_fields(form, node, "a rollout", FIELDS, COUNT(FIELDS), &service->rollout);
 }
@@ -202,7 +202,7 @@ static void read_probe_path(struct form *form, const struct yaml_node *node, voi
 
 static void read_http(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "port", .read = read_probe_port, .is_required = true},
 	    {.name = "path", .read = read_probe_path}};
 	struct health_check *health = target;
@@ -213,7 +213,7 @@ static void read_http(struct form *form, const struct yaml_node *node, void *tar
 
 static void read_tcp(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "port", .read = read_probe_port, .is_required = true}};
 	struct health_check *health = target;
 	health->kind = HEALTH_TCP;
@@ -248,11 +248,11 @@ static void read_rise(struct form *form, const struct yaml_node *node, void *tar
 
 static void read_health(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {{.name = "http", .read = read_http},
-					      {.name = "tcp", .read = read_tcp},
-					      {.name = "interval", .read = read_interval},
-					      {.name = "fall", .read = read_fall},
-					      {.name = "rise", .read = read_rise}};
+	static const struct form_field FIELDS[] = {{.name = "http", .read = read_http},
+						   {.name = "tcp", .read = read_tcp},
+						   {.name = "interval", .read = read_interval},
+						   {.name = "fall", .read = read_fall},
+						   {.name = "rise", .read = read_rise}};
 	struct service *service = target;
 	service->health = (struct health_check){
 	    .interval_ms = DEFAULT_PROBE_INTERVAL_MS, .fall = DEFAULT_FALL, .rise = DEFAULT_RISE};
@@ -320,7 +320,7 @@ static void read_drain_limit(struct form *form, const struct yaml_node *node, vo
 
 static void read_service(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "ports", .read = read_ports, .is_required = true},
 	    {.name = "ttl", .read = read_ttl},
 	    {.name = "balance_by", .read = read_balance_by},

@@ -92,7 +92,7 @@ static void copy_alarm_told(struct good_copy *copy, bool is_new)
 		daemon_tell_alarm(copy->daemon, &copy->alarm);
 }
 
-static void failed(struct good_copy *copy, uint64_t now_ms)
+static void copy_failed(struct good_copy *copy, uint64_t now_ms)
 {
 	copy->rest_until_ms = now_ms + RETRY_MS;
 	copy->proving = 0;
@@ -116,7 +116,7 @@ static void on_worked(uv_work_t *request, int status)
 		return;
 	}
 	if (copy->result < 0) {
-		failed(copy, now_ms);
+		copy_failed(copy, now_ms);
 		return;
 	}
 	if (copy->job == JOB_COPY) {

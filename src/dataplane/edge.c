@@ -54,16 +54,16 @@ static struct edge *create(const struct edge_options *options)
 	return edge;
 }
 
-struct table {
+struct map_table {
 	struct slots *slots;
 	uint32_t first, count;
 };
 
 #define TABLES 8
 
-static void list_tables(struct edge *edge, struct table tables[TABLES])
+static void list_tables(struct edge *edge, struct map_table tables[TABLES])
 {
-	const struct table all[TABLES] = {
+	const struct map_table all[TABLES] = {
 	    {&edge->span_slots, 0, EDGE_MAP_SPANS},
 	    {&edge->blocks, 0, EDGE_BLOCKS},
 	    {&edge->pages, 0, edge->maps.page_count},
@@ -78,7 +78,7 @@ static void list_tables(struct edge *edge, struct table tables[TABLES])
 
 static int create_tables(struct edge *edge)
 {
-	struct table tables[TABLES];
+	struct map_table tables[TABLES];
 	edge->spans = calloc(EDGE_MAP_SPANS, sizeof(*edge->spans));
 	edge->reaches = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->reaches));
 	edge->backend_order = calloc(EDGE_MAP_BACKENDS, sizeof(*edge->backend_order));
@@ -148,7 +148,7 @@ int edge_open(const struct edge_options *options, struct edge **ret_edge, struct
 
 void edge_close(struct edge *edge)
 {
-	struct table tables[TABLES];
+	struct map_table tables[TABLES];
 	if (!edge)
 		return;
 	attach_close(&edge->attachments);

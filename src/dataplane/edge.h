@@ -37,13 +37,13 @@
 #define EDGE_PORT_RANGES 8 /* of one version */
 #define EDGE_POOLS 8 /* of each family */
 #define EDGE_INTERFACES 16
-#define EDGE_RING_PAGE 4096 /* a ring's length is a multiple of this … */
-#define EDGE_RING_PAGES 16 /* … of at most so many pages */
+#define EDGE_RING_PAGE 4096 /* a ring's length is a multiple of this */
+#define EDGE_RING_PAGES 16 /* of one ring at most */
 #define EDGE_MOST_PAGES (1u << 17) /* ring pages of all versions: 1 GiB */
 #define EDGE_MOST_ADDRESSES ((1u << 18) - 1) /* bound */
 
-#define EDGE_HEARTBEAT_MS 500 /* call edge_heartbeat() this often … */
-#define EDGE_STALE_MS 3000 /* … after this silence the program asks the kernel's FIB instead */
+#define EDGE_HEARTBEAT_MS 500 /* how often to call edge_heartbeat() */
+#define EDGE_STALE_MS 3000 /* without one for so long, the program asks the kernel's FIB */
 #define EDGE_UNRESOLVED_MS                                                                         \
 	4000 /* finding a neighbour may take so long; then something is wrong                      \
 	      */
@@ -56,9 +56,9 @@ struct edge_options {
 	const char *const *interfaces;
 	size_t interface_count; /* 1 … EDGE_INTERFACES */
 	bool force_generic; /* generic XDP even where the driver could do native */
-	struct ip_address
-	    source_v4; /* of this machine; outer source of tunnels to IPv4 backends; */
-	struct ip_address source_v6; /* … to IPv6 ones; IP_NONE if there are none */
+	/* Of this machine: the outer sources of tunnels to IPv4 and to IPv6 backends; IP_NONE if
+	 * there are none of that kind. */
+	struct ip_address source_v4, source_v6;
 	const struct clock *clock; /* NULL: clock_system */
 	uint32_t most_pages; /* of all rings together; 0: EDGE_MOST_PAGES */
 	uint32_t most_addresses; /* bound; 0: EDGE_MOST_ADDRESSES */

@@ -123,7 +123,8 @@ static int build(struct change *change, struct change_draft *draft, struct error
 	return result < 0 ? result : CHANGE_COMMIT;
 }
 
-static void done(struct change *change, int result, const struct error *err, uint64_t sequence)
+static void membership_done(struct change *change, int result, const struct error *err,
+			    uint64_t sequence)
 {
 	struct membership *membership = change->context;
 	(void)err; /* the store's failures are told where txns end, and it is tried again */
@@ -144,7 +145,7 @@ void membership_run(struct membership *membership)
 	membership->change = (struct change){.kind = recorded ? UPDATE : ADD,
 					     .who = "fairlead",
 					     .build = build,
-					     .done = done,
+					     .done = membership_done,
 					     .context = membership};
 	snprintf(membership->change.why, sizeof(membership->change.why),
 		 recorded ? "the node was started with other flags"

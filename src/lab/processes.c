@@ -141,7 +141,7 @@ static void read_tail(const char *name, char *tail)
 		tail[end - 1] = '\0';
 }
 
-static int failed(const struct lab_process *item, const char *what, struct error *err)
+static int process_failed(const struct lab_process *item, const char *what, struct error *err)
 {
 	char tail[LOG_TAIL_BYTES];
 	read_tail(item->process->name, tail);
@@ -162,7 +162,7 @@ static int ended_early(const struct lab_process *item, struct error *err)
 {
 	char state[PROCESS_STATE_BYTES], what[PROCESS_STATE_BYTES + 32];
 	snprintf(what, sizeof(what), "ended at its start: %s", process_state(item, state));
-	return failed(item, what, err);
+	return process_failed(item, what, err);
 }
 
 /* Wait for the end of a shell, which is made at the deadline; its status. */
@@ -199,7 +199,7 @@ static int wait_ready(const struct processes *processes, struct lab_process *ite
 		if (is_ready(processes, item, deadline_ms))
 			break;
 		if (clock_now_ms(&clock_system) >= deadline_ms)
-			return failed(item, "is not ready after 15 s", err);
+			return process_failed(item, "is not ready after 15 s", err);
 		nanosleep(&interval, NULL);
 	}
 	return 0;

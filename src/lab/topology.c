@@ -212,7 +212,7 @@ static void read_end_xdp(struct form *form, const struct yaml_node *node, void *
 
 static void read_end(struct form *form, const struct yaml_node *node, struct topology_end *end)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "machine", .read = read_end_machine, .is_required = true},
 	    {.name = "interface", .read = read_end_interface, .is_required = true},
 	    {.name = "bridge", .read = read_end_bridge},
@@ -265,7 +265,7 @@ LINK_FIELD(queue)
 
 static void read_link(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "from", .read = read_from, .is_required = true},
 	    {.name = "to", .read = read_to, .is_required = true},
 	    {.name = "mtu", .read = read_mtu},
@@ -274,10 +274,10 @@ static void read_link(struct form *form, const struct yaml_node *node, void *tar
 	    {.name = "rate", .read = read_link_rate},
 	    {.name = "queue", .read = read_link_queue},
 	    {.name = "back", .read = read_back}};
-	static const struct field BACK_FIELDS[] = {{.name = "delay", .read = read_delay},
-						   {.name = "loss", .read = read_loss},
-						   {.name = "rate", .read = read_rate},
-						   {.name = "queue", .read = read_queue}};
+	static const struct form_field BACK_FIELDS[] = {{.name = "delay", .read = read_delay},
+							{.name = "loss", .read = read_loss},
+							{.name = "rate", .read = read_rate},
+							{.name = "queue", .read = read_queue}};
 	struct topology_link *link = target;
 	link->mtu = TOPOLOGY_DEFAULT_MTU;
 	link->shapes[LINK_FROM].queue_ns = DEFAULT_QUEUE_MS * SHAPE_NS_PER_MS;
@@ -347,7 +347,7 @@ static void read_route_via(struct form *form, const struct yaml_node *node, void
 
 static void read_route(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "to", .read = read_route_to, .is_required = true},
 	    {.name = "via", .read = read_route_via, .is_required = true}};
 	struct topology_route *route = target;
@@ -410,7 +410,7 @@ static void read_process_ready(struct form *form, const struct yaml_node *node, 
 
 static void read_process(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "command", .read = read_process_command, .is_required = true},
 	    {.name = "ready", .read = read_process_ready}};
 	struct topology_process *process = target;
@@ -431,12 +431,12 @@ static void read_run(struct form *form, const struct yaml_node *node, void *targ
 
 static void read_machine(struct form *form, const struct yaml_node *node, void *target)
 {
-	static const struct field FIELDS[] = {{.name = "forwards", .read = read_forwards},
-					      {.name = "resolver", .read = read_resolver},
-					      {.name = "bridges", .read = read_bridges},
-					      {.name = "routes", .read = read_routes},
-					      {.name = "sysctls", .read = read_settings},
-					      {.name = "run", .read = read_run}};
+	static const struct form_field FIELDS[] = {{.name = "forwards", .read = read_forwards},
+						   {.name = "resolver", .read = read_resolver},
+						   {.name = "bridges", .read = read_bridges},
+						   {.name = "routes", .read = read_routes},
+						   {.name = "sysctls", .read = read_settings},
+						   {.name = "run", .read = read_run}};
 	struct topology_machine *machine = target;
 	read_label(form, node->key, &machine->name);
 	if (!node->is_null) /* `client:` alone is a machine of which its links say all */
@@ -475,7 +475,7 @@ static void read_tries(struct form *form, const struct yaml_node *node, void *ta
 
 static void read_topology(struct notes *notes, const struct yaml_node *root, void *thing)
 {
-	static const struct field FIELDS[] = {
+	static const struct form_field FIELDS[] = {
 	    {.name = "machines", .read = read_machines, .is_required = true},
 	    {.name = "links", .read = read_links},
 	    {.name = "seed", .read = read_seed},

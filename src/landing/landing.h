@@ -97,8 +97,8 @@ struct landing_alarms {
 struct landing_interface_state {
 	char name[16];
 	bool present; /* the interface exists */
-	bool attached; /* and carries our program … */
-	bool native; /* … in the driver */
+	bool attached; /* our program is on it */
+	bool native; /* the driver runs the program */
 };
 
 struct landing_state {

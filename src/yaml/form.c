@@ -16,7 +16,7 @@ void form_out_of_memory(struct form *form)
 	form->notes->status = -ENOMEM;
 }
 
-struct span form_place(const struct yaml_node *node)
+struct note_span form_place(const struct yaml_node *node)
 {
 	bool use_key = node->key && (node->is_null || node->kind != YAML_SCALAR);
 	return use_key ? node->key->span : node->span;
@@ -51,7 +51,7 @@ bool form_expect(struct form *form, const struct yaml_node *node, enum yaml_kind
 	return false;
 }
 
-static const char *nearest_field(const char *name, const struct field *fields, size_t count)
+static const char *nearest_field(const char *name, const struct form_field *fields, size_t count)
 {
 	const char *nearest = NULL;
 	size_t least = strlen(name) / 3 + 2; /* one slip in a short word, more in a long one */
@@ -66,7 +66,7 @@ static const char *nearest_field(const char *name, const struct field *fields, s
 }
 
 static void report_unknown(struct form *form, const struct yaml_node *key, const char *what,
-			   const struct field *fields, size_t count)
+			   const struct form_field *fields, size_t count)
 {
 	notes_error(form->notes, key->span, "%s has no key `%s`", what, key->text);
 	const char *nearest = nearest_field(key->text, fields, count);
@@ -83,7 +83,7 @@ static void report_unknown(struct form *form, const struct yaml_node *key, const
 }
 
 void read_fields(struct form *form, const struct yaml_node *node, const char *what,
-		 const struct field *fields, size_t count, void *target)
+		 const struct form_field *fields, size_t count, void *target)
 {
 	if (!form_expect(form, node, YAML_MAP))
 		return;

@@ -27,7 +27,7 @@ struct form {
 /* Reads one node into `target`, whose type each function knows. */
 typedef void read_fn(struct form *form, const struct yaml_node *node, void *target);
 
-struct field {
+struct form_field {
 	const char *name;
 	read_fn *read;
 	bool is_required;
@@ -38,7 +38,7 @@ struct field {
 
 /* Read a map with known keys; `what` names it with its article. */
 void read_fields(struct form *form, const struct yaml_node *node, const char *what,
-		 const struct field *fields, size_t count, void *target);
+		 const struct form_field *fields, size_t count, void *target);
 
 /*
  * Read every item of a list or map of at most `max` into a new array of `size`-byte items. NULL
@@ -57,7 +57,7 @@ bool form_expect(struct form *form, const struct yaml_node *node, enum yaml_kind
 void form_expect_some(struct form *form, const struct yaml_node *node);
 
 /* Where to point for a node: nothing and nested blocks are best shown by their key. */
-struct span form_place(const struct yaml_node *node);
+struct note_span form_place(const struct yaml_node *node);
 void form_out_of_memory(struct form *form);
 
 /* --- single values --- */

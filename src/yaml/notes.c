@@ -103,7 +103,7 @@ static void copy_printable(const struct notes *notes, size_t offset, size_t end,
 	}
 }
 
-static void set_excerpt(struct notes *notes, struct span span, struct finding *finding)
+static void set_excerpt(struct notes *notes, struct note_span span, struct finding *finding)
 {
 	size_t start = line_start(notes, span.start);
 	size_t end = line_end(notes, span.start);
@@ -175,7 +175,7 @@ static struct finding *take_finding(struct notes *notes, enum finding_severity s
 	return notes->last;
 }
 
-static void place_finding(struct notes *notes, struct span span, struct finding *finding)
+static void place_finding(struct notes *notes, struct note_span span, struct finding *finding)
 {
 	if (span.start > notes->length)
 		span.start = notes->length;
@@ -188,8 +188,8 @@ static void place_finding(struct notes *notes, struct span span, struct finding 
 /* Note a finding at `span`; NULL: about the file as a whole. */
 __attribute__((format(printf, 4, 0))) static void note(struct notes *notes,
 						       enum finding_severity severity,
-						       const struct span *span, const char *format,
-						       va_list arguments)
+						       const struct note_span *span,
+						       const char *format, va_list arguments)
 {
 	struct finding *finding = take_finding(notes, severity);
 	if (!finding)
@@ -199,7 +199,7 @@ __attribute__((format(printf, 4, 0))) static void note(struct notes *notes,
 		place_finding(notes, *span, finding);
 }
 
-void notes_error(struct notes *notes, struct span span, const char *format, ...)
+void notes_error(struct notes *notes, struct note_span span, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
@@ -207,7 +207,7 @@ void notes_error(struct notes *notes, struct span span, const char *format, ...)
 	va_end(arguments);
 }
 
-void notes_warning(struct notes *notes, struct span span, const char *format, ...)
+void notes_warning(struct notes *notes, struct note_span span, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);

@@ -12,7 +12,7 @@
 #include "yaml/findings.h"
 
 /* Bytes [start, end) of the file. */
-struct span {
+struct note_span {
 	size_t start;
 	size_t end;
 };
@@ -30,9 +30,9 @@ void notes_init(struct notes *notes, const char *text, size_t length, const char
 		struct arena *arena, struct findings *findings);
 
 /* Something wrong at `span`. */
-void notes_error(struct notes *notes, struct span span, const char *format, ...)
+void notes_error(struct notes *notes, struct note_span span, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void notes_warning(struct notes *notes, struct span span, const char *format, ...)
+void notes_warning(struct notes *notes, struct note_span span, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Something wrong with the file as a whole: no line is shown. */

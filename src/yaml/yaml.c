@@ -39,7 +39,7 @@ static bool is_allowed(const char *text, size_t length, size_t step)
 
 static void report_byte(struct notes *notes, size_t offset, size_t step)
 {
-	struct span span = {offset, offset + 1};
+	struct note_span span = {offset, offset + 1};
 	unsigned char byte = (unsigned char)notes->text[offset];
 	if (step == 0)
 		notes_error(notes, span, "the byte 0x%02x is not UTF-8", byte);
@@ -68,7 +68,7 @@ static void check_bytes(struct notes *notes)
 		if (*text == '\n')
 			line = offset + 1;
 		if (offset >= line + YAML_MAX_LINE) {
-			notes_error(notes, (struct span){offset, offset + 1},
+			notes_error(notes, (struct note_span){offset, offset + 1},
 				    "the line is longer than %u bytes", YAML_MAX_LINE);
 			notes_advise(notes, "break it: lists and maps may span lines");
 			return;
@@ -80,11 +80,11 @@ static void check_bytes(struct notes *notes)
 /* --- the tree --- */
 
 /* A value that is not there may have no mark: then it is where the event before it ended. */
-static struct span event_span(const struct node_builder *builder, struct fy_event *event)
+static struct note_span event_span(const struct node_builder *builder, struct fy_event *event)
 {
 	const struct fy_mark *start = fy_event_start_mark(event);
 	const struct fy_mark *end = fy_event_end_mark(event);
-	struct span span = {builder->position, builder->position};
+	struct note_span span = {builder->position, builder->position};
 	if (start)
 		span.start = span.end = start->input_pos;
 	if (end && end->input_pos > span.start)
@@ -98,7 +98,7 @@ static void stop(struct node_builder *builder)
 }
 
 static struct yaml_node *node_new(struct node_builder *builder, enum yaml_kind kind,
-				  struct span span)
+				  struct note_span span)
 {
 	if (builder->node_count++ >= YAML_MAX_NODES) {
 		notes_error(builder->notes, span, "the file holds more than %u keys and values",
@@ -146,7 +146,8 @@ static void attach(struct node_builder *builder, struct yaml_node *node)
 	level->node->count++;
 }
 
-static void open_collection(struct node_builder *builder, enum yaml_kind kind, struct span span)
+static void open_collection(struct node_builder *builder, enum yaml_kind kind,
+			    struct note_span span)
 {
 	if (builder->depth >= YAML_MAX_DEPTH) {
 		notes_error(builder->notes, span, "lists and maps are nested more than %u deep",
@@ -226,7 +227,8 @@ static bool has_control(const char *text, size_t length)
 
 /* libfyaml 0.7.12 misreads two doubled quotes in a row in a single-quoted scalar ('' '' without the
  * space is read as three quotes), and leaks when there are five. */
-static bool is_misread(const struct node_builder *builder, struct fy_token *token, struct span span)
+static bool is_misread(const struct node_builder *builder, struct fy_token *token,
+		       struct note_span span)
 {
 	const char *text = builder->notes->text + span.start;
 	return fy_token_scalar_style(token) == FYSS_SINGLE_QUOTED &&
@@ -236,7 +238,7 @@ static bool is_misread(const struct node_builder *builder, struct fy_token *toke
 
 static void add_scalar(struct node_builder *builder, struct fy_event *event)
 {
-	struct span span = event_span(builder, event);
+	struct note_span span = event_span(builder, event);
 	if (is_misread(builder, event->scalar.value, span)) {
 		notes_error(builder->notes, span, "two doubled quotes in a row are not supported");
 		notes_advise(builder->notes, "write the text in double quotes");
@@ -271,7 +273,7 @@ static void add_scalar(struct node_builder *builder, struct fy_event *event)
 
 /* --- events --- */
 
-static void refuse(struct node_builder *builder, struct span span, const char *what)
+static void refuse(struct node_builder *builder, struct note_span span, const char *what)
 {
 	notes_error(builder->notes, span, "%s in the configuration", what);
 	notes_advise(builder->notes, "write the value itself: anchors, aliases and tags are "
@@ -289,7 +291,7 @@ static void refuse_decorations(struct node_builder *builder, struct fy_event *ev
 
 static void handle(struct node_builder *builder, struct fy_event *event)
 {
-	struct span span = event_span(builder, event);
+	struct note_span span = event_span(builder, event);
 	if (span.end > builder->position)
 		builder->position = span.end;
 	switch (event->type) {
@@ -372,7 +374,7 @@ static void report_syntax(struct node_builder *builder, struct fy_diag *diag)
 	if (error && error->line > 0 && error->column > 0)
 		offset =
 		    notes_offset(builder->notes, (uint32_t)error->line, (uint32_t)error->column);
-	notes_error(builder->notes, (struct span){offset, offset + 1}, "this is not YAML: %s",
+	notes_error(builder->notes, (struct note_span){offset, offset + 1}, "this is not YAML: %s",
 		    message);
 	advise_syntax(builder, message);
 }

@@ -27,7 +27,7 @@ struct yaml_node {
 	enum yaml_kind kind;
 	bool is_null; /* nothing, `~` or `null` */
 	bool is_plain; /* a scalar without quotes */
-	struct span span;
+	struct note_span span;
 	const char *text; /* of a scalar: without control characters */
 	const struct yaml_node *key; /* of a map's value: the scalar before it */
 	struct yaml_node *first; /* of a list or map: its items or values */

@@ -18,8 +18,8 @@
 #include <cmocka.h>
 
 #define LINK_HEADER 14
-#define SOME 300 /* packets of each kind that are looked at … */
-#define FEW 8 /* … where each takes the kernel an RCU grace period */
+#define SOME 300 /* packets of each kind that are looked at */
+#define FEW 8 /* the same where each takes the kernel an RCU grace period */
 
 static struct rig *rig;
 

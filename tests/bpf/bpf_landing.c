@@ -160,8 +160,8 @@ static struct landing_counts read_counts(void)
 /* What became of a frame. */
 struct outcome {
 	uint32_t verdict; /* XDP_… */
-	bool accepted; /* as a tunnel packet … */
-	bool outer_v6, inner_v6; /* … of this kind */
+	bool accepted; /* it is taken for a tunnel packet */
+	bool outer_v6, inner_v6; /* the kind of tunnel */
 	unsigned reason; /* the drop counter that moved, 0 if none */
 	struct frame out;
 };

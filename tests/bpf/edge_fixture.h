@@ -15,8 +15,8 @@
 
 #define FIXTURE_BACKENDS 4
 #define FIXTURE_ADDRESSES 8
-#define FIXTURE_MOST_PAGES 561 /* limits of the edge … */
-#define FIXTURE_MOST_ADDRESSES 1000 /* … that it grows to */
+#define FIXTURE_MOST_PAGES 561 /* the limit of the edge's growth */
+#define FIXTURE_MOST_ADDRESSES 1000 /* the same */
 
 /* Service addresses: v4 and v6 of each of these. */
 enum fixture_service {

@@ -28,7 +28,7 @@ struct world_backend {
 	uint8_t interface; /* 0: edge0, 1: edge1; also where there is no route */
 	uint16_t route_mtu; /* of the path, by the kernel's routes; 0: there is no route */
 	bool has_neighbour; /* the kernel knows the next hop's link address */
-	uint8_t link[6]; /* … which is this */
+	uint8_t link[6]; /* the next hop's link address, if it is known */
 };
 
 /* What differs from packet to packet. Bytes, so that a fuzzer can turn them. */

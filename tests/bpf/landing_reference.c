@@ -38,8 +38,8 @@ void landing_reference_init(void)
 struct reader {
 	const uint8_t *bytes;
 	size_t length;
-	size_t inner; /* where the inner packet starts … */
-	size_t inner_space; /* … and how many bytes the outer one has for it */
+	size_t inner; /* where the inner packet starts */
+	size_t inner_space; /* how many bytes the outer packet has for it */
 	unsigned outer_ecn;
 	unsigned inner_ecn; /* as it shall be */
 	bool inner_v6;
