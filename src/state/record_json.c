@@ -161,7 +161,8 @@ json_t *record_json_open(struct record_reading *reading, const char *value, size
 		reading->status =
 		    error_set(reading->err, -FL_ECORRUPT, "the stored %s is not a JSON object",
 			      record_rows[reading->type].what);
-	else if (own && (!json_is_integer(own) || json_integer_value(own) < 1))
+	else if (own && (!json_is_integer(own) || json_integer_value(own) < 1 ||
+			 json_integer_value(own) > UINT32_MAX))
 		record_json_fault(reading, "level");
 	else if (own && json_integer_value(own) > (json_int_t)level)
 		reading->status = error_set(

@@ -229,6 +229,11 @@ static void a_higher_level_is_unsupported(void **unused)
 	assert_int_equal(record_level("{", 1), 1);
 	assert_int_equal(record_service_parse("{\"level\":0}", 11, &arena, &state, &err),
 			 -FL_ECORRUPT);
+	/* A level has 32 bits. */
+	assert_int_equal(record_service_parse("{\"level\":4294967295}", 20, &arena, &state, &err),
+			 -FL_EUNSUPPORTED);
+	assert_int_equal(record_service_parse("{\"level\":4294967296}", 20, &arena, &state, &err),
+			 -FL_ECORRUPT);
 	arena_done(&arena);
 }
 
