@@ -155,7 +155,10 @@ json_t *record_json_array(struct record_reading *reading, const json_t *object, 
 json_t *record_json_open(struct record_reading *reading, const char *value, size_t length)
 {
 	uint32_t level = record_rows[reading->type].level;
-	json_t *json = json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
+	/* No record begins with a space, and record_level() looks at the first byte, too. */
+	json_t *json = length && value[0] == '{'
+			   ? json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL)
+			   : NULL;
 	const json_t *own = json_object_get(json, "level");
 	if (!json_is_object(json))
 		reading->status =

@@ -229,6 +229,8 @@ static void a_higher_level_is_unsupported(void **unused)
 	assert_int_equal(record_level("{", 1), 1);
 	assert_int_equal(record_service_parse("{\"level\":0}", 11, &arena, &state, &err),
 			 -FL_ECORRUPT);
+	assert_int_equal(record_service_parse(" {\"level\":2}", 12, &arena, &state, &err),
+			 -FL_ECORRUPT);
 	/* A level has 32 bits. */
 	assert_int_equal(record_service_parse("{\"level\":4294967295}", 20, &arena, &state, &err),
 			 -FL_EUNSUPPORTED);
