@@ -237,7 +237,7 @@ static uint32_t version_level(const char *value, size_t length)
 {
 	size_t head = VERSION_LENGTH_BYTES + sizeof(VERSION_MAGIC) - 1;
 	uint32_t level = 0;
-	if (length <= head ||
+	if (length <= head || memcmp(value, "\0\0", VERSION_LENGTH_BYTES - 1) != 0 ||
 	    memcmp(value + VERSION_LENGTH_BYTES, VERSION_MAGIC, sizeof(VERSION_MAGIC) - 1) != 0)
 		return 1;
 	size_t end = VERSION_LENGTH_BYTES + (uint8_t)value[VERSION_LENGTH_BYTES - 1];

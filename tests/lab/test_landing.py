@@ -718,6 +718,8 @@ def test_an_interface_that_vanishes_and_comes_back(capsule, start):
         capsule.run(["ip", "link", "add", "leg", "type", "veth", "peer", "name", "far"], "backend")
         capsule.run(["ip", "link", "set", "leg", "up"], "backend")
         capsule.run(["ip", "link", "set", "far", "up"], "backend")
+        wait_for(lambda: "state UP" in capsule.run(["ip", "link", "show", "leg"],
+                                                   "backend").stdout, "leg to have a carrier")
 
     add_leg()
     driver = start("leg")
