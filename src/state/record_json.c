@@ -152,27 +152,36 @@ json_t *record_json_array(struct record_reading *reading, const json_t *object, 
 	return array;
 }
 
+json_t *record_json_load(const char *value, size_t length)
+{
+	return length && value[0] == '{' ? json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL)
+					 : NULL;
+}
+
+uint32_t record_json_level(const json_t *object)
+{
+	const json_t *own = json_object_get(object, "level");
+	json_int_t level = json_integer_value(own);
+	if (!own)
+		return 1;
+	return level > 0 && level <= UINT32_MAX ? (uint32_t)level : 0;
+}
+
 json_t *record_json_open(struct record_reading *reading, const char *value, size_t length)
 {
-	uint32_t level = record_rows[reading->type].level;
-	/* No record begins with a space, and record_level() looks at the first byte, too. */
-	json_t *json = length && value[0] == '{'
-			   ? json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL)
-			   : NULL;
-	const json_t *own = json_object_get(json, "level");
-	if (!json_is_object(json))
-		reading->status =
-		    error_set(reading->err, -FL_ECORRUPT, "the stored %s is not a JSON object",
-			      record_rows[reading->type].what);
-	else if (own && (!json_is_integer(own) || json_integer_value(own) < 1 ||
-			 json_integer_value(own) > UINT32_MAX))
+	const struct record_row *row = &record_rows[reading->type];
+	json_t *json = record_json_load(value, length);
+	uint32_t level = record_json_level(json);
+	if (!json)
+		reading->status = error_set(reading->err, -FL_ECORRUPT,
+					    "the stored %s is not a JSON object", row->what);
+	else if (!level)
 		record_json_fault(reading, "level");
-	else if (own && json_integer_value(own) > (json_int_t)level)
-		reading->status = error_set(
-		    reading->err, -FL_EUNSUPPORTED,
-		    "the stored %s has level %lld; this program reads up to "
-		    "level %u",
-		    record_rows[reading->type].what, (long long)json_integer_value(own), level);
+	else if (level > row->level)
+		reading->status =
+		    error_set(reading->err, -FL_EUNSUPPORTED,
+			      "the stored %s has level %u; this program reads up to level %u",
+			      row->what, level, row->level);
 	if (!reading->status)
 		return json;
 	json_decref(json);

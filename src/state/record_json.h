@@ -39,6 +39,13 @@ struct record_reading {
 	struct error *err;
 };
 
+/* The object that the record is, to be given back by json_decref(); NULL: it is none. No record
+ * begins with a space. */
+json_t *record_json_load(const char *value, size_t length);
+
+/* Its level: 1 where it says none; 0 where what it says is none. */
+uint32_t record_json_level(const json_t *object);
+
 /* The record's object, to be given back by json_decref(); NULL when `status` says why there is
  * none: -FL_ECORRUPT; -FL_EUNSUPPORTED when its level is above the type's; -ENOMEM. */
 json_t *record_json_open(struct record_reading *reading, const char *value, size_t length);

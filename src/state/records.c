@@ -287,10 +287,8 @@ int record_sequence_parse(enum record_type type, const char *value, size_t lengt
 
 uint32_t record_level(const char *value, size_t length)
 {
-	if (!length || value[0] != '{')
-		return version_level(value, length);
-	json_t *json = json_loadb(value, length, JSON_REJECT_DUPLICATES, NULL);
-	json_int_t level = json_integer_value(json_object_get(json, "level"));
+	json_t *json = record_json_load(value, length);
+	uint32_t level = json ? record_json_level(json) : version_level(value, length);
 	json_decref(json);
-	return level > 0 && level <= UINT32_MAX ? (uint32_t)level : 1;
+	return level ? level : 1;
 }
