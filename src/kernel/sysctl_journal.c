@@ -96,22 +96,35 @@ int sysctl_journal_record(struct sysctl_journal *journal, const struct sysctl_sa
 	return write_entry(journal, at, saved, err);
 }
 
-int sysctl_journal_keep(struct sysctl_journal *journal, const char *path, int ours,
-			struct error *err)
+/* 1 if it was read, 0 if there is no such setting, or an error. */
+static int read_setting(const char *path, int *ret_value, struct error *err)
 {
-	int before;
-	int result = sysctl_read(path, &before);
+	int result = sysctl_read(path, ret_value);
 	if (result == -ENOENT)
 		return 0;
 	if (result < 0)
 		return error_set(err, result, SYSCTL_ROOT "%s cannot be read: %s", path,
 				 error_text(result));
+	return 1;
+}
+
+static int record_value(struct sysctl_journal *journal, const char *path, int before, int ours,
+			struct error *err)
+{
 	ASSERT(strncmp(path, "net/", 4) == 0 && strlen(path) < SYSCTL_PATH_BYTES);
 	struct sysctl_saved saved = {.namespace = journal->namespace, .ours = ours};
 	snprintf(saved.name, sizeof(saved.name), "%s", path + 4);
 	snprintf(saved.before, sizeof(saved.before), "%d", before);
 	saved.ifindex = ifindex_of(saved.name);
 	return sysctl_journal_record(journal, &saved, err);
+}
+
+int sysctl_journal_keep(struct sysctl_journal *journal, const char *path, int ours,
+			struct error *err)
+{
+	int before;
+	int result = read_setting(path, &before, err);
+	return result > 0 ? record_value(journal, path, before, ours, err) : result;
 }
 
 static int write_setting(const char *path, int value, struct error *err)
@@ -127,11 +140,10 @@ int sysctl_journal_set(struct sysctl_journal *journal, const char *path, int val
 		       struct error *err)
 {
 	int before;
-	int result = sysctl_read(path, &before);
-	if (result == -ENOENT || (result == 0 && before == value))
-		return 0;
-	/* What cannot be read is told of there. */
-	result = sysctl_journal_keep(journal, path, value, err);
+	int result = read_setting(path, &before, err);
+	if (result <= 0 || before == value)
+		return result < 0 ? result : 0;
+	result = record_value(journal, path, before, value, err);
 	return result < 0 ? result : write_setting(path, value, err);
 }
 
@@ -142,12 +154,9 @@ static int put_back(const struct sysctl_saved *saved, struct error *err)
 	path_of(saved, path);
 	if (saved->namespace && ifindex_of(saved->name) != saved->ifindex)
 		return 0;
-	int result = sysctl_read(path, &value);
-	if (result == -ENOENT)
-		return 0;
-	if (result < 0)
-		return error_set(err, result, SYSCTL_ROOT "%s cannot be read: %s", path,
-				 error_text(result));
+	int result = read_setting(path, &value, err);
+	if (result <= 0)
+		return result;
 	if (saved->namespace && value != saved->ours)
 		return 0;
 	return write_setting(path, (int)strtol(saved->before, NULL, 10), err);
