@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "landing/clamp.h"
 
-#include <bpf/bpf.h>
+#include "kernel/load.h"
+
 #include <bpf/libbpf.h>
 #include <libmnl/libmnl.h>
 #include <linux/pkt_sched.h>
@@ -85,17 +86,16 @@ static struct bpf_tc_opts our_filter(void)
 /* 1 if it was not there, 0 if it was (maybe with another program), or an error. */
 static int attach(unsigned ifindex, bool has_clsact, int program)
 {
-	struct bpf_prog_info info = {0};
-	__u32 size = sizeof(info);
+	uint32_t id = 0;
 	struct bpf_tc_hook hook = way_out(ifindex);
 	struct bpf_tc_opts filter = our_filter();
-	int result = bpf_obj_get_info_by_fd(program, &info, &size);
+	int result = load_program_id(program, &id);
 	if (result == 0 && !has_clsact)
 		result = bpf_tc_hook_create(&hook);
 	if (result < 0)
 		return result;
 	const bool there = has_clsact && bpf_tc_query(&hook, &filter) == 0;
-	if (there && filter.prog_id == info.id)
+	if (there && filter.prog_id == id)
 		return 0;
 	filter = our_filter();
 	filter.prog_fd = program;
