@@ -6,6 +6,7 @@
 #include "base/netaddr.h"
 #include "clamp_reference.h"
 #include "frame_bytes.h"
+#include "frame_run.h"
 #include "landing.skel.h"
 #include "landing_differ.h"
 #include "tests/seed.h"
@@ -63,19 +64,9 @@ static void read_counts(uint64_t *ret_clamped, uint64_t *ret_unclamped)
 static enum clamp_outcome run(const struct frame *frame, struct frame *ret_out)
 {
 	uint64_t clamped, unclamped, clamped_after, unclamped_after;
-	struct bpf_test_run_opts options = {
-	    .sz = sizeof(options),
-	    .data_in = frame->bytes,
-	    .data_size_in = (uint32_t)frame->length,
-	    .data_out = ret_out->bytes,
-	    .data_size_out = sizeof(ret_out->bytes),
-	    .repeat = 1,
-	};
 	read_counts(&clamped, &unclamped);
 	int fd = bpf_program__fd(differ.program->progs.landing_clamp);
-	assert_int_equal(bpf_prog_test_run_opts(fd, &options), 0);
-	assert_int_equal((int)options.retval, TC_ACT_UNSPEC);
-	ret_out->length = options.data_size_out;
+	assert_int_equal((int)frame_run(fd, NULL, 0, frame, ret_out), TC_ACT_UNSPEC);
 	read_counts(&clamped_after, &unclamped_after);
 	clamped = clamped_after - clamped;
 	unclamped = unclamped_after - unclamped;

@@ -2,6 +2,7 @@
 #include "edge_fixture.h"
 #include "dataplane/pick_key.h"
 #include "frame_bytes.h"
+#include "frame_run.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wsign-conversion"
@@ -357,19 +358,10 @@ uint32_t fixture_run_program(int program_fd, uint32_t ifindex, const struct fram
 {
 	struct xdp_md context = {.data_end = (uint32_t)frame->length, .ingress_ifindex = ifindex};
 	struct frame out = {.length = 0};
-	struct bpf_test_run_opts options = {.sz = sizeof(options),
-					    .data_in = frame->bytes,
-					    .data_size_in = (uint32_t)frame->length,
-					    .data_out = out.bytes,
-					    .data_size_out = sizeof(out.bytes),
-					    .ctx_in = &context,
-					    .ctx_size_in = sizeof(context),
-					    .repeat = 1};
-	assert_int_equal(bpf_prog_test_run_opts(program_fd, &options), 0);
-	out.length = options.data_size_out;
+	uint32_t verdict = frame_run(program_fd, &context, sizeof(context), frame, &out);
 	if (ret_out)
 		*ret_out = out;
-	return options.retval;
+	return verdict;
 }
 
 uint32_t fixture_run(struct fixture *fixture, const struct frame *frame, struct frame *ret_out)

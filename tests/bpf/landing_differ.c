@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "landing_differ.h"
 #include "base/netaddr.h"
+#include "frame_run.h"
 #include "landing.skel.h"
 
 #include <bpf/bpf.h>
@@ -76,18 +77,8 @@ static void advance(struct landing_counts *counts, const struct landing_referenc
 static uint32_t run(const struct landing_differ *differ, const struct frame *frame,
 		    struct frame *ret_out)
 {
-	struct bpf_test_run_opts options = {
-	    .sz = sizeof(options),
-	    .data_in = frame->bytes,
-	    .data_size_in = (uint32_t)frame->length,
-	    .data_out = ret_out->bytes,
-	    .data_size_out = sizeof(ret_out->bytes),
-	    .repeat = 1,
-	};
 	int fd = bpf_program__fd(differ->program->progs.landing_decapsulate);
-	assert_int_equal(bpf_prog_test_run_opts(fd, &options), 0);
-	ret_out->length = options.data_size_out;
-	return options.retval;
+	return frame_run(fd, NULL, 0, frame, ret_out);
 }
 
 static void print_counts(FILE *report, const struct landing_counts *expected,
