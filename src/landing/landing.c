@@ -226,7 +226,6 @@ static int apply_routes(struct landing *landing, struct landing_alarms *alarms, 
 						    landing->pool_count, alarms, err);
 		if (result < 0)
 			return result;
-		routes_delete_former(&landing->route, family);
 	}
 	return 0;
 }
@@ -250,6 +249,8 @@ int landing_apply(struct landing *landing, const struct landing_desired *desired
 		result = apply_clamp(landing, NULL, err);
 	if (result == 0)
 		result = apply_routes(landing, NULL, err);
+	for (size_t i = 0; i < sizeof(families) && result == 0; i++)
+		routes_delete_former(&landing->route, families[i]);
 	if (result == 0)
 		result = listeners_apply(&landing->listeners, &landing->diag, desired->listeners,
 					 desired->listener_count, err);
