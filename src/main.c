@@ -9,6 +9,7 @@
 #include "control/command.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
+#include "daemon/signals.h"
 #include "dataplane/edge.h"
 
 #include <limits.h>
@@ -28,7 +29,9 @@ static int run(const struct invocation *invocation)
 	struct daemon_options options;
 	struct error err = {0};
 	arena_init(&arena, 0);
-	int result = daemon_options_parse(invocation->parameters, &arena, &options, &err);
+	int result = signals_hold(&err);
+	if (result == 0)
+		result = daemon_options_parse(invocation->parameters, &arena, &options, &err);
 	if (result == 0)
 		result =
 		    options.backend ? landing_node_run(&options, &err) : daemon_run(&options, &err);

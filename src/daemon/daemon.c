@@ -17,7 +17,6 @@
 #include "state/upgrade.h"
 
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,13 +252,6 @@ static void on_tick(uv_timer_t *timer)
 	arm_store_timer(daemon);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
-{
-	log_event(LOG_LEVEL_INFO, "daemon.stopping", "signal", strsignal(number), "forwarding",
-		  "goes on", NULL);
-	uv_stop(handle->loop);
-}
-
 /* --- starting --- */
 
 static int begin_edge(struct daemon *daemon, struct error *err)
@@ -454,7 +446,6 @@ static int open_parts(struct daemon *daemon, struct error *err)
 
 static int start_handles(struct daemon *daemon, struct error *err)
 {
-	static const int numbers[2] = {SIGTERM, SIGINT};
 	int result = uv_poll_init(&daemon->loop, &daemon->store_poll, store_fd(daemon->store));
 	if (result < 0)
 		return error_set(err, result, "cannot watch the store: %s", uv_strerror(result));
@@ -463,12 +454,11 @@ static int start_handles(struct daemon *daemon, struct error *err)
 	daemon->store_timer.data = daemon;
 	uv_timer_init(&daemon->loop, &daemon->tick);
 	daemon->tick.data = daemon;
-	for (int i = 0; i < 2; i++)
-		uv_signal_init(&daemon->loop, &daemon->signals[i]);
 	uv_poll_start(&daemon->store_poll, UV_READABLE, on_store_readable);
 	uv_timer_start(&daemon->tick, on_tick, TICK_MS, TICK_MS);
-	for (int i = 0; i < 2; i++)
-		uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+	daemon->signals = (struct signals_watch){
+	    .event = "daemon.stopping", .key = "forwarding", .value = "goes on"};
+	signals_watch_start(&daemon->signals, &daemon->loop);
 	return 0;
 }
 
@@ -480,8 +470,7 @@ static void stop_handles(struct daemon *daemon)
 	uv_close((uv_handle_t *)&daemon->store_poll, NULL);
 	uv_close((uv_handle_t *)&daemon->store_timer, NULL);
 	uv_close((uv_handle_t *)&daemon->tick, NULL);
-	for (int i = 0; i < 2; i++)
-		uv_close((uv_handle_t *)&daemon->signals[i], NULL);
+	uv_close((uv_handle_t *)&daemon->signals.poll, NULL);
 }
 
 /* The store first, since its last completions still answer clients, who get no further request
@@ -518,9 +507,9 @@ static int start(struct daemon *daemon, struct error *err)
 		result = file_make_folders(options->run_folder, 0755, err);
 	if (result == 0)
 		result = open_state(daemon, err);
-	if (result == 0)
+	if (result == 0 && !signals_end_wanted())
 		result = open_parts(daemon, err);
-	if (result == 0)
+	if (result == 0 && !signals_end_wanted())
 		result = start_handles(daemon, err);
 	return must_succeed(result);
 }
@@ -556,9 +545,12 @@ static int run_once(struct daemon *daemon, struct error *err)
 		return error_set(err, result, "cannot start the event loop: %s",
 				 uv_strerror(result));
 	result = start(daemon, err);
-	if (result == 0)
+	if (result == 0 && !signals_end_wanted())
 		result = daemon_carry_out_first(daemon, err);
-	if (result == 0) {
+	if (result == 0 && signals_end_wanted()) {
+		log_event(LOG_LEVEL_INFO, "daemon.stopping", "signal", "during the start",
+			  "forwarding", "goes on", NULL);
+	} else if (result == 0) {
 		log_event(LOG_LEVEL_INFO, "daemon.started", "node", options->node, "site",
 			  options->site, "socket", options->socket_path, "state",
 			  replica_kind_name(daemon->replica.kind), NULL);
@@ -584,7 +576,6 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 	/* Large blocks get a mapping of their own, whatever came before: freed, they are gone. */
 	(void)mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	signal(SIGPIPE, SIG_IGN);
 	do {
 		struct daemon daemon = {.options = options, .clock = &clock_system};
 		daemon_used_memory(&daemon);
@@ -596,7 +587,7 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 		random_init_system(&daemon.random);
 		daemon.files = files;
 		result = run_once(&daemon, err);
-		again = daemon.again;
+		again = daemon.again && !daemon.signals.came;
 	} while (again && result == 0);
 	return result;
 }

@@ -19,6 +19,7 @@
 #include "base/random.h"
 #include "daemon/open_files.h"
 #include "daemon/options.h"
+#include "daemon/signals.h"
 #include "daemon/wall_watch.h"
 #include "fabric/acting.h"
 #include "fabric/observation.h"
@@ -73,7 +74,7 @@ struct daemon {
 	uv_poll_t store_poll;
 	uv_timer_t store_timer;
 	uv_timer_t tick;
-	uv_signal_t signals[2];
+	struct signals_watch signals;
 	uint64_t start_ms;
 	uint64_t ticked_ms;
 	struct wall_watch wall;
@@ -93,7 +94,8 @@ struct daemon {
 	struct error failure; /* why the loop ended, if not on a signal */
 };
 
-/* Run until a signal. Prints what goes wrong at the start to `err`. */
+/* Run until a signal; signals are held (signals.h). Prints what goes wrong at the start to `err`.
+ */
 must_check int daemon_run(const struct daemon_options *options, struct error *err);
 
 /* The same for the role backend. */

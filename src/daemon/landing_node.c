@@ -21,7 +21,6 @@
 #include "landing/cookies.h"
 #include "landing/landing.h"
 
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +39,7 @@ struct landing_node {
 	uv_poll_t watch;
 	uv_timer_t report_timer;
 	uv_timer_t check_timer;
-	uv_signal_t signals[2];
+	struct signals_watch signals;
 	struct peer_stream stream;
 	uv_connect_t connect;
 	bool stream_open; /* the handle exists */
@@ -459,13 +458,6 @@ static void on_check_timer(uv_timer_t *timer)
 	check(timer->data);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
-{
-	log_event(LOG_LEVEL_INFO, "landing.stopping", "signal", strsignal(number), "landing",
-		  "stays in place", NULL);
-	uv_stop(handle->loop);
-}
-
 static void on_walk(uv_handle_t *handle, void *context)
 {
 	(void)context;
@@ -483,11 +475,9 @@ static void start_handles(struct landing_node *node)
 	uv_timer_init(&node->loop, &node->check_timer);
 	node->check_timer.data = node;
 	uv_timer_start(&node->check_timer, on_check_timer, CHECK_MS, CHECK_MS);
-	static const int numbers[2] = {SIGTERM, SIGINT};
-	for (int i = 0; i < 2; i++) {
-		uv_signal_init(&node->loop, &node->signals[i]);
-		uv_signal_start(&node->signals[i], on_signal, numbers[i]);
-	}
+	node->signals = (struct signals_watch){
+	    .event = "landing.stopping", .key = "landing", .value = "stays in place"};
+	signals_watch_start(&node->signals, &node->loop);
 }
 
 static void draw_instance(char text[33])
@@ -511,7 +501,6 @@ int landing_node_run(const struct daemon_options *options, struct error *err)
 						.interface_count =
 						    (unsigned)options->underlay_count,
 						.generic_only = options->generic};
-	signal(SIGPIPE, SIG_IGN); /* a node that went away shows as an error of the write */
 	draw_instance(node.instance);
 	int result = boot_id_read(node.boot_id, err);
 	if (result == 0)

@@ -90,6 +90,22 @@ def test_every_landing_is_killed(job):
             landing.start()
 
 
+def test_a_landing_gets_signals(job):
+    """Those that mean nothing to it leave it as it is, at its start too; the others end it in order,
+    and it can be started again at once."""
+    landing = job.lab.landings["web1"]
+    with forwarding_goes_on(job, "signals"):
+        landing.stop(signal.SIGINT)
+        for how in (signal.SIGTERM, signal.SIGQUIT):
+            landing.start()
+            wait_clean(job)
+            for nothing in (signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGALRM):
+                landing.process.send_signal(nothing)
+            wait_clean(job)
+            assert landing.stop(how) == 0
+        landing.start()
+
+
 def start_with(job, *prefix, **changes):
     """The edge's daemon again, by another command in front."""
     command = [*prefix, *job.lab.edge_command(job.lab.program)]

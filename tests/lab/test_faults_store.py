@@ -6,9 +6,13 @@ docs/design/faults.md lists what each of them showed.
 """
 import contextlib
 import hashlib
+import itertools
+import os
+import pty
 import shutil
 import signal
 import sqlite3
+import subprocess
 
 import pytest
 
@@ -389,6 +393,73 @@ def test_crashes_on_a_state_that_was_good_change_nothing(faulty):
         faulty.child.stop(signal.SIGKILL)
         faulty.again()
     assert faulty.ask("status")["state"]["origin"] == "store"
+
+
+SWEEP_MS = 0, 2, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 300, 500
+
+
+def starts(node):
+    """What the daemon has written of how its starts ended."""
+    return (state(node) / "starts").read_text()
+
+
+def test_ends_on_a_signal_are_no_crashes(faulty):
+    """However soon after the start it comes; once the program runs, it also ends well."""
+    faulty.child.stop()
+    set_good_ms(faulty, 600_000)
+    faulty.again()
+    apply_and_serve(faulty, 2)
+    faulty.child.stop()
+    assert "crashes 0" in starts(faulty)
+    ends = []
+    for delay_ms, how in zip(SWEEP_MS, itertools.cycle((signal.SIGTERM, signal.SIGINT,
+                                                        signal.SIGQUIT))):
+        faulty.child.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            faulty.child.process.wait(delay_ms / 1000)
+        end = faulty.child.stop(how)
+        ends.append(0 if end == 0 else end == -how and -1)
+        assert "crashes 0" in starts(faulty), f"{delay_ms} ms: {starts(faulty)}"
+    # The loader's milliseconds are nobody's to handle.
+    assert ends[-1] == 0 and ends == sorted(ends), ends
+    faulty.again()
+    assert faulty.ask("status")["state"]["origin"] == "store"
+
+
+MEANINGLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE,
+               signal.SIGVTALRM, signal.SIGIO, signal.SIGPWR, signal.SIGXFSZ, signal.SIGRTMIN,
+               signal.SIGRTMAX)
+
+
+def test_signals_that_mean_nothing_end_nothing(faulty):
+    """Neither while it runs nor while it starts, once its program runs at all."""
+    for how in MEANINGLESS:
+        faulty.child.process.send_signal(how)
+    assert faulty.ask("status")["state"]["origin"] == "store"
+    faulty.child.stop()
+    before = starts(faulty)
+    faulty.child.start()
+    wait_for(lambda: starts(faulty) != before, "the start to be counted")
+    for how in MEANINGLESS:
+        faulty.child.process.send_signal(how)
+    faulty.wait()
+    assert faulty.child.stop() == 0 and starts(faulty) == before
+    faulty.again()
+
+
+def test_a_terminal_closes(faulty):
+    """Where somebody typed `fairlead run`, the daemon outlives the terminal: what it forwards and
+    answers is not the terminal's."""
+    faulty.child.stop()
+    leader, terminal = pty.openpty()
+    # A session's leader that opens a terminal gets it as its own.
+    faulty.child.start(argv=["sh", "-c", 'exec "$@" <"$0" >"$0" 2>"$0"', os.ttyname(terminal),
+                             *faulty.argv()])
+    os.close(terminal)
+    faulty.wait()
+    os.close(leader)
+    apply_and_serve(faulty, 2)
+    assert faulty.child.stop() == 0
 
 
 def test_another_program_may_be_the_cure(crashed):
