@@ -115,6 +115,8 @@
 	X(DNS_ADDRESS_GONE, "dns.address-gone", ALARM, ADDRESS,                                    \
 	  "%s is not on this machine any more, so no name is answered there",                      \
 	  "add it back, or start with another --dns")                                              \
+	X(DNS_IN_PART, "dns.in-part", ALARM, DNS, "DNS leaves out what it cannot build: %s",       \
+	  "correct the name in the file, and apply it; all else is answered")                      \
 	X(DNS_NO_NAMESERVER, "dns.no-nameserver", ALARM, DNS,                                      \
 	  "the file has no `nameservers`, and --dns is a wildcard: the zone's name server has no " \
 	  "address that could be published",                                                       \

@@ -10,24 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_DOMAIN 253 /* characters of a name, RFC 1035 section 2.3.4 */
-
-struct config_check {
-	struct notes *notes;
-	const struct fabric *fabric;
-	struct arena *scratch;
-	bool has_family[IP_V6 + 1]; /* by enum ip_family: some pool has it */
-};
-
-/* Where to point for a value that may have been left out: at it, or at what should hold it. */
-static struct note_span place_of(const struct yaml_node *map, const char *key)
-{
-	const struct yaml_node *value = yaml_get(map, key);
-	if (!value)
-		return map->key ? map->key->span : map->span;
-	return value->kind == YAML_SCALAR ? value->span : value->key->span;
-}
-
 /* --- pools --- */
 
 static unsigned host_bits(const struct pool *pool)
@@ -49,7 +31,7 @@ static void check_pool_shape(struct config_check *check, const struct yaml_node 
 {
 	const struct fabric *fabric = check->fabric;
 	unsigned bits = host_bits(pool), needed = bits_for(fabric->site_count);
-	struct note_span site_bits = place_of(node, "site_bits");
+	struct note_span site_bits = check_place(node, "site_bits");
 	if (pool->site_bits >= bits) {
 		notes_error(check->notes, site_bits, "%u site bits leave no bit for slots in a /%u",
 			    pool->site_bits, pool->prefix.length);
@@ -69,18 +51,18 @@ static void check_pool_shape(struct config_check *check, const struct yaml_node 
 	uint64_t wanted = 2 * (uint64_t)fabric->service_count;
 	uint64_t blocks = (uint64_t)pool->slots_per_service * fabric->service_count;
 	if (pool->slots_per_service == 1) {
-		notes_error(check->notes, place_of(node, "slots_per_service"),
+		notes_error(check->notes, check_place(node, "slots_per_service"),
 			    "one slot per service is too few");
 		notes_advise(check->notes, "a service needs one slot for its version and one for "
 					   "the next");
 	} else if (pool->slots_per_service > slots) {
-		notes_error(check->notes, place_of(node, "slots_per_service"),
+		notes_error(check->notes, check_place(node, "slots_per_service"),
 			    "the pool has only %u slots at each site", slots);
 		notes_advise(check->notes,
 			     "write at most %u, or leave slots_per_service out to share the slots",
 			     slots);
 	} else if (blocks > slots) {
-		notes_error(check->notes, place_of(node, "slots_per_service"),
+		notes_error(check->notes, check_place(node, "slots_per_service"),
 			    "%zu services of %u slots need %" PRIu64 " slots, and the pool has %u "
 			    "at each site",
 			    fabric->service_count, pool->slots_per_service, blocks, slots);
@@ -88,7 +70,7 @@ static void check_pool_shape(struct config_check *check, const struct yaml_node 
 			     "use a larger prefix or fewer site bits, or write at most %zu",
 			     slots / fabric->service_count);
 	} else if (wanted > slots) {
-		notes_error(check->notes, place_of(node, "prefix"),
+		notes_error(check->notes, check_place(node, "prefix"),
 			    "%zu services need %" PRIu64 " slots, and the pool has %u at each site",
 			    fabric->service_count, wanted, slots);
 		notes_advise(check->notes, "every service needs one slot for its version and one "
@@ -103,7 +85,7 @@ static void check_pool_address(struct config_check *check, const struct yaml_nod
 	const char *fault = text_check_unicast(&pool->prefix.address);
 	if (!fault)
 		return;
-	notes_error(check->notes, place_of(node, "prefix"), "%s cannot be a pool",
+	notes_error(check->notes, check_place(node, "prefix"), "%s cannot be a pool",
 		    ip_prefix_format(&pool->prefix, text));
 	notes_advise(check->notes, "%s", fault);
 }
@@ -117,7 +99,7 @@ static void check_pool_neighbours(struct config_check *check, const struct yaml_
 	for (size_t i = 0; i < index; i++) {
 		if (!ip_prefix_overlaps(&pools[i].prefix, &pool->prefix))
 			continue;
-		notes_error(check->notes, place_of(node, "prefix"),
+		notes_error(check->notes, check_place(node, "prefix"),
 			    "this pool overlaps the pool %s",
 			    ip_prefix_format(&pools[i].prefix, text));
 		notes_advise(check->notes, "an address belongs to one pool only");
@@ -126,7 +108,7 @@ static void check_pool_neighbours(struct config_check *check, const struct yaml_
 	for (size_t i = 0; i < index; i++) {
 		if (pools[i].prefix.address.family != pool->prefix.address.family)
 			continue;
-		notes_warning(check->notes, place_of(node, "prefix"),
+		notes_warning(check->notes, check_place(node, "prefix"),
 			      "new versions take their addresses from the first IPv%u pool, %s",
 			      pool->prefix.address.family,
 			      ip_prefix_format(&pools[i].prefix, text));
@@ -146,15 +128,6 @@ static void check_pools(struct config_check *check, const struct yaml_node *list
 		check_pool_shape(check, node, pool);
 		check_pool_neighbours(check, node, i);
 	}
-}
-
-static const struct pool *pool_around(const struct config_check *check,
-				      const struct ip_address *address)
-{
-	for (size_t i = 0; i < check->fabric->pool_count; i++)
-		if (ip_prefix_contains(&check->fabric->pools[i].prefix, address))
-			return &check->fabric->pools[i];
-	return NULL;
 }
 
 /* --- sites --- */
@@ -233,127 +206,6 @@ static void check_clients(struct config_check *check, const struct yaml_node *ma
 	}
 }
 
-/* --- names --- */
-
-static size_t zone_length(const struct config_check *check)
-{
-	return strlen(check->fabric->zone);
-}
-
-/* The part of a full name before the zone, as a length; 0 when the name is not below the zone. */
-static size_t below_zone(const struct config_check *check, const char *name, size_t length)
-{
-	size_t zone = zone_length(check);
-	if (length < zone + 2 || name[length - zone - 1] != '.' ||
-	    strncmp(name + length - zone, check->fabric->zone, zone) != 0)
-		return 0;
-	return length - zone - 1;
-}
-
-/* A name in the zone is one label; say so in the words that fit what was written. */
-static bool check_name_in_zone(struct config_check *check, const struct yaml_node *key)
-{
-	const char *name = key->text, *fault = text_check_label(name);
-	size_t length = strlen(name);
-	if (length > 0 && name[length - 1] == '.')
-		length--;
-	size_t below = below_zone(check, name, length);
-	if (below) {
-		notes_error(check->notes, key->span, "`%s` already holds the zone", name);
-		notes_advise(check->notes, "write just `%.*s`", (int)below, name);
-	} else if (strchr(name, '.')) {
-		notes_error(check->notes, key->span, "`%s` is outside the zone %s", name,
-			    check->fabric->zone);
-		notes_advise(check->notes, "write one label; `web` means web.%s",
-			     check->fabric->zone);
-	} else if (fault) {
-		notes_error(check->notes, key->span, "`%s` is not a valid name", name);
-		notes_advise(check->notes, "%s", fault);
-	} else if (length + 1 + zone_length(check) > MAX_DOMAIN) {
-		notes_error(check->notes, key->span,
-			    "`%s` and the zone together are longer than %d characters", name,
-			    MAX_DOMAIN);
-	} else {
-		return true;
-	}
-	return false;
-}
-
-static void check_foreign_nameserver(struct config_check *check, const struct yaml_node *key,
-				     const struct nameserver *nameserver)
-{
-	char domain[MAX_DOMAIN + 2];
-	size_t length = strlen(nameserver->name) - 1;
-	const char *fault = "a domain name has at most 253 characters";
-	if (length <= MAX_DOMAIN) {
-		memcpy(domain, nameserver->name, length);
-		domain[length] = '\0';
-		fault = text_check_domain(domain);
-	}
-	if (fault) {
-		notes_error(check->notes, key->span, "`%s` is not a domain name", key->text);
-		notes_advise(check->notes, "%s", fault);
-	} else if (below_zone(check, nameserver->name, length) ||
-		   strcmp(domain, check->fabric->zone) == 0) {
-		notes_error(check->notes, key->span, "`%s` is inside the zone", key->text);
-		notes_advise(check->notes, "write a label without the zone, such as `ns1`");
-	} else if (nameserver->address_count > 0) {
-		notes_error(check->notes, key->span,
-			    "`%s` is outside the zone, which cannot give its address", key->text);
-		notes_advise(check->notes, "write `%s: []`", key->text);
-	}
-}
-
-static void check_nameserver_addresses(struct config_check *check, const struct yaml_node *node,
-				       const struct nameserver *nameserver)
-{
-	size_t i = 0;
-	for (const struct yaml_node *item = node->first; item; item = item->next, i++) {
-		const struct ip_address *address = &nameserver->addresses[i];
-		if (pool_around(check, address))
-			notes_error(check->notes, item->span,
-				    "a name server's address must not lie in a pool");
-		for (size_t j = 0; j < i; j++) {
-			if (ip_address_equal(&nameserver->addresses[j], address)) {
-				notes_error(check->notes, item->span, "%s is there twice",
-					    item->text);
-				break;
-			}
-		}
-	}
-}
-
-static void check_nameservers(struct config_check *check, const struct yaml_node *root)
-{
-	const struct yaml_node *map = yaml_get(root, "nameservers");
-	if (check->fabric->nameserver_count == 0) {
-		notes_warning(check->notes, place_of(root, map ? "nameservers" : "zone"),
-			      "the zone names no name server");
-		notes_advise(check->notes,
-			     "write `nameservers: {ns1: [ADDRESS]}`, as the parent zone "
-			     "delegates it");
-		return;
-	}
-	size_t i = 0;
-	for (const struct yaml_node *node = map->first; node; node = node->next, i++) {
-		const struct nameserver *nameserver = &check->fabric->nameservers[i];
-		size_t length = strlen(nameserver->name);
-		if (length > 0 && nameserver->name[length - 1] == '.') {
-			check_foreign_nameserver(check, node->key, nameserver);
-			continue;
-		}
-		if (check_name_in_zone(check, node->key) && nameserver->address_count == 0) {
-			notes_error(check->notes, node->key->span,
-				    "the name server `%s` has no address", nameserver->name);
-			notes_advise(check->notes,
-				     "write `%s: [192.0.2.53]`, or its full name "
-				     "with a dot at the end if another zone has it",
-				     nameserver->name);
-		}
-		check_nameserver_addresses(check, node, nameserver);
-	}
-}
-
 /* --- services --- */
 
 static bool ports_overlap(const struct service_port *a, const struct service_port *b)
@@ -405,7 +257,7 @@ static void check_ttl(struct config_check *check, const struct yaml_node *node,
 	char stale[TEXT_BYTES], ttl[TEXT_BYTES];
 	if ((uint64_t)service->ttl_seconds * 1000 <= stale_ms)
 		return;
-	notes_warning(check->notes, place_of(node, "ttl"),
+	notes_warning(check->notes, check_place(node, "ttl"),
 		      "clients may keep an address for %s, and `stale` waits only %s",
 		      text_format_duration((uint64_t)service->ttl_seconds * 1000, ttl),
 		      text_format_duration(stale_ms, stale));
@@ -502,7 +354,8 @@ static void check_backend_site(struct config_check *check, const struct yaml_nod
 {
 	if (fabric_site(check->fabric, backend->site))
 		return;
-	notes_error(check->notes, place_of(node, "site"), "there is no site `%s`", backend->site);
+	notes_error(check->notes, check_place(node, "site"), "there is no site `%s`",
+		    backend->site);
 	const char *nearest = nearest_site(check->fabric, backend->site);
 	if (nearest)
 		notes_advise(check->notes, "did you mean `%s`?", nearest);
@@ -516,9 +369,9 @@ static void check_backend(struct config_check *check, const struct yaml_node *no
 	const struct backend *backend = &service->backends[index];
 	char text[IP_TEXT_BYTES];
 	check_backend_site(check, node, backend);
-	const struct pool *pool = pool_around(check, &backend->address);
+	const struct pool *pool = check_pool_around(check, &backend->address);
 	if (pool) {
-		notes_error(check->notes, place_of(node, "address"),
+		notes_error(check->notes, check_place(node, "address"),
 			    "the address of a backend must not lie in the pool %s",
 			    ip_prefix_format(&pool->prefix, text));
 		notes_advise(check->notes, "write the machine's own address: the tunnel ends "
@@ -527,13 +380,13 @@ static void check_backend(struct config_check *check, const struct yaml_node *no
 	for (size_t i = 0; i < index; i++) {
 		const struct backend *other = &service->backends[i];
 		if (strcmp(other->name, backend->name) == 0) {
-			notes_error(check->notes, place_of(node, "name"),
+			notes_error(check->notes, check_place(node, "name"),
 				    "the service already has a backend `%s`", backend->name);
 			notes_advise(check->notes, "names tell backends apart; choose another");
 			break;
 		}
 		if (ip_address_equal(&other->address, &backend->address)) {
-			notes_error(check->notes, place_of(node, "address"),
+			notes_error(check->notes, check_place(node, "address"),
 				    "the backend `%s` already has this address", other->name);
 			notes_advise(check->notes, "to send it more flows, raise its weight");
 			break;
@@ -583,7 +436,7 @@ void check_fabric(struct notes *notes, const struct yaml_node *root, const struc
 	struct config_check check = {.notes = notes, .fabric = fabric, .scratch = scratch};
 	check_pools(&check, yaml_get(root, "pools"));
 	check_clients(&check, yaml_get(root, "sites"));
-	check_nameservers(&check, root);
+	check_names(&check, root);
 	const struct yaml_node *services = yaml_get(root, "services");
 	const struct yaml_node *node = services ? services->first : NULL;
 	for (size_t i = 0; node; node = node->next, i++)

@@ -207,6 +207,10 @@ static void emit_service(const struct service *service, struct buffer *text)
 		      duration((uint64_t)service->ttl_seconds * 1000, value));
 	if (service->balance_by == BALANCE_SOURCE)
 		buffer_puts(text, "    balance_by: source\n");
+	if (service->client_bits_v4 || service->client_bits_v6)
+		buffer_printf(text, "    client_subnet: {ipv4: %u, ipv6: %u}\n",
+			      service_client_bits(service, IP_V4),
+			      service_client_bits(service, IP_V6));
 	emit_health(&service->health, text);
 	emit_rollout(&service->rollout, text);
 	if (service->drain_limit_ms)

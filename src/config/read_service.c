@@ -312,6 +312,39 @@ static void read_balance_by(struct form *form, const struct yaml_node *node, voi
 		form_note_value(form, node, "a way to balance", "it is `flow` or `source`");
 }
 
+/* Below the least, one client would be a continent; longer ones are nothing that resolvers tell
+ * (RFC 7871 section 11.1), and would only fill their caches. */
+static void read_bits(struct form *form, const struct yaml_node *node, uint32_t least,
+		      uint32_t most, uint8_t *target)
+{
+	uint32_t bits = least;
+	size_t errors = form->notes->findings->errors;
+	read_number(form, node, UINT8_MAX, &bits);
+	if ((bits < least || bits > most) && form->notes->findings->errors == errors)
+		notes_error(form->notes, node->span, "`%s` must be from %u to %u bits",
+			    node->key->text, least, most);
+	*target = (uint8_t)(bits == most ? 0 : bits); /* the most is the default */
+}
+
+static void read_bits_v4(struct form *form, const struct yaml_node *node, void *target)
+{
+	struct service *service = target;
+	read_bits(form, node, 8, MODEL_CLIENT_BITS_V4, &service->client_bits_v4);
+}
+
+static void read_bits_v6(struct form *form, const struct yaml_node *node, void *target)
+{
+	struct service *service = target;
+	read_bits(form, node, 16, MODEL_CLIENT_BITS_V6, &service->client_bits_v6);
+}
+
+static void read_client_subnet(struct form *form, const struct yaml_node *node, void *target)
+{
+	static const struct form_field FIELDS[] = {{.name = "ipv4", .read = read_bits_v4},
+						   {.name = "ipv6", .read = read_bits_v6}};
+	read_fields(form, node, "a client subnet", FIELDS, COUNT(FIELDS), target);
+}
+
 static void read_drain_limit(struct form *form, const struct yaml_node *node, void *target)
 {
 	struct service *service = target;
@@ -324,6 +357,7 @@ static void read_service(struct form *form, const struct yaml_node *node, void *
 	    {.name = "ports", .read = read_ports, .is_required = true},
 	    {.name = "ttl", .read = read_ttl},
 	    {.name = "balance_by", .read = read_balance_by},
+	    {.name = "client_subnet", .read = read_client_subnet},
 	    {.name = "health", .read = read_health},
 	    {.name = "rollout", .read = read_rollout},
 	    {.name = "drain_limit", .read = read_drain_limit},

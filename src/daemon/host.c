@@ -175,6 +175,8 @@ static void names_alarms(const struct daemon *daemon, json_t *alarms)
 		ip_address_format(missing, text);
 		ALARM_PUT(alarms, NULL, 0, DNS_ADDRESS_GONE, text, text);
 	}
+	if (names_plane_refused(daemon->names)[0])
+		ALARM_PUT(alarms, NULL, 0, DNS_IN_PART, "", names_plane_refused(daemon->names));
 	if (!names_plane_has_address(daemon->names) && daemon->image.fabric &&
 	    !daemon->image.fabric->nameserver_count)
 		ALARM_PUT(alarms, NULL, 0, DNS_NO_NAMESERVER, "");

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/search.h"
+#include "model/zone_name.h"
 #include "state/config_records.h"
 #include "state/records.h"
 
@@ -28,6 +29,7 @@ struct names_plane {
 	unsigned tcp_connections; /* of each thread, at most */
 	uint64_t tried_ms; /* when it was last tried to open it */
 	struct alarm alarm; /* why it could not; ended when it is open */
+	char refused[512]; /* what of the zone is not answered as the state says; "": nothing */
 	const char *site;
 	const char *node;
 	struct ip_address *addresses; /* owned; where it listens, without wildcards */
@@ -131,12 +133,17 @@ static void fill_share(const struct names_plane *plane, const struct image *imag
 /* The target comes first, so that its clients are those with the low numbers: as its share grows,
  * nobody goes back. */
 static void add_service(const struct names_plane *plane, struct zone *zone,
-			const struct image *image, const struct image_service *known,
-			uint32_t ttl_s)
+			const struct image *image, const struct image_service *known)
 {
 	struct naming_service *names = &zone->services[zone->input.service_count++];
 	struct naming_share *shares = must_have(arena_array(&zone->arena, 2, sizeof(*shares)));
-	*names = (struct naming_service){.name = known->name, .ttl_s = ttl_s, .shares = shares};
+	const struct service *configured = known->configured;
+	*names =
+	    (struct naming_service){.name = known->name,
+				    .ttl_s = configured ? configured->ttl_seconds : UNREAD_TTL_S,
+				    .bits_v4 = configured ? configured->client_bits_v4 : 0,
+				    .bits_v6 = configured ? configured->client_bits_v6 : 0,
+				    .shares = shares};
 	if (!known->state || known->state->removed)
 		return;
 
@@ -156,10 +163,33 @@ static void add_service(const struct names_plane *plane, struct zone *zone,
 /* A name server in the zone needs an address; one outside needs none (RFC 6761 section 6.4). */
 #define NOWHERE "invalid"
 
+/* What the file means by a name; a name that is none when that is too long, which the snapshot
+ * tells of and does without. */
+static const char *name_in_zone(struct zone *zone, const struct fabric *fabric, const char *name)
+{
+	char text[ZONE_NAME_BYTES];
+	const char *full = zone_name(fabric->zone, name, text);
+	return full ? must_have(arena_strdup(&zone->arena, full))
+		    : must_have(arena_printf(&zone->arena, "%s..%s", name, fabric->zone));
+}
+
+/* Whether the node can be the zone's name server under its own name. */
+static bool is_own_name_free(const struct names_plane *plane, const struct image *image)
+{
+	char text[ZONE_NAME_BYTES];
+	if (plane->address_count == 0 || !zone_name(image->fabric->zone, plane->node, text))
+		return false;
+	for (size_t i = 0; i < image->service_count; i++)
+		if (strcmp(image->services[i]->name, plane->node) == 0)
+			return false;
+	return true;
+}
+
 /* The configured name servers, or this node itself when the file names none. */
 static void add_nameservers(const struct names_plane *plane, struct zone *zone,
-			    const struct fabric *fabric)
+			    const struct image *image)
 {
+	const struct fabric *fabric = image->fabric;
 	struct arena *arena = &zone->arena;
 	size_t count = fabric->nameserver_count ? fabric->nameserver_count : 1;
 	struct naming_nameserver *servers = must_have(arena_array(arena, count, sizeof(*servers)));
@@ -167,22 +197,19 @@ static void add_nameservers(const struct names_plane *plane, struct zone *zone,
 	zone->input.nameserver_count = count;
 	if (!fabric->nameserver_count) {
 		servers[0] = (struct naming_nameserver){
-		    .name = must_have(arena_printf(arena, "%s.%s", plane->node,
-						   plane->address_count ? fabric->zone : NOWHERE)),
+		    .name = must_have(
+			arena_printf(arena, "%s.%s", plane->node,
+				     is_own_name_free(plane, image) ? fabric->zone : NOWHERE)),
 		    .addresses = plane->addresses,
 		    .address_count = plane->address_count};
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
 		const struct nameserver *server = &fabric->nameservers[i];
-		size_t length = strlen(server->name);
-		bool is_full = length && server->name[length - 1] == '.';
-		servers[i] = (struct naming_nameserver){
-		    .name = is_full ? server->name
-				    : must_have(
-					  arena_printf(arena, "%s.%s", server->name, fabric->zone)),
-		    .addresses = server->addresses,
-		    .address_count = server->address_count};
+		servers[i] =
+		    (struct naming_nameserver){.name = name_in_zone(zone, fabric, server->name),
+					       .addresses = server->addresses,
+					       .address_count = server->address_count};
 	}
 }
 
@@ -191,10 +218,9 @@ static void fill_zone(const struct names_plane *plane, struct zone *zone, const 
 	const struct fabric *fabric = image->fabric;
 	zone->services =
 	    must_have(arena_array(&zone->arena, image->service_count + 1, sizeof(*zone->services)));
-	const char *contact = must_have(arena_printf(&zone->arena, "hostmaster.%s", fabric->zone));
 	zone->input = (struct naming_input){.zone = fabric->zone,
 					    .serial = (uint32_t)image->head.sequence,
-					    .contact = contact,
+					    .contact = name_in_zone(zone, fabric, ZONE_CONTACT),
 					    .refresh_s = REFRESH_S,
 					    .retry_s = RETRY_S,
 					    .expire_s = EXPIRE_S,
@@ -202,15 +228,31 @@ static void fill_zone(const struct names_plane *plane, struct zone *zone, const 
 					    .negative_ttl_s = NEGATIVE_TTL_S,
 					    .nsid = (const uint8_t *)plane->node,
 					    .nsid_length = strlen(plane->node),
-					    .services = zone->services};
-	add_nameservers(plane, zone, fabric);
+					    .services = zone->services,
+					    .in_part = true};
+	add_nameservers(plane, zone, image);
 	for (size_t i = 0; i < image->service_count; i++) {
 		const struct image_service *service = image->services[i];
-		if (service->configured)
-			add_service(plane, zone, image, service, service->configured->ttl_seconds);
-		else if (service->state && service->unread & IMAGE_UNREAD_CONFIG)
-			add_service(plane, zone, image, service, UNREAD_TTL_S);
+		if (service->configured ||
+		    (service->state && service->unread & IMAGE_UNREAD_CONFIG))
+			add_service(plane, zone, image, service);
 	}
+}
+
+/* What the zone is answered without, for the alarm; "" if it is whole. */
+static void set_refused(struct names_plane *plane, const struct image *image, const char *refused)
+{
+	char text[sizeof(plane->refused)];
+	snprintf(text, sizeof(text), "%s", refused);
+	if (!text[0] && !image->fabric->nameserver_count && plane->address_count &&
+	    !is_own_name_free(plane, image))
+		snprintf(text, sizeof(text),
+			 "the file has no `nameservers`, and %s.%.40s, this node's own name, is a "
+			 "service's or too long",
+			 plane->node, image->fabric->zone);
+	if (text[0] && strcmp(text, plane->refused) != 0)
+		log_event(LOG_LEVEL_WARNING, "dns.in-part", "reason", text, NULL);
+	memcpy(plane->refused, text, sizeof(text));
 }
 
 int names_plane_publish(struct names_plane *plane, const struct image *image, struct error *err)
@@ -234,6 +276,7 @@ int names_plane_publish(struct names_plane *plane, const struct image *image, st
 	fill_zone(plane, &zone, image);
 	int result = naming_snapshot_build(&zone.input, &snapshot, err);
 	if (snapshot) {
+		set_refused(plane, image, naming_snapshot_refused(snapshot));
 		naming_server_swap(plane->server, snapshot);
 		plane->answers = true;
 		plane->revision = image->revision;
@@ -269,6 +312,11 @@ const struct ip_address *names_plane_missing(const struct names_plane *plane)
 			return &plane->addresses[i];
 	}
 	return NULL;
+}
+
+const char *names_plane_refused(const struct names_plane *plane)
+{
+	return plane->refused;
 }
 
 bool names_plane_answers(const struct names_plane *plane)

@@ -42,6 +42,9 @@ const struct ip_address *names_plane_missing(const struct names_plane *plane);
 /* Could this node's own addresses be published, when the file names no name server? */
 bool names_plane_has_address(const struct names_plane *plane);
 
+/* What of the zone is left out of the answers, since it cannot be built; "" if nothing is. */
+const char *names_plane_refused(const struct names_plane *plane);
+
 /* Is any snapshot in force? */
 bool names_plane_answers(const struct names_plane *plane);
 uint32_t names_plane_serial(const struct names_plane *plane);

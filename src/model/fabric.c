@@ -153,7 +153,8 @@ static bool ports_equal(const struct service *a, const struct service *b)
 static bool policies_equal(const struct service *a, const struct service *b)
 {
 	const struct health_check *one = &a->health, *other = &b->health;
-	return a->ttl_seconds == b->ttl_seconds && a->drain_limit_ms == b->drain_limit_ms &&
+	return a->ttl_seconds == b->ttl_seconds && a->client_bits_v4 == b->client_bits_v4 &&
+	       a->client_bits_v6 == b->client_bits_v6 && a->drain_limit_ms == b->drain_limit_ms &&
 	       a->rollout.pause_ms == b->rollout.pause_ms &&
 	       a->rollout.share_count == b->rollout.share_count &&
 	       memcmp(a->rollout.shares, b->rollout.shares,

@@ -27,6 +27,8 @@
 #define MODEL_MAX_LISTENERS 16 /* per backend */
 #define MODEL_MAX_NAMESERVERS 16
 #define MODEL_MAX_NAMESERVER_ADDRESSES 8 /* per name server */
+#define MODEL_CLIENT_BITS_V4 24u /* of an address that tell clients apart in DNS, by default */
+#define MODEL_CLIENT_BITS_V6 56u
 #define MODEL_NAME_BYTES 64 /* a DNS label and its NUL */
 
 enum service_protocol { SERVICE_TCP = 6, SERVICE_UDP = 17 }; /* IP protocol numbers */
@@ -86,6 +88,9 @@ struct service {
 	size_t port_count;
 	uint32_t ttl_seconds;
 	enum balance_by balance_by;
+	/* Bits of an address that tell clients apart in DNS; 0 for MODEL_CLIENT_BITS_…, which is
+	 * never written out. */
+	uint8_t client_bits_v4, client_bits_v6;
 	struct health_check health;
 	struct rollout_policy rollout;
 	struct backend *backends;
@@ -144,6 +149,13 @@ must_check int fabric_index(struct fabric *fabric, struct arena *arena);
 /* Borrowed from `fabric`; NULL when there is none. */
 const struct service *fabric_service(const struct fabric *fabric, const char *name);
 const struct site *fabric_site(const struct fabric *fabric, const char *name);
+/* How many bits of an address of the family tell clients of the service apart in DNS. */
+static inline unsigned service_client_bits(const struct service *service, enum ip_family family)
+{
+	unsigned own = family == IP_V4 ? service->client_bits_v4 : service->client_bits_v6;
+	return own ? own : family == IP_V4 ? MODEL_CLIENT_BITS_V4 : MODEL_CLIENT_BITS_V6;
+}
+
 const struct backend *service_backend(const struct service *service, const char *name);
 
 /* Do both say the same, in the same order? A name server's and a site's addresses are a part of it,

@@ -27,7 +27,7 @@ struct reply {
 
 struct ip_prefix naming_client_prefix(const struct ip_address *address, unsigned bits)
 {
-	unsigned most = address->family == IP_V4 ? NAMING_PREFIX_BITS_V4 : NAMING_PREFIX_BITS_V6;
+	unsigned most = ip_family_bits(address->family);
 	struct ip_prefix prefix = {.address = *address,
 				   .length = (uint8_t)(bits < most ? bits : most)};
 	ip_address_mask(&prefix.address, prefix.length);
@@ -58,11 +58,11 @@ static const struct naming_node *find(const struct naming_snapshot *snapshot, co
 
 /* The client as far as it is told: the client subnet, unless it tells nothing (a client that opted
  * out, RFC 7871 §7.1.2); else the resolver. */
-static struct ip_prefix client_of(const struct dns_edns *edns, const struct ip_address *source)
+static struct ip_prefix client_of(const struct naming_node *node, const struct dns_edns *edns,
+				  const struct ip_address *source)
 {
-	if (edns->has_subnet && edns->subnet.source > 0)
-		return naming_client_prefix(&edns->subnet.address, edns->subnet.source);
-	return naming_client_prefix(source, ip_family_bits(source->family));
+	const struct ip_address *told = edns->subnet.source > 0 ? &edns->subnet.address : source;
+	return naming_client_prefix(told, told->family == IP_V4 ? node->bits_v4 : node->bits_v6);
 }
 
 static const struct naming_choice *choose(const struct naming_snapshot *snapshot,
@@ -103,11 +103,17 @@ static void reply_addresses(struct reply *reply, const struct naming_snapshot *s
 			    const struct naming_node *node, const struct dns_query *query,
 			    const struct ip_address *source)
 {
+	if (node->unknown) {
+		/* Another name server may know; nobody should keep that there is nothing. */
+		*reply = (struct reply){0};
+		reply_failure(reply, DNS_SERVFAIL, NAMING_RESULT_SERVFAIL);
+		return;
+	}
 	if (node->choice_count == 0) {
 		reply_negative(reply, snapshot, DNS_NOERROR);
 		return;
 	}
-	struct ip_prefix client = client_of(&query->edns, source);
+	struct ip_prefix client = client_of(node, &query->edns, source);
 	const struct naming_choice *choice = choose(snapshot, node, &client);
 	bool is_a = query->type == DNS_A;
 	const struct naming_piece *piece = is_a ? &choice->a : &choice->aaaa;

@@ -8,14 +8,17 @@
  * ones under load.
  *
  * Who gets which version. Each service lists its shares in order, each with an upper bound. A
- * client is a prefix: the EDNS client subnet if the query carries one (at most 24 bits of IPv4, 56
- * of IPv6), else the resolver's own address cut to as many. A keyed hash of the prefix gives a
- * number in 0…65535, and the first share whose upper bound exceeds it is the client's. So with the
- * newest version listed first and its bound only growing, no client goes back: the first 5 % are
- * among the first 10 %. A and AAAA of one client always come from the same share.
+ * client is a prefix of the service's length for its family: of the EDNS client subnet if the query
+ * carries one, else of the resolver's own address. A keyed hash of the prefix gives a number in
+ * 0…65535, and the first share whose upper bound exceeds it is the client's. So with the newest
+ * version listed first and its bound only growing, no client goes back: the first 5 % are among the
+ * first 10 %. A and AAAA of one client always come from the same share.
  *
  * The answer also has to be true to caches: the scope it states for a client subnet (RFC 7871) is
- * the number of bits that decided, and 0 when every client would have got the same.
+ * the service's length, whatever the query told, and 0 when every client would have got the same. A
+ * subnet told in fewer bits is hashed with zeros behind them, and the scope above its source keeps
+ * a cache from giving that answer to anybody who tells more (section 7.3.1). So scopes of one name
+ * never overlap (section 7.2.1), and behind a cache nobody goes back either.
  */
 #ifndef FAIRLEAD_NAMING_NAMING_H
 #define FAIRLEAD_NAMING_NAMING_H
@@ -29,7 +32,7 @@
 
 #define NAMING_SALT_BYTES 16
 #define NAMING_SHARE_WHOLE 65536u /* the upper bound that leaves no client out */
-#define NAMING_PREFIX_BITS_V4 24u
+#define NAMING_PREFIX_BITS_V4 24u /* what a client is, unless its service says otherwise */
 #define NAMING_PREFIX_BITS_V6 56u
 
 #define NAMING_NAMESERVERS_MAX 16u
@@ -60,8 +63,9 @@ struct naming_service {
 	const char *name; /* labels below the zone ("web", "api.eu"); "@" is the zone itself */
 	uint32_t ttl_s;
 	uint8_t salt[NAMING_SALT_BYTES]; /* one per rollout */
+	uint8_t bits_v4, bits_v6; /* what a client is; 0: NAMING_PREFIX_BITS_… */
 	const struct naming_share *shares;
-	size_t share_count; /* none: the name exists, without data */
+	size_t share_count; /* none: what to answer is not known here, SERVFAIL */
 };
 
 struct naming_input {
@@ -81,6 +85,11 @@ struct naming_input {
 
 	const struct naming_service *services;
 	size_t service_count;
+
+	/* Build what can be built, where a part of the input is refused: a name server is not
+	 * named; a service counts as one without shares, if its name can stand in the zone; a
+	 * contact, and a lack of name servers, become names that nobody has (RFC 6761 §6.4). */
+	bool in_part;
 };
 
 struct naming_snapshot; /* immutable; read by any number of threads */
@@ -93,6 +102,10 @@ struct naming_snapshot; /* immutable; read by any number of threads */
 must_check int naming_snapshot_build(const struct naming_input *input,
 				     struct naming_snapshot **ret_snapshot, struct error *err);
 void naming_snapshot_free(struct naming_snapshot *snapshot);
+
+/* What was refused of an input that was to be built in part: the first of it, as a sentence; "" if
+ * nothing was. */
+const char *naming_snapshot_refused(const struct naming_snapshot *snapshot);
 
 uint32_t naming_snapshot_serial(const struct naming_snapshot *snapshot);
 size_t naming_snapshot_bytes(const struct naming_snapshot *snapshot); /* of memory */
@@ -115,7 +128,7 @@ enum naming_transport { NAMING_UDP, NAMING_TCP, NAMING_TRANSPORTS };
 	X(NAMING_RESULT_NODATA, "nodata")                                                          \
 	X(NAMING_RESULT_NXDOMAIN, "nxdomain")                                                      \
 	X(NAMING_RESULT_FORMERR, "formerr")                                                        \
-	X(NAMING_RESULT_SERVFAIL, "servfail") /* there was no snapshot yet */                      \
+	X(NAMING_RESULT_SERVFAIL, "servfail") /* what to answer is not known */                    \
 	X(NAMING_RESULT_NOTIMP, "notimp")                                                          \
 	X(NAMING_RESULT_REFUSED, "refused")                                                        \
 	X(NAMING_RESULT_BADVERS, "badvers")
@@ -169,7 +182,7 @@ size_t naming_answer(const struct naming_snapshot *snapshot, const struct ip_add
 uint32_t naming_client_number(const uint8_t salt[NAMING_SALT_BYTES],
 			      const struct ip_prefix *prefix);
 
-/* The first `bits` of `address`, at most what a choice may depend on. */
+/* The first `bits` of `address`, at most all of it. */
 struct ip_prefix naming_client_prefix(const struct ip_address *address, unsigned bits);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 
 #include <stdalign.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -302,26 +303,58 @@ static bool names_equal(const struct dns_name *a, const struct dns_name *b)
 	return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
 }
 
+/* Whether the input is to be built without the part of which `result` tells. */
+static bool leave_out(struct snapshot_builder *b, int result)
+{
+	if (!b->input->in_part || result == 0 || result == -ENOMEM)
+		return false;
+	if (!b->head.refused[0])
+		snprintf(b->head.refused, sizeof(b->head.refused), "%.*s",
+			 (int)sizeof(b->head.refused) - 1, b->err->text);
+	return true;
+}
+
+/* The names of the name servers that can be served, and their addresses. */
+static int add_nameservers(struct snapshot_builder *b, struct dns_name *names, size_t *ret_count)
+{
+	const struct naming_input *input = b->input;
+	size_t count = 0;
+	for (size_t i = 0; i < input->nameserver_count; i++) {
+		const struct naming_nameserver *nameserver = &input->nameservers[i];
+		struct dns_name *name = &names[count];
+		int result = parse_name(b, "name server", nameserver->name, name);
+		for (size_t j = 0; result == 0 && j < count; j++)
+			if (names_equal(name, &names[j]))
+				result =
+				    error_set(b->err, -FL_EINVALID,
+					      "name server %s is listed twice", nameserver->name);
+		if (result == 0)
+			result = add_nameserver(b, nameserver, name);
+		if (result == 0)
+			count++;
+		else if (!leave_out(b, result))
+			return result;
+	}
+	if (count == 0)
+		count += dns_name_parse("ns.invalid", &names[0]) == 0;
+	*ret_count = count;
+	return 0;
+}
+
 /* SOA, NS and the name servers' addresses. */
 static int add_apex(struct snapshot_builder *b)
 {
 	const struct naming_input *input = b->input;
 	struct dns_name names[NAMING_NAMESERVERS_MAX], contact;
+	size_t name_count = 0;
 	int result = parse_name(b, "contact", input->contact, &contact);
-	for (size_t i = 0; result == 0 && i < input->nameserver_count; i++)
-		result = parse_name(b, "name server", input->nameservers[i].name, &names[i]);
-	for (size_t i = 0; result == 0 && i < input->nameserver_count; i++) {
-		for (size_t j = 0; j < i; j++)
-			if (names_equal(&names[i], &names[j]))
-				return error_set(b->err, -FL_EINVALID,
-						 "name server %s is listed twice",
-						 input->nameservers[i].name);
-		result = add_nameserver(b, &input->nameservers[i], &names[i]);
-	}
+	if (leave_out(b, result))
+		result = dns_name_parse("hostmaster.invalid", &contact);
+	if (result == 0)
+		result = add_nameservers(b, names, &name_count);
 	if (result != 0)
 		return result;
-
-	ASSERT(input->nameserver_count > 0); /* names[0] is the MNAME */
+	ASSERT(name_count > 0); /* names[0] is the MNAME */
 
 	/* RFC 2308 §5: a negative answer's SOA has the lesser of the two TTLs. */
 	uint32_t negative_s =
@@ -331,7 +364,7 @@ static int add_apex(struct snapshot_builder *b)
 	b->head.hinfo = put_hinfo(b);
 
 	struct naming_piece ns = piece_begin(b);
-	for (size_t i = 0; i < input->nameserver_count; i++) {
+	for (size_t i = 0; i < name_count; i++) {
 		put_name(b, &ns, &b->zone);
 		size_t data = record_begin(b, &ns, DNS_NS, input->ttl_s);
 		put_name(b, &ns, &names[i]);
@@ -349,6 +382,10 @@ static int check_service(struct snapshot_builder *b, const struct naming_service
 	if (service->ttl_s > NAMING_TTL_MAX || service->share_count > NAMING_SHARES_MAX)
 		return error_set(b->err, -FL_ELIMIT,
 				 "service %s: TTL or number of shares too large", service->name);
+	if (service->bits_v4 > ip_family_bits(IP_V4) || service->bits_v6 > ip_family_bits(IP_V6))
+		return error_set(b->err, -FL_ELIMIT,
+				 "service %s: an address has fewer bits than a client would be of",
+				 service->name);
 	uint32_t before = 0;
 	for (size_t i = 0; i < service->share_count; i++) {
 		const struct naming_share *share = &service->shares[i];
@@ -402,10 +439,7 @@ static void add_shares(struct snapshot_builder *b, const struct naming_service *
 
 static int add_service(struct snapshot_builder *b, const struct naming_service *service)
 {
-	int result = check_service(b, service);
-	if (result != 0)
-		return result;
-
+	int result = 0;
 	struct dns_name name = {.length = 1}; /* "@": no labels, and the root's byte */
 	if (strcmp(service->name, "@") != 0)
 		result = parse_name(b, "service", service->name, &name);
@@ -426,7 +460,13 @@ static int add_service(struct snapshot_builder *b, const struct naming_service *
 				 "service %s: another service or a name server has that name",
 				 service->name);
 	node->defined = true;
+	result = check_service(b, service);
+	node->unknown = result != 0 || service->share_count == 0;
+	if (node->unknown)
+		return result;
 	memcpy(node->salt, service->salt, sizeof(node->salt));
+	node->bits_v4 = service->bits_v4 ? service->bits_v4 : NAMING_PREFIX_BITS_V4;
+	node->bits_v6 = service->bits_v6 ? service->bits_v6 : NAMING_PREFIX_BITS_V6;
 	add_shares(b, service, node);
 	return 0;
 }
@@ -441,7 +481,7 @@ static int check_input(struct snapshot_builder *b)
 		return result;
 	if (b->zone.length == 1)
 		return error_set(b->err, -FL_EINVALID, "the zone cannot be the root");
-	if (input->nameserver_count == 0)
+	if (input->nameserver_count == 0 && !input->in_part)
 		return error_set(b->err, -FL_EINVALID, "zone %s needs a name server", input->zone);
 	if (input->nameserver_count > NAMING_NAMESERVERS_MAX)
 		return error_set(b->err, -FL_ELIMIT, "zone %s has %zu name servers; the most is %u",
@@ -519,7 +559,8 @@ _Static_assert(alignof(struct naming_snapshot) >= alignof(uint32_t) &&
 int naming_snapshot_build(const struct naming_input *input, struct naming_snapshot **ret_snapshot,
 			  struct error *err)
 {
-	struct snapshot_builder b = {.input = input, .err = err};
+	struct error found = {0}; /* what is left out is no error */
+	struct snapshot_builder b = {.input = input, .err = &found};
 	struct buffer *all[] = {&b.nodes, &b.choices, &b.glue, &b.patches, &b.bytes};
 	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)
 		buffer_init(all[i], 0);
@@ -530,12 +571,17 @@ int naming_snapshot_build(const struct naming_input *input, struct naming_snapsh
 		result = node_add(&b, (const uint8_t *)"", 0, &apex);
 	if (result == 0)
 		result = add_apex(&b);
-	for (size_t i = 0; result == 0 && i < input->service_count; i++)
+	for (size_t i = 0; result == 0 && i < input->service_count; i++) {
 		result = add_service(&b, &input->services[i]);
+		if (leave_out(&b, result))
+			result = 0;
+	}
 	if (result == 0)
 		result = assemble(&b, ret_snapshot);
-	else if (result == -ENOMEM)
+	if (result == -ENOMEM)
 		error_set(err, -ENOMEM, "no memory for the zone");
+	else if (result != 0)
+		error_set(err, result, "%s", found.text);
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)
 		buffer_done(all[i]);
@@ -546,6 +592,11 @@ int naming_snapshot_build(const struct naming_input *input, struct naming_snapsh
 void naming_snapshot_free(struct naming_snapshot *snapshot)
 {
 	free(snapshot);
+}
+
+const char *naming_snapshot_refused(const struct naming_snapshot *snapshot)
+{
+	return snapshot->refused;
 }
 
 uint32_t naming_snapshot_serial(const struct naming_snapshot *snapshot)

@@ -14,6 +14,8 @@
 #include "naming/naming.h"
 #include "wire/dns.h"
 
+#define NAMING_REFUSED_BYTES 512u
+
 /* One RRset in wire form. */
 struct naming_piece {
 	uint32_t offset; /* into naming_snapshot.bytes */
@@ -36,7 +38,9 @@ struct naming_node {
 	uint16_t choice_count; /* none: the name exists without addresses */
 	uint8_t label_length; /* 0: the zone itself */
 	bool defined; /* else it is there only because something below it is (RFC 8020) */
+	bool unknown; /* what its addresses are cannot be told here: SERVFAIL */
 	bool a_depends, aaaa_depends; /* whether clients differ in what they get */
+	uint8_t bits_v4, bits_v6; /* of a client's address decide what it gets */
 	uint8_t salt[NAMING_SALT_BYTES];
 };
 
@@ -51,6 +55,7 @@ struct naming_snapshot {
 	struct naming_piece hinfo; /* RFC 8482 */
 	uint32_t glue_count;
 	const struct naming_piece *glue; /* addresses of the name servers that are in the zone */
+	char refused[NAMING_REFUSED_BYTES]; /* the first part that was left out; "" if none was */
 	const struct naming_node *nodes;
 	const struct naming_choice *choices;
 	const uint32_t *table; /* open addressing: node index + 1, 0 for a free place */

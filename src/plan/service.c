@@ -214,6 +214,10 @@ void plan_compare_policies(struct plan_details *details, const struct service *w
 	char before[TEXT_BYTES], after[TEXT_BYTES];
 	plan_note_duration(details, "ttl", NULL, was->ttl_seconds * 1000ull,
 			   now->ttl_seconds * 1000ull);
+	plan_note_number(details, "client_subnet", NULL, "ipv4", service_client_bits(was, IP_V4),
+			 service_client_bits(now, IP_V4));
+	plan_note_number(details, "client_subnet", NULL, "ipv6", service_client_bits(was, IP_V6),
+			 service_client_bits(now, IP_V6));
 	plan_note_change(details, "rollout", NULL, "shares", shares_text(details, &was->rollout),
 			 shares_text(details, &now->rollout));
 	plan_note_duration(details, "rollout", "pause", was->rollout.pause_ms,

@@ -278,11 +278,18 @@ int config_service_put(const struct service *service, struct buffer *value)
 		      (json_int_t)service->ttl_seconds, "health", health_json(&service->health),
 		      "shares", shares, "pause_ms", (json_int_t)service->rollout.pause_ms,
 		      "drain_limit_ms", (json_int_t)service->drain_limit_ms, "backends", backends);
+	/* Who does not know this member would deal the clients in another way: level 2. */
+	bool has_bits = service->client_bits_v4 || service->client_bits_v6;
+	if (json && has_bits &&
+	    json_object_set_new(json, "client_bits",
+				json_pack("[i, i]", (int)service->client_bits_v4,
+					  (int)service->client_bits_v6)) < 0)
+		complete = false;
 	if (!complete) {
 		json_decref(json);
 		json = NULL;
 	}
-	return record_json_put(RECORD_CONFIG_SERVICE, json, value);
+	return record_json_put_level(json, has_bits ? 2 : 1, value);
 }
 
 /* --- services, in --- */
@@ -377,6 +384,24 @@ static void read_shares(struct record_reading *reading, const json_t *json,
 	rollout->pause_ms = record_json_number(reading, json, "pause_ms", TEXT_MAX_DURATION_MS);
 }
 
+/* What is left out is the default, which a reader of the first level goes by. */
+static void read_client_bits(struct record_reading *reading, const json_t *json,
+			     struct service *service)
+{
+	const json_t *bits = json_object_get(json, "client_bits");
+	if (!bits)
+		return;
+	json_int_t v4 = json_integer_value(json_array_get(bits, 0));
+	json_int_t v6 = json_integer_value(json_array_get(bits, 1));
+	if (json_array_size(bits) != 2 || v4 < 0 || v4 >= MODEL_CLIENT_BITS_V4 || v6 < 0 ||
+	    v6 >= MODEL_CLIENT_BITS_V6 || !(v4 || v6)) {
+		record_json_fault(reading, "client_bits");
+		return;
+	}
+	service->client_bits_v4 = (uint8_t)v4;
+	service->client_bits_v6 = (uint8_t)v6;
+}
+
 int config_service_parse(const char *value, size_t length, const char *name, struct arena *arena,
 			 struct service *ret_service, struct error *err)
 {
@@ -388,6 +413,7 @@ int config_service_parse(const char *value, size_t length, const char *name, str
 	read_ports(&reading, json, &service);
 	read_balance(&reading, json, &service);
 	service.ttl_seconds = record_json_u32(&reading, json, "ttl_s");
+	read_client_bits(&reading, json, &service);
 	read_health(&reading, json_object_get(json, "health"), &service.health);
 	read_shares(&reading, json, &service.rollout);
 	service.drain_limit_ms =

@@ -15,9 +15,14 @@ static int append_chunk(const char *chunk, size_t length, void *context)
 
 int record_json_put(enum record_type type, json_t *object, struct buffer *value)
 {
+	return record_json_put_level(object, record_rows[type].level, value);
+}
+
+int record_json_put_level(json_t *object, uint32_t level, struct buffer *value)
+{
 	if (!object)
 		return -ENOMEM;
-	int failed = json_object_set_new(object, "level", json_integer(record_rows[type].level));
+	int failed = json_object_set_new(object, "level", json_integer(level));
 	if (!failed)
 		failed =
 		    json_dump_callback(object, append_chunk, value, JSON_COMPACT | JSON_SORT_KEYS);

@@ -25,6 +25,9 @@
 /* Appends the object, which is moved, with the level of its type. NULL means that an allocation
  * failed while it was built: -ENOMEM. */
 must_check int record_json_put(enum record_type type, json_t *object, struct buffer *value);
+/* The same with the lowest level whose readers understand it, which the type's own is for a record
+ * that uses all of its members: programs up to that level still read it. */
+must_check int record_json_put_level(json_t *object, uint32_t level, struct buffer *value);
 
 json_t *record_json_hex(const void *bytes, size_t length);
 json_t *record_json_address_text(const struct ip_address *address);

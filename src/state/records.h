@@ -49,7 +49,7 @@
 	X(OLD_CONFIG, "config", false, 1, "configuration")                                         \
 	X(CONFIG_FABRIC, "config/fabric", false, 1, "configuration of the fabric")                 \
 	X(CONFIG_POOL, "config/pool/", true, 1, "configuration of a pool")                         \
-	X(CONFIG_SERVICE, "config/service/", true, 1, "configuration of a service")                \
+	X(CONFIG_SERVICE, "config/service/", true, 2, "configuration of a service")                \
 	X(CONFIG_SETTING, "config/setting/", true, 1, "setting")                                   \
 	X(CONFIG_SITE, "config/site/", true, 1, "configuration of a site")                         \
 	X(FORGOTTEN, "forgotten/", true, 1, "forgotten backend")                                   \

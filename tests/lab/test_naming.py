@@ -2,6 +2,8 @@
 """The name server against the field: Knot and NSD serve the same zone and must say the same;
 unbound resolves through it; kdig says what people would say. All on the loopback, no root needed.
 """
+import contextlib
+import ipaddress
 import re
 import signal
 import socket
@@ -85,7 +87,8 @@ server:
     use-syslog: no
     logfile: ""
     num-threads: 1
-    module-config: "iterator"
+    module-config: "{modules}"
+    {more}
     do-not-query-localhost: no
     use-caps-for-id: yes
     qname-minimisation-strict: yes
@@ -100,7 +103,7 @@ stub-zone:
 MANY = "a-name-server-with-many-addresses.svc.example.net"  # too many for 512 bytes
 A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, OPT, DS = 1, 2, 5, 6, 15, 16, 28, 33, 41, 43
 AXFR = 252
-EXTENDED_ERROR = 15
+CLIENT_SUBNET, EXTENDED_ERROR = 8, 15
 NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 3, 4, 5, 16
 QR, AA, TC, RD, RA, Z, AD, CD = 0x8000, 0x400, 0x200, 0x100, 0x80, 0x40, 0x20, 0x10
 
@@ -425,7 +428,7 @@ def test_kdig_keeps_a_connection_open(fairlead):
 
 
 @pytest.mark.parametrize("subnet, scope", [("192.0.2.0/24", 24), ("192.0.2.77/32", 24),
-                                           ("10.0.0.0/8", 8), ("2001:db8:7::/56", 56),
+                                           ("10.0.0.0/8", 24), ("2001:db8:7::/56", 56),
                                            ("2001:db8:7::/64", 56), ("0.0.0.0/0", 0)])
 def test_kdig_is_told_the_scope(fairlead, subnet, scope):
     text = kdig(fairlead.port, "roll.svc.example.net", "A", f"+subnet={subnet}")
@@ -434,14 +437,54 @@ def test_kdig_is_told_the_scope(fairlead, subnet, scope):
     assert re.search(r"CLIENT-SUBNET: \S+/0$", text, re.M), text
 
 
+@contextlib.contextmanager
+def unbound(server, directory, tcp="no", modules="iterator", more=""):
+    """The port of a resolver that asks the server."""
+    port = free_port()
+    (directory / "conf").write_text(UNBOUND.format(directory=directory, port=port, tcp=tcp,
+                                                   server=server, modules=modules, more=more))
+    with Running(["unbound", "-d", "-c", directory / "conf"],
+                 stderr=subprocess.DEVNULL) as process:
+        wait_answer(port, process, query("svc.example.net", SOA, flags=RD))
+        yield port
+
+
+def subnet_option(subnet):
+    network = ipaddress.ip_network(subnet)
+    length = (network.prefixlen + 7) // 8
+    family = 1 if network.version == 4 else 2
+    return (struct.pack(">HHHBB", CLIENT_SUBNET, 4 + length, family, network.prefixlen, 0)
+            + network.network_address.packed[:length])
+
+
+def roll_of(port, subnet):
+    """The address that a client with this subnet gets of the name whose rollout goes on."""
+    answer = Answer(ask(port, query("roll.svc.example.net", A, flags=RD,
+                                    edns=opt(options=subnet_option(subnet)))))
+    return [record[4] for record in answer.answer]
+
+
+def test_unbound_caches_by_subnet_and_nobody_changes_sides(fairlead, tmp_path):
+    """Clients that tell much, and clients that tell little of the same networks, in any order:
+    each gets by a cache what it would get without."""
+    lengths = [24, 20, 16, 12, 32, 24, 28]
+    subnets = [str(ipaddress.ip_network(f"10.{i % 4}.{16 * (i % 5)}.{i}/{lengths[i % 7]}",
+                                        strict=False)) for i in range(140)]
+    subnets += [str(ipaddress.ip_network(f"2001:db8:{i % 4}:{i << 8:x}::/{length}", strict=False))
+                for i, length in enumerate([32, 40, 48, 56, 64, 52, 44, 56] * 5)]
+    direct = {subnet: roll_of(fairlead.port, subnet) for subnet in subnets}
+    assert len({tuple(address) for address in direct.values()}) == 2
+    more = "send-client-subnet: 127.0.0.1\n    client-subnet-always-forward: yes"
+    with unbound(fairlead.port, tmp_path, modules="subnetcache iterator", more=more) as port:
+        for _ in range(2):
+            for subnet in subnets:
+                assert roll_of(port, subnet) == direct[subnet], subnet
+
+
 @pytest.mark.parametrize("tcp", ["no", "yes"])
 def test_unbound_resolves_through_it(fairlead, tmp_path, tcp):
     """With random spelling (0x20), minimised names, over UDP and TCP."""
-    port = free_port()
-    (tmp_path / "conf").write_text(UNBOUND.format(directory=tmp_path, port=port, tcp=tcp,
-                                                  server=fairlead.port))
-    with Running(["unbound", "-d", "-c", tmp_path / "conf"], stderr=subprocess.DEVNULL) as process:
-        wait_answer(port, process, query("svc.example.net", SOA, flags=RD))
+    with unbound(fairlead.port, tmp_path, tcp) as port:
         for name, kind, status, wanted in (
                 ("web", "A", "NOERROR", "198.51.100.1"),
                 ("web", "AAAA", "NOERROR", "2001:db8:f::1"),

@@ -432,7 +432,7 @@ static void free_slots_are_records_of_their_own(void **state)
 
 static const char *unread_value(void)
 {
-	return "{\"level\":2,\"new\":[1,2,3]}";
+	return "{\"level\":9,\"new\":[1,2,3]}";
 }
 
 static void assert_untouched(struct world *world, const char *key)
@@ -450,13 +450,13 @@ static void a_higher_level_is_told_of_and_kept(void **state)
 		const char *key;
 		const char *text;
 	} CASES[] = {
-	    {"config/service/web", "config/service/web has level 2, and this program reads up to "
-				   "level 1"},
-	    {"service/web", "service/web has level 2"},
-	    {"config/fabric", "config/fabric has level 2"},
-	    {"config/setting/quiet", "config/setting/quiet has level 2"},
-	    {"config/pool/00", "config/pool/00 has level 2"},
-	    {"config/site/fra", "config/site/fra has level 2"},
+	    {"config/service/web", "config/service/web has level 9, and this program reads up to "
+				   "level 2"},
+	    {"service/web", "service/web has level 9"},
+	    {"config/fabric", "config/fabric has level 9"},
+	    {"config/setting/quiet", "config/setting/quiet has level 9"},
+	    {"config/pool/00", "config/pool/00 has level 9"},
+	    {"config/site/fra", "config/site/fra has level 9"},
 	};
 	apply_text(world, BOTH);
 	for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
@@ -586,7 +586,7 @@ static void no_change_touches_what_is_unread(void **state)
 	changes_submit(world->changes, &overwriter.change);
 	world_settle(world);
 	assert_int_equal(overwriter.result, -FL_EUNSUPPORTED);
-	assert_non_null(strstr(overwriter.err.text, "forgotten/web1 has level 2"));
+	assert_non_null(strstr(overwriter.err.text, "forgotten/web1 has level 9"));
 	assert_untouched(world, "forgotten/web1");
 }
 

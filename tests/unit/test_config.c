@@ -277,6 +277,8 @@ static void make_service(struct maker *maker, const struct fabric *fabric, uint3
 	}
 	service->ttl_seconds = 1 + below(maker, 604800);
 	service->balance_by = below(maker, 2) ? BALANCE_SOURCE : BALANCE_FLOW;
+	service->client_bits_v4 = (uint8_t)(below(maker, 2) ? 8 + below(maker, 16) : 0);
+	service->client_bits_v6 = (uint8_t)(below(maker, 2) ? 16 + below(maker, 40) : 0);
 	service->drain_limit_ms = below(maker, 2) ? 1000 + below(maker, 100000000) : 0;
 	make_health(maker, &service->health);
 	make_rollout(maker, &service->rollout);

@@ -220,10 +220,12 @@ static void policies_make_no_version(void **state)
 	assert_plan(BASE,
 		    HEAD SITES WEB "    ttl: 10s\n"
 				   "    rollout: {shares: [5%, 100%], pause: 5m}\n"
+				   "    client_subnet: {ipv4: 20}\n"
 				   "    health: {http: {port: 80, path: /up}}\n"
 				   "    drain_limit: 1h\n" BACKENDS WEB1 WEB2 WEB3,
 		    "~ service web: version 1 stays\n"
 		    "    ~ ttl: 30s → 10s\n"
+		    "    ~ client_subnet ipv4 24 → 20\n"
 		    "    ~ rollout shares 100% → 5%, 100%\n"
 		    "    ~ rollout pause 1m → 5m\n"
 		    "    ~ health: none → http 80 /up every 2s, fall 3, rise 2\n"

@@ -360,7 +360,9 @@ static void every_name_and_type_gets_its_result(void **state)
 	    {"web.z", DNS_HINFO, 0, 0, 1, NAMING_RESULT_NODATA},
 	    {"web.z", 65280, 0, 0, 1, NAMING_RESULT_NODATA},
 	    {"z", DNS_A, 0, 0, 1, NAMING_RESULT_NODATA},
-	    {"empty.z", DNS_A, 0, 0, 1, NAMING_RESULT_NODATA},
+	    {"empty.z", DNS_A, 2, 0, 0, NAMING_RESULT_SERVFAIL},
+	    {"empty.z", DNS_AAAA, 2, 0, 0, NAMING_RESULT_SERVFAIL},
+	    {"empty.z", 16, 0, 0, 1, NAMING_RESULT_NODATA},
 	    {"eu.deep.z", DNS_A, 0, 0, 1, NAMING_RESULT_NODATA},
 	    {"deep.z", 16, 0, 0, 1, NAMING_RESULT_NODATA},
 	    {"deep.z", DNS_ANY, 0, 1, 0, NAMING_RESULT_DATA},
@@ -477,11 +479,12 @@ static void the_choice_uses_no_more_of_a_client_than_it_may(void **state)
 		assert_int_equal(reply.outcome.version == 3, newest);
 		assert_int_equal(reply.scope, -1);
 	}
-	/* Less told, less used; nothing told, nothing stated. */
-	got_newest(snapshot, "10.0.0.0/16", DNS_A, &reply);
-	assert_int_equal(reply.scope, 16);
+	/* Less told, the first network there is asked for; nothing told, nothing stated. */
+	bool first = got_newest(snapshot, "10.0.0.0/24", DNS_A, &reply);
+	assert_int_equal(got_newest(snapshot, "10.0.0.0/16", DNS_A, &reply), first);
+	assert_int_equal(reply.scope, 24);
 	got_newest(snapshot, "2001:db8::/32", DNS_A, &reply);
-	assert_int_equal(reply.scope, 32);
+	assert_int_equal(reply.scope, 56);
 	got_newest(snapshot, "2001:db8::/64", DNS_A, &reply);
 	assert_int_equal(reply.scope, 56);
 	got_newest(snapshot, "0.0.0.0/0", DNS_A, &reply);
@@ -548,7 +551,8 @@ static void salts_deal_clients_anew(void **state)
 {
 	(void)state;
 	struct ip_address client = address("10.1.2.3");
-	struct ip_prefix prefix = naming_client_prefix(&client, 32);
+	struct ip_prefix prefix = naming_client_prefix(&client, 24);
+	assert_int_equal(naming_client_prefix(&client, 128).length, 32);
 	assert_int_equal(prefix.length, 24);
 	assert_int_equal(prefix.address.bytes[3], 0);
 	unsigned low = 0, equal = 0;
@@ -738,6 +742,12 @@ static void the_builder_refuses_what_cannot_be_served(void **state)
 	    {-FL_ELIMIT, "NSID", {.nsid = nsid, .nsid_length = sizeof(nsid)}},
 	    {-FL_ELIMIT, "TTL", {.ttl_s = NAMING_TTL_MAX + 1u}},
 	    {-FL_ELIMIT, "service w", {SERVICES({.name = "w", .ttl_s = UINT32_MAX, SHARE(whole)})}},
+	    {-FL_ELIMIT,
+	     "service w: an address",
+	     {SERVICES({.name = "w", .bits_v4 = 33, SHARE(whole)})}},
+	    {-FL_ELIMIT,
+	     "service w: an address",
+	     {SERVICES({.name = "w", .bits_v6 = 129, SHARE(whole)})}},
 	    {-FL_EINVALID, "service \"a..b\"", {SERVICES({.name = "a..b", SHARE(whole)})}},
 	    {-FL_EINVALID, "too long", {SERVICES({.name = long_name, SHARE(whole)})}},
 	    {-FL_EINVALID,
@@ -773,6 +783,69 @@ static void the_builder_refuses_what_cannot_be_served(void **state)
 	struct naming_snapshot *snapshot;
 	assert_int_equal(naming_snapshot_build(&nobody, &snapshot, NULL), -FL_EINVALID);
 	free(long_name);
+}
+
+/* A node has to answer what it can, whatever an older program let into its state. */
+static void what_is_refused_is_left_out(void **state)
+{
+	(void)state;
+	char long_name[254];
+	memset(long_name, 'a', sizeof(long_name));
+	for (unsigned i = 63; i < 253; i += 64)
+		long_name[i] = '.';
+	long_name[253] = '\0';
+	struct ip_address ns = address("192.0.2.53");
+	struct naming_nameserver nameservers[] = {
+	    {"bare.z", NULL, 0}, {"ns.z", &ns, 1}, {"a..b", NULL, 0}};
+	struct naming_share good = {
+	    .upper = 65536, .v4 = address("192.0.2.1"), .version = 1, .held = true};
+	struct naming_share half = {.upper = 9, .v4 = address("192.0.2.1"), .held = true};
+	struct naming_service services[] = {
+	    {.name = long_name, .shares = &good, .share_count = 1},
+	    {.name = "half", .shares = &half, .share_count = 1},
+	    {.name = "ns", .shares = &good, .share_count = 1},
+	    {.name = "web", .shares = &good, .share_count = 1},
+	};
+	struct naming_input input = {.zone = "z",
+				     .contact = "x..",
+				     .ttl_s = 60,
+				     .nameservers = nameservers,
+				     .nameserver_count = COUNT(nameservers),
+				     .services = services,
+				     .service_count = COUNT(services),
+				     .in_part = true};
+	struct naming_snapshot *snapshot;
+	struct error err = {0};
+	struct reply reply;
+	assert_int_equal(naming_snapshot_build(&input, &snapshot, &err), 0);
+	assert_int_equal(err.code, 0);
+	assert_string_equal(naming_snapshot_refused(snapshot),
+			    "contact \"x..\" is not a domain name");
+	ask(snapshot, (struct ask){.name = "web.z", .type = DNS_A}, &reply);
+	assert_int_equal(reply.outcome.version, 1);
+	ask(snapshot, (struct ask){.name = "half.z", .type = DNS_A}, &reply);
+	assert_int_equal(reply.rcode, DNS_SERVFAIL);
+	ask(snapshot, (struct ask){.name = "ns.z", .type = DNS_A}, &reply);
+	assert_string_equal(first_address(&reply), "192.0.2.53");
+	ask(snapshot, (struct ask){.name = "z", .type = DNS_NS}, &reply);
+	assert_int_equal(reply.counts[1], 1);
+	ask(snapshot, (struct ask){.name = "z", .type = DNS_SOA}, &reply);
+	assert_int_equal(reply.counts[1], 1);
+	naming_snapshot_free(snapshot);
+
+	/* Not one name server: the zone still has an NS record. */
+	input.nameserver_count = 1;
+	input.contact = "h.z";
+	input.service_count = 0;
+	assert_int_equal(naming_snapshot_build(&input, &snapshot, &err), 0);
+	assert_non_null(strstr(naming_snapshot_refused(snapshot), "bare.z"));
+	ask(snapshot, (struct ask){.name = "z", .type = DNS_NS}, &reply);
+	assert_int_equal(reply.counts[1], 1);
+	naming_snapshot_free(snapshot);
+	input.nameserver_count = 0;
+	assert_int_equal(naming_snapshot_build(&input, &snapshot, &err), 0);
+	assert_string_equal(naming_snapshot_refused(snapshot), "");
+	naming_snapshot_free(snapshot);
 }
 
 /* Invariant 1: DNS never answers an address that some edge that must hold it does not hold. */
@@ -909,6 +982,7 @@ int main(void)
 	    cmocka_unit_test(what_does_not_fit_is_truncated_and_whole_over_tcp),
 	    cmocka_unit_test(a_query_cut_at_any_length_gets_formerr),
 	    cmocka_unit_test(the_builder_refuses_what_cannot_be_served),
+	    cmocka_unit_test(what_is_refused_is_left_out),
 	    cmocka_unit_test(an_address_that_is_not_held_is_never_served),
 	    cmocka_unit_test(thousands_of_names_are_all_found),
 	    cmocka_unit_test(a_share_of_no_width_is_nobodys),

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The names that a fabric has in DNS, as texts: what the file's check tries to build and what the
+ * name server is given are built here, so that neither takes what the other refuses. Any thread.
+ */
+#ifndef FAIRLEAD_MODEL_ZONE_NAME_H
+#define FAIRLEAD_MODEL_ZONE_NAME_H
+
+/* Characters of a name without the dot at its end: 255 bytes in a message (RFC 1035 section 3.1)
+ * less one for the first label's length and one for the root. */
+#define ZONE_NAME_MAX 253
+#define ZONE_NAME_BYTES (ZONE_NAME_MAX + 1)
+
+#define ZONE_CONTACT "hostmaster" /* the mailbox at the zone, when the file names no other */
+
+/*
+ * What `name` means in the file: "web" is web.ZONE, "@" the zone itself, "ns.example.org." itself
+ * without the dot. `text` holds ZONE_NAME_BYTES. Returns `text`, or NULL when that is too long.
+ */
+const char *zone_name(const char *zone, const char *name, char *text);
+
+#endif
