@@ -42,7 +42,8 @@
 #define NAMING_NSID_MAX 128u /* bytes; keeps every OPT record within a 512-byte answer */
 #define NAMING_TTL_MAX 0x7fffffffu /* seconds (RFC 2181 §8) */
 
-#define NAMING_QUERY_MAX 4096u /* bytes; a longer query is dropped or its connection closed */
+#define NAMING_QUERY_MAX 4096u /* bytes over UDP; a longer query is dropped */
+#define NAMING_TCP_QUERY_MAX 65535u /* bytes; all that its length can say */
 #define NAMING_UDP_ANSWER_MAX 1232u /* bytes; fits an unfragmented IPv6 packet on any link */
 #define NAMING_ANSWER_MAX 16384u /* bytes; the limits above allow no longer answer */
 
@@ -138,7 +139,7 @@ enum naming_transport { NAMING_UDP, NAMING_TCP, NAMING_TRANSPORTS };
 	X(NAMING_DROP_NONE, "none")                                                                \
 	X(NAMING_DROP_SHORT, "short") /* less than a header: nothing to answer to */               \
 	X(NAMING_DROP_RESPONSE, "response") /* QR set: answering would make loops */               \
-	X(NAMING_DROP_OVERSIZED, "oversized") /* above NAMING_QUERY_MAX */                         \
+	X(NAMING_DROP_OVERSIZED, "oversized") /* over UDP; over TCP too many at once */            \
 	X(NAMING_DROP_SEND, "send") /* the kernel refused the reply */                             \
 	X(NAMING_DROP_TCP_EVICTED, "tcp_evicted") /* made room for a newer connection */           \
 	X(NAMING_DROP_TCP_IDLE, "tcp_idle") /* no whole query, or no drained answer, in time */    \

@@ -9,9 +9,10 @@
  *
  * TCP (RFC 7766): several queries on a connection, pipelined or not, answered in order. What a
  * client can make us hold is bounded: a limited number of connections per thread (when full, the
- * one nearest its deadline makes room), one query of NAMING_QUERY_MAX bytes in, and one block of
- * answers out, during which no more is read from it. A connection must complete a query, or take
- * its answers, within the idle time; dribbling bytes does not extend it.
+ * one nearest its deadline makes room), one query in, and one block of answers out, during which no
+ * more is read from it. A query above NAMING_QUERY_MAX gets a buffer of its own while it comes in;
+ * NAMING_TCP_LARGE connections of a thread may have one at once. A connection must complete a
+ * query, or take its answers, within the idle time; dribbling bytes does not extend it.
  *
  * Any number of servers may be open. open, swap and close are for one owner thread (the main
  * one), which must not be inside an RCU read section; counters may be read by any thread between
@@ -31,6 +32,7 @@
 #define NAMING_SERVER_LISTENS_MAX 64u
 #define NAMING_SERVER_THREADS_MAX 64u
 #define NAMING_TCP_CONNECTIONS 1024u
+#define NAMING_TCP_LARGE 32u
 
 struct naming_server_options {
 	const struct ip_address *addresses; /* to listen on; 0.0.0.0 and :: are wildcards */

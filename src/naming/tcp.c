@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TCP (RFC 7766). A connection holds the bytes of queries not yet answered and, when its client
+ * TCP (RFC 7766). A connection holds the bytes of queries not yet answered (a large one, such as an
+ * update that is only refused, in a buffer made for it) and, when its client
  * does not take answers as fast as it asks, one block of answers not yet sent; while there is one,
  * nothing more is read. So a slow client holds up nobody but itself, and holds little.
  *
@@ -37,8 +38,9 @@ struct tcp_connection {
 	bool ended; /* the client sends no more */
 	uint8_t *out; /* owned: answers not yet sent; NULL: none */
 	size_t out_length, out_sent;
-	size_t in_length;
-	uint8_t in[LENGTH_BYTES + NAMING_QUERY_MAX];
+	size_t in_length, in_size;
+	uint8_t *in; /* `usual`, or owned while a large query comes in */
+	uint8_t usual[LENGTH_BYTES + NAMING_QUERY_MAX];
 };
 
 enum progress { GO_ON, WAIT, CLOSE };
@@ -49,8 +51,34 @@ int tcp_watch(const struct tcp_worker *worker, struct source *source, uint32_t e
 	return epoll_ctl(worker->epoll, EPOLL_CTL_ADD, source->fd, &event) < 0 ? -errno : 0;
 }
 
+/* Read into the usual buffer again; what the large one holds is forgotten. */
+static void leave_large(struct tcp_worker *worker, struct tcp_connection *c)
+{
+	if (c->in == c->usual)
+		return;
+	free(c->in);
+	c->in = c->usual;
+	c->in_size = sizeof(c->usual);
+	c->in_length = 0;
+	worker->large--;
+}
+
+/* Make room for a query of `length` bytes, whose beginning is all that has come in. */
+static bool enter_large(struct tcp_worker *worker, struct tcp_connection *c, size_t length)
+{
+	uint8_t *in = worker->large < NAMING_TCP_LARGE ? malloc(LENGTH_BYTES + length) : NULL;
+	if (!in)
+		return false;
+	memcpy(in, c->in, c->in_length);
+	c->in = in;
+	c->in_size = LENGTH_BYTES + length;
+	worker->large++;
+	return true;
+}
+
 static void close_connection(struct tcp_worker *worker, struct tcp_connection *c)
 {
+	leave_large(worker, c);
 	close(c->source.fd); /* this also ends its epoll watch */
 	c->source.fd = -1;
 	free(c->out);
@@ -127,11 +155,6 @@ static bool answer_queries(struct tcp_worker *worker, struct tcp_connection *c, 
 	while (c->in_length - used >= LENGTH_BYTES &&
 	       TCP_BLOCK_BYTES - written >= LENGTH_BYTES + NAMING_ANSWER_MAX) {
 		size_t length = dns_get_u16(c->in + used);
-		if (length > NAMING_QUERY_MAX) {
-			count(&worker->counts->drops[NAMING_DROP_OVERSIZED], 1);
-			sane = false;
-			break;
-		}
 		if (c->in_length - used - LENGTH_BYTES < length)
 			break;
 		struct naming_outcome outcome;
@@ -154,6 +177,16 @@ static bool answer_queries(struct tcp_worker *worker, struct tcp_connection *c, 
 	return sane;
 }
 
+/* Have room for the query whose beginning is there. */
+static enum progress await_query(struct tcp_worker *worker, struct tcp_connection *c)
+{
+	size_t length = c->in_length >= LENGTH_BYTES ? dns_get_u16(c->in) : 0;
+	if (LENGTH_BYTES + length <= c->in_size || enter_large(worker, c, length))
+		return GO_ON;
+	count(&worker->counts->drops[NAMING_DROP_OVERSIZED], 1);
+	return CLOSE;
+}
+
 /* Answer all that is there. GO_ON: it waits for input now; WAIT: for room to send. */
 static enum progress serve_input(struct tcp_worker *worker, struct tcp_connection *c,
 				 uint64_t now_ms)
@@ -162,9 +195,13 @@ static enum progress serve_input(struct tcp_worker *worker, struct tcp_connectio
 		size_t used, written;
 		bool sane = answer_queries(worker, c, &used, &written);
 		if (used == 0 && sane)
-			return c->ended ? CLOSE : GO_ON;
-		memmove(c->in, c->in + used, c->in_length - used);
-		c->in_length -= used;
+			return c->ended ? CLOSE : await_query(worker, c);
+		if (c->in != c->usual)
+			leave_large(worker, c); /* it held this query and no more */
+		else {
+			memmove(c->in, c->in + used, c->in_length - used);
+			c->in_length -= used;
+		}
 		if (!sane) {
 			/* What it asked before is still answered; what it sends now is not read. */
 			c->in_length = 0;
@@ -187,7 +224,7 @@ static enum progress read_input(struct tcp_connection *c)
 {
 	/* There is room: a buffer that is full holds a whole query, and that was answered. */
 	ssize_t got =
-	    recv(c->source.fd, c->in + c->in_length, sizeof(c->in) - c->in_length, MSG_DONTWAIT);
+	    recv(c->source.fd, c->in + c->in_length, c->in_size - c->in_length, MSG_DONTWAIT);
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? WAIT : CLOSE;
 	if (got == 0)
@@ -231,6 +268,8 @@ static void take_connection(struct tcp_worker *worker, int fd, const struct sock
 		goto fail;
 	c->source = (struct source){SOURCE_CONNECTION, fd};
 	c->client = address_of(from);
+	c->in = c->usual;
+	c->in_size = sizeof(c->usual);
 	c->deadline_ms = now_ms + worker->idle_ms;
 	if (tcp_watch(worker, &c->source, EPOLLIN) < 0)
 		goto fail;

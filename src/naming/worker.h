@@ -107,6 +107,7 @@ struct tcp_worker {
 	struct tcp_list open; /* by deadline, the nearest first */
 	struct tcp_list closed; /* freed after the events that may still point to them */
 	unsigned limit; /* connections */
+	unsigned large; /* of them hold a large query, or the beginning of one */
 	unsigned idle_ms;
 	uint8_t *block; /* owned: answers to one connection, before they are sent */
 	uint64_t resume_ms; /* when paused listeners take connections again; 0: none is paused */

@@ -273,13 +273,31 @@ static enum dns_rcode read_records(const uint8_t *message, size_t length, size_t
 	return at == length ? rcode : DNS_FORMERR;
 }
 
+/*
+ * Look for OPT in a message that is refused whatever it says: RFC 6891 §6.1.1 wants one in the
+ * answer all the same. The body of another opcode may have another form; if it cannot be passed,
+ * there is no OPT to speak of.
+ */
+static void find_opt(const uint8_t *message, size_t length, struct dns_edns *edns)
+{
+	size_t at = DNS_HEADER_BYTES;
+	for (unsigned left = dns_get_u16(message + 4); left > 0; left--) {
+		int name = dns_name_skip(message, length, at);
+		if (name < 0 || length - at - (size_t)name < QUESTION_FIXED)
+			return;
+		at += (size_t)name + QUESTION_FIXED;
+	}
+	unsigned before = (unsigned)dns_get_u16(message + 6) + dns_get_u16(message + 8);
+	(void)read_records(message, length, at, before + dns_get_u16(message + 10), before, edns);
+}
+
 static enum dns_rcode read_body(const uint8_t *message, size_t length, struct dns_query *query)
 {
-	/* The body of another opcode may have another form: do not look. */
-	if (query->opcode != DNS_OPCODE_QUERY)
-		return DNS_NOTIMP;
-	if (dns_get_u16(message + 4) != 1) /* RFC 9619: exactly one question */
-		return DNS_FORMERR;
+	if (query->opcode != DNS_OPCODE_QUERY || dns_get_u16(message + 4) != 1) {
+		find_opt(message, length, &query->edns);
+		/* RFC 9619: exactly one question */
+		return query->opcode != DNS_OPCODE_QUERY ? DNS_NOTIMP : DNS_FORMERR;
+	}
 
 	int name = dns_name_read(message, length, DNS_HEADER_BYTES, &query->name);
 	if (name < 0 || length - DNS_HEADER_BYTES - (size_t)name < QUESTION_FIXED)

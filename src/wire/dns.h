@@ -119,7 +119,7 @@ struct dns_query {
 	uint8_t opcode;
 	bool recursion_desired;
 	/* What is wrong with it: NOERROR, FORMERR, NOTIMP or BADVERS. The fields below hold as far
-	 * as reading came. */
+	 * as reading came; EDNS also where there is not one question, or of another opcode. */
 	enum dns_rcode rcode;
 	size_t question_length; /* bytes from the end of the header; 0 if it was not read */
 	struct dns_name name; /* lower case */

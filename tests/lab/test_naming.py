@@ -392,6 +392,25 @@ def test_same_refusals_as_the_field(fairlead, oracle, what):
     assert (Answer(theirs).rcode if theirs else None) == FIELD.get((what, oracle[0]), OURS[what])
 
 
+@pytest.mark.parametrize("tcp", [False, True])
+@pytest.mark.parametrize("opcode", [2, 4, 5, 15])
+def test_what_is_refused_has_the_field_of_the_query(fairlead, opcode, tcp):
+    """RFC 6891 section 6.1.1: who sends OPT gets one, whatever is said."""
+    edns = opt(flags=0x8000)
+    message = query("svc.example.net", SOA, flags=opcode << 11, edns=edns)
+    answer = Answer(ask(fairlead.port, message, tcp))
+    assert (answer.rcode, answer.opt) == (NOTIMP, (1232, 0x8000, b""))
+
+
+def test_nsupdate_is_told_that_there_are_no_updates(fairlead):
+    """One of more than a datagram, over TCP: an answer, and not an end of the connection."""
+    records = "".join(f"update add x{i}.svc.example.net. 30 TXT {'t' * 200}\n" for i in range(200))
+    done = subprocess.run(["knsupdate", "-v"], input=f"server 127.0.0.1 {fairlead.port}\n"
+                          f"zone svc.example.net.\n{records}send\n", stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=PATIENCE_S)
+    assert "NOTIMP" in done.stdout, done.stdout
+
+
 # ---- kdig and unbound ----
 
 def kdig(port, *words):

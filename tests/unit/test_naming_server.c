@@ -517,8 +517,6 @@ static void rude_clients_are_shown_out(void **state)
 		size_t length;
 		enum naming_drop drop;
 	} cases[] = {
-	    {"\xff\xff", 2, NAMING_DROP_OVERSIZED},
-	    {"\x10\x01", 2, NAMING_DROP_OVERSIZED}, /* NAMING_QUERY_MAX + 1 */
 	    {"\0\0", 2, NAMING_DROP_SHORT},
 	    {"\0\3abc", 5, NAMING_DROP_SHORT},
 	    {"\0\x0c\0\0\x80\0\0\0\0\0\0\0\0\0", 14, NAMING_DROP_RESPONSE},
@@ -534,6 +532,87 @@ static void rude_clients_are_shown_out(void **state)
 		assert_int_equal(counters_of(server).drops[cases[i].drop], before + 1);
 		close(fd);
 	}
+	naming_server_close(server);
+}
+
+/* An update of so many bytes, with a length before it: records of type TXT, and OPT at the end. */
+static size_t update(uint8_t *bytes, size_t length)
+{
+	static const uint8_t head[] = "\x12\x34\x28\0\0\1\0\0\0\1\0\1\1z\0\0\6\0\1"
+				      "\xc0\x0c\0\x10\0\1\0\0\0\0";
+	static const uint8_t opt[] = "\0\0\x29\4\xd0\0\0\0\0\0\0";
+	size_t head_length = sizeof(head) - 1, opt_length = sizeof(opt) - 1;
+	assert_true(length >= head_length + 2 + opt_length && length <= 65535);
+	memset(bytes, 'x', 2 + length);
+	dns_put_u16(bytes, (unsigned)length);
+	memcpy(bytes + 2, head, head_length);
+	dns_put_u16(bytes + 2 + head_length, (unsigned)(length - head_length - 2 - opt_length));
+	memcpy(bytes + 2 + length - opt_length, opt, opt_length);
+	return 2 + length;
+}
+
+static void send_all(int fd, const uint8_t *bytes, size_t length)
+{
+	while (length > 0) {
+		ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+		assert_true(sent > 0);
+		bytes += sent;
+		length -= (size_t)sent;
+	}
+}
+
+static void a_large_update_is_told_that_there_are_none(void **state)
+{
+	(void)state;
+	static const size_t lengths[] = {60, NAMING_QUERY_MAX, NAMING_QUERY_MAX + 1, 65535};
+	static uint8_t bytes[2 * 65537 + 600];
+	struct naming_server *server = open_serving();
+	int fd = client("127.0.0.1", naming_server_port(server), SOCK_STREAM);
+	for (size_t i = 0; i < COUNT(lengths); i++) {
+		/* Twice in a row, and a question behind them. */
+		uint8_t answer[600];
+		size_t length = update(bytes, lengths[i]);
+		length += update(bytes + length, lengths[i]);
+		length += frame(bytes + length, 7, "w.z", DNS_A);
+		send_all(fd, bytes, length);
+		for (unsigned times = 0; times < 2; times++) {
+			assert_int_equal(receive_tcp(fd, answer), 12 + 11);
+			assert_memory_equal(answer, "\x12\x34\xa8\4\0\0\0\0\0\0\0\1\0\0\x29", 15);
+		}
+		assert_int_equal(generation_of(answer, receive_tcp(fd, answer), 7, true), 1);
+	}
+	close(fd);
+	naming_server_close(server);
+}
+
+static void many_large_queries_at_once_have_a_limit(void **state)
+{
+	(void)state;
+	struct ip_address listen = address("127.0.0.1");
+	struct naming_server *server = open_server((struct naming_server_options){
+	    .addresses = &listen, .address_count = 1, .threads = 1, .tcp_idle_ms = 60000});
+	naming_server_swap(server, zone(1));
+	int fds[NAMING_TCP_LARGE + 1];
+	static uint8_t bytes[65537];
+	size_t length = update(bytes, 65535);
+	for (size_t i = 0; i < COUNT(fds); i++) {
+		fds[i] = client("127.0.0.1", naming_server_port(server), SOCK_STREAM);
+		send_all(fds[i], bytes, 2);
+	}
+	wait_for(counters_of(server).drops[NAMING_DROP_OVERSIZED] == 1);
+	/* One of them was turned away, and the others are served; then there is room again. */
+	unsigned answered = 0;
+	for (size_t i = 0; i < COUNT(fds); i++) {
+		uint8_t answer[600];
+		struct pollfd ended = {.fd = fds[i], .events = POLLIN};
+		if (poll(&ended, 1, 0) == 0) {
+			send_all(fds[i], bytes + 2, length - 2);
+			assert_int_equal(receive_tcp(fds[i], answer), 12 + 11);
+			answered++;
+		}
+		close(fds[i]);
+	}
+	assert_int_equal(answered, NAMING_TCP_LARGE);
 	naming_server_close(server);
 }
 
@@ -771,6 +850,8 @@ int main(void)
 	    cmocka_unit_test(a_client_that_takes_no_answers_holds_up_only_itself),
 	    cmocka_unit_test(a_client_that_only_stops_sending_gets_its_answers),
 	    cmocka_unit_test(rude_clients_are_shown_out),
+	    cmocka_unit_test(a_large_update_is_told_that_there_are_none),
+	    cmocka_unit_test(many_large_queries_at_once_have_a_limit),
 	    cmocka_unit_test(a_question_that_is_no_dns_gets_formerr_and_may_go_on),
 	    cmocka_unit_test(idle_clients_are_closed_and_dribbling_does_not_help),
 	    cmocka_unit_test(one_connection_too_many_ends_the_longest_idle),
