@@ -181,15 +181,17 @@ class Lab:
                 "--interface", up.interface, "--interface", rack.interface,
                 "--source", rack.v4, "--source", rack.v6, "--dns", up.v4, "--dns", up.v6]
 
-    def landing_command(self, name):
+    def landing_command(self, name, node=None):
         directory = self.directory(f"{name}/fairlead")
-        return [self.program, "run", "--role", "backend", "--node", name,
+        return [self.program, "run", "--role", "backend", "--node", node or name,
                 "--state", directory / "state", "--run-dir", directory / "run",
                 "--pins", self.capsule.bpffs / name,
                 "--underlay", topology.RACK[name].interface, "--join", f"unix:{self.socket}"]
 
-    def start_landing(self, name):
-        return self.capsule.spawn(f"landing-{name}", self.landing_command(name), name)
+    def start_landing(self, name, node=None):
+        """On the machine `name`, as the backend `node`: the machine's own name unless given."""
+        return self.capsule.spawn(f"landing-{name}" + (f"-as-{node}" if node else ""),
+                                  self.landing_command(name, node), name)
 
     def wait_edge(self, seconds=10):
         """Until the edge's daemon answers on its socket."""

@@ -21,6 +21,7 @@ struct order {
 	json_t *answer; /* what to tell when it is committed */
 	char service[MODEL_NAME_BYTES];
 	uint32_t version; /* rollout cut */
+	struct ip_address address; /* backend forget */
 	/* apply only: */
 	const char *file;
 	const char *text;

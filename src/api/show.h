@@ -22,10 +22,13 @@ json_t *show_service(const struct api_host *host, const struct service_state *st
 		     bool with_retired);
 json_t *show_services(const struct api_host *host, bool with_retired);
 
-/* Names of all backends of live versions and of all others that report, each with its address or
- * null, since when its report is awaited, and whether it was declared gone. */
-json_t *show_backend_names(const struct api_host *host);
-json_t *show_backend(const struct api_host *host, const char *name, const json_t *known);
+json_t *show_connections(bool known, uint64_t connections);
+
+/* --- show_backends.c --- */
+
+/* All backends of live versions, by name and address, and all others that report. */
 json_t *show_backends(const struct api_host *host);
+/* One of them, as NAME, or as NAME/ADDRESS where a name has several. */
+json_t *show_backend(const struct api_host *host, const char *name);
 
 #endif

@@ -4,6 +4,7 @@
  * committed with its ledger entry, and answered when the image shows it.
  */
 #include "api/order.h"
+#include "api/show.h"
 #include "api/verbs.h"
 #include "base/buffer.h"
 #include "base/memory.h"
@@ -82,9 +83,13 @@ static int expect_backends(struct change_draft *draft, const struct version *ver
 	char key[RECORD_KEY_BYTES];
 	int result = 0;
 	for (size_t i = 0; i < version->backend_count && result == 0; i++) {
-		const char *name = version->backends[i].name;
-		if (image_forgotten(draft->image, name))
-			result = draft_delete(draft, record_forgotten_key(name, key));
+		const struct backend *backend = &version->backends[i];
+		const struct image_forgotten *gone;
+		size_t at = 0;
+		while (result == 0 && (gone = image_forgotten(draft->image, backend->name,
+							      &backend->address, &at)))
+			result = draft_delete(
+			    draft, record_forgotten_key(gone->backend, &gone->address, key));
 	}
 	return result;
 }
@@ -253,57 +258,136 @@ void verb_rollout_cut(struct api_host *host, struct api_call *call)
 
 /* --- backends --- */
 
-static bool backend_is_known(const struct image *image, const char *name)
+static bool is_silent(const struct api_host *host, const struct backend *backend)
 {
+	enum report_doubt doubt =
+	    reports_doubt(host->reports, backend, image_report_interval_ms(host->image),
+			  clock_now_ms(host->clock), NULL);
+	return doubt == REPORT_SILENT || doubt == REPORT_ELSEWHERE;
+}
+
+/* A name that no version has, perhaps mistyped there: nothing ever waited for it. */
+static int drop_spare(const struct order *order, struct error *err)
+{
+	struct api_host *host = order->host;
+	const struct report *report;
+	bool is_there = false;
+	for (size_t i = 0; (report = reports_at(host->reports, i)); i++) {
+		if (strcmp(report->backend, order->service) != 0)
+			continue;
+		is_there = true;
+		if (report_is_fresh(report, image_report_interval_ms(host->image),
+				    clock_now_ms(host->clock)))
+			return error_set(err, -FL_ESTATE,
+					 "%s reports its connections: there is nothing to forget",
+					 order->service);
+	}
+	if (!is_there)
+		return error_set(err, -FL_ENOTFOUND,
+				 "there is no backend \"%s\"; `fairlead get backends` lists them",
+				 order->service);
+	reports_drop(host->reports, order->service);
+	return CHANGE_NOTHING;
+}
+
+/* The addresses that the name has in versions, each once: those that do not report, then the rest.
+ * `ret_silent` says how many of them do not. */
+static struct ip_address *addresses_of(const struct order *order, struct change_draft *draft,
+				       size_t *ret_count, size_t *ret_silent)
+{
+	struct ip_address *list = NULL;
+	const struct image *image = draft->image;
+	size_t room = 0;
+	*ret_count = *ret_silent = 0;
+	for (size_t s = 0; s < image->service_count; s++)
+		room += image->services[s]->version_count;
+	list = must_have(arena_array(&draft->arena, room + 1, sizeof(*list)));
 	for (size_t s = 0; s < image->service_count; s++) {
 		const struct image_service *service = image->services[s];
 		for (size_t v = 0; v < service->version_count; v++) {
-			const struct version *version = service->versions[v]->version;
-			for (size_t b = 0; b < version->backend_count; b++) {
-				if (strcmp(version->backends[b].name, name) == 0)
-					return true;
+			const struct backend *backend =
+			    version_backend(service->versions[v]->version, order->service);
+			size_t at = 0;
+			while (backend && at < *ret_count &&
+			       !ip_address_equal(&list[at], &backend->address))
+				at++;
+			if (!backend || at < *ret_count)
+				continue;
+			list[(*ret_count)++] = backend->address;
+			if (is_silent(order->host, backend)) {
+				list[at] = list[*ret_silent];
+				list[(*ret_silent)++] = backend->address;
 			}
 		}
 	}
-	return false;
+	return list;
+}
+
+/* Which of the name's machines is gone: the one that was named, or the only one that is silent. */
+static int choose_silent(const struct order *order, const struct ip_address *list, size_t count,
+			 size_t silent, struct ip_address *ret_address, struct error *err)
+{
+	const char *name = order->service;
+	char first[IP_TEXT_BYTES];
+	char second[IP_TEXT_BYTES];
+	bool is_named = order->address.family != IP_NONE;
+	size_t at = 0;
+	while (is_named && at < count && !ip_address_equal(&list[at], &order->address))
+		at++;
+	if (at == count)
+		return error_set(err, -FL_ENOTFOUND,
+				 "no version names %s at %s; `fairlead get backends` lists them",
+				 name, ip_address_format(&order->address, first));
+	if (at >= silent)
+		return error_set(err, -FL_ESTATE,
+				 "%s reports its connections: there is nothing to forget", name);
+	if (!is_named && silent > 1)
+		return error_set(err, -FL_ESTATE,
+				 "%s reports neither from %s nor from %s: say which machine is "
+				 "gone, by `fairlead backend forget %s ADDRESS`",
+				 name, ip_address_format(&list[0], first),
+				 ip_address_format(&list[1], second), name);
+	*ret_address = list[at];
+	return 0;
 }
 
 static int build_forget(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct order *order = (struct order *)change;
-	bool is_known = backend_is_known(draft->image, order->service);
-	if (!is_known && !reports_find(order->host->reports, order->service))
-		return error_set(err, -FL_ENOTFOUND,
-				 "there is no backend \"%s\"; `fairlead get backends` lists them",
-				 order->service);
-	const struct api_host *host = order->host;
-	const struct report *report = reports_find(host->reports, order->service);
-	if (report && report_is_fresh(report, image_report_interval_ms(draft->image),
-				      clock_now_ms(host->clock)))
-		return error_set(err, -FL_ESTATE,
-				 "%s reports its connections: there is nothing to forget",
-				 order->service);
-	/* A name that no version has, perhaps mistyped there: nothing ever waited for it. */
-	if (!is_known) {
-		reports_drop(order->host->reports, order->service);
-		return CHANGE_NOTHING;
-	}
+	struct ip_address address;
 	char key[RECORD_KEY_BYTES];
 	struct buffer value;
+	size_t count;
+	size_t silent;
+	const struct ip_address *list = addresses_of(order, draft, &count, &silent);
+	if (!count)
+		return drop_spare(order, err);
+	int result = choose_silent(order, list, count, silent, &address, err);
+	if (result < 0)
+		return result;
 	buffer_init(&value, 64);
 	buffer_printf(&value, "%llu", (unsigned long long)draft->sequence);
-	int result = draft_put_new(draft, record_forgotten_key(order->service, key), &value);
+	result = draft_put_new(draft, record_forgotten_key(order->service, &address, key), &value);
 	buffer_done(&value);
-	draft->what = json_pack("{s:s}", "backend", order->service);
+	draft->what =
+	    json_pack("{s:s, s:o}", "backend", order->service, "address", show_address(&address));
+	json_object_set_new(order->answer, "address", show_address(&address));
 	return result < 0 ? result : CHANGE_COMMIT;
 }
 
 void verb_backend_forget(struct api_host *host, struct api_call *call)
 {
+	const char *text = api_text(call, "address");
+	struct ip_address address = {.family = IP_NONE};
+	if (text && ip_address_parse(text, &address) < 0) {
+		order_refuse(call, -FL_EUSAGE, "the second argument is the backend's address");
+		return;
+	}
 	struct order *order = order_new(host, call, "backend.forget", build_forget);
 	if (!order)
 		return;
 	snprintf(order->service, sizeof(order->service), "%s", api_text(call, "backend"));
+	order->address = address;
 	order->answer = json_pack("{s:s}", "backend", order->service);
 	changes_submit(host->changes, &order->change);
 }

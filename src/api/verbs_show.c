@@ -186,15 +186,6 @@ static json_t *describe_version(const struct api_host *host, const char *name)
 	return json;
 }
 
-static json_t *describe_backend(const struct api_host *host, const char *name)
-{
-	json_t *names = show_backend_names(host);
-	const json_t *known = json_object_get(names, name);
-	json_t *json = known ? show_backend(host, name, known) : NULL;
-	json_decref(names);
-	return json;
-}
-
 static json_t *describe_address(const struct api_host *host, const char *text)
 {
 	struct ip_address wanted;
@@ -219,7 +210,7 @@ void verb_describe(struct api_host *host, struct api_call *call)
 	} kinds[] = {
 	    {"service/", describe_service},
 	    {"version/", describe_version},
-	    {"backend/", describe_backend},
+	    {"backend/", show_backend},
 	    {"address/", describe_address},
 	};
 	const char *thing = api_text(call, "thing");

@@ -6,6 +6,7 @@
 #include "fabric/driver.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define LATE_INTERVALS 4 /* to carry a configuration out: one to hear of it, one to confirm it */
 
@@ -19,22 +20,64 @@ static bool is_backend(const json_t *backend)
 	return json_is_string(json_object_get(backend, "address"));
 }
 
-/* Nothing is known of its connections. */
-static void silence_alarm(const struct api_host *host, const char *name,
-			  const json_t *last_report_ms, json_t *alarms)
+static const char *text_of(const json_t *backend, const char *key)
 {
-	json_int_t ago_ms = json_integer_value(last_report_ms);
-	uint64_t since_ms = clock_now_ms(host->clock) - (uint64_t)ago_ms;
-	if (json_is_integer(last_report_ms))
-		ALARM_PUT(alarms, host->clock, since_ms, BACKEND_SILENT, name, name,
-			  (double)ago_ms / 1000.0);
-	else
-		ALARM_PUT(alarms, NULL, 0, BACKEND_NEVER_REPORTED, name, name);
+	const char *text = json_string_value(json_object_get(backend, key));
+	return text ? text : "";
 }
 
-static void landing_alarms(const struct api_host *host, const char *name, const json_t *backend,
-			   json_t *alarms)
+static const json_t *other_of_name(const json_t *backends, const json_t *backend,
+				   const char *address)
 {
+	for (size_t i = 0; i < json_array_size(backends); i++) {
+		const json_t *other = json_array_get(backends, i);
+		if (other != backend &&
+		    strcmp(text_of(other, "name"), text_of(backend, "name")) == 0 &&
+		    (!address || strcmp(text_of(other, "address"), address) == 0))
+			return other;
+	}
+	return NULL;
+}
+
+/* Nothing is known of its connections. */
+static void silence_alarm(const struct api_host *host, const json_t *backend,
+			  const json_t *backends, json_t *alarms)
+{
+	char said[MODEL_NAME_BYTES + IP_TEXT_BYTES + 8];
+	const char *name = text_of(backend, "name");
+	const char *address = text_of(backend, "address");
+	const json_t *last_report_ms = json_object_get(backend, "last_report_ms");
+	json_int_t ago_ms = json_integer_value(last_report_ms);
+	uint64_t since_ms = clock_now_ms(host->clock) - (uint64_t)ago_ms;
+	if (other_of_name(backends, backend, NULL))
+		snprintf(said, sizeof(said), "%s at %s", name, address);
+	else
+		snprintf(said, sizeof(said), "%s", name);
+	if (has(backend, "elsewhere"))
+		ALARM_PUT(alarms, NULL, 0, BACKEND_ELSEWHERE, name, name, address);
+	else if (json_is_integer(last_report_ms))
+		ALARM_PUT(alarms, host->clock, since_ms, BACKEND_SILENT, name, said,
+			  (double)ago_ms / 1000.0);
+	else
+		ALARM_PUT(alarms, NULL, 0, BACKEND_NEVER_REPORTED, name, said);
+}
+
+/* Who moved to another machine is asked for both addresses on each: that one lacks what the other
+ * has is as it should be. */
+static bool is_moved(const json_t *backend, const json_t *sent, const json_t *backends)
+{
+	const char *slash = strchr(text_of(sent, "subject"), '/');
+	const json_t *other =
+	    slash && strcmp(text_of(sent, "code"), alarm_rows[ALARM_TUNNEL_END_GONE].code) == 0
+		? other_of_name(backends, backend, slash + 1)
+		: NULL;
+	return other && !has(other, "silent");
+}
+
+static void landing_alarms(const struct api_host *host, const json_t *backend,
+			   const json_t *backends, json_t *alarms)
+{
+	const char *name = text_of(backend, "name");
 	uint64_t interval_ms = image_report_interval_ms(host->image);
 	uint64_t late_ms = (uint64_t)json_integer_value(json_object_get(backend, "late_ms"));
 	if (has(backend, "disputed"))
@@ -45,8 +88,10 @@ static void landing_alarms(const struct api_host *host, const char *name, const 
 	size_t at;
 	json_t *sent;
 	json_array_foreach (json_object_get(json_object_get(backend, "landing"), "alarms"), at,
-			    sent)
-		alarm_put_sent(alarms, ALARM_ABOUT_BACKEND, name, sent);
+			    sent) {
+		if (!is_moved(backend, sent, backends))
+			alarm_put_sent(alarms, ALARM_ABOUT_BACKEND, name, sent);
+	}
 }
 
 static void backend_alarms(const struct api_host *host, const json_t *backends, json_t *alarms)
@@ -54,13 +99,11 @@ static void backend_alarms(const struct api_host *host, const json_t *backends, 
 	size_t index;
 	json_t *backend;
 	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
-		const char *name = json_string_value(json_object_get(backend, "name"));
-		if (!has(backend, "silent"))
-			landing_alarms(host, name, backend, alarms);
-		else if (is_backend(backend) && !has(backend, "awaited") &&
-			 !has(backend, "forgotten"))
-			silence_alarm(host, name, json_object_get(backend, "last_report_ms"),
-				      alarms);
+		if (is_backend(backend) && has(backend, "silent") && !has(backend, "awaited") &&
+		    !has(backend, "forgotten"))
+			silence_alarm(host, backend, backends, alarms);
+		if (!has(backend, "silent") || has(backend, "elsewhere"))
+			landing_alarms(host, backend, backends, alarms);
 	}
 }
 

@@ -136,8 +136,14 @@
 	  "backend %s has not reported since this daemon started: its connections count as in "    \
 	  "use",                                                                                   \
 	  "start `fairlead run --role backend --node {}` there, or `fairlead backend forget {}`")  \
+	X(BACKEND_ELSEWHERE, "backend.elsewhere", ALARM, BACKEND,                                  \
+	  "who reports as %s is a machine without its address, %s: what it counts is not that "    \
+	  "backend's, whose connections count as in use",                                          \
+	  "give each landing the --node of its own machine, or correct the address in the "        \
+	  "fabric's file")                                                                         \
 	X(BACKEND_DISPUTED, "backend.disputed", ALARM, BACKEND,                                    \
-	  "two processes report as %s, and the newer one is not heard",                            \
+	  "two processes report as %s, and the newer one is not heard: its connections count as "  \
+	  "in use",                                                                                \
 	  "give each backend a --node of its own")                                                 \
 	X(BACKEND_LATE, "backend.late", ALARM, BACKEND,                                            \
 	  "backend %s has not carried out its configuration for %.1f s: new flows to it may be "   \

@@ -146,9 +146,11 @@ const struct command command_table[] = {
 	.render = render_describe,
 	.repeatable = true,
 	.summary = "all that is known of one thing",
-	.description = "Things: service/NAME, version/NAME/NUMBER, backend/NAME, address/ADDRESS. "
-		       "`fairlead get\n"
-		       "KIND --help` lists their fields; addresses are of the kind bindings.",
+	.description =
+	    "Things: service/NAME, version/NAME/NUMBER, backend/NAME, address/ADDRESS. "
+	    "`fairlead get\n"
+	    "KIND --help` lists their fields; addresses are of the kind bindings. A backend\n"
+	    "whose name moved to another machine is also told by backend/NAME/ADDRESS.",
 	.examples = "fairlead describe service/web\nfairlead describe version/web/2\n"
 		    "fairlead describe address/198.51.100.1",
 	.arguments = {{"thing", VALUE_TEXT, false, "kind/name"}},
@@ -232,7 +234,9 @@ const struct command command_table[] = {
 	    "If it reports again, its reports count again; so does its silence in versions that\n"
 	    "are published later and name it, or that a rollback returns to.",
 	.examples = "fairlead backend forget web1 --message 'board replaced'",
-	.arguments = {{"backend", VALUE_TEXT, false, "name of the backend"}},
+	.arguments = {{"backend", VALUE_TEXT, false, "name of the backend"},
+		      {"address", VALUE_TEXT, true,
+		       "which of its machines, if it moved to another"}},
 	.options = change_options,
     },
     {

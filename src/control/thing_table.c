@@ -53,12 +53,15 @@ static void report_cell(struct table *table, const json_t *backend)
 	char ago[PART_BYTES];
 	const json_t *last = json_object_get(backend, "last_report_ms");
 	bool silent = part_true(backend, "silent");
+	bool elsewhere = part_true(backend, "elsewhere");
 	bool forgotten = part_true(backend, "forgotten");
 	bool awaited = part_true(backend, "awaited");
 	if (forgotten)
 		table_cell(table, "forgotten");
 	else if (awaited)
 		table_cell(table, "awaited");
+	else if (elsewhere)
+		table_cell(table, "from elsewhere");
 	else if (!json_is_integer(last))
 		table_cell(table, "never");
 	else
@@ -267,6 +270,7 @@ static const struct thing thing_version_backend = {
     .none = "none",
     .fields = (const struct field[]){
 	COLUMN("NAME", "name", TEXT, "of the backend"),
+	FIELD("doubt", TEXT, "why its count is not believed"),
 	COLUMN("SITE", "site", TEXT, "where it stands"),
 	COLUMN("ADDRESS", "address", TEXT, "where tunnels to it end"),
 	COLUMN("WEIGHT", "weight", NUMBER, "its part of the flows, against the others' weights"),
@@ -367,6 +371,7 @@ const struct thing thing_backend = {
 	COLUMN("CUT", "cut", COUNTER, "connections that it ended by order"),
 	FIELD("silent", FLAG, "its last report is too old to be believed"),
 	FIELD("awaited", FLAG, "its first report may still be on the way"),
+	FIELD("elsewhere", FLAG, "who reports by its name has another address"),
 	FIELD("forgotten", FLAG, "it was declared gone by `backend forget`"),
 	FIELD("boot_id", TEXT, "of its kernel"),
 	FIELD("landed", FLAG, "it carried out its configuration"),
@@ -630,6 +635,7 @@ const struct thing thing_forget = {.name = "forget",
 				   .help = "A backend is declared gone.",
 				   .fields = (const struct field[]){
 				       FIELD("backend", TEXT, "that was declared gone"),
+				       FIELD("address", TEXT, "of the machine"),
 				       ORDER_FIELDS,
 				       END,
 				   }};

@@ -46,18 +46,29 @@ struct landing_api {
 struct comeback {
 	struct change change;
 	struct daemon *daemon;
-	char backend[MODEL_NAME_BYTES];
+	struct image_forgotten forgotten;
 };
+
+static json_t *backend_json(const struct image_forgotten *forgotten)
+{
+	char text[IP_TEXT_BYTES];
+	return forgotten->address.family == IP_NONE
+		   ? json_pack("{s:s}", "backend", forgotten->backend)
+		   : json_pack("{s:s, s:s}", "backend", forgotten->backend, "address",
+			       ip_address_format(&forgotten->address, text));
+}
 
 static int build_comeback(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct comeback *comeback = (struct comeback *)change;
 	char key[RECORD_KEY_BYTES];
 	(void)err;
-	if (!image_forgotten(draft->image, comeback->backend))
+	const struct image_forgotten *gone = &comeback->forgotten;
+	size_t at = 0;
+	if (!image_forgotten(draft->image, gone->backend, &gone->address, &at))
 		return CHANGE_NOTHING;
-	int result = draft_delete(draft, record_forgotten_key(comeback->backend, key));
-	draft->what = json_pack("{s:s}", "backend", comeback->backend);
+	int result = draft_delete(draft, record_forgotten_key(gone->backend, &gone->address, key));
+	draft->what = backend_json(gone);
 	return result < 0 ? result : CHANGE_COMMIT;
 }
 
@@ -67,17 +78,32 @@ static void comeback_done(struct change *change, int result, const struct error 
 	struct comeback *comeback = (struct comeback *)change;
 	if (result == 0 && sequence)
 		daemon_event(comeback->daemon, "backend.returned",
-			     json_pack("{s:s}", "backend", comeback->backend));
+			     backend_json(&comeback->forgotten));
 	(void)err;
 	free(comeback);
 }
 
-static void remember_comeback(struct daemon *daemon, const char *backend)
+/* The first of them, if there is one; others with the next report. */
+static const struct image_forgotten *find_comeback(const struct image *image, const char *backend,
+						   const struct report *report)
+{
+	const struct image_forgotten *forgotten = NULL;
+	for (size_t i = 0; !forgotten && i < report->said.owned.count; i++) {
+		size_t at = 0;
+		forgotten =
+		    image_forgotten(image, backend, &report->said.owned.items[i].address, &at);
+	}
+	return forgotten;
+}
+
+static void remember_comeback(struct daemon *daemon, const struct peer_hello *who)
 {
 	static const char kind[] = "backend.return";
 	struct comeback *comeback = NULL;
-	if (!image_forgotten(&daemon->image, backend) || changes_pending(daemon->changes, kind) ||
-	    daemon_store_rests(daemon))
+	const struct report *report = reports_find(daemon->reports, who);
+	const struct image_forgotten *forgotten =
+	    report ? find_comeback(&daemon->image, who->node, report) : NULL;
+	if (!forgotten || changes_pending(daemon->changes, kind) || daemon_store_rests(daemon))
 		return;
 	comeback = must_alloc(1, sizeof(*comeback));
 	comeback->daemon = daemon;
@@ -86,7 +112,7 @@ static void remember_comeback(struct daemon *daemon, const char *backend)
 	comeback->change.done = comeback_done;
 	snprintf(comeback->change.who, sizeof(comeback->change.who), "fairlead");
 	snprintf(comeback->change.why, sizeof(comeback->change.why), "it reports again");
-	snprintf(comeback->backend, sizeof(comeback->backend), "%s", backend);
+	comeback->forgotten = *forgotten;
 	changes_submit(daemon->changes, &comeback->change);
 }
 
@@ -119,7 +145,7 @@ static void tell_configuration(struct session *session, const struct digest *has
 	if (!wanted)
 		return;
 	bool lands = memcmp(has, &wanted->generation, sizeof(*has)) == 0;
-	reports_set_lands(daemon->reports, session->hello.node, lands, clock_now_ms(daemon->clock));
+	reports_set_lands(daemon->reports, &session->hello, lands, clock_now_ms(daemon->clock));
 	bool is_partial = daemon->replica.standing != REPLICA_CURRENT ||
 			  image_unread_meaning(&daemon->image) ||
 			  image_unread_under(&daemon->image, "member/");
@@ -189,7 +215,7 @@ static void take_report(struct session *session, const struct peer_report *repor
 		refuse(session, &err);
 		return;
 	}
-	remember_comeback(daemon, session->hello.node);
+	remember_comeback(daemon, &session->hello);
 	tell_configuration(session, &report->generation);
 	tell_cuts(session);
 	const struct ledger_position closing = driver_closing(daemon->driver);

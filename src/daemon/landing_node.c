@@ -328,6 +328,26 @@ static void add_counts(struct peer_report *report, const struct landing_connecti
 	report->counts.count = count;
 }
 
+/* An address that the machine does not have now, or that it is not asked for, proves nothing of the
+ * flows that edges send there (PROTOCOL.md, rule 13). */
+static int find_owned(struct landing_node *node, struct peer_report *report, struct arena *arena,
+		      struct error *err)
+{
+	if (!node->wanted)
+		return 0;
+	const struct wire_list *told = &node->wanted->lists[LANDING_ADDRESSES];
+	const struct ip_address *addresses = addresses_of(told, arena);
+	bool *found = must_have(arena_array(arena, told->count + 1, sizeof(*found)));
+	struct peer_end *owned = must_have(arena_array(arena, told->count + 1, sizeof(*owned)));
+	int result = must_succeed(landing_owns(node->landing, addresses, told->count, found, err));
+	report->owned.items = owned;
+	for (size_t i = 0; result == 0 && i < told->count; i++) {
+		if (found[i])
+			owned[report->owned.count++].address = addresses[i];
+	}
+	return result;
+}
+
 static const char *clean(const json_t *alarm, const char *key, struct arena *arena)
 {
 	const char *text = json_string_value(json_object_get(alarm, key));
@@ -380,26 +400,23 @@ static void add_state(struct landing_node *node, struct peer_report *report, str
 				   counters.accepted_4in6 + counters.accepted_6in6;
 }
 
-static void send_report(struct landing_node *node, const struct landing_connections *counted,
-			size_t count)
+static void send_report(struct landing_node *node, struct peer_message *message,
+			const struct landing_connections *counted, size_t count,
+			struct arena *arena)
 {
-	struct arena arena;
-	struct peer_message message = {.number = PEER_REPORT};
-	struct peer_report *report = &message.report;
-	arena_init(&arena, 0);
+	struct peer_report *report = &message->report;
 	report->generation = node->generation;
 	report->closing_sequence = node->closing.sequence;
 	report->closing_hash = node->closing.digest;
 	report->cut = node->cut;
 	report->cookies_known =
 	    cookies_age(&node->cookies, uv_now(&node->loop), &report->cookies_ms);
-	add_counts(report, counted, count, &arena);
-	add_alarms(node, report, &arena);
-	add_state(node, report, &arena);
+	add_counts(report, counted, count, arena);
+	add_alarms(node, report, arena);
+	add_state(node, report, arena);
 	node->awaiting = true;
 	node->reported_carried_out = !landing_generation_is_none(&node->generation);
-	peer_stream_send(&node->stream, &message);
-	arena_done(&arena);
+	peer_stream_send(&node->stream, message);
 }
 
 static void report(struct landing_node *node)
@@ -412,11 +429,16 @@ static void report(struct landing_node *node)
 		peer_stream_end(&node->stream, "it does not answer");
 		return;
 	}
+	struct arena arena;
 	struct error err = {0};
+	struct peer_message message = {.number = PEER_REPORT};
 	struct landing_connections *counted = NULL;
 	size_t count = 0;
+	arena_init(&arena, 0);
 	cookies_look(&node->cookies, uv_now(&node->loop));
-	int result = must_succeed(landing_count(node->landing, &counted, &count, &err));
+	int result = find_owned(node, &message.report, &arena, &err);
+	if (result == 0)
+		result = must_succeed(landing_count(node->landing, &counted, &count, &err));
 	if (result == 0 && count > PEER_COUNTS_MAX)
 		result = error_set(&err, -FL_ELIMIT,
 				   "%zu addresses have connections, and a report holds %u", count,
@@ -425,8 +447,9 @@ static void report(struct landing_node *node)
 			       uv_now(&node->loop));
 	/* Silence, not zero: the node will say that this backend is not known of. */
 	if (result == 0)
-		send_report(node, counted, count);
+		send_report(node, &message, counted, count, &arena);
 	free(counted);
+	arena_done(&arena);
 	if (node->connected)
 		report_in(node, node->awaiting ? ANSWER_MS : node->interval_ms);
 }

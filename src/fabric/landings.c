@@ -552,7 +552,9 @@ bool landings_ready(struct landings *landings, const struct image *image,
 	if (landings_update(landings, image) < 0)
 		return false;
 	for (size_t i = 0; i < version->backend_count; i++) {
-		const struct report *report = reports_find(reports, version->backends[i].name);
+		const struct backend *backend = &version->backends[i];
+		const struct report *report =
+		    reports_owner(reports, backend->name, &backend->address);
 		if (!report && version_age_ms <= REPORT_STALE_INTERVALS * interval_ms)
 			return false;
 		if (report && report_is_fresh(report, interval_ms, now_ms) &&

@@ -263,12 +263,13 @@ json_t *merge_evidence(const struct sights *sights, const struct version *versio
 			json_object_set_new(applied, member->name, json_integer((json_int_t)least));
 	}
 	for (size_t i = 0; version && i < version->backend_count; i++) {
-		const char *name = version->backends[i].name;
-		const struct report *report = reports_find(sights->reports, name);
+		const struct backend *backend = &version->backends[i];
+		const struct report *report =
+		    reports_owner(sights->reports, backend->name, &backend->address);
 		if (json_object_size(counted) == EVIDENCE_NAMES)
 			more++;
 		else
-			json_object_set_new(counted, name,
+			json_object_set_new(counted, backend->name,
 					    report ? json_integer((json_int_t)report->closing)
 						   : json_null());
 	}

@@ -2,8 +2,14 @@
 /*
  * Reports: what each backend's landing last said about its connections.
  *
- * A backend has one reporter: the process whose report is fresh. Another one that uses the name is
- * refused until the first has gone silent, since of two counts the smaller must never win.
+ * A backend of a version is a name and an address, and a name alone is no proof: another machine
+ * may use it, by mistake or because the backend moved. So a report counts for a version only if its
+ * machine owned, when it counted, the address that the version names (PROTOCOL.md, rule 13). What a
+ * machine without that address counts is kept, and told of, and proves nothing.
+ *
+ * A name and address have one reporter: the process whose report is fresh. Another one that owns
+ * the address too is refused until the first has gone silent, since of two counts the smaller must
+ * never win; while it tries, what the first one says is *disputed*, and proves nothing either.
  *
  * A report that is missing, or older than three of its intervals, means "in use", never zero. What
  * is not known is said by name, so that an operator can go and look, or declare the backend gone
@@ -29,7 +35,7 @@ struct report {
 	char boot_id[PEER_ID_MAX + 1];
 	char instance[PEER_ID_MAX + 1]; /* of the landing's process: drawn when it starts */
 	struct arena arena; /* of what follows */
-	struct peer_report said; /* its counts are sorted by address, each once */
+	struct peer_report said; /* counts and owned are sorted by address, each once */
 	uint64_t closing; /* the entry that it knew before it counted; 0: none of ours */
 	uint64_t behind_ms; /* since when it has not carried out what it was told; 0: it has */
 	uint64_t received_ms;
@@ -50,37 +56,72 @@ struct report_moment {
 
 /*
  * Take in what the landing `who` said. `arena` holds what `said` points to, and is moved. On
- * failure nothing changes: -FL_EINVALID for counts that are not in order, -FL_ECONFLICT while
- * another process's report for this backend is fresh, -FL_ELIMIT when there are too many backends,
- * -ENOMEM.
+ * failure nothing changes: -FL_EINVALID for counts or addresses that are not in order,
+ * -FL_ECONFLICT while the report of another process with this name and address is fresh, -FL_ELIMIT
+ * when there are too many backends, -ENOMEM.
  */
 must_check int reports_take(struct reports *reports, const struct peer_hello *who,
 			    const struct peer_report *said, struct arena *arena,
 			    const struct report_moment *moment, struct error *err);
 
-/* Did the backend's last report show that it lands as it is told to? */
-void reports_set_lands(struct reports *reports, const char *backend, bool lands, uint64_t now_ms);
+/* Did this landing's last report show that it lands as it is told to? */
+void reports_set_lands(struct reports *reports, const struct peer_hello *who, bool lands,
+		       uint64_t now_ms);
 
-/* Forget that this backend ever reported; its name must be in no version. */
+/* The last report of this process; NULL when none was taken in. */
+const struct report *reports_find(const struct reports *reports, const struct peer_hello *who);
+
+/* Forget whoever reported by this name; it must be in no version. */
 void reports_drop(struct reports *reports, const char *backend);
 
-/* NULL when this backend never reported to this process. */
-const struct report *reports_find(const struct reports *reports, const char *backend);
+/* The last report from the machine that owned `address`; NULL when none by this name came to this
+ * process. */
+const struct report *reports_owner(const struct reports *reports, const char *backend,
+				   const struct ip_address *address);
+
+bool report_owns(const struct report *report, const struct ip_address *address);
 
 bool report_is_fresh(const struct report *report, uint64_t interval_ms, uint64_t now_ms);
 
 /* Connections of `address` in this report. */
 uint64_t report_connections(const struct report *report, const struct ip_address *address);
 
-/* Has another process tried to report as this backend lately? */
+/* Has another process with the same address tried to report as this backend lately? */
 bool report_is_disputed(const struct report *report, uint64_t interval_ms, uint64_t now_ms);
 
+/* X(id, name, sentence): why a backend's count is not believed. */
+#define REPORT_DOUBTS(X)                                                                           \
+	X(SILENT, "silent", "it does not report")                                                  \
+	X(ELSEWHERE, "elsewhere", "who reports by its name is another machine")                    \
+	X(DISPUTED, "disputed", "two processes report as it")                                      \
+	X(COOKIES, "cookies", "it sent SYN cookies within the last two minutes")
+
+enum report_doubt {
+	REPORT_BELIEVED,
+#define X(id, name, sentence) REPORT_##id,
+	REPORT_DOUBTS(X)
+#undef X
+};
+
+const char *report_doubt_name(enum report_doubt doubt);
+const char *report_doubt_sentence(enum report_doubt doubt);
+
+/*
+ * May the count of this backend be believed? `ret_report` (NULL is fine) gets the one that would
+ * be, of the machine with the address, whatever is wrong with it; NULL: there is none.
+ */
+enum report_doubt reports_doubt(const struct reports *reports, const struct backend *backend,
+				uint64_t interval_ms, uint64_t now_ms,
+				const struct report **ret_report);
+
 struct connection_sum {
-	bool known; /* every backend concerned has a fresh report, or was forgotten since */
+	/* Every backend concerned has a fresh report of its own machine, or was forgotten since. */
+	bool known;
 	uint64_t count; /* sum over all fresh reports */
 	uint64_t oldest_ms; /* age of the oldest report of the version's backends */
 	bool names_closing; /* each count was begun after its landing knew the closing */
 	const char *silent; /* a backend that is not known of; borrowed from the version */
+	enum report_doubt doubt; /* why not */
 	/* A backend whose handshakes may still become connections that nobody counted; borrowed
 	 * from the version. NULL: none. */
 	const char *cookies;
@@ -96,12 +137,12 @@ struct connection_query {
 	uint64_t now_ms;
 };
 
-/* Connections that backends outside the version report for the addresses count as well. Not const:
- * looking up by address brings an index up to date first. */
+/* Connections that anybody else reports for the addresses count as well: they are there,
+ * whosesoever they are. Not const: looking up by address brings an index up to date first. */
 struct connection_sum reports_sum(struct reports *reports, const struct image *image,
 				  const struct connection_query *query);
 
-/* Iteration in order of name; NULL at the end. */
+/* Iteration in order of name, then of process; NULL at the end. */
 const struct report *reports_at(const struct reports *reports, size_t index);
 
 #endif

@@ -342,6 +342,12 @@ void landing_state_read(const struct landing *landing, struct landing_state *ret
 	memcpy(ret_state->layout, programs->layout, sizeof(ret_state->layout));
 }
 
+int landing_owns(struct landing *landing, const struct ip_address *addresses, size_t count,
+		 bool *ret_owned, struct error *err)
+{
+	return underlay_find_addresses(&landing->route, addresses, count, ret_owned, err);
+}
+
 int landing_count(struct landing *landing, struct landing_connections **ret_connections,
 		  size_t *ret_count, struct error *err)
 {

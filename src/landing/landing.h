@@ -163,6 +163,13 @@ must_check int landing_counters_read(const struct landing *landing,
 void landing_state_read(const struct landing *landing, struct landing_state *ret_state);
 
 /*
+ * Which of these are addresses of this machine? `ret_owned` has room for `count`. One that another
+ * machine on the link has too is none.
+ */
+must_check int landing_owns(struct landing *landing, const struct ip_address *addresses,
+			    size_t count, bool *ret_owned, struct error *err);
+
+/*
  * Connections per service address: TCP, both address families of sockets (a v4-mapped address
  * counts as v4), every state but LISTEN and TIME_WAIT, local address inside an applied pool or,
  * before the first landing_apply, inside one that an earlier run left local.

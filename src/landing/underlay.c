@@ -56,13 +56,15 @@ void underlay_check_interfaces(const struct program_interface *interfaces, unsig
 
 struct address_search {
 	const struct ip_address *addresses;
-	unsigned count;
-	bool found[LANDING_ADDRESSES_MAX];
+	size_t count;
+	bool *found;
 };
 
 static int see_address(const struct nlmsghdr *message, void *context)
 {
 	struct address_search *search = context;
+	if (!message && search->count)
+		memset(search->found, 0, search->count * sizeof(*search->found));
 	if (!message || message->nlmsg_type != RTM_NEWADDR ||
 	    mnl_nlmsg_get_payload_len(message) < sizeof(struct ifaddrmsg))
 		return 0;
@@ -73,39 +75,41 @@ static int see_address(const struct nlmsghdr *message, void *context)
 	if (address.family == IP_NONE)
 		address =
 		    netlink_address(message, sizeof(*header), IFA_ADDRESS, header->ifa_family);
-	/* An IPv6 address that another machine on the link has too is not used by the kernel. */
 	if (header->ifa_flags & IFA_F_DADFAILED)
 		return 0;
-	for (unsigned i = 0; i < search->count; i++)
+	for (size_t i = 0; i < search->count; i++)
 		search->found[i] |= ip_address_equal(&address, &search->addresses[i]);
 	return 0;
 }
 
-static int search_addresses(struct netlink *route, struct address_search *search)
+int underlay_find_addresses(struct netlink *route, const struct ip_address *addresses, size_t count,
+			    bool *ret_found, struct error *err)
 {
+	struct address_search search = {.addresses = addresses, .count = count, .found = ret_found};
 	alignas(struct nlmsghdr) char bytes[128];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 	request->nlmsg_type = RTM_GETADDR;
 	struct ifaddrmsg *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
 	header->ifa_family = AF_UNSPEC;
-	int result = netlink_dump(route, request, see_address, search);
-	/* Addresses changed meanwhile: the news of that bring us back here. */
-	return result == -FL_ECONFLICT ? 0 : result;
+	int result = netlink_dump(route, request, see_address, &search);
+	return result < 0 ? error_set(err, result, "cannot read this machine's addresses: %s",
+				      error_text(result))
+			  : 0;
 }
 
 int underlay_check_addresses(struct netlink *route, const struct ip_address *addresses,
 			     unsigned count, struct landing_alarms *alarms, struct error *err)
 {
 	char text[IP_TEXT_BYTES];
-	struct address_search search = {.addresses = addresses, .count = count};
-	int result = search_addresses(route, &search);
-	if (result < 0)
-		return error_set(err, result, "cannot read this machine's addresses: %s",
-				 error_text(result));
-	for (unsigned i = 0; i < count; i++) {
-		if (!search.found[i])
+	bool found[LANDING_ADDRESSES_MAX];
+	int result = underlay_find_addresses(route, addresses, count, found, err);
+	/* Addresses change all the time: the news of that bring us back here. */
+	if (result == -FL_ECONFLICT)
+		return 0;
+	for (unsigned i = 0; i < count && result == 0; i++) {
+		if (!found[i])
 			LANDING_ALARM(alarms, TUNNEL_END_GONE,
 				      ip_address_format(&addresses[i], text), text);
 	}
-	return 0;
+	return result;
 }

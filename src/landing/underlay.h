@@ -18,6 +18,11 @@ uint32_t underlay_mtu(const struct program_interface *interfaces, unsigned count
 void underlay_check_interfaces(const struct program_interface *interfaces, unsigned count,
 			       struct landing_alarms *alarms);
 
+/* Which of `addresses` does this machine have? `ret_found` has room for `count`. An IPv6 address
+ * that another machine on the link has too is none: the kernel does not use it. */
+must_check int underlay_find_addresses(struct netlink *route, const struct ip_address *addresses,
+				       size_t count, bool *ret_found, struct error *err);
+
 /* Tell of each of `addresses` (LANDING_ADDRESSES_MAX at most) that this machine does not have. */
 must_check int underlay_check_addresses(struct netlink *route, const struct ip_address *addresses,
 					unsigned count, struct landing_alarms *alarms,

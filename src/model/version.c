@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/version.h"
 
+#include "base/search.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -244,6 +246,20 @@ bool version_matches(const struct version *version, const struct fabric *fabric,
 			return false;
 	}
 	return ports_match(version, service) && backends_match(version, service);
+}
+
+static int compare_backend(const void *backends, size_t place, const void *name)
+{
+	const struct backend *list = backends;
+	return strcmp(list[place].name, name);
+}
+
+const struct backend *version_backend(const struct version *version, const char *name)
+{
+	bool found;
+	size_t at =
+	    search_place(version->backends, version->backend_count, name, compare_backend, &found);
+	return found ? &version->backends[at] : NULL;
 }
 
 const struct ring *version_ring(const struct version *version, const char *site)

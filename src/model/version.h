@@ -92,6 +92,9 @@ bool version_matches(const struct version *version, const struct fabric *fabric,
 void version_carry_ordinals(const struct version *previous, const struct version *version,
 			    uint16_t *ret_carried);
 
+/* Borrowed; NULL when the version names no such backend. */
+const struct backend *version_backend(const struct version *version, const char *name);
+
 /* Borrowed; NULL when the site has no ring. */
 const struct ring *version_ring(const struct version *version, const char *site);
 

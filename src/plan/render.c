@@ -84,6 +84,17 @@ static void render_moves(const struct plan_service *service, struct buffer *text
 		buffer_puts(text, "    clients of all other entries keep their backends\n");
 }
 
+/* A backend is a name and an address: under its name another machine comes to stand beside it. */
+static void render_move(const struct plan_detail *detail, struct buffer *text)
+{
+	if (detail->sign == PLAN_CHANGE && detail->attribute &&
+	    strcmp(detail->kind, "backend") == 0 && strcmp(detail->attribute, "address") == 0)
+		buffer_printf(text,
+			      "    flows that are there keep going to %s at %s: its landing must "
+			      "report from there until they end\n",
+			      detail->name, detail->before);
+}
+
 /* What happens to the flows of a version that will no longer be the newest: nothing. */
 static void render_connections(const struct plan_live_version *version, struct buffer *text)
 {
@@ -123,6 +134,8 @@ static void render_service(const struct plan_service *service, struct buffer *te
 	for (size_t i = 0; i < service->detail_count; i++)
 		render_detail(&service->details[i], "    ", text);
 	render_moves(service, text);
+	for (size_t i = 0; i < service->detail_count; i++)
+		render_move(&service->details[i], text);
 	for (size_t i = 0; i < service->version_count; i++)
 		if (service->new_version || service->sign == PLAN_REMOVE)
 			render_connections(&service->versions[i], text);

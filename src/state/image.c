@@ -284,38 +284,51 @@ static int take_head(struct image *image, const struct store_record *record, str
 
 /* --- forgotten backends --- */
 
+static struct image_forgotten *find_forgotten(const struct image *image,
+					      const struct image_forgotten *like)
+{
+	for (size_t i = 0; i < image->forgotten_count; i++) {
+		struct image_forgotten *forgotten = &image->forgotten[i];
+		if (strcmp(forgotten->backend, like->backend) == 0 &&
+		    ip_address_equal(&forgotten->address, &like->address))
+			return forgotten;
+	}
+	return NULL;
+}
+
 static int take_forgotten(struct image *image, const struct store_record *record, struct error *err)
 {
-	const char *backend = record_key_rest(record->key, RECORD_FORGOTTEN);
-	uint64_t sequence = 0;
-	int result = record_sequence_parse(RECORD_FORGOTTEN, record->value, record->value_length,
-					   &sequence, err);
+	struct image_forgotten said = {0};
+	int result = record_forgotten_parse(record->key, said.backend, &said.address);
+	if (result < 0)
+		return error_set(err, result, "%s names no backend", record->key);
+	result = record_sequence_parse(RECORD_FORGOTTEN, record->value, record->value_length,
+				       &said.sequence, err);
 	if (result < 0)
 		return result;
+	struct image_forgotten *known = find_forgotten(image, &said);
+	if (known) {
+		*known = said;
+		return 0;
+	}
 	struct image_forgotten *list =
 	    realloc(image->forgotten, (image->forgotten_count + 1) * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	image->forgotten = list;
-	for (size_t i = 0; i < image->forgotten_count; i++) {
-		if (strcmp(list[i].backend, backend) == 0) {
-			list[i].sequence = sequence;
-			return 0;
-		}
-	}
-	struct image_forgotten *forgotten = &list[image->forgotten_count++];
-	*forgotten = (struct image_forgotten){0};
-	snprintf(forgotten->backend, sizeof(forgotten->backend), "%s", backend);
-	forgotten->sequence = sequence;
+	list[image->forgotten_count++] = said;
 	return 0;
 }
 
-static void drop_forgotten(struct image *image, const char *backend)
+static void drop_forgotten(struct image *image, const char *key)
 {
-	for (size_t i = 0; i < image->forgotten_count; i++) {
-		if (strcmp(image->forgotten[i].backend, backend) == 0)
-			image->forgotten[i--] = image->forgotten[--image->forgotten_count];
-	}
+	struct image_forgotten said = {0};
+	struct image_forgotten *known =
+	    record_forgotten_parse(key, said.backend, &said.address) == 0
+		? find_forgotten(image, &said)
+		: NULL;
+	if (known)
+		*known = image->forgotten[--image->forgotten_count];
 }
 
 /* --- what is unread --- */
@@ -435,7 +448,7 @@ static int drop_known(struct image *image, enum record_type type, const char *ke
 		drop_member(image, rest);
 		break;
 	case RECORD_FORGOTTEN:
-		drop_forgotten(image, rest);
+		drop_forgotten(image, key);
 		break;
 	case RECORD_OLD_CONFIG:
 	case RECORD_CONFIG_FABRIC:

@@ -63,6 +63,7 @@ struct image_member {
 
 struct image_forgotten {
 	char backend[MODEL_NAME_BYTES];
+	struct ip_address address; /* IP_NONE: every one, as earlier releases wrote it */
 	uint64_t sequence; /* the ledger entry that says so */
 };
 
@@ -164,10 +165,14 @@ const struct image_unread *image_unread_meaning(const struct image *image);
 #define IMAGE_UNREAD_TEXT 512u
 const char *image_unread_text(const struct image_unread *unread, char *text);
 
-const struct image_forgotten *image_forgotten(const struct image *image, const char *backend);
+/* The first that says so of this backend from place `*at` on, which becomes the place after it;
+ * NULL at the end. */
+const struct image_forgotten *image_forgotten(const struct image *image, const char *backend,
+					      const struct ip_address *address, size_t *at);
 
 /* Was the backend declared gone after ledger entry `published`? That is said of the connections of
  * its time: a version that names the backend later expects its reports again. */
-bool image_is_forgotten(const struct image *image, const char *backend, uint64_t published);
+bool image_is_forgotten(const struct image *image, const struct backend *backend,
+			uint64_t published);
 
 #endif

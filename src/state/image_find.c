@@ -79,19 +79,29 @@ bool image_is_on_chain(const struct image *image, const struct ledger_position *
 	       memcmp(known.digest.bytes, position->digest.bytes, DIGEST_BYTES) == 0;
 }
 
-const struct image_forgotten *image_forgotten(const struct image *image, const char *backend)
+const struct image_forgotten *image_forgotten(const struct image *image, const char *backend,
+					      const struct ip_address *address, size_t *at)
 {
-	for (size_t i = 0; i < image->forgotten_count; i++) {
-		if (strcmp(image->forgotten[i].backend, backend) == 0)
-			return &image->forgotten[i];
+	while (*at < image->forgotten_count) {
+		const struct image_forgotten *forgotten = &image->forgotten[(*at)++];
+		if (strcmp(forgotten->backend, backend) == 0 &&
+		    (forgotten->address.family == IP_NONE ||
+		     ip_address_equal(&forgotten->address, address)))
+			return forgotten;
 	}
 	return NULL;
 }
 
-bool image_is_forgotten(const struct image *image, const char *backend, uint64_t published)
+bool image_is_forgotten(const struct image *image, const struct backend *backend,
+			uint64_t published)
 {
-	const struct image_forgotten *forgotten = image_forgotten(image, backend);
-	return forgotten && forgotten->sequence > published;
+	const struct image_forgotten *forgotten;
+	size_t at = 0;
+	while ((forgotten = image_forgotten(image, backend->name, &backend->address, &at))) {
+		if (forgotten->sequence > published)
+			return true;
+	}
+	return false;
 }
 
 static int compare_unread(const void *unread, size_t place, const void *key)

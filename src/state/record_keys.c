@@ -50,9 +50,25 @@ const char *record_version_key(const char *service, uint32_t number, char *key)
 	return key_format(key, "version/%s/%010u", service, number);
 }
 
-const char *record_forgotten_key(const char *backend, char *key)
+const char *record_forgotten_key(const char *backend, const struct ip_address *address, char *key)
 {
-	return key_format(key, "forgotten/%s", backend);
+	char text[IP_TEXT_BYTES];
+	return address->family == IP_NONE
+		   ? key_format(key, "forgotten/%s", backend)
+		   : key_format(key, "forgotten/%s/%s", backend, ip_address_format(address, text));
+}
+
+int record_forgotten_parse(const char *key, char *ret_backend, struct ip_address *ret_address)
+{
+	const char *rest = record_key_rest(key, RECORD_FORGOTTEN);
+	size_t length = strcspn(rest, "/");
+	struct ip_address address = {.family = IP_NONE};
+	if (!length || length >= MODEL_NAME_BYTES ||
+	    (rest[length] && ip_address_parse(rest + length + 1, &address) < 0))
+		return -FL_ECORRUPT;
+	snprintf(ret_backend, MODEL_NAME_BYTES, "%.*s", (int)length, rest);
+	*ret_address = address;
+	return 0;
 }
 
 const char *record_member_key(const char *node, char *key)

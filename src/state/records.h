@@ -20,8 +20,9 @@
  *   placement/slot/00/0000005   a slot that was held and is free now: pool, slot
  *   service/NAME                the state of one service: number, versions, bindings, rollout
  *   version/NAME/0000000017     one version: the canonical bytes that its digest covers
- *   forgotten/NAME              a backend whose silence the operator declared to be its end: the
- *                               sequence of the ledger entry that says so
+ *   forgotten/NAME/ADDRESS      a backend whose silence the operator declared to be its end: the
+ *                               sequence of the ledger entry that says so. Releases up to 0.1 wrote
+ *                               forgotten/NAME, of whatever addresses the name had
  *   member/NODE                 who the node is: roles, site, tunnel sources, key, features
  *   probe                       written to find out whether a store that failed takes changes again
  *   ack/NODE                    what programs up to 0.1 wrote of acknowledgements: left alone
@@ -93,7 +94,8 @@ uint32_t record_level(const char *value, size_t length);
 /* Each writes a key into `key` (RECORD_KEY_BYTES) and returns it. */
 const char *record_service_key(const char *service, char *key);
 const char *record_version_key(const char *service, uint32_t number, char *key);
-const char *record_forgotten_key(const char *backend, char *key);
+/* `address` IP_NONE: as earlier releases wrote it. */
+const char *record_forgotten_key(const char *backend, const struct ip_address *address, char *key);
 const char *record_member_key(const char *node, char *key);
 
 must_check int record_service_put(const struct service_state *state, struct buffer *value);
@@ -109,6 +111,10 @@ must_check int record_member_parse(const char *value, size_t length, struct aren
 must_check int record_version_put(const struct version *version, struct buffer *value);
 must_check int record_version_parse(const char *value, size_t length, struct arena *arena,
 				    struct version **ret_version, struct error *err);
+
+/* Whom the key is about; `ret_backend` has room for MODEL_NAME_BYTES. -FL_ECORRUPT: nobody. */
+must_check int record_forgotten_parse(const char *key, char *ret_backend,
+				      struct ip_address *ret_address);
 
 /* A record of this type that is one decimal number. */
 must_check int record_sequence_parse(enum record_type type, const char *value, size_t length,

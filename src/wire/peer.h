@@ -30,7 +30,7 @@
 
 #include <stdbool.h>
 
-#define PEER_LEVEL 1u /* the highest level of a field or message here */
+#define PEER_LEVEL 2u /* the highest level of a field or message here */
 #define PEER_FRAME_MAX (16u << 20) /* bytes of a frame whose number is not known */
 
 enum {
@@ -77,6 +77,8 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 
 #define PEER_ADDRESS_FIELDS(F, L, of) F(of, ADDRESS, address, 1, 1, 1, "an address")
 
+#define PEER_END_FIELDS(F, L, of) F(of, ADDRESS, address, 1, 1, 2, "an address")
+
 #define PEER_LISTENER_FIELDS(F, L, of)                                                             \
 	F(of, PREFIX, destination, 0, 0, 1, "where the flows go to that it gets")                  \
 	F(of, NUMBER, protocol, 1, UINT8_MAX, 1, "their protocol, by its number in IP")            \
@@ -113,6 +115,7 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(INTERFACE, interface, PEER_INTERFACE_FIELDS, "an underlay interface of a landing")       \
 	X(PREFIX, prefix, PEER_PREFIX_FIELDS, "a pool")                                            \
 	X(ADDRESS, address, PEER_ADDRESS_FIELDS, "an address")                                     \
+	X(END, end, PEER_END_FIELDS, "where tunnels end")                                          \
 	X(LISTENER, listener, PEER_LISTENER_FIELDS, "where flows go that no socket takes")         \
 	X(RECORD, record, PEER_RECORD_FIELDS, "a record of the store")                             \
 	X(COMPARE, compare, PEER_COMPARE_FIELDS, "a condition of a txn")                           \
@@ -146,7 +149,10 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	F(of, KEY, layout, 0, PEER_ID_MAX, 1, "digest of its maps' layout")                        \
 	F(of, NUMBER, listeners, 0, UINT32_MAX, 1, "listeners that it was told of")                \
 	F(of, NUMBER, listeners_bound, 0, UINT32_MAX, 1, "those of them that exist")               \
-	F(of, NUMBER, accepted, 0, UINT64_MAX, 1, "packets taken out of tunnels")
+	F(of, NUMBER, accepted, 0, UINT64_MAX, 1, "packets taken out of tunnels")                  \
+	L(of, end, owned, 0, PEER_ROWS_MAX, 2,                                                     \
+	  "the ends of tunnels that it was told of, as far as they were addresses of this "        \
+	  "machine when the count began; sorted, each once")
 
 #define PEER_CONFIGURE_FIELDS(F, L, of)                                                            \
 	F(of, FLAG, whole, 0, 1, 1,                                                                \

@@ -21,7 +21,7 @@
  * 10  check_step(): who draws traffic is an edge of the ledger. Not built: join, detaching before
  * it 11  check_table(): what refuses, and what does not, is what the entry says, whoever is there
  * 12  a matter of the landing: unit.landing, tests/lab
- * 13  check_counts(): not known is not zero. Not built: whose address it is, disputes
+ * 13  check_counts(): not known is not zero, and only the machine with the address is believed
  * 14  check_counts(): no count after SYN cookies
  * 15  check_idle()
  * 16-22  not built
@@ -94,7 +94,7 @@ uint32_t check_version(struct world *world, const struct version *version, uint6
 	pick_key_expand(version->seed, version->balance_by == BALANCE_SOURCE, &known->key,
 			&known->key6);
 	for (size_t i = 0; i < version->backend_count; i++)
-		known->machines[i] = (uint8_t)(version->backends[i].name[1] - '0');
+		known->machines[i] = (uint8_t)(version->backends[i].address.bytes[3] - 1);
 	known->has_udp = version->ports[0].protocol == SERVICE_UDP;
 	return (uint32_t)world->version_count++;
 }
@@ -197,8 +197,9 @@ static void check_stale(struct world *world, const struct known_version *known,
 static bool is_forgotten(const struct world *world, uint8_t machine,
 			 const struct known_version *known)
 {
-	return image_is_forgotten(&voter(world)->image, world->landings[machine].name,
-				  known->sequence);
+	const struct backend backend = {.name = world->landings[machine].name,
+					.address = machine_address(machine)};
+	return image_is_forgotten(&voter(world)->image, &backend, known->sequence);
 }
 
 /* Rules 6, 13 and 14: every backend of the version counted, in a count that began when everyone had
@@ -213,7 +214,12 @@ static void check_counts(struct world *world, const struct meaning *meaning)
 							 HEARD_INTERVALS * world->report_ms;
 		if (!is_fresh && is_forgotten(world, machine, known))
 			continue;
-		CHECK(world, is_fresh, "rule 13: what is not known of b%u counted as zero",
+		CHECK(world, is_fresh, "rule 13: what is not known of machine %u counted as zero",
+		      machine);
+		CHECK(world,
+		      !counted->disputed_ms || committed_ms(world) - counted->disputed_ms >
+						   HEARD_INTERVALS * world->report_ms,
+		      "rule 13: machine %u counted as zero while two processes reported as it",
 		      machine);
 		CHECK(world, meaning->countable_ms && counted->begun_ms >= meaning->countable_ms,
 		      "rule 6: b%u began its count at %" PRIu64 " ms, but closing %" PRIu64

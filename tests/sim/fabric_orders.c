@@ -18,6 +18,7 @@ struct order {
 	struct world *world;
 	const struct node *node;
 	char name[MODEL_NAME_BYTES]; /* of a service or a backend */
+	struct ip_address address; /* of a backend */
 	uint32_t version;
 	int verb;
 	struct fabric fabric; /* to apply */
@@ -138,10 +139,23 @@ static void apply_done(struct change *change, int result, const struct error *er
 	done(change, result, err, sequence);
 }
 
+/* A backend moves to another machine, and keeps its name. */
+static void move_backend(struct world *world, size_t service)
+{
+	size_t backend = below(world, BACKENDS);
+	struct ip_address *address = &world->backends[service][backend].address;
+	const struct ip_address first = machine_address(backend);
+	*address =
+	    machine_address(ip_address_equal(address, &first) ? backend + BACKENDS : backend);
+	world->tally->readdressed++;
+}
+
 /* Other weights, so that another set of backends takes flows. */
 static void change_mind(struct world *world, size_t service)
 {
 	uint32_t sum = 0;
+	if (chance(world, 300))
+		move_backend(world, service);
 	for (size_t b = 0; b < BACKENDS; b++) {
 		uint32_t weight = (uint32_t)below(world, 4);
 		world->backends[service][b].weight = weight;
@@ -173,9 +187,11 @@ static int put_rollback(struct change_draft *draft, const struct image_service *
 	if (result < 0)
 		return result;
 	for (size_t i = 0; i < version->backend_count && result == 0; i++) {
-		const char *name = version->backends[i].name;
-		if (image_forgotten(draft->image, name))
-			result = draft_delete(draft, record_forgotten_key(name, key));
+		const struct backend *backend = &version->backends[i];
+		size_t at = 0;
+		if (image_forgotten(draft->image, backend->name, &backend->address, &at))
+			result = draft_delete(
+			    draft, record_forgotten_key(backend->name, &backend->address, key));
 	}
 	return result;
 }
@@ -243,7 +259,7 @@ static int build_forget(struct change *change, struct change_draft *draft, struc
 {
 	const struct order *order = (const struct order *)change;
 	struct world *world = order->world;
-	const struct report *report = reports_find(world->reports, order->name);
+	const struct report *report = reports_owner(world->reports, order->name, &order->address);
 	if (report && report_is_fresh(report, image_report_interval_ms(draft->image),
 				      clock_now_ms(&world->nodes[0].clock)))
 		return error_set(err, -FL_ESTATE, "it reports");
@@ -251,7 +267,8 @@ static int build_forget(struct change *change, struct change_draft *draft, struc
 	struct buffer value;
 	buffer_init(&value, 64);
 	buffer_printf(&value, "%llu", (unsigned long long)draft->sequence);
-	int result = draft_put_new(draft, record_forgotten_key(order->name, key), &value);
+	int result =
+	    draft_put_new(draft, record_forgotten_key(order->name, &order->address, key), &value);
 	buffer_done(&value);
 	draft->what = json_pack("{s:s}", "backend", order->name);
 	return result < 0 ? result : CHANGE_COMMIT;
@@ -262,19 +279,28 @@ static int build_return(struct change *change, struct change_draft *draft, struc
 	const struct order *order = (const struct order *)change;
 	char key[RECORD_KEY_BYTES];
 	(void)err;
-	if (!image_forgotten(draft->image, order->name))
+	size_t at = 0;
+	if (!image_forgotten(draft->image, order->name, &order->address, &at))
 		return CHANGE_NOTHING;
-	int result = draft_delete(draft, record_forgotten_key(order->name, key));
+	int result = draft_delete(draft, record_forgotten_key(order->name, &order->address, key));
 	draft->what = json_pack("{s:s}", "backend", order->name);
 	return result < 0 ? result : CHANGE_COMMIT;
 }
 
-void order_return(struct world *world, const char *backend)
+void order_return(struct world *world, const char *backend, const struct ip_address *address)
 {
 	static const char kind[] = "backend.return";
-	if (image_forgotten(&world->nodes[0].image, backend) &&
+	size_t at = 0;
+	if (image_forgotten(&world->nodes[0].image, backend, address, &at) &&
 	    !changes_pending(world->changes, kind))
-		submit(world, kind, build_return, backend, NULL);
+		submit(world, kind, build_return, backend, &(struct order){.address = *address});
+}
+
+static void forget_backend(struct world *world)
+{
+	size_t machine = below(world, MACHINES);
+	submit(world, "backend.forget", build_forget, world->landings[machine].name,
+	       &(struct order){.address = machine_address(machine)});
 }
 
 /* --- at random --- */
@@ -289,8 +315,7 @@ void order_at_random(struct world *world)
 	else if (which < 90)
 		change_service(world);
 	else if (which < 95)
-		submit(world, "backend.forget", build_forget,
-		       world->landings[below(world, BACKENDS)].name, NULL);
+		forget_backend(world);
 	else
 		order_join(world, &world->nodes[1 + below(world, NODES - 1)]);
 }
@@ -304,10 +329,10 @@ void orders_init(struct world *world)
 		world->sites[i] = (struct site){.name = sites[i]};
 	for (size_t s = 0; s < SERVICES; s++) {
 		for (size_t b = 0; b < BACKENDS; b++)
-			world->backends[s][b] = (struct backend){
-			    .name = world->landings[b].name,
-			    .site = sites[b % world->site_count],
-			    .address = {.bytes = {10, 0, 1, (uint8_t)(b + 1)}, .family = IP_V4}};
+			world->backends[s][b] =
+			    (struct backend){.name = world->landings[b].name,
+					     .site = sites[b % world->site_count],
+					     .address = machine_address(b)};
 		change_mind(world, s);
 		bool by_source = chance(world, 300);
 		bool is_limited = chance(world, 200);

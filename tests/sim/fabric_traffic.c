@@ -15,6 +15,11 @@ struct ip_address address_of(const struct world *world, uint8_t pool, uint8_t si
 	return pool_address(&world->pools[pool], site, slot);
 }
 
+struct ip_address machine_address(size_t machine)
+{
+	return (struct ip_address){.bytes = {10, 0, 1, (uint8_t)(machine + 1)}, .family = IP_V4};
+}
+
 /* --- edges --- */
 
 /* A node that draws traffic; NULL when there is none. */
@@ -275,6 +280,7 @@ struct report_sent {
 	struct peer_hello hello;
 	const void *frame; /* of the report; in the world's arena, as the texts of `hello` are */
 	size_t length;
+	bool is_own; /* by the machine's own name, which knew that it was asked for its address */
 	uint64_t process;
 	uint64_t report;
 	uint64_t begun_ms;
@@ -286,6 +292,7 @@ struct report_answer {
 	uint64_t report;
 	struct ledger_position closing;
 	struct digest generation; /* zero: it is told nothing */
+	bool has_address;
 	unsigned fence;
 	bool cut[POOLS][SLOTS];
 };
@@ -310,6 +317,7 @@ static void on_answer(struct world *world, void *context, uint64_t index)
 	if (!landing_generation_is_none(&answer->generation)) {
 		landing->generation = answer->generation;
 		landing->fence = answer->fence;
+		landing->is_told = answer->has_address;
 	}
 	for (size_t i = 0; i < FLOWS; i++) {
 		struct flow *flow = &world->flows[i];
@@ -330,17 +338,27 @@ static unsigned fence_of(const struct landing_set *set)
 	return fence;
 }
 
+static bool has_end(const struct landing_set *set, const struct ip_address *address)
+{
+	const struct peer_address *ends = set->lists[LANDING_ADDRESSES].items;
+	for (size_t i = 0; i < set->lists[LANDING_ADDRESSES].count; i++) {
+		if (ip_address_equal(&ends[i].address, address))
+			return true;
+	}
+	return false;
+}
+
 /* What the landing shall be. */
 static void want(struct world *world, const struct image *image, const struct landing *landing,
-		 struct report_answer *answer)
+		 const char *name, struct report_answer *answer)
 {
 	struct landing_set *set = NULL;
 	if (!image->fabric)
 		return;
 	int result = landings_update(world->wanted, image);
 	if (result == 0)
-		result = landings_wanted(world->wanted, landing->name, &set);
-	CHECK(world, result == 0, "%s cannot be told what it shall be: %s", landing->name,
+		result = landings_wanted(world->wanted, name, &set);
+	CHECK(world, result == 0, "%s cannot be told what it shall be: %s", name,
 	      error_text(result));
 	/* By a state older than what the node did, what a landing has stays. */
 	bool keeps = world->nodes[0].replica.standing != REPLICA_CURRENT &&
@@ -349,6 +367,8 @@ static void want(struct world *world, const struct image *image, const struct la
 		return;
 	answer->generation = set->generation;
 	answer->fence = fence_of(set);
+	const struct ip_address address = machine_address(landing->index);
+	answer->has_address = has_end(set, &address);
 }
 
 static void cut(const struct world *world, struct report_answer *answer)
@@ -374,9 +394,9 @@ static void answer_report(struct world *world, struct landing *landing,
 	answer->process = sent->process;
 	answer->report = sent->report;
 	answer->closing = driver_closing(world->driver);
-	want(world, image, landing, answer);
+	want(world, image, landing, sent->hello.node, answer);
 	if (!landing_generation_is_none(&answer->generation))
-		reports_set_lands(world->reports, landing->name,
+		reports_set_lands(world->reports, &sent->hello,
 				  memcmp(&landing->generation, &answer->generation,
 					 sizeof(answer->generation)) == 0,
 				  clock_now_ms(&voter->clock));
@@ -404,17 +424,27 @@ static void on_report(struct world *world, void *context, uint64_t index)
 	struct arena arena;
 	struct peer_message message;
 	arena_init(&arena, 0);
-	if (voter_runs(world) &&
-	    peer_decode(sent->frame, sent->length, &arena, &message, NULL) == 0 &&
-	    reports_take(world->reports, &sent->hello, &message.report, &arena, &moment, NULL) ==
-		0) {
-		*counted = (struct counted){.is_there = true,
-					    .begun_ms = sent->begun_ms,
-					    .cookie_ms = sent->cookie_ms,
-					    .at_ms = world->now_ms};
-		answer_report(world, landing, sent);
-		order_return(world, landing->name);
+	int result = voter_runs(world)
+			 ? peer_decode(sent->frame, sent->length, &arena, &message, NULL)
+			 : -FL_EUNAVAILABLE;
+	if (result == 0)
+		result = reports_take(world->reports, &sent->hello, &message.report, &arena,
+				      &moment, NULL);
+	if (result == -FL_ECONFLICT)
+		counted->disputed_ms = world->now_ms;
+	if (result == 0 && sent->is_own) {
+		const struct ip_address address = machine_address(index);
+		*counted = (struct counted){
+		    .is_there = true,
+		    .begun_ms = sent->begun_ms,
+		    .cookie_ms = sent->cookie_ms,
+		    .at_ms = world->now_ms,
+		    .process = sent->process,
+		    .disputed_ms = counted->process == sent->process ? counted->disputed_ms : 0};
+		order_return(world, landing->name, &address);
 	}
+	if (result == 0)
+		answer_report(world, landing, sent);
 	arena_done(&arena);
 }
 
@@ -452,10 +482,11 @@ static void send_report(struct world *world, struct landing *landing)
 	landing->report++;
 	landing->sent_ms = world->now_ms;
 	*sent = (struct report_sent){
-	    .hello = {.node = landing->name,
+	    .hello = {.node = arena_strdup(&world->arena, landing->said),
 		      .boot_id = arena_printf(&world->arena, "boot-%" PRIu64, landing->boot),
-		      .instance =
-			  arena_printf(&world->arena, "process-%" PRIu64, landing->process)},
+		      .instance = arena_printf(&world->arena, "process-%zu-%" PRIu64,
+					       landing->index, landing->process)},
+	    .is_own = landing->is_told && strcmp(landing->said, landing->name) == 0,
 	    .process = landing->process,
 	    .report = landing->report,
 	    .begun_ms = world->now_ms,
@@ -466,6 +497,7 @@ static void send_report(struct world *world, struct landing *landing)
 		closing.sequence = world->head + 40;
 		closing.digest.bytes[0] ^= 1;
 	}
+	const struct peer_end own = {.address = machine_address(landing->index)};
 	const struct peer_message message = {
 	    .number = PEER_REPORT,
 	    .report = {.generation = landing->generation,
@@ -474,7 +506,8 @@ static void send_report(struct world *world, struct landing *landing)
 		       .cookies_known = true,
 		       .cookies_ms =
 			   landing->cookie_ms ? world->now_ms - landing->cookie_ms : UINT64_MAX,
-		       .counts = {counts, count_sockets(world, landing, counts)}}};
+		       .counts = {counts, count_sockets(world, landing, counts)},
+		       .owned = {&own, landing->is_told}}};
 	buffer_init(&frame, 0);
 	CHECK(world, peer_encode(&message, &frame, NULL) == 0, "%s cannot report", landing->name);
 	void *bytes = arena_space(&world->arena, frame.length);
@@ -523,7 +556,18 @@ void landing_restart(struct world *world, struct landing *landing)
 	if (landing->cookie_ms)
 		landing->cookie_ms = world->now_ms;
 	landing->awaits = false;
+	landing->is_told = false;
 	landing->closing = (struct ledger_position){0};
+}
+
+void landing_rename(struct world *world, struct landing *landing, const char *name)
+{
+	if (strcmp(landing->said, name) == 0)
+		return;
+	trace(world, "%s of machine %zu is called %s", landing->name, landing->index, name);
+	world->tally->renamed++;
+	snprintf(landing->said, sizeof(landing->said), "%s", name);
+	landing_restart(world, landing);
 }
 
 void landing_lose_power(struct world *world, struct landing *landing)
@@ -542,10 +586,11 @@ void landing_lose_power(struct world *world, struct landing *landing)
 
 void traffic_init(struct world *world)
 {
-	for (size_t i = 0; i < BACKENDS; i++) {
+	for (size_t i = 0; i < MACHINES; i++) {
 		struct landing *landing = &world->landings[i];
 		*landing = (struct landing){.index = i, .has_power = true, .boot = 1, .process = 1};
-		snprintf(landing->name, sizeof(landing->name), "b%zu", i);
+		snprintf(landing->name, sizeof(landing->name), "b%zu", i % BACKENDS);
+		snprintf(landing->said, sizeof(landing->said), "%s", landing->name);
 		plan(world, below(world, world->report_ms), on_interval, landing, 0);
 	}
 	for (size_t i = 0; i < CLIENTS; i++) {

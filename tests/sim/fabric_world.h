@@ -38,6 +38,7 @@
 #define SITES 2
 #define SERVICES 2
 #define BACKENDS 5
+#define MACHINES (2 * BACKENDS) /* a name may move from one to another */
 #define CLIENTS 12
 #define FLOWS 48
 #define POOLS 2
@@ -200,17 +201,21 @@ struct heard {
 	uint64_t packet_ms[POOLS][SLOTS];
 };
 
-/* What reached the voter's process of one landing. */
+/* What reached the voter's process of one machine: by its own name, and asked for its address. */
 struct counted {
 	bool is_there;
 	uint64_t begun_ms; /* when it began to count */
 	uint64_t cookie_ms; /* when it had sent the last SYN cookie; 0: never */
 	uint64_t at_ms; /* when the report arrived */
+	uint64_t process; /* that began it */
+	uint64_t disputed_ms; /* when another one of the machine was last refused; 0: never */
 };
 
 struct landing {
 	size_t index;
 	char name[8];
+	char said[8]; /* the name that its process was started with, by mistake another one */
+	bool is_told; /* that tunnels to its address end here */
 	bool has_power;
 	uint64_t boot;
 	uint64_t process;
@@ -273,6 +278,7 @@ struct tally {
 	uint64_t flows, late, cut, packets, passed, lost;
 	uint64_t starts, closings, rebound, reopened, frees, lifts;
 	uint64_t restarts, power_losses, kills, foreign, detached;
+	uint64_t renamed, readdressed;
 	uint64_t cookies, set_back, caught_up, copies, older, misled, idle, moved;
 };
 
@@ -310,7 +316,7 @@ struct world {
 	size_t site_count;
 
 	struct node nodes[NODES];
-	struct landing landings[BACKENDS];
+	struct landing landings[MACHINES];
 	struct client clients[CLIENTS];
 	struct flow flows[FLOWS];
 
@@ -337,7 +343,7 @@ struct world {
 	struct meaning meanings[POOLS][SLOTS];
 	struct rest rests[POOLS][SLOTS];
 	struct heard heard[NODES];
-	struct counted counted[BACKENDS];
+	struct counted counted[MACHINES];
 	struct tally *tally;
 	struct history *history;
 };
@@ -423,6 +429,9 @@ void traffic_init(struct world *world);
 /* Another process of the landing: what the machine carries out stays. */
 void landing_restart(struct world *world, struct landing *landing);
 void landing_lose_power(struct world *world, struct landing *landing);
+/* The same, with a name; another one than the machine's is a mistake. */
+void landing_rename(struct world *world, struct landing *landing, const char *name);
+struct ip_address machine_address(size_t machine);
 struct ip_address address_of(const struct world *world, uint8_t pool, uint8_t site, uint32_t slot);
 
 /* --- fabric_orders.c: the operator --- */
@@ -430,7 +439,7 @@ struct ip_address address_of(const struct world *world, uint8_t pool, uint8_t si
 void orders_init(struct world *world);
 void order_join(struct world *world, const struct node *node);
 /* A backend that was declared gone reports again. */
-void order_return(struct world *world, const char *backend);
+void order_return(struct world *world, const char *backend, const struct ip_address *address);
 void order_resume_all(struct world *world);
 void order_at_random(struct world *world);
 

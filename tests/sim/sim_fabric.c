@@ -242,6 +242,11 @@ static void fault_of_landing(struct world *world, struct landing *landing, uint6
 	} else if (which == 2) {
 		trace(world, "landings name a closing of another chain");
 		world->astray_until_ms = world->now_ms + 2000 + below(world, 8000);
+	} else if (which >= 6) {
+		/* Whoever started it mistook one machine for another, and sees it later. */
+		bool is_wrong = strcmp(landing->said, landing->name) != 0;
+		const struct landing *other = &world->landings[below(world, MACHINES)];
+		landing_rename(world, landing, is_wrong ? landing->name : other->name);
 	} else if (which == 3) {
 		if (world->has_cookies)
 			landing->cookies_until_ms = world->now_ms + below(world, 12000);
@@ -264,8 +269,8 @@ static void on_fault(struct world *world, void *context, uint64_t number)
 		struct node *node = &world->nodes[is_alone ? 0 : below(world, NODES)];
 		fault_of_node(world, node, below(world, 12));
 	} else {
-		struct landing *landing = &world->landings[below(world, BACKENDS)];
-		fault_of_landing(world, landing, below(world, 6));
+		struct landing *landing = &world->landings[below(world, MACHINES)];
+		fault_of_landing(world, landing, below(world, 8));
 	}
 }
 
@@ -313,8 +318,10 @@ static void calm_down(struct world *world)
 		node->crashes_wanted = false;
 		disk_set_right(world, node);
 	}
-	for (size_t i = 0; i < BACKENDS; i++)
+	for (size_t i = 0; i < MACHINES; i++) {
 		world->landings[i].silent_until_ms = 0;
+		landing_rename(world, &world->landings[i], world->landings[i].name);
+	}
 	world->astray_until_ms = 0;
 	detach(world);
 	on_calm(world, NULL, 0);
@@ -522,9 +529,10 @@ static void no_flow_breaks(void **state)
 		      sum.restarts, sum.power_losses, sum.foreign, sum.detached);
 	print_message("cookies=%" PRIu64 " kills=%" PRIu64 " set_back=%" PRIu64
 		      " caught_up=%" PRIu64 " copies=%" PRIu64 " older=%" PRIu64 " misled=%" PRIu64
-		      " idle=%" PRIu64 " moved=%" PRIu64 "\n",
+		      " idle=%" PRIu64 " moved=%" PRIu64 " renamed=%" PRIu64 " readdressed=%" PRIu64
+		      "\n",
 		      sum.cookies, sum.kills, sum.set_back, sum.caught_up, sum.copies, sum.older,
-		      sum.misled, sum.idle, sum.moved);
+		      sum.misled, sum.idle, sum.moved, sum.renamed, sum.readdressed);
 	print_message("sim: nodes=%d seeds=%" PRIu64 " steps=%" PRIu64 " violations=%zu\n", NODES,
 		      seeds, sum.steps, violations);
 	assert_int_equal(violations, 0);
@@ -532,7 +540,8 @@ static void no_flow_breaks(void **state)
 	if (!seed && !soak)
 		assert_true(sum.cut && sum.passed && sum.starts && sum.rebound && sum.frees &&
 			    sum.lifts && sum.reopened && sum.power_losses && sum.foreign &&
-			    sum.kills && sum.set_back && sum.caught_up && sum.idle);
+			    sum.kills && sum.set_back && sum.caught_up && sum.idle && sum.renamed &&
+			    sum.readdressed);
 	if (!seed && !soak && SEEDS > 100)
 		assert_true(sum.late && sum.moved && sum.copies && sum.older && sum.detached);
 }

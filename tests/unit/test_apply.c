@@ -582,7 +582,8 @@ static void no_change_touches_what_is_unread(void **state)
 	    .key = "forgotten/web1"};
 	harness_put(&world->harness, "forgotten/web1", unread_value());
 	world_settle(world);
-	assert_null(image_forgotten(&world->image, "web1"));
+	assert_null(image_forgotten(&world->image, "web1", &(struct ip_address){.family = IP_NONE},
+				    &(size_t){0}));
 	changes_submit(world->changes, &overwriter.change);
 	world_settle(world);
 	assert_int_equal(overwriter.result, -FL_EUNSUPPORTED);

@@ -123,6 +123,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static const struct ip_address nowhere = {.family = IP_NONE};
+
 /* Writes a record that has nothing to do with any change, but moves the key that it compares. */
 static int build(struct change *change, struct change_draft *draft, struct error *err)
 {
@@ -136,7 +138,8 @@ static int build(struct change *change, struct change_draft *draft, struct error
 		return CHANGE_NOTHING;
 	buffer_init(&value, 0);
 	buffer_printf(&value, "%llu", (unsigned long long)draft->sequence);
-	assert_int_equal(draft_put_new(draft, record_forgotten_key(deed->backend, key), &value), 0);
+	assert_int_equal(
+	    draft_put_new(draft, record_forgotten_key(deed->backend, &nowhere, key), &value), 0);
 	buffer_clear(&value);
 	buffer_puts(&value, "x");
 	/* A compare that fails as long as somebody else's write is not seen. */
@@ -157,7 +160,8 @@ static void done(struct change *change, int result, const struct error *err, uin
 	if (result < 0)
 		assert_non_null(err);
 	else if (sequence)
-		assert_non_null(image_forgotten(&deed->fixture->image, deed->backend));
+		assert_non_null(
+		    image_forgotten(&deed->fixture->image, deed->backend, &nowhere, &(size_t){0}));
 }
 
 static struct deed deed_of(struct fixture *fixture, char name, const char *backend)

@@ -177,21 +177,24 @@ static void backends_come_go_and_change_weight(void **state)
 static void ports_addresses_and_listeners_make_a_version(void **state)
 {
 	(void)state;
-	assert_plan(BASE,
-		    HEAD SITES "services:\n  web:\n    ports: [tcp/8080, quic/443]\n" BACKENDS
-			       "      - {name: web1, site: fra, address: 10.0.1.21}\n"
-			       "      - {name: web2, site: nyc, address: 10.0.1.12}\n"
-			       "      - {name: web3, site: nyc, address: 10.0.1.13, "
-			       "listen: {quic/443: \":8443\"}}\n",
-		    "~ service web: version 1 → 2\n"
-		    "    + port tcp/8080\n"
-		    "    + port quic/443\n"
-		    "    - port tcp/80\n"
-		    "    ~ backend web1: address 10.0.1.11 → 10.0.1.21\n"
-		    "    ~ backend web2: site fra → nyc\n"
-		    "    ~ backend web3: listen on the service's ports → udp/443 at :8443\n"
-		    "    4096 of 8192 ring entries (50.0 %) get another backend\n"
-		    "    212 connections stay on version 1; 0 move\n");
+	assert_plan(
+	    BASE,
+	    HEAD SITES "services:\n  web:\n    ports: [tcp/8080, quic/443]\n" BACKENDS
+		       "      - {name: web1, site: fra, address: 10.0.1.21}\n"
+		       "      - {name: web2, site: nyc, address: 10.0.1.12}\n"
+		       "      - {name: web3, site: nyc, address: 10.0.1.13, "
+		       "listen: {quic/443: \":8443\"}}\n",
+	    "~ service web: version 1 → 2\n"
+	    "    + port tcp/8080\n"
+	    "    + port quic/443\n"
+	    "    - port tcp/80\n"
+	    "    ~ backend web1: address 10.0.1.11 → 10.0.1.21\n"
+	    "    ~ backend web2: site fra → nyc\n"
+	    "    ~ backend web3: listen on the service's ports → udp/443 at :8443\n"
+	    "    4096 of 8192 ring entries (50.0 %) get another backend\n"
+	    "    flows that are there keep going to web1 at 10.0.1.11: its landing must report "
+	    "from there until they end\n"
+	    "    212 connections stay on version 1; 0 move\n");
 }
 
 static void clients_are_kept_by_source(void **state)

@@ -347,9 +347,12 @@ static void say(struct reports *reports, const struct image *image, const char *
 	const struct report_moment moment = {
 	    .now_ms = now_ms, .interval_ms = INTERVAL_MS, .image = image};
 	const struct peer_hello who = {.node = name, .boot_id = "b", .instance = "i"};
-	const struct peer_report said = {.generation = *generation};
 	struct arena arena;
 	arena_init(&arena, 0);
+	struct peer_end *owned = arena_array(&arena, 1, sizeof(*owned));
+	assert_non_null(owned);
+	owned->address = address("10.0.0.1");
+	const struct peer_report said = {.generation = *generation, .owned = {owned, 1}};
 	assert_int_equal(reports_take(reports, &who, &said, &arena, &moment, NULL), 0);
 }
 
@@ -379,8 +382,11 @@ static void a_version_waits_for_landings_that_speak(void **state)
 	    landings_ready(landings, &world.image, reports, version, 3 * interval_ms + 1, 1000));
 	say(reports, &world.image, "a", &wanted(landings, "a")->generation, 1000);
 	assert_true(landings_ready(landings, &world.image, reports, version, 0, 1000));
-	/* What it is to be changes. */
-	world.backends[0][0][0].address = address("10.0.0.9");
+	/* What it is to be changes: another version names another address of it. */
+	world.contents[0][1].backend_count = 1;
+	world.backends[0][1][0] = (struct backend){.name = "a", .address = address("10.0.0.9")};
+	world.states[0].binding_count = 2;
+	world.bindings[0][1] = (struct binding){.pool = 0, .slot = 2, .version = 2};
 	world.services[0].mod_revision = ++world.image.revision;
 	assert_false(landings_ready(landings, &world.image, reports, version, 0, 1000));
 	/* One that went silent is not waited for. */

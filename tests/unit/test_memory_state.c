@@ -258,7 +258,8 @@ static void fill_store(void)
 	put(record_version_key("web", 1, key), write_version, sample.version);
 	put(record_service_key("web", key), write_service, &sample.service);
 	put(record_member_key("edge1", key), write_member, &sample.member);
-	put(record_forgotten_key("gone", key), write_number, "1");
+	const struct ip_address address = {.bytes = {10, 0, 1, 9}, .family = IP_V4};
+	put(record_forgotten_key("gone", &address, key), write_number, "1");
 }
 
 static int setup(void **state)
@@ -848,7 +849,8 @@ static int step_report(void *context)
 {
 	static const struct peer_count count = {.address = {{198, 51, 100, 1}, IP_V4}};
 	static const struct peer_hello who = {.node = "web1", .boot_id = "b", .instance = "i"};
-	static const struct peer_report said = {.counts = {&count, 1}};
+	static const struct peer_end owned = {.address = {{10, 0, 1, 11}, IP_V4}};
+	static const struct peer_report said = {.counts = {&count, 1}, .owned = {&owned, 1}};
 	static const struct image image;
 	const struct report_moment moment = {.now_ms = 5, .interval_ms = 1000, .image = &image};
 	struct reports *reports = NULL;

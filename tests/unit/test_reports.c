@@ -14,7 +14,11 @@
 
 #define INTERVAL_MS 1000u
 
-static struct backend backends[2] = {{.name = "web1"}, {.name = "web2"}};
+#define WEB1 {.bytes = {10, 0, 1, 11}, .family = IP_V4}
+#define WEB2 {.bytes = {10, 0, 1, 12}, .family = IP_V4}
+
+static struct backend backends[2] = {{.name = "web1", .address = WEB1},
+				     {.name = "web2", .address = WEB2}};
 static const struct version version = {.backends = backends, .backend_count = 2};
 
 static struct ip_address address_of(const char *text)
@@ -47,6 +51,7 @@ struct sample {
 	uint8_t closing_byte; /* of another hash, if it is not 0 */
 	uint64_t no_cookie_ms; /* since the last SYN cookie; 0: there was none */
 	bool cookies_unknown;
+	const char *owns; /* an address of the machine; NULL: what the backend of that name has */
 };
 
 static int take(struct reports *reports, const struct sample *sample, uint64_t now_ms)
@@ -70,6 +75,16 @@ static int take(struct reports *reports, const struct sample *sample, uint64_t n
 		    (struct peer_count){.address = address_of(sample->addresses[said.counts.count]),
 					.connections = sample->connections[said.counts.count]};
 	said.counts.items = counts;
+	struct peer_end *owned = arena_array(&arena, 1, sizeof(*owned));
+	assert_non_null(owned);
+	for (size_t i = 0; i < 2 && !sample->owns; i++) {
+		if (strcmp(backends[i].name, sample->backend) == 0)
+			owned[said.owned.count++].address = backends[i].address;
+	}
+	if (sample->owns && *sample->owns)
+		owned[said.owned.count++].address = address_of(sample->owns);
+	said.owned.items = owned;
+	said.generation.bytes[0] = 1;
 	memset(said.closing_hash.bytes,
 	       sample->closing_byte ? sample->closing_byte : (uint8_t)sample->closing,
 	       DIGEST_BYTES);
@@ -85,6 +100,12 @@ static int take(struct reports *reports, const struct sample *sample, uint64_t n
 #define NAMED(node, number) REPORT(.backend = (node), .closing = (number))
 #define COUNTED(node, text, number)                                                                \
 	REPORT(.backend = (node), .addresses = {(text)}, .connections = {(number)})
+
+/* Who reports from the address that the version names. */
+static const struct report *owner(const struct reports *reports, const char *name)
+{
+	return reports_owner(reports, name, &version_backend(&version, name)->address);
+}
 
 #define PUBLISHED 50u
 
@@ -246,7 +267,7 @@ static void counts_out_of_order_change_nothing(void **state)
 				     .addresses = {"::1", "10.0.0.1"}, .connections = {0, 3}),
 			      9),
 			 -FL_EINVALID);
-	const struct report *report = reports_find(reports, "web1");
+	const struct report *report = owner(reports, "web1");
 	assert_int_equal(report->received_ms, 7);
 	assert_int_equal(report_connections(report, &address), 4);
 	reports_free(reports);
@@ -269,14 +290,16 @@ static void another_process_of_the_same_name_is_refused(void **state)
 	    take(reports, REPORT(.backend = "web1", .instance = "b", .closing = 9), 3000),
 	    -FL_ECONFLICT);
 	assert_int_equal(sum_at(reports, &image, 0, 3000).count, 5);
-	const struct report *report = reports_find(reports, "web1");
+	assert_false(sum_at(reports, &image, 0, 3000).known);
+	assert_int_equal(sum_at(reports, &image, 0, 3000).doubt, REPORT_DISPUTED);
+	const struct report *report = owner(reports, "web1");
 	assert_true(report_is_disputed(report, INTERVAL_MS, 3000));
 	assert_int_equal(take(reports,
 			      REPORT(.backend = "web1", .instance = "a",
 				     .addresses = {"198.51.100.1"}, .connections = {4}),
 			      3000),
 			 0);
-	report = reports_find(reports, "web1");
+	report = owner(reports, "web1");
 	assert_true(report_is_disputed(report, INTERVAL_MS, 6000));
 	assert_false(report_is_disputed(report, INTERVAL_MS, 6001));
 
@@ -284,12 +307,113 @@ static void another_process_of_the_same_name_is_refused(void **state)
 	assert_false(sum_at(reports, &image, 0, 6001).known);
 	assert_int_equal(
 	    take(reports, REPORT(.backend = "web1", .instance = "b", .closing = 9), 6001), 0);
-	report = reports_find(reports, "web1");
+	report = owner(reports, "web1");
 	assert_false(report_is_disputed(report, INTERVAL_MS, 6001));
 	assert_string_equal(report->instance, "b");
 	assert_int_equal(
 	    take(reports, REPORT(.backend = "web1", .instance = "a", .closing = 9), 6002),
 	    -FL_ECONFLICT);
+	reports_free(reports);
+}
+
+/* The version names 10.0.1.11, where its flows are. */
+static void a_machine_without_the_address_proves_nothing(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = image_of(NULL);
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, NAMED("web2", 9), 0), 0);
+	assert_int_equal(take(reports, REPORT(.backend = "web1", .owns = "", .closing = 9), 0), 0);
+	struct connection_sum sum = sum_at(reports, &image, 9, 0);
+	assert_false(sum.known);
+	assert_false(sum.names_closing);
+	assert_string_equal(sum.silent, "web1");
+	assert_int_equal(sum.doubt, REPORT_ELSEWHERE);
+	/* It has gone; so has the mistake. */
+	assert_int_equal(sum_at(reports, &image, 9, 3001).doubt, REPORT_SILENT);
+
+	/* What it counts is there all the same. */
+	assert_int_equal(take(reports, NAMED("web1", 9), 10), 0);
+	assert_int_equal(take(reports,
+			      REPORT(.backend = "web1", .instance = "j", .owns = "",
+				     .addresses = {"198.51.100.1"}, .connections = {7}),
+			      10),
+			 0);
+	sum = sum_at(reports, &image, 9, 10);
+	assert_true(sum.known);
+	assert_true(sum.names_closing);
+	assert_int_equal(sum.count, 7);
+	reports_free(reports);
+}
+
+/* web1 gets another machine: for the versions that name the old address only the old one speaks,
+ * and each is heard. */
+static void a_name_that_moves_is_two_backends(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = image_of(NULL);
+	const struct ip_address new_address = address_of("10.0.1.21");
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, NAMED("web2", 9), 0), 0);
+	assert_int_equal(take(reports, NAMED("web1", 9), 0), 0);
+	assert_int_equal(
+	    take(reports,
+		 REPORT(.backend = "web1", .instance = "j", .owns = "10.0.1.21", .closing = 9), 1),
+	    0);
+	assert_true(sum_at(reports, &image, 9, 1).known);
+	assert_null(sum_at(reports, &image, 9, 1).silent);
+	assert_string_equal(reports_owner(reports, "web1", &new_address)->instance, "j");
+
+	/* The old machine stops. */
+	assert_int_equal(take(reports, NAMED("web2", 9), 4000), 0);
+	assert_int_equal(
+	    take(reports,
+		 REPORT(.backend = "web1", .instance = "j", .owns = "10.0.1.21", .closing = 9),
+		 4000),
+	    0);
+	struct connection_sum sum = sum_at(reports, &image, 9, 4000);
+	assert_false(sum.known);
+	assert_int_equal(sum.doubt, REPORT_SILENT);
+	/* Its last word stays known of. */
+	assert_non_null(owner(reports, "web1"));
+	reports_free(reports);
+}
+
+/* The same machine is taken for gone, and the new one is not. */
+static void a_machine_is_forgotten_and_not_its_name(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	struct image_forgotten forgotten = {
+	    .backend = "web1", .address = WEB2, .sequence = PUBLISHED + 1};
+	const struct image image = image_of(&forgotten);
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, NAMED("web2", 9), 0), 0);
+	assert_false(sum_at(reports, &image, 9, 0).known);
+	forgotten.address = (struct ip_address)WEB1;
+	assert_true(sum_at(reports, &image, 9, 0).known);
+	reports_free(reports);
+}
+
+/* A mistyped name takes nothing from the machine that has it by right, which starts anew. */
+static void a_stranger_keeps_nobody_out(void **state)
+{
+	(void)state;
+	struct reports *reports;
+	const struct image image = image_of(NULL);
+	assert_int_equal(reports_new(&reports), 0);
+	assert_int_equal(take(reports, NAMED("web2", 9), 0), 0);
+	assert_int_equal(
+	    take(reports, REPORT(.backend = "web1", .instance = "s", .owns = "", .closing = 9), 0),
+	    0);
+	assert_int_equal(take(reports, NAMED("web1", 9), 1), 0);
+	assert_int_equal(
+	    take(reports, REPORT(.backend = "web1", .instance = "s", .owns = "", .closing = 9), 2),
+	    0);
+	assert_true(sum_at(reports, &image, 9, 2).known);
+	assert_false(report_is_disputed(owner(reports, "web1"), INTERVAL_MS, 2));
 	reports_free(reports);
 }
 
@@ -325,16 +449,15 @@ static void a_dropped_name_is_gone(void **state)
 {
 	(void)state;
 	struct reports *reports;
+	const struct image image = image_of(NULL);
 	assert_int_equal(reports_new(&reports), 0);
 	assert_int_equal(take(reports, COUNTED("web1", "198.51.100.1", 1), 0), 0);
 	assert_int_equal(take(reports, COUNTED("wbe2", "198.51.100.1", 5), 0), 0);
 	reports_drop(reports, "nobody");
 	reports_drop(reports, "wbe2");
-	assert_null(reports_find(reports, "wbe2"));
-	assert_non_null(reports_find(reports, "web1"));
-	assert_null(reports_at(reports, 1));
-	const struct image image = image_of(NULL);
 	assert_int_equal(sum_at(reports, &image, 0, 0).count, 1);
+	assert_non_null(owner(reports, "web1"));
+	assert_null(reports_at(reports, 1));
 	reports_free(reports);
 }
 
@@ -350,6 +473,10 @@ int main(void)
 	    cmocka_unit_test(a_version_published_later_waits_for_it_again),
 	    cmocka_unit_test(counts_out_of_order_change_nothing),
 	    cmocka_unit_test(a_dropped_name_is_gone),
+	    cmocka_unit_test(a_machine_without_the_address_proves_nothing),
+	    cmocka_unit_test(a_name_that_moves_is_two_backends),
+	    cmocka_unit_test(a_machine_is_forgotten_and_not_its_name),
+	    cmocka_unit_test(a_stranger_keeps_nobody_out),
 	    cmocka_unit_test(another_process_of_the_same_name_is_refused),
 	    cmocka_unit_test(connections_of_all_sites_are_summed),
 	};
