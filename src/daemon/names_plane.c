@@ -228,6 +228,7 @@ static void fill_zone(const struct names_plane *plane, struct zone *zone, const 
 					    .negative_ttl_s = NEGATIVE_TTL_S,
 					    .nsid = (const uint8_t *)plane->node,
 					    .nsid_length = strlen(plane->node),
+					    .version = "Fairlead " FAIRLEAD_VERSION,
 					    .services = zone->services,
 					    .in_part = true};
 	add_nameservers(plane, zone, image);

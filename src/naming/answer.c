@@ -4,7 +4,8 @@
  *
  * An answer is the header, the question exactly as it came (0x20 spelling included), then pieces of
  * the snapshot, then OPT. What is owed by the protocol is RFC 1034/1035 and 2308 (negative
- * answers), 6891 (EDNS), 7871 (client subnet), 8020 (NXDOMAIN is final), 8482 (ANY), 5001 (NSID).
+ * answers), 4892 (the server's own name), 5001 (NSID), 6891 (EDNS), 7871 (client subnet), 8020
+ * (NXDOMAIN is final), 8482 (ANY), 8914 (extended errors), 9660 (the zone's version).
  */
 #include "naming/snapshot.h"
 
@@ -16,7 +17,9 @@
 struct reply {
 	enum dns_rcode rcode;
 	enum naming_result result;
+	enum dns_extended_error extended;
 	bool authoritative;
+	bool in_zone; /* so that the zone's version may be told */
 	const struct naming_piece *answer; /* NULL: none */
 	const struct naming_piece *authority;
 	bool glue;
@@ -79,10 +82,12 @@ static const struct naming_choice *choose(const struct naming_snapshot *snapshot
 	return choice;
 }
 
-static void reply_failure(struct reply *reply, enum dns_rcode rcode, enum naming_result result)
+static void reply_failure(struct reply *reply, enum dns_rcode rcode, enum naming_result result,
+			  enum dns_extended_error extended)
 {
 	reply->rcode = rcode;
 	reply->result = result;
+	reply->extended = extended;
 }
 
 static void reply_negative(struct reply *reply, const struct naming_snapshot *snapshot,
@@ -106,7 +111,7 @@ static void reply_addresses(struct reply *reply, const struct naming_snapshot *s
 	if (node->unknown) {
 		/* Another name server may know; nobody should keep that there is nothing. */
 		*reply = (struct reply){0};
-		reply_failure(reply, DNS_SERVFAIL, NAMING_RESULT_SERVFAIL);
+		reply_failure(reply, DNS_SERVFAIL, NAMING_RESULT_SERVFAIL, DNS_EXTENDED_NOT_READY);
 		return;
 	}
 	if (node->choice_count == 0) {
@@ -132,7 +137,7 @@ static void reply_addresses(struct reply *reply, const struct naming_snapshot *s
 static void reply_name(struct reply *reply, const struct naming_snapshot *snapshot, size_t below,
 		       const struct dns_query *query, const struct ip_address *source)
 {
-	reply->authoritative = true;
+	reply->authoritative = reply->in_zone = true;
 	reply->subnet = query->edns.has_subnet;
 	const struct naming_node *node = find(snapshot, query->name.bytes, below);
 	if (!node)
@@ -150,6 +155,33 @@ static void reply_name(struct reply *reply, const struct naming_snapshot *snapsh
 		reply_negative(reply, snapshot, DNS_NOERROR);
 }
 
+/* Questions about the server itself (RFC 4892); "bind" is where they came from. */
+static void reply_chaos(struct reply *reply, const struct naming_snapshot *snapshot,
+			const struct dns_query *query)
+{
+	static const struct {
+		const char *name; /* in wire form */
+		bool is_version;
+	} NAMES[] = {{"\7version\4bind", true},
+		     {"\7version\6server", true},
+		     {"\2id\6server", false},
+		     {"\x08hostname\4bind", false}};
+	for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+		const struct naming_piece *piece =
+		    NAMES[i].is_version ? &snapshot->chaos_version : &snapshot->chaos_id;
+		if (query->name.length != strlen(NAMES[i].name) + 1 || piece->records == 0 ||
+		    memcmp(query->name.bytes, NAMES[i].name, query->name.length) != 0)
+			continue;
+		reply->authoritative = true;
+		if (query->type == DNS_TXT || query->type == DNS_ANY)
+			reply_records(reply, piece);
+		else
+			reply->result = NAMING_RESULT_NODATA;
+		return;
+	}
+	reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED, DNS_EXTENDED_NOT_AUTHORITATIVE);
+}
+
 /* Returns how many bytes of the question's name stand before the zone's. */
 static size_t reply_answer(struct reply *reply, const struct naming_snapshot *snapshot,
 			   const struct dns_query *query, const struct ip_address *source)
@@ -157,21 +189,25 @@ static size_t reply_answer(struct reply *reply, const struct naming_snapshot *sn
 	*reply = (struct reply){.rcode = DNS_NOERROR};
 	int below;
 	if (query->rcode == DNS_FORMERR)
-		reply_failure(reply, DNS_FORMERR, NAMING_RESULT_FORMERR);
+		reply_failure(reply, DNS_FORMERR, NAMING_RESULT_FORMERR, DNS_EXTENDED_NONE);
 	else if (query->rcode == DNS_BADVERS)
-		reply_failure(reply, DNS_BADVERS, NAMING_RESULT_BADVERS);
+		reply_failure(reply, DNS_BADVERS, NAMING_RESULT_BADVERS, DNS_EXTENDED_NONE);
 	else if (query->rcode == DNS_NOTIMP)
-		reply_failure(reply, DNS_NOTIMP, NAMING_RESULT_NOTIMP);
-	else if (query->class != DNS_CLASS_IN)
-		reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED);
+		reply_failure(reply, DNS_NOTIMP, NAMING_RESULT_NOTIMP, DNS_EXTENDED_NOT_SUPPORTED);
 	else if (!snapshot)
-		reply_failure(reply, DNS_SERVFAIL, NAMING_RESULT_SERVFAIL);
+		reply_failure(reply, DNS_SERVFAIL, NAMING_RESULT_SERVFAIL, DNS_EXTENDED_NOT_READY);
+	else if (query->class == DNS_CLASS_CH)
+		reply_chaos(reply, snapshot, query);
+	else if (query->class != DNS_CLASS_IN)
+		reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED,
+			      DNS_EXTENDED_NOT_SUPPORTED);
 	else if ((below = dns_name_below(&query->name, &snapshot->zone)) < 0)
-		reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED);
+		reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED,
+			      DNS_EXTENDED_NOT_AUTHORITATIVE);
 	else if (query->type == DNS_AXFR || query->type == DNS_IXFR)
-		reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED);
+		reply_failure(reply, DNS_REFUSED, NAMING_RESULT_REFUSED, DNS_EXTENDED_PROHIBITED);
 	else if (query->type == DNS_OPT || (query->type >= DNS_META_FIRST && query->type < DNS_ANY))
-		reply_failure(reply, DNS_NOTIMP, NAMING_RESULT_NOTIMP);
+		reply_failure(reply, DNS_NOTIMP, NAMING_RESULT_NOTIMP, DNS_EXTENDED_NOT_SUPPORTED);
 	else {
 		reply_name(reply, snapshot, (size_t)below, query, source);
 		return (size_t)below;
@@ -234,6 +270,11 @@ static struct dns_opt opt_of(const struct naming_snapshot *snapshot, const struc
 	struct dns_opt opt = {.payload = NAMING_UDP_ANSWER_MAX,
 			      .rcode = reply->rcode,
 			      .dnssec_ok = query->edns.dnssec_ok};
+	opt.extended = reply->extended;
+	if (reply->in_zone && query->edns.zone_version) {
+		opt.zone_labels = snapshot->zone_labels;
+		opt.zone_serial = snapshot->serial;
+	}
 	if (snapshot && query->edns.nsid && snapshot->nsid_length > 0) {
 		opt.nsid = snapshot->nsid;
 		opt.nsid_length = snapshot->nsid_length;
@@ -302,6 +343,8 @@ static enum naming_qtype classify(const struct dns_query *query)
 		return NAMING_QTYPE_NS;
 	case DNS_ANY:
 		return NAMING_QTYPE_ANY;
+	case DNS_TXT:
+		return NAMING_QTYPE_TXT;
 	default:
 		return NAMING_QTYPE_OTHER;
 	}

@@ -81,8 +81,9 @@ struct naming_input {
 	    *nameservers; /* at least one; the first is the SOA's MNAME */
 	size_t nameserver_count;
 
-	const uint8_t *nsid; /* RFC 5001; may be NULL */
+	const uint8_t *nsid; /* RFC 5001, and id.server (RFC 4892); may be NULL */
 	size_t nsid_length;
+	const char *version; /* version.bind; NULL: nobody is told */
 
 	const struct naming_service *services;
 	size_t service_count;
@@ -120,6 +121,7 @@ enum naming_transport { NAMING_UDP, NAMING_TCP, NAMING_TRANSPORTS };
 	X(NAMING_QTYPE_SOA, "SOA")                                                                 \
 	X(NAMING_QTYPE_NS, "NS")                                                                   \
 	X(NAMING_QTYPE_ANY, "ANY")                                                                 \
+	X(NAMING_QTYPE_TXT, "TXT")                                                                 \
 	X(NAMING_QTYPE_OTHER, "other")                                                             \
 	X(NAMING_QTYPE_UNREAD, "unread") /* the question was never reached */
 

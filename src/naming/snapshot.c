@@ -3,9 +3,7 @@
  * Building a snapshot: check the input, collect nodes and records in growing arrays, then lay them
  * out in one block.
  */
-#include "naming/snapshot.h"
-
-#include "base/buffer.h"
+#include "naming/snapshot_builder.h"
 
 #include <stdalign.h>
 #include <stdio.h>
@@ -16,7 +14,8 @@
 enum {
 	NAME_RECORD_MAX = 2 + 10 + DNS_NAME_MAX,
 	ADDRESS_RECORD_MAX = 2 + 10 + 16,
-	OPT_MAX = 11 + 4 + 20 + 4 + NAMING_NSID_MAX,
+	/* Client subnet, NSID, ZONEVERSION, an extended error, a cookie. */
+	OPT_MAX = 11 + 4 + 20 + 4 + NAMING_NSID_MAX + 4 + 6 + 4 + 2 + 4 + 24,
 };
 _Static_assert(DNS_HEADER_BYTES + DNS_QUESTION_MAX + OPT_MAX <= DNS_UDP_MIN,
 	       "an answer without records fits every client");
@@ -28,216 +27,6 @@ _Static_assert(DNS_HEADER_BYTES + DNS_QUESTION_MAX + OPT_MAX +
 		       NAMING_NAMESERVER_ADDRESSES_MAX * ADDRESS_RECORD_MAX <=
 		   NAMING_ANSWER_MAX,
 	       "all addresses of a name server fit a TCP answer");
-/* Most names a zone can come to: each service may bring names above it into being. */
-#define NODES_MAX (4u * NAMING_SERVICES_MAX)
-
-struct snapshot_builder {
-	const struct naming_input *input;
-	struct error *err;
-	struct dns_name zone;
-	uint32_t *table; /* owned; node index + 1 */
-	uint32_t table_size; /* a power of two */
-	struct buffer nodes, choices, glue, patches, bytes;
-	struct naming_snapshot head; /* the fixed part, filled as we go */
-};
-
-static struct naming_node *node_at(const struct snapshot_builder *b, uint32_t index)
-{
-	void *nodes = b->nodes.data;
-	return (struct naming_node *)nodes + index;
-}
-
-static uint32_t node_count(const struct snapshot_builder *b)
-{
-	return (uint32_t)(b->nodes.length / sizeof(struct naming_node));
-}
-
-/* The place in the table where this name is, or where it would go. */
-static uint32_t table_place(const struct snapshot_builder *b, const uint8_t *labels, size_t length)
-{
-	uint32_t mask = b->table_size - 1;
-	uint32_t place = naming_label_hash(labels, length) & mask;
-	for (; b->table[place]; place = (place + 1) & mask) {
-		const struct naming_node *node = node_at(b, b->table[place] - 1);
-		if (node->label_length == length &&
-		    memcmp(b->bytes.data + node->label_offset, labels, length) == 0)
-			break;
-	}
-	return place;
-}
-
-static int table_grow(struct snapshot_builder *b)
-{
-	uint32_t size = b->table_size ? 2 * b->table_size : 64;
-	uint32_t *table = calloc(size, sizeof(*table));
-	if (!table)
-		return -ENOMEM;
-	free(b->table);
-	b->table = table;
-	b->table_size = size;
-	for (uint32_t i = 0; i < node_count(b); i++) {
-		const struct naming_node *node = node_at(b, i);
-		const uint8_t *labels = (const uint8_t *)b->bytes.data + node->label_offset;
-		b->table[table_place(b, labels, node->label_length)] = i + 1;
-	}
-	return 0;
-}
-
-/* Find or add the node of a name, and the nodes between it and the zone. */
-static int node_add(struct snapshot_builder *b, const uint8_t *labels, size_t length,
-		    uint32_t *ret_index)
-{
-	for (size_t at = 0;; at += 1u + labels[at]) {
-		/* At most half full, so that probing is short. */
-		if (2 * (node_count(b) + 1) > b->table_size) {
-			int result = table_grow(b);
-			if (result != 0)
-				return result;
-		}
-		uint32_t place = table_place(b, labels + at, length - at);
-		if (!b->table[place]) {
-			if (node_count(b) >= NODES_MAX) {
-				error_set(b->err, -FL_ELIMIT,
-					  "the zone would have more than %u names", NODES_MAX);
-				return -FL_ELIMIT;
-			}
-			struct naming_node node = {.label_offset = (uint32_t)b->bytes.length,
-						   .label_length = (uint8_t)(length - at)};
-			buffer_append(&b->bytes, labels + at, length - at);
-			buffer_append(&b->nodes, &node, sizeof(node));
-			if (b->bytes.status < 0 || b->nodes.status < 0)
-				return -ENOMEM;
-			b->table[place] = node_count(b);
-		}
-		if (at == 0)
-			*ret_index = b->table[place] - 1;
-		if (at == length)
-			return 0;
-	}
-}
-
-/* ---- records ---- */
-
-static void put_u16(struct snapshot_builder *b, unsigned value)
-{
-	uint8_t bytes[2];
-	dns_put_u16(bytes, value);
-	buffer_append(&b->bytes, bytes, sizeof(bytes));
-}
-
-static void put_u32(struct snapshot_builder *b, uint32_t value)
-{
-	uint8_t bytes[4];
-	dns_put_u32(bytes, value);
-	buffer_append(&b->bytes, bytes, sizeof(bytes));
-}
-
-static struct naming_piece piece_begin(const struct snapshot_builder *b)
-{
-	return (struct naming_piece){
-	    .offset = (uint32_t)b->bytes.length,
-	    .patches = (uint32_t)(b->patches.length / sizeof(uint16_t)),
-	};
-}
-
-static void piece_end(const struct snapshot_builder *b, struct naming_piece *piece)
-{
-	piece->length = (uint16_t)(b->bytes.length - piece->offset);
-}
-
-/* A name: as labels and a pointer to the zone if it lies in it, else in full. */
-static void put_name(struct snapshot_builder *b, struct naming_piece *piece,
-		     const struct dns_name *name)
-{
-	int below = dns_name_below(name, &b->zone);
-	if (below < 0) {
-		buffer_append(&b->bytes, name->bytes, name->length);
-		return;
-	}
-	buffer_append(&b->bytes, name->bytes, (size_t)below);
-	uint16_t patch = (uint16_t)(b->bytes.length - piece->offset);
-	buffer_append(&b->patches, &patch, sizeof(patch));
-	piece->patch_count++;
-	put_u16(b, 0);
-}
-
-/* Type, class, TTL and a length to be set by record_end, which wants what this returns. */
-static size_t record_begin(struct snapshot_builder *b, struct naming_piece *piece, unsigned type,
-			   uint32_t ttl_s)
-{
-	put_u16(b, type);
-	put_u16(b, DNS_CLASS_IN);
-	put_u32(b, ttl_s);
-	put_u16(b, 0);
-	piece->records++;
-	return b->bytes.length;
-}
-
-static void record_end(struct snapshot_builder *b, size_t data)
-{
-	if (b->bytes.status == 0)
-		dns_put_u16((uint8_t *)b->bytes.data + data - 2,
-			    (unsigned)(b->bytes.length - data));
-}
-
-/* The question's own name begins right behind the header. */
-static void put_question_pointer(struct snapshot_builder *b)
-{
-	put_u16(b, 0xc000 | DNS_HEADER_BYTES);
-}
-
-static struct naming_piece put_soa(struct snapshot_builder *b, const struct dns_name *mname,
-				   const struct dns_name *rname, uint32_t ttl_s)
-{
-	const struct naming_input *input = b->input;
-	struct naming_piece piece = piece_begin(b);
-	put_name(b, &piece, &b->zone);
-	size_t data = record_begin(b, &piece, DNS_SOA, ttl_s);
-	put_name(b, &piece, mname);
-	put_name(b, &piece, rname);
-	put_u32(b, input->serial);
-	put_u32(b, input->refresh_s);
-	put_u32(b, input->retry_s);
-	put_u32(b, input->expire_s);
-	put_u32(b, input->negative_ttl_s);
-	record_end(b, data);
-	piece_end(b, &piece);
-	return piece;
-}
-
-static struct naming_piece put_hinfo(struct snapshot_builder *b)
-{
-	/* RFC 8482 §4.2: CPU "RFC8482", OS empty. */
-	static const uint8_t data_bytes[] = {7, 'R', 'F', 'C', '8', '4', '8', '2', 0};
-	struct naming_piece piece = piece_begin(b);
-	put_question_pointer(b);
-	size_t data = record_begin(b, &piece, DNS_HINFO, b->input->ttl_s);
-	buffer_append(&b->bytes, data_bytes, sizeof(data_bytes));
-	record_end(b, data);
-	piece_end(b, &piece);
-	return piece;
-}
-
-/* The addresses of one family as records of `owner`, or of the question's name if that is NULL. */
-static struct naming_piece put_addresses(struct snapshot_builder *b, const struct dns_name *owner,
-					 const struct ip_address *addresses, size_t count,
-					 enum ip_family family, uint32_t ttl_s)
-{
-	struct naming_piece piece = piece_begin(b);
-	for (size_t i = 0; i < count; i++) {
-		if (addresses[i].family != family)
-			continue;
-		if (owner)
-			put_name(b, &piece, owner);
-		else
-			put_question_pointer(b);
-		size_t data = record_begin(b, &piece, family == IP_V4 ? DNS_A : DNS_AAAA, ttl_s);
-		buffer_append(&b->bytes, addresses[i].bytes, ip_family_bits(family) / 8);
-		record_end(b, data);
-	}
-	piece_end(b, &piece);
-	return piece;
-}
 
 /* ---- the zone itself ---- */
 
@@ -265,7 +54,7 @@ static int add_nameserver(struct snapshot_builder *b, const struct naming_namese
 	}
 
 	uint32_t index;
-	int result = node_add(b, name->bytes, (size_t)below, &index);
+	int result = snapshot_node_add(b, name->bytes, (size_t)below, &index);
 	if (result != 0)
 		return result;
 
@@ -273,15 +62,16 @@ static int add_nameserver(struct snapshot_builder *b, const struct naming_namese
 	struct naming_piece *own[] = {&choice.a, &choice.aaaa};
 	enum ip_family families[] = {IP_V4, IP_V6};
 	for (unsigned i = 0; i < 2; i++) {
-		*own[i] = put_addresses(b, NULL, nameserver->addresses, nameserver->address_count,
-					families[i], b->input->ttl_s);
+		*own[i] =
+		    snapshot_put_addresses(b, NULL, nameserver->addresses,
+					   nameserver->address_count, families[i], b->input->ttl_s);
 		struct naming_piece glue =
-		    put_addresses(b, name, nameserver->addresses, nameserver->address_count,
-				  families[i], b->input->ttl_s);
+		    snapshot_put_addresses(b, name, nameserver->addresses,
+					   nameserver->address_count, families[i], b->input->ttl_s);
 		if (glue.records > 0)
 			buffer_append(&b->glue, &glue, sizeof(glue));
 	}
-	struct naming_node *node = node_at(b, index);
+	struct naming_node *node = snapshot_node_at(b, index);
 	node->defined = true;
 	node->first_choice = (uint32_t)(b->choices.length / sizeof(choice));
 	node->choice_count = 1;
@@ -359,18 +149,22 @@ static int add_apex(struct snapshot_builder *b)
 	/* RFC 2308 §5: a negative answer's SOA has the lesser of the two TTLs. */
 	uint32_t negative_s =
 	    input->negative_ttl_s < input->ttl_s ? input->negative_ttl_s : input->ttl_s;
-	b->head.soa = put_soa(b, &names[0], &contact, input->ttl_s);
-	b->head.negative_soa = put_soa(b, &names[0], &contact, negative_s);
-	b->head.hinfo = put_hinfo(b);
+	b->head.soa = snapshot_put_soa(b, &names[0], &contact, input->ttl_s);
+	b->head.negative_soa = snapshot_put_soa(b, &names[0], &contact, negative_s);
+	b->head.hinfo = snapshot_put_hinfo(b);
+	b->head.chaos_id = snapshot_put_chaos(b, input->nsid, input->nsid_length);
+	if (input->version)
+		b->head.chaos_version =
+		    snapshot_put_chaos(b, input->version, strlen(input->version));
 
-	struct naming_piece ns = piece_begin(b);
+	struct naming_piece ns = snapshot_piece_begin(b);
 	for (size_t i = 0; i < name_count; i++) {
-		put_name(b, &ns, &b->zone);
-		size_t data = record_begin(b, &ns, DNS_NS, input->ttl_s);
-		put_name(b, &ns, &names[i]);
-		record_end(b, data);
+		snapshot_put_name(b, &ns, &b->zone);
+		size_t data = snapshot_record_begin(b, &ns, DNS_NS, DNS_CLASS_IN, input->ttl_s);
+		snapshot_put_name(b, &ns, &names[i]);
+		snapshot_record_end(b, data);
 	}
-	piece_end(b, &ns);
+	snapshot_piece_end(b, &ns);
 	b->head.ns = ns;
 	return 0;
 }
@@ -425,8 +219,8 @@ static void add_shares(struct snapshot_builder *b, const struct naming_service *
 		struct naming_choice choice = {
 		    .upper = share->upper,
 		    .version = share->version,
-		    .a = put_addresses(b, NULL, &share->v4, 1, IP_V4, service->ttl_s),
-		    .aaaa = put_addresses(b, NULL, &share->v6, 1, IP_V6, service->ttl_s),
+		    .a = snapshot_put_addresses(b, NULL, &share->v4, 1, IP_V4, service->ttl_s),
+		    .aaaa = snapshot_put_addresses(b, NULL, &share->v6, 1, IP_V6, service->ttl_s),
 		};
 		buffer_append(&b->choices, &choice, sizeof(choice));
 		node->choice_count++;
@@ -451,10 +245,10 @@ static int add_service(struct snapshot_builder *b, const struct naming_service *
 				 b->input->zone);
 
 	uint32_t index;
-	result = node_add(b, name.bytes, name.length - 1u, &index);
+	result = snapshot_node_add(b, name.bytes, name.length - 1u, &index);
 	if (result != 0)
 		return result;
-	struct naming_node *node = node_at(b, index);
+	struct naming_node *node = snapshot_node_at(b, index);
 	if (node->defined)
 		return error_set(b->err, -FL_EINVALID,
 				 "service %s: another service or a name server has that name",
@@ -497,6 +291,9 @@ static int check_input(struct snapshot_builder *b)
 	if (input->nsid_length > NAMING_NSID_MAX)
 		return error_set(b->err, -FL_ELIMIT, "the NSID is longer than %u bytes",
 				 NAMING_NSID_MAX);
+	if (input->version && strlen(input->version) > DNS_STRING_MAX)
+		return error_set(b->err, -FL_ELIMIT,
+				 "the program's version is longer than %u bytes", DNS_STRING_MAX);
 	if (input->ttl_s > NAMING_TTL_MAX || input->negative_ttl_s > NAMING_TTL_MAX)
 		return error_set(b->err, -FL_ELIMIT, "zone %s: a TTL is above %u s", input->zone,
 				 NAMING_TTL_MAX);
@@ -532,6 +329,8 @@ static int assemble(struct snapshot_builder *b, struct naming_snapshot **ret_sna
 	snapshot->size = size;
 	snapshot->serial = b->input->serial;
 	snapshot->zone = b->zone;
+	for (unsigned at = 0; b->zone.bytes[at]; at += 1u + b->zone.bytes[at])
+		snapshot->zone_labels++;
 	snapshot->nsid_length = (uint8_t)b->input->nsid_length;
 	if (b->input->nsid_length > 0)
 		memcpy(snapshot->nsid, b->input->nsid, b->input->nsid_length);
@@ -568,7 +367,7 @@ int naming_snapshot_build(const struct naming_input *input, struct naming_snapsh
 	uint32_t apex;
 	int result = check_input(&b);
 	if (result == 0)
-		result = node_add(&b, (const uint8_t *)"", 0, &apex);
+		result = snapshot_node_add(&b, (const uint8_t *)"", 0, &apex);
 	if (result == 0)
 		result = add_apex(&b);
 	for (size_t i = 0; result == 0 && i < input->service_count; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inside of a snapshot, shared by the builder (snapshot.c) and the answering (answer.c) only.
+ * The inside of a snapshot, shared by the builder (snapshot_builder.h) and the answering (answer.c)
+ * only.
  *
  * One block of memory: this struct, then the arrays that it points to. Records lie there in wire
  * form, ready to be copied. A record's bytes may depend on the query in one way only: where the
@@ -53,6 +54,8 @@ struct naming_snapshot {
 	uint8_t nsid[NAMING_NSID_MAX];
 	struct naming_piece soa, negative_soa, ns;
 	struct naming_piece hinfo; /* RFC 8482 */
+	struct naming_piece chaos_id, chaos_version; /* of the server itself, class CHAOS */
+	uint8_t zone_labels; /* without the root */
 	uint32_t glue_count;
 	const struct naming_piece *glue; /* addresses of the name servers that are in the zone */
 	char refused[NAMING_REFUSED_BYTES]; /* the first part that was left out; "" if none was */

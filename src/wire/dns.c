@@ -4,7 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { POINTER_BITS = 0xc0, QUESTION_FIXED = 4, RECORD_FIXED = 10, OPTION_FIXED = 4 };
+enum {
+	POINTER_BITS = 0xc0,
+	QUESTION_FIXED = 4,
+	RECORD_FIXED = 10,
+	OPTION_FIXED = 4,
+	ZONE_VERSION_BYTES = 6
+};
 
 /* ---- names ---- */
 
@@ -216,6 +222,11 @@ static bool read_options(const uint8_t *data, size_t length, struct dns_edns *ed
 			return false;
 		if (code == DNS_OPTION_NSID)
 			edns->nsid = true;
+		if (code == DNS_OPTION_ZONE_VERSION) {
+			if (size > 0) /* RFC 9660 §3.1: a query's is empty */
+				return false;
+			edns->zone_version = true;
+		}
 		if (code == DNS_OPTION_CLIENT_SUBNET) {
 			/* Two of them would say two things. */
 			if (edns->has_subnet || !read_client_subnet(data, size, &edns->subnet))
@@ -345,6 +356,10 @@ size_t dns_opt_bytes(const struct dns_opt *opt)
 		bytes += OPTION_FIXED + opt->nsid_length;
 	if (opt->subnet)
 		bytes += OPTION_FIXED + 4 + subnet_bytes(opt->subnet);
+	if (opt->extended != DNS_EXTENDED_NONE)
+		bytes += OPTION_FIXED + 2;
+	if (opt->zone_labels)
+		bytes += OPTION_FIXED + ZONE_VERSION_BYTES;
 	return bytes;
 }
 
@@ -373,6 +388,20 @@ size_t dns_opt_write(const struct dns_opt *opt, uint8_t *bytes)
 		at[6] = opt->subnet->source;
 		at[7] = opt->subnet->scope;
 		memcpy(at + 8, opt->subnet->address.bytes, subnet_bytes(opt->subnet));
+		at += OPTION_FIXED + 4 + subnet_bytes(opt->subnet);
+	}
+	if (opt->extended != DNS_EXTENDED_NONE) {
+		dns_put_u16(at, DNS_OPTION_EXTENDED_ERROR);
+		dns_put_u16(at + 2, 2); /* without a text: the code says it all */
+		dns_put_u16(at + 4, opt->extended);
+		at += OPTION_FIXED + 2;
+	}
+	if (opt->zone_labels) {
+		dns_put_u16(at, DNS_OPTION_ZONE_VERSION);
+		dns_put_u16(at + 2, ZONE_VERSION_BYTES);
+		at[4] = (uint8_t)opt->zone_labels;
+		at[5] = DNS_ZONE_VERSION_SERIAL;
+		dns_put_u32(at + 6, opt->zone_serial);
 	}
 	return total;
 }

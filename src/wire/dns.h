@@ -24,6 +24,7 @@
 #define DNS_NAME_MAX 255u /* bytes in wire form, with the root's zero byte */
 #define DNS_NAME_TEXT_BYTES 1024u /* the longest name with every byte as \DDD, and a NUL */
 #define DNS_QUESTION_MAX (DNS_NAME_MAX + 4u)
+#define DNS_STRING_MAX 255u /* bytes of a character string (RFC 1035 §3.3) */
 #define DNS_UDP_MIN 512u /* what every client takes (RFC 1035 §4.2.1) */
 
 enum dns_type {
@@ -31,6 +32,7 @@ enum dns_type {
 	DNS_NS = 2,
 	DNS_SOA = 6,
 	DNS_HINFO = 13,
+	DNS_TXT = 16,
 	DNS_AAAA = 28,
 	DNS_OPT = 41,
 	DNS_META_FIRST = 128, /* 128…255 are questions and meta types (RFC 6895 §3.1) */
@@ -39,7 +41,7 @@ enum dns_type {
 	DNS_ANY = 255,
 };
 
-enum { DNS_CLASS_IN = 1 };
+enum { DNS_CLASS_IN = 1, DNS_CLASS_CH = 3 };
 enum { DNS_OPCODE_QUERY = 0 };
 
 enum dns_rcode {
@@ -60,7 +62,23 @@ enum {
 	DNS_FLAG_RD = 0x0100,
 };
 
-enum { DNS_OPTION_NSID = 3, DNS_OPTION_CLIENT_SUBNET = 8 };
+enum {
+	DNS_OPTION_NSID = 3,
+	DNS_OPTION_CLIENT_SUBNET = 8,
+	DNS_OPTION_EXTENDED_ERROR = 15,
+	DNS_OPTION_ZONE_VERSION = 19,
+};
+
+/* RFC 8914 §5.2: those that we have a use for. */
+enum dns_extended_error {
+	DNS_EXTENDED_NONE = 0, /* "other error", of which nobody learns anything */
+	DNS_EXTENDED_NOT_READY = 14,
+	DNS_EXTENDED_PROHIBITED = 18,
+	DNS_EXTENDED_NOT_AUTHORITATIVE = 20,
+	DNS_EXTENDED_NOT_SUPPORTED = 21,
+};
+
+#define DNS_ZONE_VERSION_SERIAL 0u /* the type that is an SOA serial (RFC 9660 §2.1) */
 
 struct dns_name {
 	uint8_t length; /* 1…255 */
@@ -110,6 +128,7 @@ struct dns_edns {
 	uint16_t payload; /* bytes of UDP answer that the client takes */
 	bool dnssec_ok;
 	bool nsid; /* wanted */
+	bool zone_version; /* wanted (RFC 9660) */
 	bool has_subnet;
 	struct dns_client_subnet subnet;
 };
@@ -151,6 +170,9 @@ struct dns_opt {
 	const uint8_t *nsid; /* NULL: none */
 	size_t nsid_length;
 	const struct dns_client_subnet *subnet; /* NULL: none */
+	enum dns_extended_error extended; /* DNS_EXTENDED_NONE: is not said */
+	unsigned zone_labels; /* of the zone whose version is told, without the root; 0: none is */
+	uint32_t zone_serial;
 };
 size_t dns_opt_bytes(const struct dns_opt *opt);
 size_t dns_opt_write(const struct dns_opt *opt, uint8_t *bytes);

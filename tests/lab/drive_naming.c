@@ -60,6 +60,7 @@ static int build(uint32_t serial, struct naming_snapshot **ret_snapshot, struct 
 	    .nameserver_count = sizeof(nameservers) / sizeof(*nameservers),
 	    .nsid = (const uint8_t *)"lab1",
 	    .nsid_length = 4,
+	    .version = "Fairlead lab",
 	    .services = services,
 	    .service_count = sizeof(services) / sizeof(*services),
 	};

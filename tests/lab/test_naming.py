@@ -103,7 +103,7 @@ stub-zone:
 MANY = "a-name-server-with-many-addresses.svc.example.net"  # too many for 512 bytes
 A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, OPT, DS = 1, 2, 5, 6, 15, 16, 28, 33, 41, 43
 AXFR = 252
-CLIENT_SUBNET, EXTENDED_ERROR = 8, 15
+CLIENT_SUBNET, EXTENDED_ERROR, ZONE_VERSION = 8, 15, 19
 NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 3, 4, 5, 16
 QR, AA, TC, RD, RA, Z, AD, CD = 0x8000, 0x400, 0x200, 0x100, 0x80, 0x40, 0x20, 0x10
 
@@ -399,7 +399,8 @@ def test_what_is_refused_has_the_field_of_the_query(fairlead, opcode, tcp):
     edns = opt(flags=0x8000)
     message = query("svc.example.net", SOA, flags=opcode << 11, edns=edns)
     answer = Answer(ask(fairlead.port, message, tcp))
-    assert (answer.rcode, answer.opt) == (NOTIMP, (1232, 0x8000, b""))
+    assert (answer.rcode, answer.opt[:2]) == (NOTIMP, (1232, 0x8000))
+    assert not options(answer.opt[2])
 
 
 def test_nsupdate_is_told_that_there_are_no_updates(fairlead):
@@ -429,6 +430,31 @@ def test_kdig_reads_it(fairlead):
     assert re.search(r'300\s+IN\s+HINFO\s+"RFC8482" ""$', text, re.M)
     text = kdig(fairlead.port, "svc.example.net", "SOA")
     assert f"ns1.svc.example.net. host\\.master.svc.example.net. {fairlead.serial} 3600" in text
+
+
+@pytest.mark.parametrize("name, told", [("version.bind", "Fairlead lab"), ("id.server", "lab1"),
+                                        ("version.server", "Fairlead lab"),
+                                        ("hostname.bind", "lab1")])
+def test_kdig_is_told_who_answers(fairlead, name, told):
+    text = kdig(fairlead.port, "-c", "CH", name, "TXT")
+    assert re.search(rf'^{name}\.\s+0\s+CH\s+TXT\s+"{told}"$', text, re.M), text
+
+
+def test_kdig_is_told_why(fairlead):
+    """RFC 8914: an extended error beside the code."""
+    assert "EDE: 20 (Not Authoritative)" in kdig(fairlead.port, "example.org", "A", "+edns")
+    assert "EDE: 21 (Not Supported)" in kdig(fairlead.port, "svc.example.net", "TYPE254", "+edns")
+
+
+def test_the_version_of_the_zone(fairlead):
+    """RFC 9660, with answers of all kinds from the zone, and with no other."""
+    wish = opt(options=struct.pack(">HH", ZONE_VERSION, 0))
+    version = (ZONE_VERSION, struct.pack(">BBI", 3, 0, fairlead.serial))
+    for name in ("web", "no", "deep"):
+        answer = Answer(ask(fairlead.port, query(f"{name}.svc.example.net", A, edns=wish)))
+        assert options(answer.opt[2]) == {version}
+    answer = Answer(ask(fairlead.port, query("example.org", A, edns=wish)))
+    assert not options(answer.opt[2])
 
 
 def test_kdig_comes_again_over_tcp_when_truncated(fairlead):

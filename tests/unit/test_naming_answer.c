@@ -77,6 +77,7 @@ static struct naming_snapshot *zone_z(uint32_t newest_upper)
 	    .nameserver_count = COUNT(nameservers),
 	    .nsid = (const uint8_t *)"fra1",
 	    .nsid_length = 4,
+	    .version = "Fairlead 1",
 	    .services = services,
 	    .service_count = COUNT(services),
 	};
@@ -281,17 +282,44 @@ static void answers_have_these_bytes(void **state)
 	     BYTES("\0\1\x81\5\0\1\0\0\0\0\0\0\3web\1y\0\0\1\0\1")},
 	    {"CHAOS", BYTES("\0\1\1\0\0\1\0\0\0\0\0\0\3web\1z\0\0\1\0\3"),
 	     BYTES("\0\1\x81\5\0\1\0\0\0\0\0\0\3web\1z\0\0\1\0\3")},
+	    {"CHAOS, the version", BYTES("\0\1\0\0\0\1\0\0\0\0\0\0\7vErsion\4bind\0\0\x10\0\3"),
+	     BYTES("\0\1\x84\0\0\1\0\1\0\0\0\0\7vErsion\4bind\0\0\x10\0\3"
+		   "\xc0\x0c\0\x10\0\3\0\0\0\0\0\x0b\x0a"
+		   "Fairlead 1")},
+	    {"CHAOS, the server", BYTES("\0\1\0\0\0\1\0\0\0\0\0\0\2id\6server\0\0\x10\0\3"),
+	     BYTES("\0\1\x84\0\0\1\0\1\0\0\0\0\2id\6server\0\0\x10\0\3"
+		   "\xc0\x0c\0\x10\0\3\0\0\0\0\0\5\4fra1")},
+	    {"CHAOS, no address of the server",
+	     BYTES("\0\1\0\0\0\1\0\0\0\0\0\0\x08hostname\4bind\0\0\1\0\3"),
+	     BYTES("\0\1\x84\0\0\1\0\0\0\0\0\0\x08hostname\4bind\0\0\1\0\3")},
+	    {"the zone's version",
+	     BYTES("\0\1\0\0\0\1\0\0\0\0\0\1\2no\1z\0\0\1\0\1"
+		   "\0\0\x29\x10\0\0\0\0\0\0\4\0\x13\0\0"),
+	     BYTES("\0\1\x84\3\0\1\0\0\0\1\0\1\2no\1z\0\0\1\0\1"
+		   "\xc0\x0f\0\6\0\1\0\0\0\x0a\0\x27\3ns1\xc0\x0f\x0ahostmaster\xc0\x0f"
+		   "\x78\xc4\x04\xc9\0\0\x0e\x10\0\0\2\x58\0\x09\x3a\x80\0\0\0\x0a"
+		   "\0\0\x29\4\xd0\0\0\0\0\0\x0a\0\x13\0\6\1\0\x78\xc4\x04\xc9")},
+	    {"out of the zone it has none, and says why",
+	     BYTES("\0\1\0\0\0\1\0\0\0\0\0\1\1y\0\0\1\0\1"
+		   "\0\0\x29\x10\0\0\0\0\0\0\4\0\x13\0\0"),
+	     BYTES("\0\1\x80\5\0\1\0\0\0\0\0\1\1y\0\0\1\0\1"
+		   "\0\0\x29\4\xd0\0\0\0\0\0\6\0\x0f\0\2\0\x14")},
+	    {"a zone's version in a query",
+	     BYTES("\0\1\0\0\0\1\0\0\0\0\0\1\1z\0\0\1\0\1"
+		   "\0\0\x29\x10\0\0\0\0\0\0\5\0\x13\0\1\0"),
+	     BYTES("\0\1\x80\1\0\1\0\0\0\0\0\1\1z\0\0\1\0\1"
+		   "\0\0\x29\4\xd0\0\0\0\0\0\0")},
 	    {"AXFR", BYTES("\0\1\0\0\0\1\0\0\0\0\0\0\1z\0\0\xfc\0\1"),
 	     BYTES("\0\1\x80\5\0\1\0\0\0\0\0\0\1z\0\0\xfc\0\1")},
 	    {"NOTIFY", BYTES("\0\1\x24\0\0\1\0\0\0\0\0\0\1z\0\0\6\0\1"),
 	     BYTES("\0\1\xa0\4\0\0\0\0\0\0\0\0")},
 	    {"NOTIFY with EDNS",
 	     BYTES("\0\1\x24\0\0\1\0\0\0\0\0\1\1z\0\0\6\0\1\0\0\x29\2\0\0\0\0\0\0\0"),
-	     BYTES("\0\1\xa0\4\0\0\0\0\0\0\0\1\0\0\x29\4\xd0\0\0\0\0\0\0")},
+	     BYTES("\0\1\xa0\4\0\0\0\0\0\0\0\1\0\0\x29\4\xd0\0\0\0\0\0\6\0\x0f\0\2\0\x15")},
 	    {"UPDATE with EDNS behind a record",
 	     BYTES("\0\1\x28\0\0\1\0\0\0\1\0\1\1z\0\0\6\0\1"
 		   "\xc0\x0c\0\x10\0\1\0\0\0\0\0\2\1x\0\0\x29\2\0\0\0\x80\0\0\0"),
-	     BYTES("\0\1\xa8\4\0\0\0\0\0\0\0\1\0\0\x29\4\xd0\0\0\x80\0\0\0")},
+	     BYTES("\0\1\xa8\4\0\0\0\0\0\0\0\1\0\0\x29\4\xd0\0\0\x80\0\0\6\0\x0f\0\2\0\x15")},
 	    {"another opcode whose body is no message's",
 	     BYTES("\0\1\x30\0\0\1\0\0\0\0\0\1\xff\0\0\6\0\1\0\0\x29\2\0\0\0\0\0\0\0"),
 	     BYTES("\0\1\xb0\4\0\0\0\0\0\0\0\0")},
