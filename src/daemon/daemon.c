@@ -136,7 +136,7 @@ static void check_edge(struct daemon *daemon, uint64_t now_ms)
 
 static void tick_names(struct daemon *daemon, uint64_t now_ms)
 {
-	if (names_plane_open_again(daemon->names, now_ms)) {
+	if (names_plane_tick(daemon->names, now_ms)) {
 		daemon_event(daemon, "dns.opened", json_object());
 		daemon_carry_out(daemon);
 	}
@@ -386,7 +386,8 @@ static int open_fabric(struct daemon *daemon)
 static int open_names(struct daemon *daemon, struct error *err)
 {
 	uint64_t now_ms = clock_now_ms(daemon->clock);
-	daemon->names = names_plane_new(daemon->options, daemon->files.tcp_connections);
+	daemon->names =
+	    names_plane_new(daemon->options, daemon->files.tcp_connections, &daemon->random);
 	int result = names_plane_open(daemon->names, now_ms, err);
 	if (result == 0 || !daemon->options->edge || !daemon->image.fabric)
 		return result;

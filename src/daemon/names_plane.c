@@ -21,12 +21,17 @@
 #define EXPIRE_S 604800u
 #define UNREAD_TTL_S 30u /* where the service's configuration cannot be read here */
 
+#define RATE 1000u /* answers a second to one network over UDP */
+
 #define OPEN_AGAIN_MS 1000u
+#define RENEW_MS 86400000u
 
 struct names_plane {
 	struct naming_server *server; /* owned; NULL until it could be opened */
 	const struct daemon_options *options;
 	unsigned tcp_connections; /* of each thread, at most */
+	struct random *random; /* borrowed */
+	uint64_t renewed_ms; /* when the secret of cookies was drawn */
 	uint64_t tried_ms; /* when it was last tried to open it */
 	struct alarm alarm; /* why it could not; ended when it is open */
 	char refused[512]; /* what of the zone is not answered as the state says; "": nothing */
@@ -51,12 +56,14 @@ static void find_addresses(struct names_plane *plane, const struct daemon_option
 	}
 }
 
-struct names_plane *names_plane_new(const struct daemon_options *options, unsigned tcp_connections)
+struct names_plane *names_plane_new(const struct daemon_options *options, unsigned tcp_connections,
+				    struct random *random)
 {
 	struct names_plane *plane = must_alloc(1, sizeof(*plane));
 	find_addresses(plane, options);
 	plane->options = options;
 	plane->tcp_connections = tcp_connections;
+	plane->random = random;
 	plane->site = options->site;
 	plane->node = options->node;
 	return plane;
@@ -69,9 +76,10 @@ int names_plane_open(struct names_plane *plane, uint64_t now_ms, struct error *e
 						     .address_count = options->dns_count,
 						     .port = options->dns_port,
 						     .threads = options->dns_threads,
-						     .tcp_connections = plane->tcp_connections};
+						     .tcp_connections = plane->tcp_connections,
+						     .random = plane->random};
 	ASSERT(!plane->server);
-	plane->tried_ms = now_ms;
+	plane->tried_ms = plane->renewed_ms = now_ms;
 	int result = naming_server_open(&server, &plane->server, err);
 	if (result < 0)
 		(void)ALARM_SET(&plane->alarm, now_ms, DNS_FAILED, "", err->text);
@@ -80,9 +88,13 @@ int names_plane_open(struct names_plane *plane, uint64_t now_ms, struct error *e
 	return result;
 }
 
-bool names_plane_open_again(struct names_plane *plane, uint64_t now_ms)
+bool names_plane_tick(struct names_plane *plane, uint64_t now_ms)
 {
 	struct error err;
+	/* Without memory the present secret does for another while. */
+	if (plane->server && now_ms - plane->renewed_ms >= RENEW_MS &&
+	    naming_server_renew(plane->server) == 0)
+		plane->renewed_ms = now_ms;
 	return !plane->server && now_ms - plane->tried_ms >= OPEN_AGAIN_MS &&
 	       names_plane_open(plane, now_ms, &err) == 0;
 }
@@ -228,6 +240,7 @@ static void fill_zone(const struct names_plane *plane, struct zone *zone, const 
 					    .negative_ttl_s = NEGATIVE_TTL_S,
 					    .nsid = (const uint8_t *)plane->node,
 					    .nsid_length = strlen(plane->node),
+					    .rate = RATE,
 					    .version = "Fairlead " FAIRLEAD_VERSION,
 					    .services = zone->services,
 					    .in_part = true};

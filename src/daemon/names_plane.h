@@ -14,16 +14,18 @@
 
 struct names_plane;
 
-/* `tcp_connections`: of each thread, at most. */
-struct names_plane *names_plane_new(const struct daemon_options *options, unsigned tcp_connections);
+/* `tcp_connections`: of each thread, at most. `random` is borrowed. */
+struct names_plane *names_plane_new(const struct daemon_options *options, unsigned tcp_connections,
+				    struct random *random);
 /*
  * Take the addresses and the port. Errors as of naming_server_open(); until it succeeds nothing is
  * answered, names_plane_alarm() says why, and all else may be called.
  */
 must_check int names_plane_open(struct names_plane *plane, uint64_t now_ms, struct error *err);
 
-/* The same once a second, unless it is open; call it every tick. True when it is open now. */
-bool names_plane_open_again(struct names_plane *plane, uint64_t now_ms);
+/* Call it every tick: once a second it tries the same, unless it is open; once a day it draws
+ * another secret for cookies. True when it is open now and was not. */
+bool names_plane_tick(struct names_plane *plane, uint64_t now_ms);
 
 void names_plane_free(struct names_plane *plane);
 

@@ -10,6 +10,7 @@
 #include "naming/snapshot.h"
 
 #include "base/siphash.h"
+#include "naming/cookies.h"
 
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct reply {
 	bool subnet; /* state a scope: the answer is one that a cache would keep */
 	unsigned scope;
 	uint32_t version;
+	bool cut; /* TC, whatever there is to say */
 };
 
 struct ip_prefix naming_client_prefix(const struct ip_address *address, unsigned bits)
@@ -215,6 +217,18 @@ static size_t reply_answer(struct reply *reply, const struct naming_snapshot *sn
 	return 0;
 }
 
+/* To who has had enough: as short as the query. */
+static void reply_limited(struct reply *reply, const struct dns_query *query, bool has_cookies)
+{
+	*reply = (struct reply){.rcode = DNS_NOERROR};
+	if (has_cookies && query->edns.cookie) {
+		reply_failure(reply, DNS_BADCOOKIE, NAMING_RESULT_BADCOOKIE, DNS_EXTENDED_NONE);
+		return;
+	}
+	reply->result = NAMING_RESULT_LIMITED;
+	reply->cut = true;
+}
+
 /* An answer being written; the header is filled in last. */
 struct reply_writer {
 	const struct naming_snapshot *snapshot;
@@ -265,12 +279,18 @@ static size_t answer_limit(enum naming_transport transport, const struct dns_edn
 }
 
 static struct dns_opt opt_of(const struct naming_snapshot *snapshot, const struct reply *reply,
-			     const struct dns_query *query, struct dns_client_subnet *subnet)
+			     const struct dns_query *query, const struct naming_request *request,
+			     struct dns_client_subnet *subnet, uint8_t *cookie)
 {
 	struct dns_opt opt = {.payload = NAMING_UDP_ANSWER_MAX,
 			      .rcode = reply->rcode,
 			      .dnssec_ok = query->edns.dnssec_ok};
 	opt.extended = reply->extended;
+	if (request->secrets && query->edns.cookie) {
+		cookie_make(request->secrets, query->edns.cookie, &request->client, request->now_s,
+			    cookie);
+		opt.cookie = cookie;
+	}
 	if (reply->in_zone && query->edns.zone_version) {
 		opt.zone_labels = snapshot->zone_labels;
 		opt.zone_serial = snapshot->serial;
@@ -288,25 +308,27 @@ static struct dns_opt opt_of(const struct naming_snapshot *snapshot, const struc
 }
 
 static size_t write_answer(const struct naming_snapshot *snapshot, const struct reply *reply,
-			   size_t below, const struct dns_query *query, const uint8_t *question,
-			   enum naming_transport transport, uint8_t *answer, bool *ret_truncated)
+			   size_t below, const struct dns_query *query,
+			   const struct naming_request *request, const uint8_t *question,
+			   uint8_t *answer, bool *ret_truncated)
 {
 	struct dns_client_subnet subnet;
+	uint8_t cookie[DNS_COOKIE_BYTES];
 	struct dns_opt opt;
 	size_t opt_bytes = 0;
 	if (query->edns.present) {
-		opt = opt_of(snapshot, reply, query, &subnet);
+		opt = opt_of(snapshot, reply, query, request, &subnet, cookie);
 		opt_bytes = dns_opt_bytes(&opt);
 	}
 	struct reply_writer w = {
 	    .snapshot = snapshot,
 	    .bytes = answer,
 	    .length = DNS_HEADER_BYTES + query->question_length,
-	    .limit = answer_limit(transport, &query->edns) - opt_bytes,
+	    .limit = answer_limit(request->transport, &query->edns) - opt_bytes,
 	    .zone_pointer = 0xc000u | (unsigned)(DNS_HEADER_BYTES + below),
 	};
 	memcpy(answer + DNS_HEADER_BYTES, question, query->question_length);
-	bool truncated = put_sections(&w, reply);
+	bool truncated = put_sections(&w, reply) || reply->cut;
 
 	/* RFC 1035 §4.1.1: opcode and RD are copied; everything else, AD, CD and the reserved bit
 	 * included (RFC 4035 §3.1.6), is ours to say. */
@@ -350,11 +372,12 @@ static enum naming_qtype classify(const struct dns_query *query)
 	}
 }
 
-size_t naming_answer(const struct naming_snapshot *snapshot, const struct ip_address *client,
-		     enum naming_transport transport, const uint8_t *query_bytes, size_t length,
-		     uint8_t *answer, size_t capacity, struct naming_outcome *ret_outcome)
+size_t naming_answer(const struct naming_snapshot *snapshot, const struct naming_request *request,
+		     const uint8_t *query_bytes, size_t length, uint8_t *answer, size_t capacity,
+		     struct naming_outcome *ret_outcome)
 {
-	ASSERT(capacity >= (transport == NAMING_UDP ? NAMING_UDP_ANSWER_MAX : NAMING_ANSWER_MAX));
+	ASSERT(capacity >=
+	       (request->transport == NAMING_UDP ? NAMING_UDP_ANSWER_MAX : NAMING_ANSWER_MAX));
 	*ret_outcome =
 	    (struct naming_outcome){.qtype = NAMING_QTYPE_UNREAD, .drop = NAMING_DROP_NONE};
 	struct dns_query query;
@@ -370,12 +393,20 @@ size_t naming_answer(const struct naming_snapshot *snapshot, const struct ip_add
 	}
 
 	struct reply reply;
-	size_t below = reply_answer(&reply, snapshot, &query, client);
+	size_t below = 0;
+	if (request->limited)
+		reply_limited(&reply, &query, request->secrets != NULL);
+	else
+		below = reply_answer(&reply, snapshot, &query, &request->client);
+	ret_outcome->known =
+	    request->secrets && query.edns.cookie &&
+	    cookie_is_ours(request->secrets, query.edns.cookie, query.edns.cookie_length,
+			   &request->client, request->now_s);
 	ret_outcome->qtype = classify(&query);
 	ret_outcome->result = reply.result;
 	ret_outcome->version = reply.version;
-	return write_answer(snapshot, &reply, below, &query, query_bytes + DNS_HEADER_BYTES,
-			    transport, answer, &ret_outcome->truncated);
+	return write_answer(snapshot, &reply, below, &query, request,
+			    query_bytes + DNS_HEADER_BYTES, answer, &ret_outcome->truncated);
 }
 
 #define X(name, text)                                                                              \

@@ -76,6 +76,7 @@ struct naming_input {
 	uint32_t refresh_s, retry_s, expire_s;
 	uint32_t ttl_s; /* of SOA, NS and the name servers' addresses */
 	uint32_t negative_ttl_s; /* of "no such name" and "no such data" (RFC 2308) */
+	uint32_t rate; /* answers a second to one network over UDP; 0: as many as it asks for */
 
 	const struct naming_nameserver
 	    *nameservers; /* at least one; the first is the SOA's MNAME */
@@ -94,6 +95,7 @@ struct naming_input {
 	bool in_part;
 };
 
+struct cookie_secrets; /* naming/cookies.h */
 struct naming_snapshot; /* immutable; read by any number of threads */
 
 /*
@@ -108,6 +110,9 @@ void naming_snapshot_free(struct naming_snapshot *snapshot);
 /* What was refused of an input that was to be built in part: the first of it, as a sentence; "" if
  * nothing was. */
 const char *naming_snapshot_refused(const struct naming_snapshot *snapshot);
+
+/* How many answers a second one network gets over UDP; 0: no limit. */
+uint32_t naming_snapshot_rate(const struct naming_snapshot *snapshot);
 
 uint32_t naming_snapshot_serial(const struct naming_snapshot *snapshot);
 size_t naming_snapshot_bytes(const struct naming_snapshot *snapshot); /* of memory */
@@ -134,7 +139,9 @@ enum naming_transport { NAMING_UDP, NAMING_TCP, NAMING_TRANSPORTS };
 	X(NAMING_RESULT_SERVFAIL, "servfail") /* what to answer is not known */                    \
 	X(NAMING_RESULT_NOTIMP, "notimp")                                                          \
 	X(NAMING_RESULT_REFUSED, "refused")                                                        \
-	X(NAMING_RESULT_BADVERS, "badvers")
+	X(NAMING_RESULT_BADVERS, "badvers")                                                        \
+	X(NAMING_RESULT_BADCOOKIE, "badcookie") /* limited: come again with this cookie */         \
+	X(NAMING_RESULT_LIMITED, "limited") /* the same to who has none: come by TCP */
 
 /* X(name, text): why something was not answered, or a connection ended. */
 #define NAMING_DROPS(X)                                                                            \
@@ -142,8 +149,10 @@ enum naming_transport { NAMING_UDP, NAMING_TCP, NAMING_TRANSPORTS };
 	X(NAMING_DROP_SHORT, "short") /* less than a header: nothing to answer to */               \
 	X(NAMING_DROP_RESPONSE, "response") /* QR set: answering would make loops */               \
 	X(NAMING_DROP_OVERSIZED, "oversized") /* over UDP; over TCP too many at once */            \
+	X(NAMING_DROP_LIMITED, "limited") /* above the rate of answers to one network */           \
 	X(NAMING_DROP_SEND, "send") /* the kernel refused the reply */                             \
 	X(NAMING_DROP_TCP_EVICTED, "tcp_evicted") /* made room for a newer connection */           \
+	X(NAMING_DROP_TCP_SOURCE, "tcp_source") /* made room for another of the same source */     \
 	X(NAMING_DROP_TCP_IDLE, "tcp_idle") /* no whole query, or no drained answer, in time */    \
 	X(NAMING_DROP_TCP_ACCEPT, "tcp_accept") /* no descriptor or memory to accept with */       \
 	X(NAMING_DROP_TCP_RESET, "tcp_reset") /* the client went away while owed an answer */
@@ -159,6 +168,17 @@ const char *naming_qtype_text(enum naming_qtype qtype);
 const char *naming_result_text(enum naming_result result);
 const char *naming_drop_text(enum naming_drop drop);
 
+/* Who asks, and how. */
+struct naming_request {
+	struct ip_address client; /* that the query came from */
+	enum naming_transport transport;
+	const struct cookie_secrets *secrets; /* borrowed; NULL: there are no cookies */
+	uint32_t now_s; /* since 1970, for them */
+	/* The client's network has had its share: say no more than how to ask again, by a cookie if
+	 * it knows of them (RFC 7873 §5.2.3), else over TCP. */
+	bool limited;
+};
+
 /* What an answer was, for counters. */
 struct naming_outcome {
 	enum naming_qtype qtype;
@@ -166,17 +186,18 @@ struct naming_outcome {
 	enum naming_drop drop; /* NAMING_DROP_NONE: it was answered */
 	uint32_t version; /* whose service address was given out; 0: of none */
 	bool truncated;
+	bool known; /* the query showed a cookie of ours */
 };
 
 /*
- * Answer one query. `client` is the address that the query came from; `answer` has room for
- * `capacity` bytes, at least NAMING_UDP_ANSWER_MAX (UDP) or NAMING_ANSWER_MAX (TCP). `snapshot`
- * may be NULL (not ready): SERVFAIL. Returns the length of the answer in bytes, or 0 to send
- * nothing. Pure: no allocation, no clock, no state. Any thread.
+ * Answer one query, which `request` tells of; `answer` has room for `capacity` bytes, at least
+ * NAMING_UDP_ANSWER_MAX (UDP) or NAMING_ANSWER_MAX (TCP). `snapshot` may be NULL (not ready):
+ * SERVFAIL. Returns the length of the answer in bytes, or 0 to send nothing. Pure: no allocation,
+ * no clock, no state. Any thread.
  */
-size_t naming_answer(const struct naming_snapshot *snapshot, const struct ip_address *client,
-		     enum naming_transport transport, const uint8_t *query, size_t length,
-		     uint8_t *answer, size_t capacity, struct naming_outcome *ret_outcome);
+size_t naming_answer(const struct naming_snapshot *snapshot, const struct naming_request *request,
+		     const uint8_t *query, size_t length, uint8_t *answer, size_t capacity,
+		     struct naming_outcome *ret_outcome);
 
 /*
  * The number in 0…65535 that settles a client's share: SipHash-2-4, keyed by `salt`, of the

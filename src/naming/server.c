@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "naming/server.h"
 
+#include "base/random.h"
 #include "naming/worker.h"
 
 #include <sched.h>
@@ -20,7 +21,8 @@ enum {
 };
 
 struct naming_server {
-	struct in_force in_force; /* its snapshot is owned */
+	struct in_force in_force; /* what it points to is owned */
+	struct random *random; /* borrowed; NULL: none */
 	uint16_t port;
 	int stop; /* an eventfd that becomes readable, for all TCP workers, when they should end */
 	uint64_t swaps;
@@ -140,6 +142,8 @@ static int tcp_init(struct tcp_worker *worker, struct naming_server *server,
 	TAILQ_INIT(&worker->closed);
 	worker->limit =
 	    options->tcp_connections ? options->tcp_connections : NAMING_TCP_CONNECTIONS;
+	worker->per_source = options->tcp_per_source ? options->tcp_per_source
+						     : worker->limit / 8 + (worker->limit % 8 > 0);
 	worker->idle_ms = options->tcp_idle_ms ? options->tcp_idle_ms : TCP_IDLE_MS_DEFAULT;
 	worker->listeners = calloc(options->address_count, sizeof(*worker->listeners));
 	worker->counts = calloc(1, sizeof(*worker->counts));
@@ -234,6 +238,19 @@ static int init_workers(struct naming_server *server, const struct naming_server
 	return result;
 }
 
+/* The secrets of cookies and of the table that limits answers. */
+static int draw_secrets(struct naming_server *server, struct error *err)
+{
+	uint8_t secret[LIMITER_SECRET_BYTES];
+	if (!server->random)
+		return 0;
+	random_fill(server->random, secret, sizeof(secret));
+	int result = limiter_new(secret, &server->in_force.limiter);
+	if (result == 0)
+		result = naming_server_renew(server);
+	return result < 0 ? no_memory(err) : 0;
+}
+
 int naming_server_open(const struct naming_server_options *options,
 		       struct naming_server **ret_server, struct error *err)
 {
@@ -243,12 +260,15 @@ int naming_server_open(const struct naming_server_options *options,
 	struct naming_server *server = calloc(1, sizeof(*server));
 	if (!server)
 		return no_memory(err);
+	server->random = options->random;
 	server->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (server->stop < 0)
 		result = error_set(err, -errno, "eventfd: %s", error_text(-errno));
 	if (result == 0)
 		result = make_workers(server, naming_server_threads(options->threads),
 				      options->address_count, err);
+	if (result == 0)
+		result = draw_secrets(server, err);
 	if (result == 0)
 		result = choose_port(options, &server->port, err);
 	if (result == 0)
@@ -274,6 +294,22 @@ void naming_server_swap(struct naming_server *server, struct naming_snapshot *sn
 	urcu_memb_synchronize_rcu();
 	naming_snapshot_free(old);
 	count(&server->swaps, 1);
+}
+
+int naming_server_renew(struct naming_server *server)
+{
+	if (!server->random)
+		return 0;
+	struct cookie_secrets *secrets = malloc(sizeof(*secrets));
+	if (!secrets)
+		return -ENOMEM;
+	const struct cookie_secrets *before = server->in_force.secrets;
+	random_fill(server->random, secrets->now, sizeof(secrets->now));
+	memcpy(secrets->before, before ? before->now : secrets->now, sizeof(secrets->before));
+	struct cookie_secrets *old = rcu_xchg_pointer(&server->in_force.secrets, secrets);
+	urcu_memb_synchronize_rcu();
+	free(old);
+	return 0;
 }
 
 /* Make all threads end, and wait for them. */
@@ -305,6 +341,8 @@ void naming_server_close(struct naming_server *server)
 	if (server->stop >= 0)
 		close(server->stop);
 	naming_snapshot_free(server->in_force.snapshot);
+	free(server->in_force.secrets);
+	limiter_free(server->in_force.limiter);
 	free(server->udp);
 	free(server->tcp);
 	free(server);
@@ -321,6 +359,7 @@ static void add_counts(struct naming_counters *sum, const struct counts *counts)
 	sum->truncated += count_read(&counts->truncated);
 	sum->tcp_accepted += count_read(&counts->tcp_accepted);
 	sum->tcp_open += count_read(&counts->tcp_open);
+	sum->known += count_read(&counts->known);
 }
 
 void naming_server_counters(const struct naming_server *server, struct naming_counters *ret)

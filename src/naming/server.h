@@ -7,12 +7,17 @@
  * out), so that threads share nothing but the snapshot pointer, which is read under RCU. A query is
  * answered wholly from one snapshot.
  *
+ * Over UDP anybody can ask in another's name: a network that gets more answers a second than the
+ * snapshot says gets no more, but for every second time a short one that leads to TCP or gives a
+ * cookie (limiter.h, cookies.h).
+ *
  * TCP (RFC 7766): several queries on a connection, pipelined or not, answered in order. What a
- * client can make us hold is bounded: a limited number of connections per thread (when full, the
- * one nearest its deadline makes room), one query in, and one block of answers out, during which no
- * more is read from it. A query above NAMING_QUERY_MAX gets a buffer of its own while it comes in;
- * NAMING_TCP_LARGE connections of a thread may have one at once. A connection must complete a
- * query, or take its answers, within the idle time; dribbling bytes does not extend it.
+ * client can make us hold is bounded: a limited number of connections per thread, and of one source
+ * among them (when full, the one nearest its deadline makes room), one query in, and one block of
+ * answers out, during which no more is read from it. A query above NAMING_QUERY_MAX gets a buffer
+ * of its own while it comes in; NAMING_TCP_LARGE connections of a thread may have one at once. A
+ * connection must complete a query, or take its answers, within the idle time; dribbling bytes does
+ * not extend it.
  *
  * Any number of servers may be open. open, swap and close are for one owner thread (the main
  * one), which must not be inside an RCU read section; counters may be read by any thread between
@@ -29,6 +34,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct random;
+
 #define NAMING_SERVER_LISTENS_MAX 64u
 #define NAMING_SERVER_THREADS_MAX 64u
 #define NAMING_TCP_CONNECTIONS 1024u
@@ -40,7 +47,11 @@ struct naming_server_options {
 	uint16_t port; /* 53; 0 takes a free one, the same for every socket */
 	unsigned threads; /* of TCP, and of UDP for each address; 0: one per usable core */
 	unsigned tcp_connections; /* per TCP thread; 0: NAMING_TCP_CONNECTIONS */
+	unsigned tcp_per_source; /* of them from one IPv4 address or IPv6 /64; 0: an eighth */
 	unsigned tcp_idle_ms; /* 0: 10 s */
+	/* What secrets are drawn from while it opens and in naming_server_renew(), borrowed for as
+	 * long; NULL: there are neither cookies nor a limit of answers. */
+	struct random *random;
 };
 
 struct naming_server;
@@ -74,6 +85,12 @@ uint16_t naming_server_port(const struct naming_server *server);
 void naming_server_swap(struct naming_server *server, struct naming_snapshot *snapshot);
 
 /*
+ * Draw another secret for cookies (RFC 7873); those of the one before it still count. Call it once
+ * a day. Returns once no thread reads what went before. -ENOMEM: the present one stays.
+ */
+must_check int naming_server_renew(struct naming_server *server);
+
+/*
  * Answer what has already arrived over UDP, close everything, join the threads, free the server
  * and its snapshot. NULL is fine.
  */
@@ -86,6 +103,7 @@ struct naming_counters {
 	uint64_t drops[NAMING_DROP_COUNT];
 	uint64_t tcp_accepted;
 	uint64_t tcp_open; /* now */
+	uint64_t known; /* answers to queries that showed a cookie of ours */
 	uint64_t swaps;
 };
 

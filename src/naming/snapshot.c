@@ -3,6 +3,7 @@
  * Building a snapshot: check the input, collect nodes and records in growing arrays, then lay them
  * out in one block.
  */
+#include "naming/limiter.h"
 #include "naming/snapshot_builder.h"
 
 #include <stdalign.h>
@@ -291,6 +292,9 @@ static int check_input(struct snapshot_builder *b)
 	if (input->nsid_length > NAMING_NSID_MAX)
 		return error_set(b->err, -FL_ELIMIT, "the NSID is longer than %u bytes",
 				 NAMING_NSID_MAX);
+	if (input->rate > LIMITER_RATE_MAX)
+		return error_set(b->err, -FL_ELIMIT, "a rate of more than %u answers a second",
+				 LIMITER_RATE_MAX);
 	if (input->version && strlen(input->version) > DNS_STRING_MAX)
 		return error_set(b->err, -FL_ELIMIT,
 				 "the program's version is longer than %u bytes", DNS_STRING_MAX);
@@ -328,6 +332,7 @@ static int assemble(struct snapshot_builder *b, struct naming_snapshot **ret_sna
 	*snapshot = b->head;
 	snapshot->size = size;
 	snapshot->serial = b->input->serial;
+	snapshot->rate = b->input->rate;
 	snapshot->zone = b->zone;
 	for (unsigned at = 0; b->zone.bytes[at]; at += 1u + b->zone.bytes[at])
 		snapshot->zone_labels++;
@@ -396,6 +401,11 @@ void naming_snapshot_free(struct naming_snapshot *snapshot)
 const char *naming_snapshot_refused(const struct naming_snapshot *snapshot)
 {
 	return snapshot->refused;
+}
+
+uint32_t naming_snapshot_rate(const struct naming_snapshot *snapshot)
+{
+	return snapshot->rate;
 }
 
 uint32_t naming_snapshot_serial(const struct naming_snapshot *snapshot)

@@ -48,6 +48,7 @@ struct naming_node {
 struct naming_snapshot {
 	size_t size; /* bytes of the block */
 	uint32_t serial;
+	uint32_t rate; /* answers a second to one network; 0: no limit */
 	uint32_t table_mask;
 	struct dns_name zone;
 	uint8_t nsid_length;

@@ -152,6 +152,8 @@ static bool answer_queries(struct tcp_worker *worker, struct tcp_connection *c, 
 	bool sane = true;
 	urcu_memb_read_lock();
 	const struct naming_snapshot *snapshot = in_force_snapshot(worker->in_force);
+	struct naming_request request = in_force_request(worker->in_force, NAMING_TCP);
+	request.client = c->client;
 	while (c->in_length - used >= LENGTH_BYTES &&
 	       TCP_BLOCK_BYTES - written >= LENGTH_BYTES + NAMING_ANSWER_MAX) {
 		size_t length = dns_get_u16(c->in + used);
@@ -160,8 +162,8 @@ static bool answer_queries(struct tcp_worker *worker, struct tcp_connection *c, 
 		struct naming_outcome outcome;
 		uint8_t *answer = worker->block + written;
 		size_t answered =
-		    naming_answer(snapshot, &c->client, NAMING_TCP, c->in + used + LENGTH_BYTES,
-				  length, answer + LENGTH_BYTES, NAMING_ANSWER_MAX, &outcome);
+		    naming_answer(snapshot, &request, c->in + used + LENGTH_BYTES, length,
+				  answer + LENGTH_BYTES, NAMING_ANSWER_MAX, &outcome);
 		count_outcome(worker->counts, NAMING_TCP, &outcome);
 		used += LENGTH_BYTES + length;
 		if (answered == 0) {
@@ -256,9 +258,36 @@ void tcp_serve(struct tcp_worker *worker, struct source *source, uint32_t events
 
 /* ---- accepting ---- */
 
+/* Whether one who has the one address can take the other: his IPv6 network is his own. */
+static bool is_same_source(const struct ip_address *a, const struct ip_address *b)
+{
+	return a->family == b->family &&
+	       memcmp(a->bytes, b->bytes, a->family == IP_V4 ? 4 : 8) == 0;
+}
+
+/* Make room if the source has all the connections that it may have. The list is walked: accepting
+ * one costs far more than that. */
+static void make_room_of_source(struct tcp_worker *worker, const struct ip_address *client)
+{
+	struct tcp_connection *oldest = NULL, *c;
+	unsigned open = 0;
+	TAILQ_FOREACH(c, &worker->open, link)
+	{
+		if (!is_same_source(&c->client, client))
+			continue;
+		if (!oldest)
+			oldest = c;
+		open++;
+	}
+	if (open >= worker->per_source)
+		drop(worker, oldest, NAMING_DROP_TCP_SOURCE);
+}
+
 static void take_connection(struct tcp_worker *worker, int fd, const struct sockaddr_storage *from,
 			    uint64_t now_ms)
 {
+	struct ip_address client = address_of(from);
+	make_room_of_source(worker, &client);
 	if (count_read(&worker->counts->tcp_open) >= worker->limit)
 		drop(worker, TAILQ_FIRST(&worker->open), NAMING_DROP_TCP_EVICTED);
 
@@ -267,7 +296,7 @@ static void take_connection(struct tcp_worker *worker, int fd, const struct sock
 	if (!c || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
 		goto fail;
 	c->source = (struct source){SOURCE_CONNECTION, fd};
-	c->client = address_of(from);
+	c->client = client;
 	c->in = c->usual;
 	c->in_size = sizeof(c->usual);
 	c->deadline_ms = now_ms + worker->idle_ms;

@@ -14,6 +14,7 @@
 
 enum {
 	BATCH = 64,
+	SHORT_EVERY = 2, /* of the answers that a network should not get; else a client gets none */
 	SEND_WAIT_MS = 50, /* for room in a full send buffer */
 };
 
@@ -75,7 +76,7 @@ static void set_way_back(struct msghdr *message)
 
 /* Answer in[i] into out[at]; false if it gets no answer. */
 static bool answer_one(struct udp_worker *worker, const struct naming_snapshot *snapshot,
-		       unsigned i, unsigned at)
+		       struct naming_request *request, uint64_t now_us, unsigned i, unsigned at)
 {
 	struct udp_batch *batch = worker->batch;
 	struct msghdr *in = &batch->in[i].msg_hdr;
@@ -83,11 +84,22 @@ static bool answer_one(struct udp_worker *worker, const struct naming_snapshot *
 		count(&worker->counts->drops[NAMING_DROP_OVERSIZED], 1);
 		return false;
 	}
-	struct ip_address client = address_of(&batch->from[i]);
+	request->client = address_of(&batch->from[i]);
+	request->limited = false;
 	struct naming_outcome outcome;
-	size_t length =
-	    naming_answer(snapshot, &client, NAMING_UDP, batch->queries[i], batch->in[i].msg_len,
-			  batch->answers[at], ANSWER_ROW, &outcome);
+	size_t length = naming_answer(snapshot, request, batch->queries[i], batch->in[i].msg_len,
+				      batch->answers[at], ANSWER_ROW, &outcome);
+	if (length > 0 && now_us > 0 && !outcome.known &&
+	    limiter_is_over(worker->in_force->limiter, &request->client,
+			    naming_snapshot_rate(snapshot), now_us)) {
+		if (++worker->over % SHORT_EVERY != 0) {
+			count(&worker->counts->drops[NAMING_DROP_LIMITED], 1);
+			return false;
+		}
+		request->limited = true;
+		length = naming_answer(snapshot, request, batch->queries[i], batch->in[i].msg_len,
+				       batch->answers[at], ANSWER_ROW, &outcome);
+	}
 	count_outcome(worker->counts, NAMING_UDP, &outcome);
 	if (length == 0)
 		return false;
@@ -142,8 +154,13 @@ bool udp_serve(struct udp_worker *worker, int flags)
 	unsigned total = 0;
 	urcu_memb_read_lock();
 	const struct naming_snapshot *snapshot = in_force_snapshot(worker->in_force);
+	struct naming_request request = in_force_request(worker->in_force, NAMING_UDP);
+	/* One reading of the clock for a batch; none where nothing is limited. */
+	uint64_t now_us = worker->in_force->limiter && snapshot && naming_snapshot_rate(snapshot)
+			      ? clock_now_ms(&clock_system) * 1000
+			      : 0;
 	for (unsigned i = 0; i < (unsigned)received; i++)
-		if (answer_one(worker, snapshot, i, total))
+		if (answer_one(worker, snapshot, &request, now_us, i, total))
 			total++;
 	urcu_memb_read_unlock();
 	send_answers(worker, total);

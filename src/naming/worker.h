@@ -13,6 +13,9 @@
 #ifndef FAIRLEAD_NAMING_WORKER_H
 #define FAIRLEAD_NAMING_WORKER_H
 
+#include "base/clock.h"
+#include "naming/cookies.h"
+#include "naming/limiter.h"
 #include "naming/server.h"
 
 #include <pthread.h>
@@ -41,6 +44,7 @@ struct counts {
 	uint64_t drops[NAMING_DROP_COUNT];
 	uint64_t tcp_accepted;
 	uint64_t tcp_open;
+	uint64_t known;
 };
 
 static inline void count(uint64_t *counter, uint64_t more)
@@ -63,11 +67,15 @@ static inline void count_outcome(struct counts *counts, enum naming_transport tr
 	count(&counts->answers[outcome->qtype][outcome->result][transport], 1);
 	if (outcome->truncated)
 		count(&counts->truncated, 1);
+	if (outcome->known)
+		count(&counts->known, 1);
 }
 
 /* What all threads of a server read. */
 struct in_force {
 	struct naming_snapshot *snapshot; /* exchanged by the server, read under RCU */
+	struct cookie_secrets *secrets; /* the same; NULL: there are no cookies */
+	struct limiter *limiter; /* NULL: there is no limit */
 	bool stops; /* set once */
 };
 
@@ -75,6 +83,17 @@ struct in_force {
 static inline const struct naming_snapshot *in_force_snapshot(const struct in_force *in_force)
 {
 	return rcu_dereference(in_force->snapshot);
+}
+
+/* What all queries of a batch have in common; in an RCU read section only. */
+static inline struct naming_request in_force_request(const struct in_force *in_force,
+						     enum naming_transport transport)
+{
+	struct naming_request request = {.transport = transport,
+					 .secrets = rcu_dereference(in_force->secrets)};
+	if (request.secrets)
+		request.now_s = (uint32_t)(clock_wall_ms(&clock_system) / 1000);
+	return request;
 }
 
 static inline bool in_force_stops(const struct in_force *in_force)
@@ -88,6 +107,7 @@ struct udp_worker {
 	bool started;
 	int fd; /* -1: none */
 	bool wildcard; /* replies must be told which of our addresses to leave from */
+	unsigned over; /* answers above the rate, of which every second is a short one */
 	struct counts *counts; /* owned */
 	struct udp_batch *batch; /* owned */
 };
@@ -107,6 +127,7 @@ struct tcp_worker {
 	struct tcp_list open; /* by deadline, the nearest first */
 	struct tcp_list closed; /* freed after the events that may still point to them */
 	unsigned limit; /* connections */
+	unsigned per_source; /* of them */
 	unsigned large; /* of them hold a large query, or the beginning of one */
 	unsigned idle_ms;
 	uint8_t *block; /* owned: answers to one connection, before they are sent */

@@ -222,6 +222,14 @@ static bool read_options(const uint8_t *data, size_t length, struct dns_edns *ed
 			return false;
 		if (code == DNS_OPTION_NSID)
 			edns->nsid = true;
+		/* RFC 7873 §5.2: of several the first counts; §5.2.2: a wrong length is a FORMERR.
+		 */
+		if (code == DNS_OPTION_COOKIE && !edns->cookie) {
+			if (size != DNS_COOKIE_CLIENT_BYTES && (size < 16 || size > 40))
+				return false;
+			edns->cookie = data;
+			edns->cookie_length = (uint8_t)size;
+		}
 		if (code == DNS_OPTION_ZONE_VERSION) {
 			if (size > 0) /* RFC 9660 §3.1: a query's is empty */
 				return false;
@@ -356,6 +364,8 @@ size_t dns_opt_bytes(const struct dns_opt *opt)
 		bytes += OPTION_FIXED + opt->nsid_length;
 	if (opt->subnet)
 		bytes += OPTION_FIXED + 4 + subnet_bytes(opt->subnet);
+	if (opt->cookie)
+		bytes += OPTION_FIXED + DNS_COOKIE_BYTES;
 	if (opt->extended != DNS_EXTENDED_NONE)
 		bytes += OPTION_FIXED + 2;
 	if (opt->zone_labels)
@@ -389,6 +399,12 @@ size_t dns_opt_write(const struct dns_opt *opt, uint8_t *bytes)
 		at[7] = opt->subnet->scope;
 		memcpy(at + 8, opt->subnet->address.bytes, subnet_bytes(opt->subnet));
 		at += OPTION_FIXED + 4 + subnet_bytes(opt->subnet);
+	}
+	if (opt->cookie) {
+		dns_put_u16(at, DNS_OPTION_COOKIE);
+		dns_put_u16(at + 2, DNS_COOKIE_BYTES);
+		memcpy(at + 4, opt->cookie, DNS_COOKIE_BYTES);
+		at += OPTION_FIXED + DNS_COOKIE_BYTES;
 	}
 	if (opt->extended != DNS_EXTENDED_NONE) {
 		dns_put_u16(at, DNS_OPTION_EXTENDED_ERROR);

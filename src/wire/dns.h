@@ -52,6 +52,7 @@ enum dns_rcode {
 	DNS_NOTIMP = 4,
 	DNS_REFUSED = 5,
 	DNS_BADVERS = 16, /* the upper bits go into OPT (RFC 6891 §6.1.3) */
+	DNS_BADCOOKIE = 23,
 };
 
 /* Flags of the header's second word. */
@@ -65,6 +66,7 @@ enum {
 enum {
 	DNS_OPTION_NSID = 3,
 	DNS_OPTION_CLIENT_SUBNET = 8,
+	DNS_OPTION_COOKIE = 10,
 	DNS_OPTION_EXTENDED_ERROR = 15,
 	DNS_OPTION_ZONE_VERSION = 19,
 };
@@ -77,6 +79,12 @@ enum dns_extended_error {
 	DNS_EXTENDED_NOT_AUTHORITATIVE = 20,
 	DNS_EXTENDED_NOT_SUPPORTED = 21,
 };
+
+/* A cookie (RFC 7873 §4): the client's part, and a server's behind it, of 8 to 32 bytes; RFC 9018
+ * has it at 16. */
+#define DNS_COOKIE_CLIENT_BYTES 8u
+#define DNS_COOKIE_SERVER_BYTES 16u
+#define DNS_COOKIE_BYTES (DNS_COOKIE_CLIENT_BYTES + DNS_COOKIE_SERVER_BYTES)
 
 #define DNS_ZONE_VERSION_SERIAL 0u /* the type that is an SOA serial (RFC 9660 §2.1) */
 
@@ -131,6 +139,8 @@ struct dns_edns {
 	bool zone_version; /* wanted (RFC 9660) */
 	bool has_subnet;
 	struct dns_client_subnet subnet;
+	const uint8_t *cookie; /* borrowed from the message; NULL: none */
+	uint8_t cookie_length; /* 8, or 16…40 */
 };
 
 struct dns_query {
@@ -170,6 +180,7 @@ struct dns_opt {
 	const uint8_t *nsid; /* NULL: none */
 	size_t nsid_length;
 	const struct dns_client_subnet *subnet; /* NULL: none */
+	const uint8_t *cookie; /* DNS_COOKIE_BYTES; NULL: none */
 	enum dns_extended_error extended; /* DNS_EXTENDED_NONE: is not said */
 	unsigned zone_labels; /* of the zone whose version is told, without the root; 0: none is */
 	uint32_t zone_serial;

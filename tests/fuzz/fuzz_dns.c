@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Any bytes as a DNS query. The first byte of the input picks transport, client and whether there
- * is a snapshot; the rest is the query. Whatever it is, the answer is within its limit, starts with
- * a sane header, echoes the question byte for byte, and can be read to its last byte. The same
- * bytes are read as the text of a name, too.
+ * are a snapshot, cookies, and a limit that was reached; the rest is the query. Whatever it is, the
+ * answer is within its limit, starts with a sane header, echoes the question byte for byte, and can
+ * be read to its last byte. The same bytes are read as the text of a name, too.
  */
+#include "naming/cookies.h"
 #include "naming/naming.h"
 #include "tests/addresses.h"
 #include "wire/dns.h"
@@ -162,7 +163,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	if (length == 0)
 		return 0;
 	enum naming_transport transport = bytes[0] & 1 ? NAMING_TCP : NAMING_UDP;
-	struct ip_address client = address(bytes[0] & 2 ? "2001:db8:1::1" : "198.51.100.9");
+	static const struct cookie_secrets secrets = {.now = "fifteen letters"};
+	struct naming_request request = {
+	    .client = address(bytes[0] & 2 ? "2001:db8:1::1" : "198.51.100.9"),
+	    .transport = transport,
+	    .secrets = bytes[0] & 8 ? &secrets : NULL,
+	    .now_s = 1796000000,
+	    .limited = bytes[0] & 16};
 	const struct naming_snapshot *used = bytes[0] & 4 ? NULL : snapshot;
 	/* Exactly as long as they are, so that the sanitizer sees one byte too far. */
 	size_t query_length = length - 1;
@@ -173,14 +180,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	memcpy(query, bytes + 1, query_length);
 
 	struct naming_outcome outcome, outcome_again;
-	size_t answered = naming_answer(used, &client, transport, query, query_length, answer,
-					capacity, &outcome);
+	size_t answered =
+	    naming_answer(used, &request, query, query_length, answer, capacity, &outcome);
 	require(answered <= capacity);
 	require((answered == 0) == (outcome.drop != NAMING_DROP_NONE));
 	if (answered > 0)
 		check_answer(transport, query, query_length, answer, answered, &outcome);
 	/* Pure: the same again. */
-	require(naming_answer(used, &client, transport, query, query_length, again, capacity,
+	require(naming_answer(used, &request, query, query_length, again, capacity,
 			      &outcome_again) == answered);
 	require(memcmp(answer, again, answered) == 0);
 	check_text(query, query_length);

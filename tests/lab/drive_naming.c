@@ -4,6 +4,7 @@
  * master file, on 127.0.0.1 and ::1 at a free port, which it prints. Each line on standard input
  * swaps in a zone whose serial is one higher, and prints that serial; the end of input ends it.
  */
+#include "base/random.h"
 #include "naming/server.h"
 #include "tests/addresses.h"
 
@@ -70,7 +71,10 @@ static int build(uint32_t serial, struct naming_snapshot **ret_snapshot, struct 
 int main(void)
 {
 	struct ip_address listens[] = {address("127.0.0.1"), address("::1")};
-	struct naming_server_options options = {.addresses = listens, .address_count = 2};
+	struct random random;
+	random_init_system(&random);
+	struct naming_server_options options = {
+	    .addresses = listens, .address_count = 2, .random = &random};
 	struct naming_server *server;
 	struct naming_snapshot *snapshot;
 	struct error err = {0};

@@ -457,6 +457,15 @@ def test_the_version_of_the_zone(fairlead):
     assert not options(answer.opt[2])
 
 
+def test_kdig_gets_a_cookie_and_shows_it(fairlead):
+    """It checks what RFC 7873 section 5.3 says of an answer's, and shows the server's part."""
+    text = kdig(fairlead.port, "web.svc.example.net", "A", "+cookie=0123456789abcdef")
+    cookie = re.search(r"COOKIE: ([0-9A-F]+)$", text, re.M).group(1)
+    assert re.fullmatch("0123456789ABCDEF01000000[0-9A-F]{24}", cookie)
+    text = kdig(fairlead.port, "web.svc.example.net", "A", f"+cookie={cookie.lower()}")
+    assert "status: NOERROR" in text and f"COOKIE: {cookie[:16]}" in text
+
+
 def test_kdig_comes_again_over_tcp_when_truncated(fairlead):
     text = kdig(fairlead.port, MANY, "AAAA", "+noedns")
     assert text.count("2001:db8:53::") == 16

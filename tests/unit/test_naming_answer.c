@@ -207,11 +207,12 @@ static void ask(const struct naming_snapshot *snapshot, struct ask question, str
 {
 	uint8_t query[600];
 	size_t length = write_query(&question, query);
-	struct ip_address from = address(question.from ? question.from : "203.0.113.9");
+	struct naming_request from = {.client =
+					  address(question.from ? question.from : "203.0.113.9"),
+				      .transport = question.tcp ? NAMING_TCP : NAMING_UDP};
 	memset(reply, 0, sizeof(*reply));
-	reply->length =
-	    naming_answer(snapshot, &from, question.tcp ? NAMING_TCP : NAMING_UDP, query, length,
-			  reply->bytes, sizeof(reply->bytes), &reply->outcome);
+	reply->length = naming_answer(snapshot, &from, query, length, reply->bytes,
+				      sizeof(reply->bytes), &reply->outcome);
 	assert_true(reply->length >= 12);
 	assert_int_equal(reply->outcome.drop, NAMING_DROP_NONE);
 	read_reply(reply);
@@ -345,13 +346,13 @@ static void answers_have_these_bytes(void **state)
 	     BYTES("\0\1\0\0\0\1\0\0\0\0\0\1\1z\0\0\6\0\1\0\0\x29\2\0\0\0\0\0\0\1\0"),
 	     BYTES("\0\1\x80\1\0\1\0\0\0\0\0\1\1z\0\0\6\0\1\0\0\x29\4\xd0\0\0\0\0\0\0")},
 	};
-	struct ip_address from = address("203.0.113.9");
+	struct naming_request from = {.client = address("203.0.113.9")};
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		uint8_t answer[NAMING_ANSWER_MAX];
 		struct naming_outcome outcome;
 		size_t length =
-		    naming_answer(snapshot, &from, NAMING_UDP, cases[i].query,
-				  cases[i].query_length, answer, sizeof(answer), &outcome);
+		    naming_answer(snapshot, &from, cases[i].query, cases[i].query_length, answer,
+				  sizeof(answer), &outcome);
 		if (length != cases[i].answer_length)
 			fail_msg("%s: %zu bytes, not %zu", cases[i].what, length,
 				 cases[i].answer_length);
@@ -367,16 +368,16 @@ static void what_is_no_query_gets_no_answer(void **state)
 {
 	(void)state;
 	struct naming_snapshot *snapshot = zone_z(3277);
-	struct ip_address from = address("203.0.113.9");
+	struct naming_request from = {.client = address("203.0.113.9")};
 	uint8_t answer[NAMING_ANSWER_MAX];
 	struct naming_outcome outcome;
-	assert_int_equal(naming_answer(snapshot, &from, NAMING_UDP,
+	assert_int_equal(naming_answer(snapshot, &from,
 				       BYTES("\0\1\x80\0\0\1\0\0\0\0\0\0\1z\0\0\6\0\1"), answer,
 				       sizeof(answer), &outcome),
 			 0);
 	assert_int_equal(outcome.drop, NAMING_DROP_RESPONSE);
 	for (size_t length = 0; length < 12; length++) {
-		assert_int_equal(naming_answer(snapshot, &from, NAMING_TCP,
+		assert_int_equal(naming_answer(snapshot, &from,
 					       (const uint8_t *)"\0\1\0\0\0\1\0\0\0\0\0\0", length,
 					       answer, sizeof(answer), &outcome),
 				 0);
@@ -708,7 +709,7 @@ static void a_query_cut_at_any_length_gets_formerr(void **state)
 {
 	(void)state;
 	struct naming_snapshot *snapshot = zone_z(3277);
-	struct ip_address from = address("2001:db8::1");
+	struct naming_request from = {.client = address("2001:db8::1")};
 	uint8_t query[600];
 	size_t whole = write_query(
 	    &(struct ask){
@@ -719,7 +720,7 @@ static void a_query_cut_at_any_length_gets_formerr(void **state)
 		assert_non_null(cut);
 		memcpy(cut, query, length);
 		struct reply reply = {0};
-		reply.length = naming_answer(snapshot, &from, NAMING_UDP, cut, length, reply.bytes,
+		reply.length = naming_answer(snapshot, &from, cut, length, reply.bytes,
 					     sizeof(reply.bytes), &reply.outcome);
 		read_reply(&reply);
 		assert_int_equal(reply.rcode, DNS_FORMERR);

@@ -67,10 +67,10 @@ static uint32_t ask(const struct naming_snapshot *snapshot, const struct ip_pref
 	memcpy(query, question, sizeof(question) - 1);
 	size_t length = sizeof(question) - 1;
 	length += dns_opt_write(&opt, query + length);
-	struct ip_address resolver = address("203.0.113.9");
+	struct naming_request resolver = {.client = address("203.0.113.9")};
 	struct naming_outcome outcome;
-	size_t answered = naming_answer(snapshot, &resolver, NAMING_UDP, query, length, answer,
-					sizeof(answer), &outcome);
+	size_t answered =
+	    naming_answer(snapshot, &resolver, query, length, answer, sizeof(answer), &outcome);
 	/* The option is the last thing in the answer, and ends with the address as it was told. */
 	size_t address_bytes = (told->length + 7u) / 8;
 	assert_true(answered > address_bytes + 4);

@@ -3,6 +3,7 @@
  * Every allocation of building a snapshot and of opening a server fails in turn: each failure is
  * returned as such, and leaves nothing behind (the sanitizer build looks for leaks).
  */
+#include "base/random.h"
 #include "failing_memory.h"
 #include "naming/server.h"
 #include "tests/addresses.h"
@@ -74,10 +75,12 @@ static void opening_survives_every_failure(void **state)
 {
 	(void)state;
 	struct ip_address listen = address("127.0.0.1");
+	struct random random;
+	random_init_seeded(&random, 1);
 	struct naming_server_options options = {
-	    .addresses = &listen, .address_count = 1, .threads = 2};
-	/* The server, and four for each thread. */
-	failing_memory_each("naming_server_open", open_step, &options, 9);
+	    .addresses = &listen, .address_count = 1, .threads = 2, .random = &random};
+	/* The server, the limiter, the secrets, and four for each thread. */
+	failing_memory_each("naming_server_open", open_step, &options, 11);
 }
 
 int main(void)

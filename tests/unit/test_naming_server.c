@@ -3,6 +3,7 @@
  * The name server over real sockets on the loopback: both transports, clients that are slow, many
  * or rude, and a snapshot swapped under load without a lost or mixed answer.
  */
+#include "base/random.h"
 #include "naming/server.h"
 #include "tests/addresses.h"
 #include "wire/dns.h"
@@ -30,8 +31,9 @@
 #define PATIENCE_MS 10000 /* for anything that must happen */
 
 /* A zone whose every answer tells the generation: "w" is 192.0.2.G and 2001:db8::G, counted in
- * slot G; "many" of 16 addresses makes an answer of half a kilobyte. */
-static struct naming_snapshot *zone(uint8_t generation)
+ * slot G; "many" of 16 addresses makes an answer of half a kilobyte. A network gets `rate` answers
+ * a second over UDP; 0: all. */
+static struct naming_snapshot *limited_zone(uint8_t generation, uint32_t rate)
 {
 	struct ip_address many[16];
 	for (unsigned i = 0; i < COUNT(many); i++) {
@@ -49,6 +51,7 @@ static struct naming_snapshot *zone(uint8_t generation)
 	struct naming_input input = {.zone = "z",
 				     .serial = generation,
 				     .contact = "h.z",
+				     .rate = rate,
 				     .nameservers = &nameserver,
 				     .nameserver_count = 1,
 				     .services = &service,
@@ -56,6 +59,11 @@ static struct naming_snapshot *zone(uint8_t generation)
 	struct naming_snapshot *snapshot;
 	assert_int_equal(naming_snapshot_build(&input, &snapshot, NULL), 0);
 	return snapshot;
+}
+
+static struct naming_snapshot *zone(uint8_t generation)
+{
+	return limited_zone(generation, 0);
 }
 
 static struct naming_server *open_server(struct naming_server_options options)
@@ -666,8 +674,12 @@ static void one_connection_too_many_ends_the_longest_idle(void **state)
 {
 	(void)state;
 	struct ip_address listen = address("127.0.0.1");
-	struct naming_server *server = open_server((struct naming_server_options){
-	    .addresses = &listen, .address_count = 1, .threads = 1, .tcp_connections = 3});
+	struct naming_server *server =
+	    open_server((struct naming_server_options){.addresses = &listen,
+						       .address_count = 1,
+						       .threads = 1,
+						       .tcp_connections = 3,
+						       .tcp_per_source = 4});
 	naming_server_swap(server, zone(1));
 	uint16_t port = naming_server_port(server);
 	int fds[4];
@@ -688,6 +700,110 @@ static void one_connection_too_many_ends_the_longest_idle(void **state)
 	assert_int_equal(counters.drops[NAMING_DROP_TCP_EVICTED], 1);
 	for (unsigned i = 0; i < 4; i++)
 		close(fds[i]);
+	naming_server_close(server);
+}
+
+static void a_source_takes_its_own_connections_place(void **state)
+{
+	(void)state;
+	struct ip_address listens[] = {address("127.0.0.1"), address("::1")};
+	struct naming_server *server = open_server((struct naming_server_options){
+	    .addresses = listens, .address_count = 2, .threads = 1, .tcp_connections = 9});
+	naming_server_swap(server, zone(1));
+	uint16_t port = naming_server_port(server);
+	/* An eighth of nine connections is two. */
+	static const char *const asked[] = {"127.0.0.1", "::1", "::1", "127.0.0.1", "::1"};
+	int fds[COUNT(asked)];
+	for (unsigned i = 0; i < COUNT(asked); i++) {
+		fds[i] = client(asked[i], port, SOCK_STREAM);
+		assert_int_equal(ask_tcp(fds[i], 1), 1);
+	}
+	assert_true(is_closed(fds[1]));
+	for (unsigned i = 0; i < COUNT(asked); i++) {
+		if (i != 1)
+			assert_int_equal(ask_tcp(fds[i], 3), 1);
+		close(fds[i]);
+	}
+	struct naming_counters counters = counters_of(server);
+	assert_int_equal(counters.drops[NAMING_DROP_TCP_SOURCE], 1);
+	assert_int_equal(counters.drops[NAMING_DROP_TCP_EVICTED], 0);
+	naming_server_close(server);
+}
+
+/* A query about "w.z" A with EDNS, and a cookie of so many bytes. */
+static size_t make_cookie_query(uint8_t *bytes, const uint8_t *cookie, size_t length)
+{
+	size_t at = make_query(bytes, 1, "w.z", DNS_A);
+	bytes[11] = 1;
+	memcpy(bytes + at, "\0\0\x29\4\xd0\0\0\0\0\0", 10);
+	bytes[at + 10] = (uint8_t)(length + 4);
+	dns_put_u16(bytes + at + 11, DNS_OPTION_COOKIE);
+	dns_put_u16(bytes + at + 13, (unsigned)length);
+	memcpy(bytes + at + 15, cookie, length);
+	return at + 15 + length;
+}
+
+static void a_network_that_asks_too_much_has_to_show_itself(void **state)
+{
+	(void)state;
+	enum { RATE = 20, ASKED = 400 };
+	struct ip_address listen = address("127.0.0.1");
+	struct random random;
+	random_init_seeded(&random, 9);
+	struct naming_server *server = open_server((struct naming_server_options){
+	    .addresses = &listen, .address_count = 1, .threads = 2, .random = &random});
+	naming_server_swap(server, limited_zone(1, RATE));
+	uint16_t port = naming_server_port(server);
+	/* From many ports, so that both threads get some. */
+	uint8_t answer[600], cookie[DNS_COOKIE_BYTES];
+	int fds[20];
+	for (unsigned i = 0; i < COUNT(fds); i++)
+		fds[i] = client("127.0.0.1", port, SOCK_DGRAM);
+	for (unsigned i = 0; i < ASKED; i++)
+		send_udp(fds[i % COUNT(fds)], (uint16_t)i, "w.z", DNS_A);
+#define SEEN                                                                                       \
+	(results(server, NAMING_QTYPE_A, NAMING_RESULT_DATA, NAMING_UDP) +                         \
+	 results(server, NAMING_QTYPE_A, NAMING_RESULT_LIMITED, NAMING_UDP) +                      \
+	 counters_of(server).drops[NAMING_DROP_LIMITED])
+	wait_for(SEEN == ASKED);
+	/* A slow machine may take seconds for this; they would not all be answered even so. */
+	uint64_t whole = results(server, NAMING_QTYPE_A, NAMING_RESULT_DATA, NAMING_UDP);
+	uint64_t less = results(server, NAMING_QTYPE_A, NAMING_RESULT_LIMITED, NAMING_UDP);
+	assert_in_range(whole, RATE, ASKED / 2);
+	assert_in_range(less, (ASKED - whole) / 2 - 2, (ASKED - whole) / 2 + 2);
+
+	/* Over TCP it is known. */
+	int tcp = client("127.0.0.1", port, SOCK_STREAM);
+	for (unsigned i = 0; i < 3 * RATE; i++)
+		assert_int_equal(ask_tcp(tcp, 1), 1);
+	close(tcp);
+
+	/* By a cookie too, which it gets instead of an answer, every second time. */
+	uint8_t query[600];
+	int fd = client("127.0.0.1", port, SOCK_DGRAM);
+	size_t length = make_cookie_query(query, (const uint8_t *)"12345678", 8), got = 0;
+	for (unsigned tries = 0; tries < 1000 && got == 0; tries++) {
+		struct pollfd readable = {.fd = fd, .events = POLLIN};
+		assert_int_equal(send(fd, query, length, 0), length);
+		if (poll(&readable, 1, 20) == 1)
+			got = receive_udp(fd, answer, sizeof(answer));
+	}
+	assert_true(got > DNS_COOKIE_BYTES);
+	memcpy(cookie, answer + got - DNS_COOKIE_BYTES, sizeof(cookie));
+	/* Another secret does not take it back. */
+	assert_int_equal(naming_server_renew(server), 0);
+	int other = client("127.0.0.1", port, SOCK_DGRAM);
+	length = make_cookie_query(query, cookie, sizeof(cookie));
+	for (unsigned i = 0; i < 3 * RATE; i++) {
+		assert_int_equal(send(other, query, length, 0), length);
+		receive_udp(other, answer, sizeof(answer));
+		assert_int_equal(dns_get_u16(answer + 6), 1);
+	}
+	assert_int_equal(counters_of(server).known, 3 * RATE);
+	for (unsigned i = 0; i < COUNT(fds); i++)
+		close(fds[i]);
+	close(fd);
+	close(other);
 	naming_server_close(server);
 }
 
@@ -855,6 +971,8 @@ int main(void)
 	    cmocka_unit_test(a_question_that_is_no_dns_gets_formerr_and_may_go_on),
 	    cmocka_unit_test(idle_clients_are_closed_and_dribbling_does_not_help),
 	    cmocka_unit_test(one_connection_too_many_ends_the_longest_idle),
+	    cmocka_unit_test(a_source_takes_its_own_connections_place),
+	    cmocka_unit_test(a_network_that_asks_too_much_has_to_show_itself),
 	    cmocka_unit_test(clients_that_vanish_leave_nothing_behind),
 	    cmocka_unit_test(what_has_arrived_is_answered_before_it_stops),
 	    cmocka_unit_test(wrong_options_are_refused),
