@@ -22,6 +22,7 @@ struct random;
 struct replica;
 struct reports;
 struct store;
+struct wants;
 
 /* What the edge counted of one service address. */
 struct api_counters {
@@ -49,6 +50,7 @@ struct api_host {
 	const struct replica *replica; /* that the image and the store show */
 	const struct ledger_signer *signer;
 	struct random *random; /* of seeds */
+	struct wants *wants; /* of slots, by orders given here */
 
 	void *context; /* of the functions below */
 	/* False: nothing is counted of this address. */

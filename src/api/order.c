@@ -3,6 +3,8 @@
 
 #include "api/host.h"
 #include "base/memory.h"
+#include "fabric/pool_use.h"
+#include "fabric/wants.h"
 #include "state/apply.h"
 
 #include <stdio.h>
@@ -56,6 +58,32 @@ struct order *order_new(struct api_host *host, struct api_call *call, const char
 	}
 	snprintf(order->change.why, sizeof(order->change.why), "%s", message ? message : "");
 	return order;
+}
+
+int order_explain_slots(const struct api_host *host, const char *const *services, size_t count,
+			struct error *err)
+{
+	struct error why = {0};
+	struct arena arena;
+	arena_init(&arena, 0);
+	if (must_succeed(pool_use_explain(host->driver, services, count, &arena, &why)) < 0)
+		*err = why;
+	arena_done(&arena);
+	return err->code;
+}
+
+int order_lacks_slots(struct api_host *host, const char *const *services, size_t count,
+		      struct error *err)
+{
+	uint64_t now_ms = clock_now_ms(host->clock);
+	for (size_t i = 0; i < count; i++)
+		must_succeed(wants_note(host->wants, services[i], now_ms));
+	return order_explain_slots(host, services, count, err);
+}
+
+void order_has_slots(struct api_host *host, const char *service)
+{
+	wants_drop(host->wants, service);
 }
 
 void order_refuse(struct api_call *call, int code, const char *text)

@@ -30,6 +30,7 @@ struct order {
 	struct fabric *fabric; /* that the file means */
 	struct apply *apply; /* owned; what the file does */
 	json_t *plan; /* the same for people; `apply` notes parts of it */
+	bool only_planned; /* nothing is to be done, so nothing is wanted either */
 	unsigned parts; /* entries that are committed */
 	uint64_t sequence; /* of the last of them */
 };
@@ -41,6 +42,18 @@ void order_free(struct order *order);
 
 /* The change_done_fn of an order: answers its call and frees it. */
 void order_done(struct change *change, int result, const struct error *err, uint64_t sequence);
+
+/*
+ * An order found no slot for all of these services: whoever drives is told that they want one, and
+ * the sentence is what the order can wait for. `err` holds why it failed; returns its code.
+ */
+int order_lacks_slots(struct api_host *host, const char *const *services, size_t count,
+		      struct error *err);
+/* The same of what is only planned: nobody is told. */
+int order_explain_slots(const struct api_host *host, const char *const *services, size_t count,
+			struct error *err);
+/* The service has what it wanted. */
+void order_has_slots(struct api_host *host, const char *service);
 
 /* Answer `call` with an error that needs no order. */
 void order_refuse(struct api_call *call, int code, const char *text);

@@ -31,4 +31,14 @@ json_t *show_backends(const struct api_host *host);
 /* One of them, as NAME, or as NAME/ADDRESS where a name has several. */
 json_t *show_backend(const struct api_host *host, const char *name);
 
+struct fabric;
+struct plan;
+
+/* Pools of the file, and those that are leaving. */
+json_t *show_pools(const struct api_host *host);
+void show_pool_alarms(const struct api_host *host, json_t *alarms);
+/* What a plan is to say of pools beside what differs: a list of sentences. */
+json_t *show_pool_notes(const struct api_host *host, const struct fabric *fabric,
+			const struct plan *plan);
+
 #endif

@@ -5,6 +5,7 @@
  * (state/apply.h): that is what the plan tells of, and what is committed.
  */
 #include "api/order.h"
+#include "api/show.h"
 #include "api/verbs.h"
 #include "base/buffer.h"
 #include "base/digest.h"
@@ -147,10 +148,21 @@ static void note_items(struct apply *apply, const json_t *plan)
 	}
 }
 
+/* Not all of them were found: what all that change want is found together. */
+static int lacks_slots(struct order *order, struct arena *arena, struct error *err)
+{
+	struct api_host *host = order->host;
+	const char **names =
+	    must_have(arena_array(arena, order->fabric->service_count + 1, sizeof(*names)));
+	size_t count = apply_wants(host->image, order->fabric, names);
+	return order->only_planned ? order_explain_slots(host, names, count, err)
+				   : order_lacks_slots(host, names, count, err);
+}
+
 /* What the file does, from the image as it is: the apply and its plan, which the order owns. */
 static int work_out(struct order *order, struct buffer *text, struct error *err)
 {
-	const struct api_host *host = order->host;
+	struct api_host *host = order->host;
 	struct arena arena;
 	struct apply *apply = NULL;
 	size_t live_count;
@@ -161,6 +173,8 @@ static int work_out(struct order *order, struct buffer *text, struct error *err)
 						  .applied_sequence = merge_applied(&sights),
 						  .random = order->host->random};
 	int result = apply_new(host->image, order->fabric, &moment, &apply, err);
+	if (result == -FL_EEXHAUSTED && host->image->fabric)
+		result = lacks_slots(order, &arena, err);
 	if (result < 0)
 		goto out;
 	struct plan_live_service *live = live_services(host, apply, &arena, &live_count);
@@ -171,7 +185,11 @@ static int work_out(struct order *order, struct buffer *text, struct error *err)
 		goto out;
 	}
 	json_t *json = plan_json(plan);
+	json_t *notes = show_pool_notes(host, order->fabric, plan);
 	plan_render(plan, text);
+	for (size_t i = 0; i < json_array_size(notes); i++)
+		buffer_printf(text, "note: %s\n", json_string_value(json_array_get(notes, i)));
+	json_object_set_new(json, "notes", notes);
 	note_items(apply, json);
 	apply_planned(apply);
 	apply_free(order->apply);
@@ -268,6 +286,8 @@ static void apply_done(struct change *change, int result, const struct error *er
 	if (sequence) {
 		order->parts++;
 		order->sequence = sequence;
+		for (size_t i = 0; i < order->apply->part_count; i++)
+			order_has_slots(order->host, order->apply->part[i]->name);
 		apply_part_committed(order->apply);
 	}
 	if (result == 0 && order->apply->more) {
@@ -284,11 +304,12 @@ static void apply_done(struct change *change, int result, const struct error *er
 	}
 }
 
-static struct order *file_order(struct api_host *host, struct api_call *call)
+static struct order *file_order(struct api_host *host, struct api_call *call, bool only_planned)
 {
 	struct order *order = order_new(host, call, "apply", build_apply);
 	if (!order)
 		return NULL;
+	order->only_planned = only_planned;
 	const json_t *text = json_object_get(api_parameters(call), "text");
 	const char *file = api_text(call, "file");
 	order->change.done = apply_done;
@@ -307,7 +328,7 @@ static struct order *file_order(struct api_host *host, struct api_call *call)
 
 void verb_plan(struct api_host *host, struct api_call *call)
 {
-	struct order *order = file_order(host, call);
+	struct order *order = file_order(host, call, true);
 	if (!order)
 		return;
 	api_succeed(call, json_incref(order->answer));
@@ -322,10 +343,11 @@ void verb_apply(struct api_host *host, struct api_call *call)
 			     "`fairlead log` and `fairlead plan`, then apply again");
 		return;
 	}
-	struct order *order = file_order(host, call);
+	bool is_dry = json_is_true(json_object_get(api_parameters(call), "dry_run"));
+	struct order *order = file_order(host, call, is_dry);
 	if (!order)
 		return;
-	if (json_is_true(json_object_get(api_parameters(call), "dry_run"))) {
+	if (is_dry) {
 		json_object_set_new(order->answer, "dry_run", json_true());
 		api_succeed(call, json_incref(order->answer));
 		order_free(order);

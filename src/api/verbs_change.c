@@ -124,6 +124,11 @@ static int build_rollback(struct change *change, struct change_draft *draft, str
 		/* Its content comes back as a new version. */
 		const struct version *again;
 		result = publication_make(draft, &fabric, fabric.services, &again, err);
+		const char *name = order->service;
+		if (result == -FL_EEXHAUSTED)
+			result = order_lacks_slots(order->host, &name, 1, err);
+		else if (result == 0)
+			order_has_slots(order->host, name);
 		published = result == 0 ? again->number : 0;
 	} else {
 		result = publication_put_config(draft, fabric.services, err);

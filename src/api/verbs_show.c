@@ -48,11 +48,6 @@ static json_t *bindings_list(const struct api_host *host)
 	return list;
 }
 
-static json_t *pools_list(const struct api_host *host)
-{
-	return config_capacity_json(host->image->fabric);
-}
-
 static json_t *sites_list(const struct api_host *host)
 {
 	json_t *list = json_array();
@@ -98,7 +93,7 @@ void verb_get(struct api_host *host, struct api_call *call)
 		json_t *(*list)(const struct api_host *host);
 	} kinds[] = {
 	    {"services", services_list}, {"versions", versions_list}, {"backends", show_backends},
-	    {"bindings", bindings_list}, {"pools", pools_list},       {"sites", sites_list},
+	    {"bindings", bindings_list}, {"pools", show_pools},       {"sites", sites_list},
 	};
 	const char *kind = api_text(call, "kind");
 	if (!host->image->fabric) {

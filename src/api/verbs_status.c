@@ -139,6 +139,7 @@ void verb_status(struct api_host *host, struct api_call *call)
 	json_t *alarms = json_array();
 	host->put_alarms(host->context, alarms);
 	backend_alarms(host, backends, alarms);
+	show_pool_alarms(host, alarms);
 	json_object_set_new(status, "alarms", alarms);
 	json_object_set_new(status, "notes", notes_json(host, backends));
 	host->put_status(host->context, status);

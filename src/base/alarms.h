@@ -39,7 +39,8 @@
 	X(SYSCTL, "sysctl")                                                                        \
 	X(ROUTE, "route")                                                                          \
 	X(RULE, "rule")                                                                            \
-	X(LISTENER, "listener")
+	X(LISTENER, "listener")                                                                    \
+	X(POOL, "pool")
 
 /*
  * X(id, code, severity, subject, sentence, advice)
@@ -129,6 +130,10 @@
 	  "this process may have only %zu files open of the %zu that it wants: the local API "     \
 	  "takes %u clients, and DNS %u connections over TCP per thread",                          \
 	  "raise LimitNOFILE (ulimit -n)")                                                         \
+	X(POOL_LOW, "pool.low", ALARM, POOL,                                                       \
+	  "pool %s has slots for %u more rollout%s of a service: %u free, %u idle and freed when " \
+	  "they are needed; %u are in use by versions that drain, %u rest in quarantine",          \
+	  "put a further pool into the file; `fairlead get versions` shows what drains")           \
 	X(BACKEND_SILENT, "backend.silent", ALARM, BACKEND,                                        \
 	  "backend %s is silent for %.1f s: its connections count as in use",                      \
 	  "bring its landing back, or `fairlead backend forget {}` if the machine is gone")        \

@@ -5,6 +5,7 @@
 #include "cli/files.h"
 #include "cli/output.h"
 #include "cli/validate.h"
+#include "cli/wait.h"
 #include "control/render.h"
 
 #include <poll.h>
@@ -146,6 +147,26 @@ static int run_validate(const struct cli *cli, struct error *err)
 	return result;
 }
 
+/* An order that is refused because what it needs is being made ready is given again until it is. */
+static int order(const struct cli *cli, json_t *parameters, struct error *err)
+{
+	struct wait wait = {0};
+	bool waits = wait_is_wished(parameters);
+	int result = ask_once(cli, parameters, false, err);
+	while (result == -FL_EWAIT && waits) {
+		wait_say(&wait, err->text);
+		wait_pause();
+		*err = (struct error){0};
+		result = ask_once(cli, parameters, false, err);
+	}
+	if (result != -FL_EWAIT)
+		return result;
+	size_t length = strlen(err->text);
+	snprintf(err->text + length, sizeof(err->text) - length, "; try again then%s",
+		 command_has_option(cli->invocation->command, "wait") ? ", or give --wait" : "");
+	return result;
+}
+
 static int run_daemon_command(const struct cli *cli, struct error *err)
 {
 	const struct invocation *invocation = cli->invocation;
@@ -158,7 +179,7 @@ static int run_daemon_command(const struct cli *cli, struct error *err)
 	else if (invocation->watch)
 		result = watch(cli, parameters, err);
 	else
-		result = ask_once(cli, parameters, false, err);
+		result = order(cli, parameters, err);
 	json_decref(parameters);
 	return finish(result, err);
 }

@@ -101,6 +101,11 @@ static const struct command_option *find_option(const struct command *command, c
 	return NULL;
 }
 
+bool command_has_option(const struct command *command, const char *name)
+{
+	return find_option(command, name);
+}
+
 /* The closest of a few names, for a typing error; NULL when none is near. */
 struct guess {
 	const char *typed;

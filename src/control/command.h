@@ -99,6 +99,7 @@ struct command {
 extern const struct command command_table[]; /* ends with a NULL name */
 
 const struct command *command_find(const char *name);
+bool command_has_option(const struct command *command, const char *name);
 
 enum command_output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_JSONL, OUTPUT_YAML };
 

@@ -29,6 +29,8 @@ static const struct command_option run_options[] = {
 
 static const struct command_option apply_options[] = {
     {"dry-run", VALUE_NONE, NULL, "show the plan, change nothing"},
+    {"wait", VALUE_NONE, NULL, "wait until slots are free for it (default: on a terminal)"},
+    {"no-wait", VALUE_NONE, NULL, "be refused where it would have to wait"},
     {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
     {NULL, VALUE_NONE, NULL, NULL},
 };
@@ -106,7 +108,11 @@ const struct command command_table[] = {
 	.summary = "make a file the fabric's configuration",
 	.description =
 	    "A changed service becomes its next version; what is unchanged is not touched.\n"
-	    "Applying the same file again changes nothing.",
+	    "Applying the same file again changes nothing. Where a pool has too few free slots, "
+	    "idle\n"
+	    "ones are freed for it, which takes some seconds, and it waits for them, or is refused "
+	    "and\n"
+	    "says how long that takes.",
 	.examples = "fairlead apply fairlead.yaml --message 'web4 in, web1 out'",
 	.arguments = {FILE_ARGUMENT},
 	.options = apply_options,

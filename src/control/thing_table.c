@@ -122,10 +122,29 @@ static void use_cell(struct table *table, const json_t *binding)
 
 static void rollouts_cell(struct table *table, const json_t *pool)
 {
-	if (json_is_null(json_object_get(pool, "rollouts_per_day")))
-		table_cell(table, "any number");
+	const json_t *rollouts = json_object_get(pool, "rollouts_per_day");
+	if (!rollouts || json_is_null(rollouts))
+		table_cell(table, rollouts ? "any number" : "-");
 	else
 		part_count_cell(table, pool, "rollouts_per_day");
+}
+
+/* "3, the first until 2026-11-22 07:31:04" */
+static void quarantine_cell(struct table *table, const json_t *pool)
+{
+	char time[PART_BYTES];
+	const char *until = part_text(pool, "quarantined_until", NULL);
+	if (until)
+		table_cellf(table, "%lld, until %s", (long long)part_number(pool, "quarantined"),
+			    part_time(until, time));
+	else
+		part_count_cell(table, pool, "quarantined");
+}
+
+static void leaving_cell(struct table *table, const json_t *pool)
+{
+	table_cell(table, part_text(pool, "leaving", ""));
+	table_paint(table, PAINT_WARN);
 }
 
 static void own_cell(struct table *table, const json_t *site)
@@ -415,6 +434,18 @@ const struct thing thing_pool = {
 	COLUMN("SERVICES", "services", NUMBER, "that take addresses from it"),
 	COLUMN("ROLLOUTS A DAY", "rollouts_per_day", NUMBER,
 	       "of each service, that it has room for; null: any", .cell = rollouts_cell),
+	COLUMN("FREE", "free", NUMBER, "slots that any service may have"),
+	COLUMN("USED", "used", NUMBER, "slots of versions that have clients"),
+	COLUMN("DRAINING", "draining", NUMBER, "slots of versions that drain"),
+	COLUMN("LATE", "late", NUMBER, "slots of retired versions, for late clients"),
+	COLUMN("CLOSING", "closing", NUMBER, "slots that refuse new flows until nobody uses them"),
+	COLUMN("QUARANTINED", "quarantined", NUMBER, "slots that only who had them may have",
+	       .cell = quarantine_cell),
+	FIELD("quarantined_until", TIME, "when the first of these is for all"),
+	FIELD("idle", NUMBER, "of those that drain or are late: nobody uses them"),
+	FIELD("rollouts_left", NUMBER, "for which there are slots: free and idle ones"),
+	COLUMN("LEAVES", "leaving", TEXT, "what holds a pool that is in the file no more",
+	       .cell = leaving_cell),
 	END,
     }};
 
@@ -575,6 +606,7 @@ static const struct thing thing_file_plan = {
 	FIELD("empty", FLAG, "the file is what is applied"),
 	FIELD("changes", THINGS, "of the fabric itself", .thing = &thing_difference),
 	FIELD("services", THINGS, "that change", .thing = &thing_service_plan),
+	FIELD("notes", TEXTS, "what is worth knowing beside that"),
 	END,
     }};
 

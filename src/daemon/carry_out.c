@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image → what is forwarded, what is answered, and what this node then says that it has applied. */
 #include "base/log.h"
+#include "base/memory.h"
 #include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- the planes, for fabric/acting.h --- */
@@ -75,15 +77,19 @@ void daemon_observe_self(struct daemon *daemon, bool activity)
 {
 	if (!note_mark(daemon, clock_now_ms(daemon->clock)))
 		return;
+	uint64_t now_ms = clock_now_ms(daemon->clock);
+	struct slot_want *wants = must_alloc(daemon->wants.count + 1, sizeof(*wants));
 	struct observation observation = acting_observation(&daemon->acting);
 	observation.instance = daemon->instance;
+	observation.want_count = wants_tell(&daemon->wants, now_ms, wants);
+	observation.wants = wants;
 	if (daemon->edge && activity)
 		observation.activity =
 		    edge_plane_activity(daemon->edge, &observation.activity_count);
 	/* Before its first start is recorded, the node is a stranger to itself, too. */
-	int result = observations_take(daemon->observations, &daemon->image, &observation,
-				       clock_now_ms(daemon->clock));
+	int result = observations_take(daemon->observations, &daemon->image, &observation, now_ms);
 	(void)result;
+	free(wants);
 }
 
 /* What `systemctl status` shows. */

@@ -490,6 +490,7 @@ static void close_all(struct daemon *daemon)
 	driver_free(daemon->driver);
 	membership_free(daemon->membership);
 	observations_free(daemon->observations);
+	wants_done(&daemon->wants);
 	landings_free(daemon->landings);
 	reports_free(daemon->reports);
 	edge_plane_free(daemon->edge);

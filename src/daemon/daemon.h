@@ -23,6 +23,7 @@
 #include "daemon/wall_watch.h"
 #include "fabric/acting.h"
 #include "fabric/observation.h"
+#include "fabric/wants.h"
 #include "state/changes.h"
 #include "state/image.h"
 #include "state/replica.h"
@@ -63,6 +64,7 @@ struct daemon {
 	struct reports *reports;
 	struct landings *landings; /* what each landing is to be */
 	struct observations *observations; /* of all nodes, this one among them */
+	struct wants wants; /* of slots, by orders given here */
 	struct membership *membership;
 	struct member self; /* what the options make of this node */
 	char instance[OBSERVATION_INSTANCE_BYTES]; /* of this process */

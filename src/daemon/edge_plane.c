@@ -161,13 +161,16 @@ struct wanted {
 	size_t binding_count;
 };
 
-static void want_pools(struct wanted *wanted, const struct placement *placement)
+/* Those of the file, and those that are leaving. */
+static void want_pools(struct wanted *wanted, const struct image *image)
 {
+	const struct placement *placement = image->placement;
+	uint8_t held = placement_held_pools(image->states, image->state_count);
 	wanted->pools = must_have(
 	    arena_array(&wanted->arena, placement->pool_count + 1, sizeof(*wanted->pools)));
 	for (size_t i = 0; i < placement->pool_count; i++) {
 		const struct placed_pool *placed = &placement->pools[i];
-		if (placed->removed)
+		if (placed->removed && !(held >> i & 1))
 			continue;
 		wanted->pools[wanted->pool_count++] = (struct edge_pool){
 		    .prefix = placed->pool.prefix, .site_bits = placed->pool.site_bits};
@@ -251,7 +254,7 @@ static int want_all(struct wanted *wanted, const struct edge_plane *plane,
 	wanted->bindings =
 	    must_have(arena_array(&wanted->arena, bindings, sizeof(*wanted->bindings)));
 	if (image->placement)
-		want_pools(wanted, image->placement);
+		want_pools(wanted, image);
 	for (size_t i = 0; i < image->service_count && result == 0; i++) {
 		if (image->services[i]->state)
 			result = want_service(wanted, plane, image, image->services[i], err);

@@ -271,6 +271,7 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .replica = &daemon->replica,
 				      .signer = daemon->signer,
 				      .random = &daemon->random,
+				      .wants = &daemon->wants,
 				      .context = daemon,
 				      .count = count,
 				      .put_status = put_status,

@@ -119,6 +119,40 @@ static bool has_udp(const struct version *version)
 	return false;
 }
 
+/* Idleness is the barrier of the whole service when one of its versions has a UDP port. */
+static bool service_has_udp(const struct image_service *known, const struct service_state *state)
+{
+	bool udp = false;
+	for (size_t i = 0; i < state->version_count && !udp; i++)
+		udp = state->versions[i].state != VERSION_RETIRED &&
+		      has_udp(image_version(known, state->versions[i].number));
+	return udp;
+}
+
+enum driver_usage driver_usage(const struct driver *driver, const struct service_state *state,
+			       const struct binding *binding)
+{
+	const struct image *image = driver->options.image;
+	const struct binding_observation seen = driver_observe(driver, state, binding);
+	if (!seen.connections_known)
+		return DRIVER_UNKNOWN;
+	if (seen.connections)
+		return DRIVER_USED;
+	if (!service_has_udp(image_service(image, state->name), state))
+		return DRIVER_IDLE;
+	return !seen.packets_known                                     ? DRIVER_UNKNOWN
+	       : seen.packet_ago_ms < image->fabric->settings.quiet_ms ? DRIVER_USED
+								       : DRIVER_IDLE;
+}
+
+struct placement_moment driver_moment(const struct driver *driver, const struct sights *sights)
+{
+	return (struct placement_moment){.wall_ms = clock_wall_ms(driver->options.steady),
+					 .quarantine_ms =
+					     sights->image->fabric->settings.quarantine_ms,
+					 .applied_sequence = merge_applied(sights)};
+}
+
 /* A service that left the file keeps the policy of one step until it is gone. */
 static const struct rollout_policy whole_at_once = {.shares = {SHARE_WHOLE}, .share_count = 1};
 
@@ -154,25 +188,6 @@ static bool holds_slots_to_give(const struct service_state *state)
 	return false;
 }
 
-/* The pools in which the service finds no slot. That most have slots to spare for anybody is found
- * out once per revision, since it takes a look at every binding. */
-static uint8_t exhausted_pools(struct driver *driver, const struct service_state *state,
-			       const struct placement_moment *moment)
-{
-	const struct image *image = driver->options.image;
-	if (!holds_slots_to_give(state))
-		return 0;
-	if (driver->roomy_revision != image->revision) {
-		driver->has_room_for_all =
-		    placement_has_room_for_all(image->placement, image->states, image->state_count);
-		driver->roomy_revision = image->revision;
-	}
-	return driver->has_room_for_all
-		   ? 0
-		   : placement_exhausted(image->placement, state->index, image->states,
-					 image->state_count, moment);
-}
-
 /* What needs more than this program can read is left alone. */
 static bool is_driven(const struct image_service *service)
 {
@@ -183,18 +198,60 @@ static bool is_driven(const struct image_service *service)
 struct look {
 	struct sights sights;
 	struct placement_moment moment;
+	struct placement_wants wants;
+	struct placement_shortage shortage; /* borrows `wants` */
+	uint8_t leaving_pools;
 	bool everyone_is_heard;
 };
 
-static struct look look_around(const struct driver *driver)
+static uint8_t leaving_pools(const struct placement *placement)
+{
+	uint8_t leaving = 0;
+	for (size_t i = 0; i < placement->pool_count; i++) {
+		if (placement->pools[i].removed)
+			leaving |= (uint8_t)(1u << i);
+	}
+	return leaving;
+}
+
+/* `arena` keeps the list of wants. */
+static int look_around(const struct driver *driver, struct arena *arena, struct look *ret_look)
 {
 	const struct sights sights = driver_sights(driver);
-	return (struct look){
-	    .sights = sights,
-	    .moment = {.wall_ms = clock_wall_ms(driver->options.steady),
-		       .quarantine_ms = sights.image->fabric->settings.quarantine_ms,
-		       .applied_sequence = merge_applied(&sights)},
-	    .everyone_is_heard = merge_everyone_is_heard(&sights)};
+	const struct image *image = sights.image;
+	*ret_look = (struct look){.sights = sights,
+				  .moment = driver_moment(driver, &sights),
+				  .leaving_pools = leaving_pools(image->placement),
+				  .everyone_is_heard = merge_everyone_is_heard(&sights)};
+	int result = merge_wants(&sights, arena, &ret_look->wants);
+	if (result == 0)
+		placement_find_shortage(image->placement, image->fabric, &ret_look->wants,
+					image->states, image->state_count, &ret_look->moment,
+					&ret_look->shortage);
+	return result;
+}
+
+/* The pools in which a slot of the service is wanted: it finds none itself, or an order finds too
+ * few. That most have slots to spare for anybody is found out once per revision, since it takes a
+ * look at every binding. */
+static uint8_t wanted_pools(struct driver *driver, const struct look *look,
+			    const struct service_state *state)
+{
+	const struct image *image = driver->options.image;
+	if (!holds_slots_to_give(state))
+		return 0;
+	if (driver->roomy_revision != image->revision) {
+		driver->has_room_for_all = placement_has_room_for_all(
+		    image->placement, image->fabric, image->states, image->state_count);
+		driver->roomy_revision = image->revision;
+	}
+	uint8_t wanted =
+	    placement_wanted(image->placement, image->fabric, &look->shortage, state->index,
+			     image->states, image->state_count, &look->moment);
+	if (!driver->has_room_for_all)
+		wanted |= placement_exhausted(image->placement, image->fabric, state->index,
+					      image->states, image->state_count, &look->moment);
+	return wanted;
 }
 
 /* What can be said without looking at addresses; `versions` has room for all of them. */
@@ -212,18 +269,19 @@ static void observe_settings(struct driver *driver, const struct look *look,
 			versions[i].answered_ago_ms =
 			    merge_unanswered_ms(&look->sights, status->changed_sequence);
 	}
-	*ret_seen = (struct service_observation){
-	    .wall_ms = look->moment.wall_ms,
-	    .quiet_ms = settings->quiet_ms,
-	    .stale_ms = settings->stale_ms,
-	    .report_interval_ms = settings->report_interval_ms,
-	    .drain_limit_ms = service ? service->drain_limit_ms : 0,
-	    .exhausted_pools = exhausted_pools(driver, state, &look->moment),
-	    .policy = known->unread & IMAGE_UNREAD_CONFIG ? &no_step
-		      : service                           ? &service->rollout
-							  : &whole_at_once,
-	    .everyone_is_heard = look->everyone_is_heard,
-	    .versions = versions};
+	*ret_seen =
+	    (struct service_observation){.wall_ms = look->moment.wall_ms,
+					 .quiet_ms = settings->quiet_ms,
+					 .stale_ms = settings->stale_ms,
+					 .report_interval_ms = settings->report_interval_ms,
+					 .drain_limit_ms = service ? service->drain_limit_ms : 0,
+					 .exhausted_pools = wanted_pools(driver, look, state),
+					 .leaving_pools = look->leaving_pools,
+					 .policy = known->unread & IMAGE_UNREAD_CONFIG ? &no_step
+						   : service ? &service->rollout
+							     : &whole_at_once,
+					 .everyone_is_heard = look->everyone_is_heard,
+					 .versions = versions};
 }
 
 /* What is due of one service: how many transitions, or -ENOMEM. */
@@ -250,8 +308,8 @@ static int find_due(struct driver *driver, const struct look *look,
 			continue;
 		versions[i].held = !(known->unread & IMAGE_UNREAD_CONFIG) &&
 				   observe_held(driver, sights, seen.wall_ms, status, version);
-		seen.has_udp = seen.has_udp || has_udp(version);
 	}
+	seen.has_udp = service_has_udp(known, state);
 	for (size_t i = 0; i < state->binding_count; i++)
 		bindings[i] = observe_binding(driver, sights, state, &state->bindings[i]);
 	seen.bindings = bindings;
@@ -497,9 +555,9 @@ static int build_step(struct change *change, struct change_draft *draft, struct 
 {
 	struct driver_step *step = (struct driver_step *)change;
 	const struct image *image = draft->image;
-	const struct look look = look_around(step->driver);
+	struct look look;
 	struct due_batch batch = {.step = step, .draft = draft, .services = json_array()};
-	int result = 0;
+	int result = look_around(step->driver, &draft->arena, &look);
 	(void)err;
 	draft->what = json_pack("{s:o}", "services", batch.services);
 	if (!draft->what)

@@ -58,6 +58,15 @@ struct binding_observation driver_observe(const struct driver *driver,
 					  const struct service_state *state,
 					  const struct binding *binding);
 
+/* Does anybody use the binding's addresses, as far as is known? For UDP, as far as `quiet` tells.
+ */
+enum driver_usage { DRIVER_IDLE, DRIVER_USED, DRIVER_UNKNOWN };
+enum driver_usage driver_usage(const struct driver *driver, const struct service_state *state,
+			       const struct binding *binding);
+
+/* When a slot is chosen now. */
+struct placement_moment driver_moment(const struct driver *driver, const struct sights *sights);
+
 /* A version's connections, over all its bindings: `known`, `count`, `silent` and `cookies`. */
 struct connection_sum driver_connections(const struct driver *driver,
 					 const struct service_state *state, uint32_t version);

@@ -358,12 +358,18 @@ static int update_services(struct landings *landings, const struct image *image)
 	return result;
 }
 
-static void shape_of(const struct placement *placement, struct digest_stream *stream)
+/* Is the pool forwarded: in the file, or leaving? `held` is placement_held_pools(). */
+static bool is_there(const struct placement *placement, size_t pool, uint8_t held)
+{
+	return !placement->pools[pool].removed || (held >> pool & 1);
+}
+
+static void shape_of(const struct placement *placement, uint8_t held, struct digest_stream *stream)
 {
 	for (size_t i = 0; i < placement->pool_count; i++) {
 		const struct placed_pool *placed = &placement->pools[i];
-		const uint32_t numbers[] = {placed->removed, placed->pool.prefix.length,
-					    placed->pool.site_bits};
+		const uint32_t numbers[] = {is_there(placement, i, held),
+					    placed->pool.prefix.length, placed->pool.site_bits};
 		digest_stream_add(stream, &placed->pool.prefix.address,
 				  sizeof(placed->pool.prefix.address));
 		digest_stream_add(stream, numbers, sizeof(numbers));
@@ -384,9 +390,10 @@ static int update_pools(struct landings *landings, const struct image *image)
 	struct digest_stream stream;
 	struct digest shape;
 	const struct placement *placement = image->placement;
+	uint8_t held = placement_held_pools(image->states, image->state_count);
 	if (digest_stream_init(&stream) < 0)
 		return -ENOMEM;
-	shape_of(placement, &stream);
+	shape_of(placement, held, &stream);
 	digest_stream_done(&stream, &shape);
 	if (memcmp(&shape, &landings->shape, sizeof(shape)) == 0)
 		return 0;
@@ -397,7 +404,7 @@ static int update_pools(struct landings *landings, const struct image *image)
 	if (!pools)
 		return -ENOMEM;
 	for (size_t i = 0; i < placement->pool_count; i++) {
-		if (!placement->pools[i].removed)
+		if (is_there(placement, i, held))
 			pools[count++].prefix = placement->pools[i].pool.prefix;
 	}
 	arena_done(&landings->pools_arena);

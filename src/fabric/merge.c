@@ -239,6 +239,61 @@ struct connection_sum merge_connections(const struct sights *sights,
 	return sum;
 }
 
+/* --- wants --- */
+
+static bool is_among(const char *const *names, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A want may have ended since its node was last heard. */
+static size_t add_wants(const struct sights *sights, const struct observed_node *node,
+			const char **names, size_t count)
+{
+	uint64_t since_ms = sights->now_ms - node->wants_ms;
+	for (size_t i = 0; i < node->want_count; i++) {
+		const struct slot_want *want = &node->wants[i];
+		if (want->left_ms > since_ms && !is_among(names, count, want->service))
+			names[count++] = want->service;
+	}
+	return count;
+}
+
+int merge_wants(const struct sights *sights, struct arena *arena, struct placement_wants *ret_wants)
+{
+	const struct image *image = sights->image;
+	size_t most = 0;
+	size_t count = 0;
+	for (size_t m = 0; m < image->member_count; m++) {
+		const struct observed_node *node =
+		    observations_find(sights->observations, image->members[m].member->name);
+		most += node ? node->want_count : 0;
+	}
+	*ret_wants = (struct placement_wants){0};
+	if (!most)
+		return 0;
+	const char **names = arena_array(arena, most, sizeof(*names));
+	uint32_t *services = arena_array(arena, most, sizeof(*services));
+	if (!names || !services)
+		return -ENOMEM;
+	for (size_t m = 0; m < image->member_count; m++) {
+		const struct observed_node *node =
+		    observations_find(sights->observations, image->members[m].member->name);
+		count = node ? add_wants(sights, node, names, count) : count;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct image_service *service = image_service(image, names[i]);
+		services[i] =
+		    service && service->state ? service->state->index : PLACEMENT_NO_SERVICE;
+	}
+	*ret_wants = (struct placement_wants){.services = services, .count = count};
+	return 0;
+}
+
 /* --- evidence --- */
 
 json_t *merge_evidence(const struct sights *sights, const struct version *version)

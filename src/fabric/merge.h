@@ -17,6 +17,7 @@
 #include "fabric/observation.h"
 #include "fabric/reports.h"
 #include "model/lifecycle.h"
+#include "model/placement.h"
 
 #include <jansson.h>
 
@@ -56,6 +57,10 @@ struct connection_sum merge_connections(const struct sights *sights,
 					const struct service_state *state,
 					const struct binding *binding,
 					struct binding_observation *observation);
+
+/* The services that want a slot at some member, each once; lives in `arena`. -ENOMEM. */
+must_check int merge_wants(const struct sights *sights, struct arena *arena,
+			   struct placement_wants *ret_wants);
 
 /* What the members acknowledged and the version's backends counted, for the ledger; a new
  * reference. `version` may be NULL. */

@@ -27,6 +27,7 @@ void observations_free(struct observations *observations)
 		return;
 	for (size_t i = 0; i < observations->count; i++) {
 		free(observations->nodes[i]->activity);
+		free(observations->nodes[i]->wants);
 		free(observations->nodes[i]);
 	}
 	free(observations->nodes);
@@ -94,6 +95,17 @@ static void note_applied(struct applied *applied, const struct image *image,
 	    (struct applied_point){.sequence = sequence, .at_ms = now_ms};
 }
 
+/* A copy of a list that may be missing, and then copied as none. */
+static int copy_list(const void *list, size_t count, size_t size, void **ret_copy)
+{
+	*ret_copy = list ? calloc(count ? count : 1, size) : NULL;
+	if (list && !*ret_copy)
+		return -ENOMEM;
+	if (count && list)
+		memcpy(*ret_copy, list, count * size);
+	return 0;
+}
+
 int observations_take(struct observations *observations, const struct image *image,
 		      const struct observation *observation, uint64_t now_ms)
 {
@@ -102,15 +114,20 @@ int observations_take(struct observations *observations, const struct image *ima
 	struct observed_node *node = get(observations, observation->node);
 	if (!node)
 		return -ENOMEM;
-	size_t count = observation->activity_count;
-	struct activity *activity =
-	    observation->activity ? calloc(count ? count : 1, sizeof(*activity)) : NULL;
-	if (observation->activity && !activity)
+	void *activity = NULL;
+	void *wants = NULL;
+	if (copy_list(observation->activity, observation->activity_count, sizeof(struct activity),
+		      &activity) < 0 ||
+	    copy_list(observation->wants, observation->want_count, sizeof(struct slot_want),
+		      &wants) < 0) {
+		free(activity);
 		return -ENOMEM;
+	}
 	if (strcmp(node->instance, observation->instance) != 0) {
 		node->edge_applied.count = 0;
 		node->names_applied.count = 0;
 		node->activity_count = 0;
+		node->want_count = 0;
 		snprintf(node->instance, sizeof(node->instance), "%s", observation->instance);
 	}
 	node->heard_ms = now_ms;
@@ -119,11 +136,16 @@ int observations_take(struct observations *observations, const struct image *ima
 	note_applied(&node->edge_applied, image, &observation->edge_applied, now_ms);
 	note_applied(&node->names_applied, image, &observation->names_applied, now_ms);
 	if (activity) {
-		memcpy(activity, observation->activity, count * sizeof(*activity));
 		free(node->activity);
 		node->activity = activity;
-		node->activity_count = count;
+		node->activity_count = observation->activity_count;
 		node->activity_ms = now_ms;
+	}
+	if (wants) {
+		free(node->wants);
+		node->wants = wants;
+		node->want_count = observation->want_count;
+		node->wants_ms = now_ms;
 	}
 	return 0;
 }

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/netaddr.h"
+#include "fabric/wants.h"
 #include "ledger/ledger.h"
 #include "state/image.h"
 
@@ -52,6 +53,8 @@ struct observation {
 	size_t activity_count;
 	bool is_names;
 	struct ledger_position names_applied; /* it answers what the ledger says up to here */
+	const struct slot_want *wants; /* NULL: as told before */
+	size_t want_count;
 };
 
 /* When a node acknowledged what, oldest first. */
@@ -75,6 +78,9 @@ struct observed_node {
 	uint64_t activity_ms;
 	bool is_names;
 	struct applied names_applied;
+	struct slot_want *wants; /* with the time that each had left at wants_ms */
+	size_t want_count;
+	uint64_t wants_ms;
 };
 
 struct observations;

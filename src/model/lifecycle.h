@@ -74,7 +74,8 @@ enum version_event {
 	  "every backend's fresh report, begun after DNS stopped naming it, counts no connection " \
 	  "on any of its addresses; no new flow came for `quiet` and DNS has not answered it for " \
 	  "`stale`, two wishes that yield "                                                        \
-	  "when a pool it has a slot of is full or its flows were cut; with UDP ports no packet "  \
+	  "when a slot of a pool that it has one of is wanted or its flows were cut; with UDP "    \
+	  "ports no packet "                                                                       \
 	  "came for `quiet`, which never yields; every node has applied its bindings and was "     \
 	  "heard lately; a version "                                                               \
 	  "serves to which they can pass, or the service was removed; a closing given up before "  \
@@ -183,9 +184,12 @@ struct service_observation {
 	uint64_t stale_ms;
 	uint64_t report_interval_ms;
 	uint64_t drain_limit_ms; /* 0: none */
-	/* A bit per pool in which no slot is free for a next version (placement_exhausted): wishes
-	 * yield there, and late slots are reclaimed. */
+	/* A bit per pool in which a slot of this service is wanted for a next version
+	 * (placement_exhausted, placement_wanted): wishes yield there, and late slots are
+	 * reclaimed. */
 	uint8_t exhausted_pools;
+	/* A bit per pool that left the file: its late slots are reclaimed, and wishes hold. */
+	uint8_t leaving_pools;
 	const struct rollout_policy *policy;
 	bool has_udp; /* idleness is its only barrier */
 	/* Every edge and names node that is not removed was heard lately: no closing begins while
@@ -205,11 +209,14 @@ struct service_observation {
 	X(LIFT, "lift",                                                                            \
 	  "every node not removed has applied the re-bound address: it takes new flows again")     \
 	X(RECLAIM, "reclaim",                                                                      \
-	  "the pool is full, every node was heard lately, and this is the oldest of its late "     \
-	  "addresses that carries no connection (with UDP ports: no packet for `quiet`): it "      \
+	  "every node was heard lately, and it is late and carries no connection (with UDP "       \
+	  "ports: no packet "                                                                      \
+	  "for `quiet`); a slot of its pool is wanted, and it is the oldest such one there, or "   \
+	  "its pool left the file and no new flow came for `quiet`: it "                           \
 	  "starts to refuse new flows")                                                            \
 	X(RELEASE, "release",                                                                      \
-	  "a reclaim found a connection or a packet, or a slot came free otherwise, or the proof " \
+	  "a reclaim found a connection or a packet, or the slot is not wanted any more, or the "  \
+	  "proof "                                                                                 \
 	  "is not complete in the time that a closing has: the address takes new flows again")     \
 	X(FREE, "free",                                                                            \
 	  "the proof of RETIRE holds for a reclaimed address, or for an address of a closing "     \

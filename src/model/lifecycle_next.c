@@ -48,9 +48,14 @@ static void add_event(struct next_step *step, uint32_t version, enum version_eve
 
 /* --- what the observations say of addresses --- */
 
-static bool pool_is_full(const struct next_step *step, uint8_t pool)
+static bool slot_is_wanted(const struct next_step *step, uint8_t pool)
 {
 	return pool < MODEL_MAX_POOLS && (step->seen->exhausted_pools >> pool & 1);
+}
+
+static bool pool_is_leaving(const struct next_step *step, uint8_t pool)
+{
+	return pool < MODEL_MAX_POOLS && (step->seen->leaving_pools >> pool & 1);
 }
 
 /* For UDP idleness is the only barrier, so it never yields. What is not known is neither. */
@@ -234,7 +239,7 @@ static bool counted_since(const struct next_step *step, const struct version_sta
 static bool looks_unused(const struct next_step *step, const struct version_status *version,
 			 const struct version_observation *version_seen)
 {
-	bool full = false;
+	bool wanted = false;
 	uint64_t new_flow_ago_ms = UINT64_MAX;
 	for (size_t i = 0; i < step->state->binding_count; i++) {
 		const struct binding *binding = &step->state->bindings[i];
@@ -244,12 +249,12 @@ static bool looks_unused(const struct next_step *step, const struct version_stat
 		if (!counts_none(seen) || !udp_is_idle(step, seen) || binding->refusing ||
 		    !seen->applied_by_all_ms || !counted_since(step, version, seen))
 			return false;
-		full |= pool_is_full(step, binding->pool);
+		wanted |= slot_is_wanted(step, binding->pool);
 		uint64_t ago_ms = seen->packets_known ? seen->new_flow_ago_ms : 0;
 		if (ago_ms < new_flow_ago_ms)
 			new_flow_ago_ms = ago_ms;
 	}
-	return full || version->cut ||
+	return wanted || version->cut ||
 	       (new_flow_ago_ms >= step->seen->quiet_ms &&
 		version_seen->answered_ago_ms >= step->seen->stale_ms);
 }
@@ -398,7 +403,7 @@ static bool is_reclaimable(const struct next_step *step, size_t index)
 	return counts_none(seen) && udp_is_idle(step, seen) && !close_is_due(step, version);
 }
 
-/* One at a time in each full pool, the oldest first. */
+/* One at a time where a slot is wanted, the oldest first. */
 static void next_reclaim(struct next_step *step, uint8_t pool)
 {
 	size_t oldest = SIZE_MAX;
@@ -414,9 +419,26 @@ static void next_reclaim(struct next_step *step, uint8_t pool)
 			oldest = i;
 	}
 	if (oldest != SIZE_MAX)
-		add_binding(
-		    step, TRANSITION_RECLAIM, oldest,
-		    arena_printf(step->arena, "pool %u has no free slot for a next version", pool));
+		add_binding(step, TRANSITION_RECLAIM, oldest,
+			    arena_printf(step->arena, "a slot of pool %u is wanted", pool));
+}
+
+/* Nobody waits for the slots of a pool that is leaving, so late clients are left in peace as long
+ * as they come. */
+static void next_leaving(struct next_step *step, uint8_t pool)
+{
+	for (size_t i = 0; i < step->state->binding_count; i++) {
+		const struct binding_observation *seen = &step->seen->bindings[i];
+		if (step->state->bindings[i].pool == pool && is_reclaimable(step, i) &&
+		    seen->packets_known && seen->new_flow_ago_ms >= step->seen->quiet_ms)
+			add_binding(step, TRANSITION_RECLAIM, i,
+				    arena_printf(step->arena, "pool %u left the file", pool));
+	}
+}
+
+static bool is_to_be_freed(const struct next_step *step, const struct binding *binding)
+{
+	return slot_is_wanted(step, binding->pool) || pool_is_leaving(step, binding->pool);
 }
 
 /* A re-bound address, or a reclaim that cannot go on. Frees come later. */
@@ -439,8 +461,8 @@ static void next_refusing(struct next_step *step, size_t index)
 	}
 	const char *why = NULL;
 	enum barrier barrier = binding_barrier(step, index);
-	if (!pool_is_full(step, binding->pool))
-		why = "a slot came free otherwise";
+	if (!is_to_be_freed(step, binding))
+		why = "the slot is not wanted any more";
 	else if (barrier == BARRIER_IN_USE)
 		why = "the address is still in use";
 	else if (barrier == BARRIER_OVERDUE)
@@ -454,7 +476,7 @@ static bool free_is_due(const struct next_step *step, size_t index)
 	const struct binding *binding = &step->state->bindings[index];
 	size_t version;
 	if (binding->reclaiming)
-		return pool_is_full(step, binding->pool) &&
+		return is_to_be_freed(step, binding) &&
 		       binding_barrier(step, index) == BARRIER_PROVEN;
 	const struct version_status *status = binding_version(step, binding, &version);
 	return step->state->removed && status->state == VERSION_CLOSING &&
@@ -486,7 +508,9 @@ int lifecycle_next(const struct service_state *state,
 	for (size_t i = 0; i < state->binding_count; i++)
 		next_refusing(&step, i);
 	for (uint8_t pool = 0; pool < MODEL_MAX_POOLS; pool++) {
-		if (pool_is_full(&step, pool))
+		if (pool_is_leaving(&step, pool))
+			next_leaving(&step, pool);
+		else if (slot_is_wanted(&step, pool))
 			next_reclaim(&step, pool);
 	}
 	next_frees(&step);
@@ -525,7 +549,9 @@ bool lifecycle_is_at_rest(const struct service_state *state,
 			return false;
 	}
 	for (size_t i = 0; i < state->binding_count; i++) {
-		if (state->bindings[i].refusing)
+		const struct binding *binding = &state->bindings[i];
+		bool leaves = binding->is_late && (observation->leaving_pools >> binding->pool & 1);
+		if (binding->refusing || leaves)
 			return false;
 	}
 	return true;

@@ -15,6 +15,8 @@ struct placed_pool {
 	/* Numbered by its place, below MODEL_MAX_POOLS. A new pool takes the place of a removed one
 	 * only when no other is left. */
 	struct pool pool;
+	/* It is in the file no more. While a version holds a slot of it, it is forwarded as before,
+	 * and *leaving*; no version gets one. */
 	bool removed;
 };
 
@@ -45,8 +47,8 @@ struct placement {
  * they may be needed: a service until its last version is gone (no state in `states` bears its
  * name), a site until no other number is left. The result is a new placement in `arena`, which
  * borrows nothing; `previous` may be NULL. -FL_EEXHAUSTED when a pool has no number left for a site
- * or no block of slots for a service; -FL_ESTATE when a pool is removed or reshaped whose slots a
- * version holds (the error names one).
+ * or no block of slots for a service; -FL_ESTATE when a pool is reshaped whose slots a version
+ * holds, or a new one overlaps one that is leaving (the error names a slot).
  */
 must_check int placement_update(const struct placement *previous, const struct fabric *fabric,
 				const struct service_state *const *states, size_t state_count,
@@ -62,31 +64,70 @@ struct placement_moment {
 	uint64_t applied_sequence;
 };
 
+/* The pools, a bit each, in which some version has a slot. */
+uint8_t placement_held_pools(const struct service_state *const *states, size_t state_count);
+
+/* The numbers of the family's pools that `fabric` has, in its order, which is that in which they
+ * are used; and the same as a bit each. */
+uint8_t placement_pools(const struct placement *placement, const struct fabric *fabric,
+			uint8_t family, uint8_t ret_pools[MODEL_MAX_POOLS], size_t *ret_count);
+
 /*
- * Choose a free slot of each family for the next version of service `index`: in the family's
- * lowest-numbered pool, first a slot that was never held, then one that this service held, then
- * one of another service whose quarantine is over; of several, the one that is free for longest.
- * Fills `ret_bindings` (room for PLACEMENT_FAMILIES) for lifecycle_publish(). -FL_EEXHAUSTED with a
- * sentence that names the version that holds a slot and why it does.
+ * Choose a free slot of each family for the next version of service `index`: in the first of the
+ * family's pools, in the fabric's order, that has one. There, first a slot that this service held,
+ * then one that nobody ever held, then one of another service whose quarantine is over; of
+ * several, the one that is free for longest. Fills `ret_bindings` (room for PLACEMENT_FAMILIES) for
+ * lifecycle_publish(). -FL_EEXHAUSTED with a sentence that names the pools.
  */
 #define PLACEMENT_FAMILIES 2
-must_check int placement_choose(const struct placement *placement, uint32_t index,
-				const struct service_state *const *states, size_t state_count,
-				const struct placement_moment *moment, struct binding *ret_bindings,
-				size_t *ret_count, struct error *err);
+must_check int placement_choose(const struct placement *placement, const struct fabric *fabric,
+				uint32_t index, const struct service_state *const *states,
+				size_t state_count, const struct placement_moment *moment,
+				struct binding *ret_bindings, size_t *ret_count, struct error *err);
 
-/* The pools, a bit each, in which placement_choose() would find no slot for the service:
- * observations.exhausted_pools. */
-uint8_t placement_exhausted(const struct placement *placement, uint32_t index,
-			    const struct service_state *const *states, size_t state_count,
-			    const struct placement_moment *moment);
+/* The pools, a bit each, of the families in which placement_choose() would find no slot for the
+ * service. */
+uint8_t placement_exhausted(const struct placement *placement, const struct fabric *fabric,
+			    uint32_t index, const struct service_state *const *states,
+			    size_t state_count, const struct placement_moment *moment);
 
 /*
  * Whether placement_exhausted() is 0 for every service at any moment, as far as one look at all
- * bindings shows: each family's pool is shared by all services and has a slot that was never held.
+ * bindings shows: in each family a pool that all services share has a slot that was never held.
  */
-bool placement_has_room_for_all(const struct placement *placement,
+bool placement_has_room_for_all(const struct placement *placement, const struct fabric *fabric,
 				const struct service_state *const *states, size_t state_count);
+
+/* The services that want a slot of each family at the same time, because an order cannot be carried
+ * out without: their indices, and PLACEMENT_NO_SERVICE for each that has none yet. */
+struct placement_wants {
+	const uint32_t *services;
+	size_t count;
+};
+
+/* Where there are too few slots for all who want one: pools, a bit each. */
+struct placement_shortage {
+	const struct placement_wants *wants; /* borrowed */
+	/* Of each family, IPv4 first: who wants a slot and has none of its own, and how many slots
+	 * there are for them, counted up to that. */
+	size_t lacking[PLACEMENT_FAMILIES];
+	size_t common[PLACEMENT_FAMILIES];
+	uint8_t of_wanting; /* who wants one, and has none of its own, is to give one up for it */
+	uint8_t of_all; /* that is not enough: so is everybody, for after the quarantine */
+};
+
+void placement_find_shortage(const struct placement *placement, const struct fabric *fabric,
+			     const struct placement_wants *wants,
+			     const struct service_state *const *states, size_t state_count,
+			     const struct placement_moment *moment,
+			     struct placement_shortage *ret_shortage);
+
+/* The pools, a bit each, in which service `index` is to give a slot up because of a shortage: in
+ * all pools of a family or in none. */
+uint8_t placement_wanted(const struct placement *placement, const struct fabric *fabric,
+			 const struct placement_shortage *shortage, uint32_t index,
+			 const struct service_state *const *states, size_t state_count,
+			 const struct placement_moment *moment);
 
 /*
  * Record that the ledger entry `sequence` frees `binding`'s slot, before the FREE is applied to the

@@ -74,24 +74,42 @@ static int copy_placement(struct update *update, const struct placement *previou
 
 /* --- pools --- */
 
-/* Refuse to take a pool away, or to change what its slots mean, under a version that holds one. */
-static int pool_must_be_free(struct update *update, size_t pool, const char *what)
+/* Somebody who holds a slot of the pool; NULL: nobody does. */
+static const struct binding *pool_holder(const struct update *update, size_t pool,
+					 const struct service_state **ret_state)
 {
 	for (size_t i = 0; i < update->state_count; i++) {
 		const struct service_state *state = update->states[i];
 		for (size_t j = 0; j < state->binding_count; j++) {
 			if (state->bindings[j].pool != pool)
 				continue;
-			char prefix[IP_TEXT_BYTES];
-			ip_prefix_format(&update->placement->pools[pool].pool.prefix, prefix);
-			return error_set(update->err, -FL_ESTATE,
-					 "pool %s cannot be %s: version %" PRIu32
-					 " of %s holds slot %" PRIu32 " of it",
-					 prefix, what, state->bindings[j].version, state->name,
-					 state->bindings[j].slot);
+			*ret_state = state;
+			return &state->bindings[j];
 		}
 	}
-	return 0;
+	return NULL;
+}
+
+static bool pool_is_held(const struct update *update, size_t pool)
+{
+	const struct service_state *state;
+	return pool_holder(update, pool, &state);
+}
+
+/* Refuse to change what a pool's slots mean under a version that holds one. */
+static int pool_must_be_free(struct update *update, size_t pool)
+{
+	char prefix[IP_TEXT_BYTES];
+	const struct service_state *state;
+	const struct binding *held = pool_holder(update, pool, &state);
+	if (!held)
+		return 0;
+	ip_prefix_format(&update->placement->pools[pool].pool.prefix, prefix);
+	return error_set(update->err, -FL_ESTATE,
+			 "pool %s cannot be reshaped: version %" PRIu32 " of %s holds slot %" PRIu32
+			 " of it; leave it out of the file, with another pool in its place, until "
+			 "`fairlead get pools` lists it no more",
+			 prefix, held->version, state->name, held->slot);
 }
 
 /* Slots of a pool that changed its shape are other addresses: forget them, quarantine and all. */
@@ -122,9 +140,7 @@ static int keep_pools(struct update *update)
 		struct placed_pool *placed = &placement->pools[i];
 		const struct pool *now = fabric_pool(update->fabric, &placed->pool.prefix);
 		bool is_same = now && pool_equal(now, &placed->pool);
-		int result = 0;
-		if (!is_same)
-			result = pool_must_be_free(update, i, now ? "reshaped" : "removed");
+		int result = now && !is_same ? pool_must_be_free(update, i) : 0;
 		if (result < 0)
 			return result;
 		if (now && !is_same) {
@@ -136,18 +152,44 @@ static int keep_pools(struct update *update)
 	return 0;
 }
 
+/* An address means one slot: a pool that is leaving keeps its addresses until it is gone. */
+static int must_not_overlap(struct update *update, const struct pool *pool, size_t leaving)
+{
+	char prefix[IP_TEXT_BYTES];
+	char other[IP_TEXT_BYTES];
+	const struct service_state *state;
+	const struct ip_prefix *held = &update->placement->pools[leaving].pool.prefix;
+	const struct binding *binding = pool_holder(update, leaving, &state);
+	if (!binding || !ip_prefix_overlaps(held, &pool->prefix))
+		return 0;
+	ip_prefix_format(&pool->prefix, prefix);
+	ip_prefix_format(held, other);
+	return error_set(update->err, -FL_ESTATE,
+			 "pool %s overlaps pool %s, which is leaving: version %" PRIu32
+			 " of %s holds slot %" PRIu32
+			 " of it; take another prefix, or apply this when `fairlead get pools` "
+			 "lists %s no more",
+			 prefix, other, binding->version, state->name, binding->slot, other);
+}
+
 static int number_pool(struct update *update, const struct pool *pool)
 {
 	struct placement *placement = update->placement;
 	size_t at = placement->pool_count;
 	for (size_t i = 0; i < placement->pool_count; i++) {
-		if (ip_prefix_equal(&placement->pools[i].pool.prefix, &pool->prefix))
+		const struct placed_pool *placed = &placement->pools[i];
+		if (ip_prefix_equal(&placed->pool.prefix, &pool->prefix))
 			return 0;
-		if (at == MODEL_MAX_POOLS && placement->pools[i].removed)
+		int result = placed->removed ? must_not_overlap(update, pool, i) : 0;
+		if (result < 0)
+			return result;
+		if (at == MODEL_MAX_POOLS && placed->removed && !pool_is_held(update, i))
 			at = i;
 	}
 	if (at == MODEL_MAX_POOLS)
-		return error_set(update->err, -FL_EEXHAUSTED, "there are more than %d pools",
+		return error_set(update->err, -FL_EEXHAUSTED,
+				 "there are more than %d pools, with those that are leaving: "
+				 "`fairlead get pools` lists them",
 				 MODEL_MAX_POOLS);
 	if (at == placement->pool_count)
 		placement->pool_count++;
@@ -158,12 +200,15 @@ static int number_pool(struct update *update, const struct pool *pool)
 
 /* --- sites --- */
 
-/* The pool that cannot number so many sites; NULL when all can. */
-static const struct pool *narrow_pool(const struct fabric *fabric, uint32_t number)
+/* The pool that cannot number so many sites; NULL when all can. One that is leaving counts. */
+static const struct pool *narrow_pool(const struct update *update, uint32_t number)
 {
-	for (size_t i = 0; i < fabric->pool_count; i++) {
-		if (number >= pool_site_count(&fabric->pools[i]))
-			return &fabric->pools[i];
+	const struct placement *placement = update->placement;
+	for (size_t i = 0; i < placement->pool_count; i++) {
+		const struct placed_pool *placed = &placement->pools[i];
+		if (number >= pool_site_count(&placed->pool) &&
+		    (!placed->removed || pool_is_held(update, i)))
+			return &placed->pool;
 	}
 	return NULL;
 }
@@ -185,12 +230,12 @@ static int number_site(struct update *update, const char *name)
 	if (placement_site(placement, name) != UINT32_MAX)
 		return 0;
 	uint32_t number = (uint32_t)placement->site_count;
-	const struct pool *narrow = narrow_pool(update->fabric, number);
+	const struct pool *narrow = narrow_pool(update, number);
 	for (uint32_t i = 0; narrow && i < placement->site_count; i++) {
 		if (fabric_site(update->fabric, placement->sites[i]))
 			continue;
 		number = i;
-		narrow = narrow_pool(update->fabric, number);
+		narrow = narrow_pool(update, number);
 	}
 	if (narrow)
 		return no_site_number(update, narrow, name);

@@ -77,8 +77,12 @@ static int compare_version(struct planner *planner, const struct service *servic
 			   struct arena *scratch, struct plan_details *details,
 			   struct plan_service *change)
 {
-	if (version_matches(current, planner->fabric, service))
+	bool matches = version_matches(current, planner->fabric, service);
+	if (matches && !next)
 		return 0;
+	if (matches)
+		plan_note_change(details, "address", NULL, NULL, "of a pool that leaves",
+				 "of another");
 	plan_compare_content(details, current, service);
 
 	/* Neither seed nor salt decides how many entries move, so a fixed seed gives the numbers

@@ -36,8 +36,8 @@ struct plan_live_service {
 	const char *name;
 	const struct version *current; /* the one that is, or is becoming, the newest; NULL: none */
 	uint32_t next_version; /* the number that a next version would get */
-	/* The version that it gets, where the caller has built it; NULL: the plan builds one to
-	 * look at, if there is to be any. */
+	/* The version that it gets, where the caller has built it, be it only because its address
+	 * is of a pool that leaves; NULL: the plan builds one to look at, if there is to be any. */
 	const struct version *next;
 	const struct plan_live_version *versions; /* all that are not retired */
 	size_t version_count;

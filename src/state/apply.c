@@ -40,13 +40,44 @@ static bool is_live(const struct image_service *known)
 	return known && known->state && !known->state->removed;
 }
 
-static bool needs_version(const struct image_service *known, const struct fabric *fabric,
-			  const struct service *service)
+/* Has the newest version an address of its own in a pool that the file does not have? */
+static bool stands_in_the_way(const struct image *image, const struct service_state *state,
+			      const struct fabric *fabric)
+{
+	for (size_t i = 0; i < state->binding_count; i++) {
+		const struct binding *binding = &state->bindings[i];
+		const struct ip_prefix *prefix =
+		    &image->placement->pools[binding->pool].pool.prefix;
+		bool is_in_the_file = false;
+		if (binding->is_late || binding->version != state->rollout.target)
+			continue;
+		for (size_t p = 0; p < fabric->pool_count && !is_in_the_file; p++)
+			is_in_the_file = ip_prefix_equal(&fabric->pools[p].prefix, prefix);
+		if (!is_in_the_file)
+			return true;
+	}
+	return false;
+}
+
+static bool needs_version(const struct image *image, const struct image_service *known,
+			  const struct fabric *fabric, const struct service *service)
 {
 	if (!is_live(known))
 		return true;
 	const struct version *newest = image_version(known, known->state->rollout.target);
-	return !newest || !version_matches(newest, fabric, service);
+	return !newest || !version_matches(newest, fabric, service) ||
+	       stands_in_the_way(image, known->state, fabric);
+}
+
+size_t apply_wants(const struct image *image, const struct fabric *fabric, const char **ret_names)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < fabric->service_count; i++) {
+		const struct service *service = &fabric->services[i];
+		if (needs_version(image, image_service(image, service->name), fabric, service))
+			ret_names[count++] = service->name;
+	}
+	return count;
 }
 
 static int encode(struct apply_item *item, struct error *err)
@@ -129,7 +160,7 @@ static int prepare_services(struct apply *apply, const struct image *image,
 	for (size_t i = 0; i < fabric->service_count && result == 0; i++) {
 		const struct service *service = &fabric->services[i];
 		const struct image_service *known = image_service(image, service->name);
-		bool is_new = needs_version(known, fabric, service);
+		bool is_new = needs_version(image, known, fabric, service);
 		if (!is_new && known->config && service_equal(known->config, service))
 			continue;
 		struct apply_item *item = add_item(apply, service->name, service);

@@ -72,6 +72,10 @@ must_check int apply_new(const struct image *image, const struct fabric *fabric,
 			 struct error *err);
 void apply_free(struct apply *apply); /* NULL is fine */
 
+/* The services to which `fabric` gives a next version: their names, borrowed from it, for which
+ * `ret_names` has room for all. Also when apply_new() finds no slot for some of them. */
+size_t apply_wants(const struct image *image, const struct fabric *fabric, const char **ret_names);
+
 /* The rings are not looked at any more: their memory goes. */
 void apply_planned(struct apply *apply);
 

@@ -69,12 +69,14 @@ int freed_slot_key_parse(const char *rest, uint8_t *ret_pool, uint32_t *ret_slot
 int placed_pool_put(const struct placed_pool_record *record, struct buffer *value)
 {
 	const struct pool *pool = &record->placed.pool;
+	bool is_leaving = record->placed.removed && record->held;
 	return record_json_put(
 	    RECORD_PLACED_POOL,
-	    json_pack("{s:o, s:i, s:I, s:b, s:I}", "prefix", record_json_prefix_text(&pool->prefix),
-		      "site_bits", (int)pool->site_bits, "slots_per_service",
-		      (json_int_t)pool->slots_per_service, "removed", (int)record->placed.removed,
-		      "since", (json_int_t)record->since),
+	    json_pack("{s:o, s:i, s:I, s:b, s:o*, s:I}", "prefix",
+		      record_json_prefix_text(&pool->prefix), "site_bits", (int)pool->site_bits,
+		      "slots_per_service", (json_int_t)pool->slots_per_service, "removed",
+		      (int)(record->placed.removed && !is_leaving), "leaving",
+		      is_leaving ? json_true() : NULL, "since", (json_int_t)record->since),
 	    value);
 }
 
@@ -97,6 +99,8 @@ int placed_pool_parse(const char *value, size_t length, struct placed_pool_recor
 	if (!json)
 		return reading.status;
 	read_placed_pool(&reading, json, &pool.placed);
+	pool.held = json_object_get(json, "leaving") && record_json_bool(&reading, json, "leaving");
+	pool.placed.removed = pool.placed.removed || pool.held;
 	pool.since = record_json_number(&reading, json, "since", INT64_MAX);
 	json_decref(json);
 	if (reading.status == 0)

@@ -17,6 +17,9 @@
 
 struct placed_pool_record {
 	struct placed_pool placed;
+	/* When it was removed, versions held slots of it. An earlier release, which does not know
+	 * that a pool may leave, takes it for one that is there. */
+	bool held;
 	uint64_t since; /* the ledger entry that gave the pool this shape */
 };
 

@@ -104,8 +104,8 @@ int publication_choose_slots(const struct image *image, const struct fabric *fab
 						.applied_sequence = now->applied_sequence};
 	int result = check_read(image, err);
 	return result < 0 ? result
-			  : placement_choose(placement, index, future->states, future->count,
-					     &moment, bindings, ret_count, err);
+			  : placement_choose(placement, fabric, index, future->states,
+					     future->count, &moment, bindings, ret_count, err);
 }
 
 int publication_build(const struct fabric *fabric, const struct service *service,
@@ -293,12 +293,14 @@ int publication_put_pools(struct change_draft *draft, const struct placement *pl
 {
 	const struct image *image = draft->image;
 	const struct placement *was = image->placement;
+	uint8_t held = placement_held_pools(image->states, image->state_count);
 	int result = 0;
 	for (size_t i = 0; i < placement->pool_count && result == 0; i++) {
 		const struct placed_pool *old = was && i < was->pool_count ? &was->pools[i] : NULL;
 		bool same_shape = old && pool_equal(&old->pool, &placement->pools[i].pool);
 		const struct placed_pool_record record = {
 		    .placed = placement->pools[i],
+		    .held = held >> i & 1,
 		    .since = same_shape ? image_pool_since(image, i) : draft->sequence};
 		char key[RECORD_KEY_BYTES];
 		struct buffer value;

@@ -641,7 +641,7 @@ def test_a_file_that_does_not_fit_the_pool_changes_nothing(running):
                              for version in running.ask("get", kind="versions")), "them to serve")
     error = running.refused("apply", file="f", text=services(3))
     assert error.code == "FL_EEXHAUSTED"
-    assert re.search(r"held by version 1 of s\d+ \(draining\)", str(error))
+    assert re.search(r"3 free slots for 14 services .* backend is silent", str(error))
     assert running.plan(services(2))["empty"]
 
 

@@ -170,7 +170,7 @@ static void check_all_heard(struct world *world)
 	}
 }
 
-/* Is there a slot that nobody ever had? Then no wish yields. */
+/* Is there a slot that nobody ever had? Then no wish yields, unless several are wanted. */
 static bool has_unused_slot(const struct world *world, uint8_t pool)
 {
 	uint32_t count = pool_usable_slots(&world->pools[pool]);
@@ -185,7 +185,8 @@ static bool has_unused_slot(const struct world *world, uint8_t pool)
 static void check_stale(struct world *world, const struct known_version *known,
 			const struct version_status *status)
 {
-	if (status->cut || !has_unused_slot(world, 0) || !has_unused_slot(world, 1))
+	if (status->cut || world->slot_wants.count || !has_unused_slot(world, 0) ||
+	    !has_unused_slot(world, 1))
 		return;
 	CHECK(world, known->unanswered_ms && committed_ms(world) - known->unanswered_ms >= STALE_MS,
 	      "rule 8: version %u closes, which was answered less than `stale` ago",
@@ -338,6 +339,7 @@ static void check_freed(struct world *world, const struct meaning *old)
 {
 	const struct binding *binding = &old->binding;
 	world->tally->frees++;
+	world->tally->emptied += voter(world)->image.placement->pools[binding->pool].removed;
 	check_end(world, world->meanings[binding->pool] + binding->slot, "freed");
 	world->rests[binding->pool][binding->slot] =
 	    (struct rest){.is_there = true,
@@ -569,10 +571,15 @@ void check_ended(struct world *world)
 			      "version %u of %s is %s for ever", status->number, state->name,
 			      version_state_name(status->state));
 		}
-		for (size_t b = 0; b < state->binding_count; b++)
-			CHECK(world, !state->bindings[b].refusing,
-			      "pool %u slot %u refuses for ever", state->bindings[b].pool,
-			      state->bindings[b].slot);
+		for (size_t b = 0; b < state->binding_count; b++) {
+			const struct binding *binding = &state->bindings[b];
+			bool leaves = image->placement->pools[binding->pool].removed;
+			CHECK(world, !binding->refusing, "pool %u slot %u refuses for ever",
+			      binding->pool, binding->slot);
+			CHECK(world, !leaves || !binding->is_late,
+			      "pool %u left the file, and slot %u stays late for ever",
+			      binding->pool, binding->slot);
+		}
 	}
 	for (size_t i = 0; i < NODES; i++) {
 		const struct node *node = &world->nodes[i];

@@ -23,6 +23,7 @@ struct order {
 	int verb;
 	struct fabric fabric; /* to apply */
 	struct service services[SERVICES];
+	struct pool pools[POOLS];
 	struct apply *apply; /* owned */
 };
 
@@ -82,17 +83,35 @@ void order_join(struct world *world, const struct node *node)
 
 /* --- apply --- */
 
-/* The services that the operator wants now. */
+/* The services and the pools that the operator wants now. */
 static void want(struct order *order)
 {
 	const struct world *world = order->world;
 	order->fabric = world->fabric;
+	order->fabric.pools = order->pools;
+	order->fabric.pool_count = 0;
+	for (size_t i = 0; i < POOLS; i++) {
+		if (world->left_out != i + 1)
+			order->pools[order->fabric.pool_count++] = world->pools[i];
+	}
 	order->fabric.services = order->services;
 	order->fabric.service_count = 0;
 	for (size_t i = 0; i < SERVICES; i++) {
 		if (world->wants[i])
 			order->services[order->fabric.service_count++] = world->services[i];
 	}
+}
+
+/* As the daemon's `apply` does. */
+static void note_wants(struct order *order, const struct image *image)
+{
+	const char *names[SERVICES];
+	size_t count = apply_wants(image, &order->fabric, names);
+	for (size_t i = 0; i < count; i++)
+		CHECK(order->world,
+		      wants_note(&order->world->slot_wants, names[i], order->world->now_ms) == 0,
+		      "no memory");
+	order->world->tally->wanted += count > 1;
 }
 
 static int work_out(struct order *order, const struct change_draft *draft, struct error *err)
@@ -103,6 +122,8 @@ static int work_out(struct order *order, const struct change_draft *draft, struc
 	struct apply *apply;
 	want(order);
 	int result = apply_new(draft->image, &order->fabric, &moment, &apply, err);
+	if (result == -FL_EEXHAUSTED)
+		note_wants(order, draft->image);
 	if (result < 0)
 		return result;
 	apply_planned(apply);
@@ -129,6 +150,8 @@ static void apply_done(struct change *change, int result, const struct error *er
 		       uint64_t sequence)
 {
 	struct order *order = (struct order *)change;
+	for (size_t i = 0; sequence && i < order->apply->part_count; i++)
+		wants_drop(&order->world->slot_wants, order->apply->part[i]->name);
 	if (sequence)
 		apply_part_committed(order->apply);
 	if (result == 0 && order->apply->more) {
@@ -172,6 +195,12 @@ static void apply(struct world *world)
 		world->wants[service] = !world->wants[service];
 	else
 		change_mind(world, service);
+	if (chance(world, 300))
+		change_mind(world, 1 - service);
+	/* Pools are numbered as the simulation does it when the first file has them all. */
+	const struct placement *placement = world->nodes[0].image.placement;
+	if (placement && placement->pool_count == POOLS && chance(world, 50))
+		world->left_out = world->left_out ? 0 : 1 + below(world, POOLS);
 	submit(world, "apply", build_apply, "", NULL);
 }
 

@@ -267,6 +267,12 @@ void node_observe(struct world *world, struct node *node, bool activity)
 			      .sent_ms = world->now_ms};
 	struct observation *observation = &told->observation;
 	observation->instance = arena_strdup(&world->arena, node->instance);
+	if (node->index == 0) {
+		struct slot_want *list =
+		    arena_array(&world->arena, world->slot_wants.count + 1, sizeof(*list));
+		observation->want_count = wants_tell(&world->slot_wants, world->now_ms, list);
+		observation->wants = list;
+	}
 	if (observation->is_edge && activity && observation->edge_applied.sequence)
 		add_activity(world, node, told);
 	if (node->is_foreign) {

@@ -280,6 +280,8 @@ struct tally {
 	uint64_t restarts, power_losses, kills, foreign, detached;
 	uint64_t renamed, readdressed;
 	uint64_t cookies, set_back, caught_up, copies, older, misled, idle, moved;
+	uint64_t wanted; /* orders for several services that found too few slots */
+	uint64_t emptied; /* slots freed because their pool left the file */
 };
 
 /* The last steps that led where a seed is. */
@@ -313,6 +315,8 @@ struct world {
 	struct site sites[SITES];
 	struct pool pools[POOLS];
 	bool wants[SERVICES];
+	size_t left_out; /* 1 + the pool that the file does not have; 0: it has all */
+	struct wants slot_wants; /* of orders that found too few slots */
 	size_t site_count;
 
 	struct node nodes[NODES];

@@ -356,6 +356,7 @@ static struct world *world_new(uint64_t seed, struct worker *worker)
 static void world_free(struct world *world)
 {
 	nodes_done(world);
+	wants_done(&world->slot_wants);
 	arena_done(&world->arena);
 	free(world->events);
 	free(world->versions);
@@ -530,9 +531,10 @@ static void no_flow_breaks(void **state)
 	print_message("cookies=%" PRIu64 " kills=%" PRIu64 " set_back=%" PRIu64
 		      " caught_up=%" PRIu64 " copies=%" PRIu64 " older=%" PRIu64 " misled=%" PRIu64
 		      " idle=%" PRIu64 " moved=%" PRIu64 " renamed=%" PRIu64 " readdressed=%" PRIu64
-		      "\n",
+		      " wanted=%" PRIu64 " emptied=%" PRIu64 "\n",
 		      sum.cookies, sum.kills, sum.set_back, sum.caught_up, sum.copies, sum.older,
-		      sum.misled, sum.idle, sum.moved, sum.renamed, sum.readdressed);
+		      sum.misled, sum.idle, sum.moved, sum.renamed, sum.readdressed, sum.wanted,
+		      sum.emptied);
 	print_message("sim: nodes=%d seeds=%" PRIu64 " steps=%" PRIu64 " violations=%zu\n", NODES,
 		      seeds, sum.steps, violations);
 	assert_int_equal(violations, 0);
@@ -543,7 +545,8 @@ static void no_flow_breaks(void **state)
 			    sum.kills && sum.set_back && sum.caught_up && sum.idle && sum.renamed &&
 			    sum.readdressed);
 	if (!seed && !soak && SEEDS > 100)
-		assert_true(sum.late && sum.moved && sum.copies && sum.older && sum.detached);
+		assert_true(sum.late && sum.moved && sum.copies && sum.older && sum.detached &&
+			    sum.wanted && sum.emptied);
 }
 
 int main(void)

@@ -705,7 +705,8 @@ static void drive(struct world *world)
 	    .stale_ms = STALE_MS,
 	    .report_interval_ms = REPORT_MS,
 	    .drain_limit_ms = world->drain_limit_ms,
-	    .exhausted_pools = placement_exhausted(world->placement, 0, states, 1, &moment),
+	    .exhausted_pools =
+		placement_exhausted(world->placement, &world->fabric, 0, states, 1, &moment),
 	    .policy = &world->service.rollout,
 	    .has_udp = world->has_udp,
 	    .everyone_is_heard = true,
@@ -736,7 +737,8 @@ static void publish(struct world *world)
 	if (number >= MAX_VERSIONS)
 		return;
 	struct placement_moment moment = placement_moment(world);
-	if (placement_choose(world->placement, 0, states, 1, &moment, bindings, &count, NULL) < 0)
+	if (placement_choose(world->placement, &world->fabric, 0, states, 1, &moment, bindings,
+			     &count, NULL) < 0)
 		return;
 	uint32_t sum = 0;
 	for (size_t i = 0; i < BACKENDS; i++) {

@@ -145,17 +145,27 @@ static void held_pools_cannot_change(void **state)
 
 	pools[1].site_bits = 0;
 	assert_int_equal(placement_update(one, &fabric, states, 1, &arena, &two, &err), -FL_ESTATE);
-	assert_string_equal(err.text, "pool 198.51.100.0/30 cannot be reshaped: version 3 of web "
-				      "holds slot 1 of it");
-	fabric.pool_count = 1;
-	assert_int_equal(placement_update(one, &fabric, states, 1, &arena, &two, &err), -FL_ESTATE);
-	assert_non_null(strstr(err.text, "cannot be removed"));
+	assert_string_equal(
+	    err.text,
+	    "pool 198.51.100.0/30 cannot be reshaped: version 3 of web holds slot 1 of it; leave "
+	    "it out of the file, with another pool in its place, until `fairlead get pools` lists "
+	    "it no more");
 
-	binding.pool = 0;
+	/* It leaves, and is forwarded until nobody holds a slot of it. */
+	fabric.pool_count = 1;
 	two = update(one, states, 1);
 	assert_true(two->pools[1].removed);
-	/* It comes back to its number, in a new shape. */
+	assert_int_equal(placement_held_pools(states, 1), 1 << 1);
+	/* Until then it cannot come back in another shape, nor another one that overlaps it. */
 	fabric.pool_count = 2;
+	assert_int_equal(placement_update(two, &fabric, states, 1, &arena, &two, &err), -FL_ESTATE);
+	pools[1].prefix = prefix("198.51.100.0/24");
+	assert_int_equal(placement_update(two, &fabric, states, 1, &arena, &two, &err), -FL_ESTATE);
+	assert_non_null(strstr(err.text, "pool 198.51.100.0/24 overlaps pool 198.51.100.0/30, "
+					 "which is leaving: version 3 of web holds slot 1"));
+	pools[1].prefix = prefix("198.51.100.0/30");
+	binding.pool = 0;
+	/* It comes back to its number, in a new shape. */
 	struct placement *three = update(two, states, 1);
 	assert_false(three->pools[1].removed);
 	assert_int_equal(three->pools[1].pool.site_bits, 0);
@@ -198,10 +208,10 @@ static int choose(const struct placement *placement, uint32_t index,
 		  struct binding *ret_bindings)
 {
 	size_t families = 0;
-	int result =
-	    placement_choose(placement, index, states, count, &NOW, ret_bindings, &families, err);
+	int result = placement_choose(placement, &fabric, index, states, count, &NOW, ret_bindings,
+				      &families, err);
 	assert_int_equal(families, result < 0 ? 0 : 2);
-	uint8_t full = placement_exhausted(placement, index, states, count, &NOW);
+	uint8_t full = placement_exhausted(placement, &fabric, index, states, count, &NOW);
 	assert_int_equal(full != 0, result == -FL_EEXHAUSTED);
 	return result;
 }
@@ -233,7 +243,7 @@ static void each_family_gets_the_lowest_free_slot(void **state)
 	assert_int_equal(address.family, IP_NONE);
 }
 
-static void full_pools_say_who_holds_them(void **state)
+static void full_pools_are_named(void **state)
 {
 	(void)state;
 	struct placement *placement = update(NULL, NULL, 0);
@@ -245,11 +255,117 @@ static void full_pools_say_who_holds_them(void **state)
 	struct binding chosen[PLACEMENT_FAMILIES];
 	struct error err = {0};
 	assert_int_equal(choose(placement, 1, states, 1, &err, chosen), -FL_EEXHAUSTED);
-	assert_string_equal(err.text,
-			    "pool 198.51.100.0/30 has no free slot for service api: slot 1 is held "
-			    "by version 3 of web (draining), because that version waits for its "
-			    "connections to end; `fairlead rollout cut` ends them");
-	assert_int_equal(placement_exhausted(placement, 1, states, 1, &NOW), 1 << 1);
+	assert_string_equal(err.text, "pool 198.51.100.0/30 has no free slot for service api");
+	assert_int_equal(placement_exhausted(placement, &fabric, 1, states, 1, &NOW), 1 << 1);
+}
+
+/* The fabric's order counts, not that in which pools were first seen; what the first has no room
+ * for, the next takes; one that left the file gives none. */
+static void pools_are_used_in_the_files_order(void **state)
+{
+	(void)state;
+	struct binding chosen[PLACEMENT_FAMILIES];
+	struct pool more[] = {
+	    pools[0], pools[1], {.prefix = prefix("203.0.113.0/29"), .site_bits = 1}};
+	struct placement *placement = update(NULL, NULL, 0);
+	fabric.pools = more;
+	fabric.pool_count = 3;
+	placement = update(placement, NULL, 0);
+	assert_int_equal(choose(placement, 1, NULL, 0, NULL, chosen), 0);
+	assert_int_equal(chosen[0].pool, 1);
+
+	struct version_status version;
+	struct binding held[] = {{.pool = 1, .slot = 1, .version = 3}};
+	struct service_state web = holder("web", 0, &version, held, 1);
+	const struct service_state *states[] = {&web};
+	assert_int_equal(choose(placement, 1, states, 1, NULL, chosen), 0);
+	assert_int_equal(chosen[0].pool, 2);
+	assert_true(placement_has_room_for_all(placement, &fabric, states, 1));
+
+	struct pool first = more[1];
+	more[1] = more[2];
+	more[2] = first;
+	placement = update(placement, NULL, 0);
+	assert_int_equal(choose(placement, 1, NULL, 0, NULL, chosen), 0);
+	assert_int_equal(chosen[0].pool, 2);
+
+	fabric.pool_count = 2;
+	placement = update(placement, states, 1);
+	assert_int_equal(placement->pool_count, 3);
+	struct binding all[] = {{.pool = 2, .slot = 1, .version = 3},
+				{.pool = 2, .slot = 2, .version = 3},
+				{.pool = 2, .slot = 3, .version = 3}};
+	web = holder("web", 0, &version, all, 3);
+	struct error err = {0};
+	assert_int_equal(choose(placement, 1, states, 1, &err, chosen), -FL_EEXHAUSTED);
+	assert_string_equal(err.text, "pool 203.0.113.0/29 has no free slot for service api");
+}
+
+/* Who gives a slot up when several want one: pool 1 has 7 slots for all, pool 0 plenty. */
+static void wants_are_met_together(void **state)
+{
+	(void)state;
+	static const struct {
+		unsigned own[3]; /* slots of web, api and mail, without the late ones */
+		unsigned late[3];
+		unsigned freed[3]; /* a moment ago */
+		size_t wants[3]; /* of these services */
+		size_t want_count;
+		uint8_t gives[3]; /* who is to give one up? */
+	} cases[] = {
+	    /* One is free, and one wants it. */
+	    {{1, 1}, {2, 2}, {0}, {0}, 1, {0, 0, 0}},
+	    /* Two want it: each gives one of its own up, and nobody else. */
+	    {{1, 1}, {2, 2}, {0}, {0, 1}, 2, {1, 1, 0}},
+	    {{1, 1, 1}, {1, 1, 1}, {0}, {0, 1}, 2, {1, 1, 0}},
+	    /* What the one got back already, the nodes have to apply; the other takes the free one.
+	     */
+	    {{1, 1}, {1, 2}, {1, 0}, {0, 1}, 2, {0, 0, 0}},
+	    {{1, 1}, {1, 2}, {1, 0}, {0, 1, 2}, 3, {0, 1, 1}},
+	    /* A service without a slot can have only what rested: everybody gives up. */
+	    {{1, 1}, {3, 2}, {0}, {2}, 1, {1, 1, 1}},
+	    /* What was given up already rests for it. */
+	    {{1, 1}, {2, 2}, {1, 0}, {2}, 1, {0, 0, 1}},
+	};
+	pools[1] = (struct pool){.prefix = prefix("198.51.100.0/28"), .site_bits = 1};
+	fabric.service_count = 3;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct placement *placement = update(NULL, NULL, 0);
+		struct version_status versions[3];
+		struct binding held[3][7];
+		struct service_state holders[3];
+		const struct service_state *states[3];
+		uint32_t slot = 1;
+		for (uint32_t s = 0; s < 3; s++) {
+			size_t count = 0;
+			for (unsigned n = 0; n < cases[i].own[s] + cases[i].late[s]; n++)
+				held[s][count++] =
+				    (struct binding){.pool = 1,
+						     .slot = slot++,
+						     .version = 3,
+						     .is_late = n >= cases[i].own[s]};
+			holders[s] = holder(services[s].name, s, &versions[s], held[s], count);
+			versions[s].state = VERSION_SERVING;
+			states[s] = &holders[s];
+			for (unsigned n = 0; n < cases[i].freed[s]; n++) {
+				struct binding freed = {.pool = 1, .slot = slot++};
+				assert_int_equal(
+				    placement_free(placement, &freed, s, 101, 50000, &arena), 0);
+			}
+		}
+		uint32_t wanting[3];
+		for (size_t w = 0; w < cases[i].want_count; w++)
+			wanting[w] = (uint32_t)cases[i].wants[w];
+		const struct placement_wants wants = {.services = wanting,
+						      .count = cases[i].want_count};
+		struct placement_shortage shortage;
+		placement_find_shortage(placement, &fabric, &wants, states, 3, &NOW, &shortage);
+		for (uint32_t s = 0; s < 3; s++) {
+			uint8_t wanted =
+			    placement_wanted(placement, &fabric, &shortage, s, states, 3, &NOW);
+			assert_int_equal(wanted, cases[i].gives[s] << 1);
+		}
+	}
 }
 
 /* Slots 1 and 2 of the IPv4 pool are for web, which is the only service. */
@@ -258,49 +374,6 @@ static void give_two_slots(void)
 	pools[1] = (struct pool){
 	    .prefix = prefix("198.51.100.0/29"), .site_bits = 1, .slots_per_service = 3};
 	fabric.service_count = 1;
-}
-
-/* A sentence on a full pool names the slot that it is most use to wait for, and says why. */
-static void full_pools_say_what_to_wait_for(void **state)
-{
-	(void)state;
-	static const struct {
-		enum version_state states[2]; /* of the versions that hold slots 1 and 2 */
-		bool is_late;
-		const char *slot;
-		const char *reason;
-	} cases[] = {
-	    {{VERSION_STAGED, VERSION_STAGED}, false, "slot 1", "is about to serve"},
-	    {{VERSION_READY, VERSION_SERVING}, false, "slot 1", "is about to serve"},
-	    {{VERSION_SERVING, VERSION_READY}, false, "slot 1", "has clients"},
-	    {{VERSION_SERVING, VERSION_CLOSING}, false, "slot 2", "try again in a moment"},
-	    {{VERSION_CLOSING, VERSION_DRAINING}, false, "slot 2", "`fairlead rollout cut`"},
-	    {{VERSION_DRAINING, VERSION_CLOSING}, false, "slot 1", "`fairlead rollout cut`"},
-	    {{VERSION_RETIRED, VERSION_SERVING}, false, "slot 1", "is being freed"},
-	    {{VERSION_SERVING, VERSION_SERVING}, true, "slot 1", "for clients that still hold"},
-	};
-	give_two_slots();
-	struct placement *placement = update(NULL, NULL, 0);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct version_status versions[] = {{.number = 3, .state = cases[i].states[0]},
-						    {.number = 4, .state = cases[i].states[1]}};
-		/* One more in the other family's pool, which is not full. */
-		struct binding held[] = {
-		    {.pool = 1, .slot = 1, .version = 3, .is_late = cases[i].is_late},
-		    {.pool = 1, .slot = 2, .version = 4, .is_late = cases[i].is_late},
-		    {.pool = 0, .slot = 1, .version = 4}};
-		struct service_state web = {.name = "web",
-					    .versions = versions,
-					    .version_count = 2,
-					    .bindings = held,
-					    .binding_count = 3};
-		const struct service_state *states[] = {&web};
-		struct binding chosen[PLACEMENT_FAMILIES];
-		struct error err = {0};
-		assert_int_equal(choose(placement, 0, states, 1, &err, chosen), -FL_EEXHAUSTED);
-		assert_non_null(strstr(err.text, cases[i].slot));
-		assert_non_null(strstr(err.text, cases[i].reason));
-	}
 }
 
 /* What was freed and is held again belongs to its holder, whatever the list of free slots says. */
@@ -333,10 +406,11 @@ static void a_fabric_may_have_one_family_only(void **state)
 	struct error err = {0};
 	fabric.pool_count = 1;
 	struct placement *placement = update(NULL, NULL, 0);
-	assert_int_equal(placement_choose(placement, 0, NULL, 0, &NOW, chosen, &count, &err), 0);
+	assert_int_equal(
+	    placement_choose(placement, &fabric, 0, NULL, 0, &NOW, chosen, &count, &err), 0);
 	assert_int_equal(count, 1);
 	assert_int_equal(placement->pools[chosen[0].pool].pool.prefix.address.family, IP_V6);
-	assert_int_equal(placement_exhausted(placement, 0, NULL, 0, &NOW), 0);
+	assert_int_equal(placement_exhausted(placement, &fabric, 0, NULL, 0, &NOW), 0);
 }
 
 /* A site that has a number, but not in this pool; a pool that is not there. */
@@ -396,13 +470,13 @@ static void pools_with_room_for_all_are_exhausted_for_nobody(void **state)
 	struct binding held[] = {{.pool = 1, .slot = 1, .version = 3}};
 	struct service_state web = holder("web", 0, &version, held, 1);
 	const struct service_state *states[] = {&web};
-	assert_true(placement_has_room_for_all(placement, NULL, 0));
-	assert_int_equal(placement_exhausted(placement, 1, NULL, 0, &NOW), 0);
-	assert_false(placement_has_room_for_all(placement, states, 1));
-	assert_int_equal(placement_exhausted(placement, 1, states, 1, &NOW), 1 << 1);
+	assert_true(placement_has_room_for_all(placement, &fabric, NULL, 0));
+	assert_int_equal(placement_exhausted(placement, &fabric, 1, NULL, 0, &NOW), 0);
+	assert_false(placement_has_room_for_all(placement, &fabric, states, 1));
+	assert_int_equal(placement_exhausted(placement, &fabric, 1, states, 1, &NOW), 1 << 1);
 	/* Whether each block has one, this look does not tell. */
 	pools[0].slots_per_service = 4;
-	assert_false(placement_has_room_for_all(update(NULL, NULL, 0), NULL, 0));
+	assert_false(placement_has_room_for_all(update(NULL, NULL, 0), &fabric, NULL, 0));
 }
 
 /* Slot 1 of the IPv4 pool is the only one that is not held; who may have it, and when? */
@@ -496,7 +570,7 @@ static void indices_carry_no_slots_over(void **state)
 	struct binding chosen[PLACEMENT_FAMILIES];
 	struct error err = {0};
 	assert_int_equal(choose(two, 0, NULL, 0, &err, chosen), -FL_EEXHAUSTED);
-	assert_non_null(strstr(err.text, "quarantine"));
+	assert_non_null(strstr(err.text, "no free slot"));
 }
 
 static void running_out_of_memory_is_an_error(void **state)
@@ -539,8 +613,9 @@ int main(void)
 	    TEST(a_reshaped_pool_forgets_its_slots),
 	    TEST(pools_beyond_the_limit_take_removed_places),
 	    TEST(each_family_gets_the_lowest_free_slot),
-	    TEST(full_pools_say_who_holds_them),
-	    TEST(full_pools_say_what_to_wait_for),
+	    TEST(full_pools_are_named),
+	    TEST(pools_are_used_in_the_files_order),
+	    TEST(wants_are_met_together),
 	    TEST(held_slots_are_not_reused),
 	    TEST(a_fabric_may_have_one_family_only),
 	    TEST(some_bindings_have_no_address),
