@@ -44,15 +44,22 @@ def hello(node, boot_id="b", instance="1"):
                  + put_text(instance))
 
 
-def report(connections=(), generation=NONE, closing=0, closing_digest=NONE, alarms=(), cut=0):
-    """`connections` are pairs, `alarms` dictionaries."""
+def block(level, body):
+    """The fields of a later level."""
+    return struct.pack(">HI", level, len(body)) + body
+
+
+def report(connections=(), generation=NONE, closing=0, closing_digest=NONE, alarms=(), cut=0,
+           owned=()):
+    """`connections` are pairs, `alarms` dictionaries, `owned` addresses of the machine."""
     counts = [put_address(address) + struct.pack(">I", count) for address, count in connections]
     troubles = [b"".join(put_text(alarm.get(key, "")) for key in
                          ("code", "severity", "subject", "text", "advice")) for alarm in alarms]
     return frame(REPORT, bytes.fromhex(generation) + struct.pack(">Q", closing)
                  + bytes.fromhex(closing_digest) + struct.pack(">?QQ", True, 2 ** 64 - 1, cut)
                  + put_list(counts) + put_list(troubles) + put_list([])
-                 + put_text("") + put_text("") + struct.pack(">IIQ", 0, 0, 0))
+                 + put_text("") + put_text("") + struct.pack(">IIQ", 0, 0, 0)
+                 + block(2, put_list(sorted(map(put_address, owned)))))
 
 
 class Reader:
@@ -135,13 +142,15 @@ class Landing:
         self.sets, self.generation = sets, generation
 
     def report(self, connections=(), **more):
-        """One report and its answer; it names what the node said before, unless `more` does. True
-        when the answer brought another configuration."""
+        """One report and its answer; it names what the node said before, and the machine has the
+        addresses that it is asked for, unless `more` says otherwise. True when the answer brought
+        another configuration."""
         closing, digest = self.closing
         in_order = sorted(dict(connections).items(), key=lambda pair: put_address(pair[0]))
         self.send(report(**{"connections": in_order,
                             "generation": self.generation, "closing": closing,
-                            "closing_digest": digest} | more))
+                            "closing_digest": digest,
+                            "owned": self.sets["addresses"] if self.sets else ()} | more))
         configured = False
         while True:
             answer = self.read()
