@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     "yaml": {"base", "abi"},
     "control": {"base", "abi"},
     "store": {"wire", "base", "abi"},
-    "config": {"yaml", "model", "base"},
+    "config": {"yaml", "model", "wire", "base"},
     "plan": {"config", "model", "base"},
     "ledger": {"store", "base"},
     "state": {"ledger", "store", "config", "plan", "model", "base"},

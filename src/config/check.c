@@ -437,6 +437,7 @@ void check_fabric(struct notes *notes, const struct yaml_node *root, const struc
 	check_pools(&check, yaml_get(root, "pools"));
 	check_clients(&check, yaml_get(root, "sites"));
 	check_names(&check, root);
+	check_records(&check, root);
 	const struct yaml_node *services = yaml_get(root, "services");
 	const struct yaml_node *node = services ? services->first : NULL;
 	for (size_t i = 0; node; node = node->next, i++)

@@ -40,6 +40,8 @@ const struct pool *check_pool_around(const struct config_check *check,
 /* check_names.c: the zone, its name servers, and names that are one label below it. The second
  * returns whether the key is such a name; if not, that is noted. */
 void check_names(struct config_check *check, const struct yaml_node *root);
+/* check_records.c: the zone's contact, and what records it is given. */
+void check_records(struct config_check *check, const struct yaml_node *root);
 bool check_name_in_zone(struct config_check *check, const struct yaml_node *key);
 
 #endif

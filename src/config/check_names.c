@@ -94,7 +94,7 @@ static void check_nameserver_addresses(struct config_check *check, const struct 
 	}
 }
 
-static void check_nameservers(struct config_check *check, const struct yaml_node *root)
+void check_names(struct config_check *check, const struct yaml_node *root)
 {
 	const struct yaml_node *map = yaml_get(root, "nameservers");
 	if (check->fabric->nameserver_count == 0) {
@@ -123,24 +123,4 @@ static void check_nameservers(struct config_check *check, const struct yaml_node
 		}
 		check_nameserver_addresses(check, node, nameserver);
 	}
-}
-
-/* The mailbox of the SOA record is built from the zone's name when the file gives none. */
-static void check_contact(struct config_check *check, const struct yaml_node *root)
-{
-	char text[ZONE_NAME_BYTES];
-	if (zone_name(check->fabric->zone, ZONE_CONTACT, text))
-		return;
-	notes_error(check->notes, check_place(root, "zone"),
-		    "the zone's name leaves no room for its contact, " ZONE_CONTACT
-		    ".ZONE: that has at most %d characters",
-		    ZONE_NAME_MAX);
-	notes_advise(check->notes, "a zone's name has at most %zu characters",
-		     ZONE_NAME_MAX - sizeof(ZONE_CONTACT));
-}
-
-void check_names(struct config_check *check, const struct yaml_node *root)
-{
-	check_contact(check, root);
-	check_nameservers(check, root);
 }

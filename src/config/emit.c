@@ -72,6 +72,57 @@ static void emit_nameserver(const struct nameserver *nameserver, struct buffer *
 	buffer_puts(text, "]\n");
 }
 
+/* A name of the zone: what is no plain word for every reader is quoted. */
+static void emit_owner(const char *name, struct buffer *text)
+{
+	buffer_printf(text, "    \"%s\":", name);
+}
+
+static void emit_set(const struct zone_set *set, struct buffer *text)
+{
+	buffer_printf(text, "      %s: [", zone_record_rows[set->type].key);
+	for (size_t i = 0; i < set->value_count; i++) {
+		buffer_puts(text, i ? ", " : "");
+		emit_quoted(set->values[i], text);
+	}
+	buffer_puts(text, "]\n");
+}
+
+/* What is a default is left out: it is one of the zone's, and older programs read it so. */
+static void emit_zone_settings(const struct zone_settings *zone, struct buffer *text)
+{
+	char value[TEXT_BYTES];
+	if (zone_settings_are_default(zone))
+		return;
+	buffer_puts(text, "dns:\n");
+	if (zone->contact) {
+		buffer_puts(text, "  contact: ");
+		emit_quoted(zone->contact, text);
+		buffer_putc(text, '\n');
+	}
+	if (zone->ttl_s)
+		buffer_printf(text, "  ttl: %s\n", duration(zone->ttl_s * 1000ull, value));
+	if (zone->negative_ttl_s)
+		buffer_printf(text, "  negative_ttl: %s\n",
+			      duration(zone->negative_ttl_s * 1000ull, value));
+	if (zone->rate == ZONE_RATE_NONE)
+		buffer_puts(text, "  rate_limit: none\n");
+	else if (zone->rate)
+		buffer_printf(text, "  rate_limit: %u\n", zone->rate);
+	if (zone->name_count > 0)
+		buffer_puts(text, "  records:\n");
+	for (size_t i = 0; i < zone->name_count; i++) {
+		const struct zone_name *owner = &zone->names[i];
+		emit_owner(owner->name, text);
+		buffer_putc(text, '\n');
+		if (owner->ttl_s)
+			buffer_printf(text, "      ttl: %s\n",
+				      duration(owner->ttl_s * 1000ull, value));
+		for (size_t j = 0; j < owner->set_count; j++)
+			emit_set(&owner->sets[j], text);
+	}
+}
+
 static void emit_pool(const struct pool *pool, struct buffer *text)
 {
 	char prefix[IP_TEXT_BYTES];
@@ -233,6 +284,7 @@ void config_emit(const struct fabric *fabric, struct buffer *ret_text)
 		buffer_puts(ret_text, "nameservers:\n");
 	for (size_t i = 0; i < fabric->nameserver_count; i++)
 		emit_nameserver(&fabric->nameservers[i], ret_text);
+	emit_zone_settings(&fabric->dns, ret_text);
 	buffer_puts(ret_text, "pools:\n");
 	for (size_t i = 0; i < fabric->pool_count; i++)
 		emit_pool(&fabric->pools[i], ret_text);

@@ -196,6 +196,7 @@ void read_fabric(struct notes *notes, const struct yaml_node *root, struct arena
 	    {.name = "zone", .read = read_zone, .is_required = true},
 	    {.name = "settings", .read = read_settings},
 	    {.name = "nameservers", .read = read_nameservers},
+	    {.name = "dns", .read = read_zone_settings},
 	    {.name = "pools", .read = read_pools, .is_required = true},
 	    {.name = "sites", .read = read_sites, .is_required = true},
 	    {.name = "services", .read = read_services, .is_required = true}};

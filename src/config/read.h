@@ -22,6 +22,7 @@ void read_fabric(struct notes *notes, const struct yaml_node *root, struct arena
 		 struct fabric *fabric);
 
 /* The map of all services, into a struct fabric: read_service.c. */
+void read_zone_settings(struct form *form, const struct yaml_node *node, void *target);
 void read_services(struct form *form, const struct yaml_node *node, void *target);
 
 #endif

@@ -14,14 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ZONE_TTL_S 300u
-#define NEGATIVE_TTL_S 5u /* a name that is added should be found soon */
 #define REFRESH_S 3600u
 #define RETRY_S 600u
 #define EXPIRE_S 604800u
 #define UNREAD_TTL_S 30u /* where the service's configuration cannot be read here */
-
-#define RATE 1000u /* answers a second to one network over UDP */
 
 #define OPEN_AGAIN_MS 1000u
 #define RENEW_MS 86400000u
@@ -225,26 +221,55 @@ static void add_nameservers(const struct names_plane *plane, struct zone *zone,
 	}
 }
 
+/* The records that the file gives. */
+static void add_sets(struct zone *zone, const struct zone_settings *dns)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < dns->name_count; i++)
+		count += dns->names[i].set_count;
+	struct naming_set *sets = must_have(arena_array(&zone->arena, count + 1, sizeof(*sets)));
+	zone->input.sets = sets;
+	for (size_t i = 0; i < dns->name_count; i++) {
+		const struct zone_name *owner = &dns->names[i];
+		for (size_t j = 0; j < owner->set_count; j++)
+			sets[zone->input.set_count++] = (struct naming_set){
+			    .name = owner->name,
+			    .type = zone_record_rows[owner->sets[j].type].number,
+			    .ttl_s = owner->ttl_s ? owner->ttl_s : zone->input.ttl_s,
+			    .values = owner->sets[j].values,
+			    .value_count = owner->sets[j].value_count};
+	}
+}
+
 static void fill_zone(const struct names_plane *plane, struct zone *zone, const struct image *image)
 {
 	const struct fabric *fabric = image->fabric;
+	const struct zone_settings *dns = &fabric->dns;
+	const char *contact =
+	    zone_contact(fabric->zone, dns->contact,
+			 must_have(arena_alloc(&zone->arena, ZONE_CONTACT_BYTES)));
 	zone->services =
 	    must_have(arena_array(&zone->arena, image->service_count + 1, sizeof(*zone->services)));
 	zone->input = (struct naming_input){.zone = fabric->zone,
 					    .serial = (uint32_t)image->head.sequence,
-					    .contact = name_in_zone(zone, fabric, ZONE_CONTACT),
+					    .contact = contact ? contact : "",
 					    .refresh_s = REFRESH_S,
 					    .retry_s = RETRY_S,
 					    .expire_s = EXPIRE_S,
-					    .ttl_s = ZONE_TTL_S,
-					    .negative_ttl_s = NEGATIVE_TTL_S,
+					    .ttl_s = dns->ttl_s ? dns->ttl_s : ZONE_DEFAULT_TTL_S,
+					    .negative_ttl_s = dns->negative_ttl_s
+								  ? dns->negative_ttl_s
+								  : ZONE_DEFAULT_NEGATIVE_TTL_S,
 					    .nsid = (const uint8_t *)plane->node,
 					    .nsid_length = strlen(plane->node),
-					    .rate = RATE,
+					    .rate = dns->rate == ZONE_RATE_NONE ? 0
+						    : dns->rate		       ? dns->rate
+									       : ZONE_DEFAULT_RATE,
 					    .version = "Fairlead " FAIRLEAD_VERSION,
 					    .services = zone->services,
 					    .in_part = true};
 	add_nameservers(plane, zone, image);
+	add_sets(zone, dns);
 	for (size_t i = 0; i < image->service_count; i++) {
 		const struct image_service *service = image->services[i];
 		if (service->configured ||

@@ -89,7 +89,7 @@ static bool nameserver_equal(const struct nameserver *a, const struct nameserver
 bool fabric_names_equal(const struct fabric *a, const struct fabric *b)
 {
 	if (!text_equal(a->name, b->name) || !text_equal(a->zone, b->zone) ||
-	    a->nameserver_count != b->nameserver_count)
+	    a->nameserver_count != b->nameserver_count || !zone_settings_equal(&a->dns, &b->dns))
 		return false;
 	for (size_t i = 0; i < a->nameserver_count; i++) {
 		if (!nameserver_equal(&a->nameservers[i], &b->nameservers[i]))

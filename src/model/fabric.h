@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/netaddr.h"
+#include "model/zone_records.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -133,6 +134,7 @@ struct fabric {
 	struct settings settings;
 	struct nameserver *nameservers;
 	size_t nameserver_count;
+	struct zone_settings dns;
 	struct pool *pools;
 	size_t pool_count;
 	struct site *sites;
@@ -159,7 +161,8 @@ static inline unsigned service_client_bits(const struct service *service, enum i
 const struct backend *service_backend(const struct service *service, const char *name);
 
 /* Do both say the same, in the same order? A name server's and a site's addresses are a part of it,
- * and so is all that a service says; fabric_names_equal() looks at name, zone and name servers. */
+ * and so is all that a service says; fabric_names_equal() looks at name, zone, name servers and
+ * what is said of the zone. */
 bool fabric_names_equal(const struct fabric *a, const struct fabric *b);
 bool pool_equal(const struct pool *a, const struct pool *b);
 bool site_equal(const struct site *a, const struct site *b);

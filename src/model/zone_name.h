@@ -13,10 +13,19 @@
 
 #define ZONE_CONTACT "hostmaster" /* the mailbox at the zone, when the file names no other */
 
+#define ZONE_CONTACT_BYTES (2 * ZONE_NAME_BYTES) /* with the dots of its first label escaped */
+
 /*
  * What `name` means in the file: "web" is web.ZONE, "@" the zone itself, "ns.example.org." itself
  * without the dot. `text` holds ZONE_NAME_BYTES. Returns `text`, or NULL when that is too long.
  */
 const char *zone_name(const char *zone, const char *name, char *text);
+
+/*
+ * The mailbox of the zone's SOA record as a domain name (RFC 1035 section 8): "user@example.net" or
+ * the name itself, or, where `contact` is NULL, ZONE_CONTACT at the zone. `text` holds
+ * ZONE_CONTACT_BYTES. NULL when it is none, or too long.
+ */
+const char *zone_contact(const char *zone, const char *contact, char *text);
 
 #endif

@@ -61,6 +61,20 @@ static const struct naming_node *find(const struct naming_snapshot *snapshot, co
 	return NULL;
 }
 
+/* RFC 4592 §3.3.1: a name that does not exist gets what is below the nearest name above it that
+ * does, under the label "*". Every name of the zone has such a one, which is the zone if no other.
+ */
+static const struct naming_node *find_wildcard(const struct naming_snapshot *snapshot,
+					       const uint8_t *labels, size_t length)
+{
+	uint8_t name[DNS_NAME_MAX + 2] = {1, '*'};
+	size_t at = 1u + labels[0];
+	while (at < length && !find(snapshot, labels + at, length - at))
+		at += 1u + labels[at];
+	memcpy(name + 2, labels + at, length - at);
+	return find(snapshot, name, 2 + length - at);
+}
+
 /* The client as far as it is told: the client subnet, unless it tells nothing (a client that opted
  * out, RFC 7871 §7.1.2); else the resolver. */
 static struct ip_prefix client_of(const struct naming_node *node, const struct dns_edns *edns,
@@ -135,6 +149,19 @@ static void reply_addresses(struct reply *reply, const struct naming_snapshot *s
 	reply->version = choice->version;
 }
 
+/* Records that are no addresses. */
+static void reply_other(struct reply *reply, const struct naming_snapshot *snapshot,
+			const struct naming_node *node, unsigned type)
+{
+	for (uint32_t at = node->first_other; at; at = snapshot->others[at - 1].next) {
+		if (snapshot->others[at - 1].type != type)
+			continue;
+		reply_records(reply, &snapshot->others[at - 1].piece);
+		return;
+	}
+	reply_negative(reply, snapshot, DNS_NOERROR);
+}
+
 /* A question about a name of the zone. */
 static void reply_name(struct reply *reply, const struct naming_snapshot *snapshot, size_t below,
 		       const struct dns_query *query, const struct ip_address *source)
@@ -142,10 +169,14 @@ static void reply_name(struct reply *reply, const struct naming_snapshot *snapsh
 	reply->authoritative = reply->in_zone = true;
 	reply->subnet = query->edns.has_subnet;
 	const struct naming_node *node = find(snapshot, query->name.bytes, below);
+	if (!node && snapshot->has_wildcards)
+		node = find_wildcard(snapshot, query->name.bytes, below);
 	if (!node)
 		reply_negative(reply, snapshot, DNS_NXDOMAIN);
 	else if (query->type == DNS_ANY)
 		reply_records(reply, &snapshot->hinfo);
+	else if (node->alias) /* for all types; who asked goes on with the name that it is */
+		reply_other(reply, snapshot, node, DNS_CNAME);
 	else if (query->type == DNS_A || query->type == DNS_AAAA)
 		reply_addresses(reply, snapshot, node, query, source);
 	else if (query->type == DNS_SOA && below == 0)
@@ -154,7 +185,7 @@ static void reply_name(struct reply *reply, const struct naming_snapshot *snapsh
 		reply_records(reply, &snapshot->ns);
 		reply->glue = true;
 	} else
-		reply_negative(reply, snapshot, DNS_NOERROR);
+		reply_other(reply, snapshot, node, query->type);
 }
 
 /* Questions about the server itself (RFC 4892); "bind" is where they came from. */
@@ -365,6 +396,16 @@ static enum naming_qtype classify(const struct dns_query *query)
 		return NAMING_QTYPE_NS;
 	case DNS_ANY:
 		return NAMING_QTYPE_ANY;
+	case DNS_CAA:
+		return NAMING_QTYPE_CAA;
+	case DNS_CNAME:
+		return NAMING_QTYPE_CNAME;
+	case DNS_HTTPS:
+		return NAMING_QTYPE_HTTPS;
+	case DNS_MX:
+		return NAMING_QTYPE_MX;
+	case DNS_SVCB:
+		return NAMING_QTYPE_SVCB;
 	case DNS_TXT:
 		return NAMING_QTYPE_TXT;
 	default:

@@ -39,6 +39,7 @@
 #define NAMING_NAMESERVER_ADDRESSES_MAX 16u
 #define NAMING_SERVICES_MAX 65536u
 #define NAMING_SHARES_MAX 64u /* of one service */
+#define NAMING_SETS_MAX 65536u
 #define NAMING_NSID_MAX 128u /* bytes; keeps every OPT record within a 512-byte answer */
 #define NAMING_TTL_MAX 0x7fffffffu /* seconds (RFC 2181 §8) */
 
@@ -69,6 +70,15 @@ struct naming_service {
 	size_t share_count; /* none: what to answer is not known here, SERVFAIL */
 };
 
+/* The records of one name and type that an operator wrote. */
+struct naming_set {
+	const char *name; /* as of a service; the first label may be "*" (RFC 4592) */
+	unsigned type; /* one that wire/dns_data.h reads */
+	uint32_t ttl_s;
+	const char *const *values; /* at least one, at most 255 */
+	size_t value_count;
+};
+
 struct naming_input {
 	const char *zone; /* "svc.example.net", with or without the last dot; not the root */
 	uint32_t serial;
@@ -88,6 +98,10 @@ struct naming_input {
 
 	const struct naming_service *services;
 	size_t service_count;
+
+	/* No CNAME beside others; no addresses where a service or a name server has its own. */
+	const struct naming_set *sets;
+	size_t set_count;
 
 	/* Build what can be built, where a part of the input is refused: a name server is not
 	 * named; a service counts as one without shares, if its name can stand in the zone; a
@@ -126,6 +140,11 @@ enum naming_transport { NAMING_UDP, NAMING_TCP, NAMING_TRANSPORTS };
 	X(NAMING_QTYPE_SOA, "SOA")                                                                 \
 	X(NAMING_QTYPE_NS, "NS")                                                                   \
 	X(NAMING_QTYPE_ANY, "ANY")                                                                 \
+	X(NAMING_QTYPE_CAA, "CAA")                                                                 \
+	X(NAMING_QTYPE_CNAME, "CNAME")                                                             \
+	X(NAMING_QTYPE_HTTPS, "HTTPS")                                                             \
+	X(NAMING_QTYPE_MX, "MX")                                                                   \
+	X(NAMING_QTYPE_SVCB, "SVCB")                                                               \
 	X(NAMING_QTYPE_TXT, "TXT")                                                                 \
 	X(NAMING_QTYPE_OTHER, "other")                                                             \
 	X(NAMING_QTYPE_UNREAD, "unread") /* the question was never reached */

@@ -5,6 +5,7 @@
  */
 #include "naming/limiter.h"
 #include "naming/snapshot_builder.h"
+#include "wire/dns_data.h"
 
 #include <stdalign.h>
 #include <stdio.h>
@@ -28,6 +29,8 @@ _Static_assert(DNS_HEADER_BYTES + DNS_QUESTION_MAX + OPT_MAX +
 		       NAMING_NAMESERVER_ADDRESSES_MAX * ADDRESS_RECORD_MAX <=
 		   NAMING_ANSWER_MAX,
 	       "all addresses of a name server fit a TCP answer");
+_Static_assert(DNS_HEADER_BYTES + DNS_QUESTION_MAX + OPT_MAX + DNS_SET_MAX <= NAMING_ANSWER_MAX,
+	       "all records of a name and type fit a TCP answer");
 
 /* ---- the zone itself ---- */
 
@@ -289,6 +292,9 @@ static int check_input(struct snapshot_builder *b)
 	if (input->service_count > NAMING_SERVICES_MAX)
 		return error_set(b->err, -FL_ELIMIT, "zone %s has more than %u services",
 				 input->zone, NAMING_SERVICES_MAX);
+	if (input->set_count > NAMING_SETS_MAX)
+		return error_set(b->err, -FL_ELIMIT, "zone %s has more than %u records",
+				 input->zone, NAMING_SETS_MAX);
 	if (input->nsid_length > NAMING_NSID_MAX)
 		return error_set(b->err, -FL_ELIMIT, "the NSID is longer than %u bytes",
 				 NAMING_NSID_MAX);
@@ -317,7 +323,8 @@ static const void *lay_out(uint8_t **at, const void *data, size_t length)
 
 static int assemble(struct snapshot_builder *b, struct naming_snapshot **ret_snapshot)
 {
-	const struct buffer *all[] = {&b->nodes, &b->choices, &b->glue, &b->patches, &b->bytes};
+	const struct buffer *all[] = {&b->nodes, &b->choices, &b->others,
+				      &b->glue,  &b->patches, &b->bytes};
 	size_t table_bytes = b->table_size * sizeof(*b->table);
 	size_t size = sizeof(struct naming_snapshot) + table_bytes;
 	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++) {
@@ -346,6 +353,7 @@ static int assemble(struct snapshot_builder *b, struct naming_snapshot **ret_sna
 	snapshot->table = lay_out(&at, b->table, table_bytes);
 	snapshot->nodes = lay_out(&at, b->nodes.data, b->nodes.length);
 	snapshot->choices = lay_out(&at, b->choices.data, b->choices.length);
+	snapshot->others = lay_out(&at, b->others.data, b->others.length);
 	snapshot->glue = lay_out(&at, b->glue.data, b->glue.length);
 	snapshot->patches = lay_out(&at, b->patches.data, b->patches.length);
 	snapshot->bytes = lay_out(&at, b->bytes.data, b->bytes.length);
@@ -356,6 +364,7 @@ static int assemble(struct snapshot_builder *b, struct naming_snapshot **ret_sna
 _Static_assert(alignof(struct naming_snapshot) >= alignof(uint32_t) &&
 		   alignof(struct naming_node) == alignof(uint32_t) &&
 		   alignof(struct naming_choice) == alignof(uint32_t) &&
+		   alignof(struct naming_other) == alignof(uint32_t) &&
 		   alignof(struct naming_piece) == alignof(uint32_t) &&
 		   sizeof(struct naming_snapshot) % alignof(uint32_t) == 0,
 	       "lay_out needs no padding");
@@ -365,7 +374,7 @@ int naming_snapshot_build(const struct naming_input *input, struct naming_snapsh
 {
 	struct error found = {0}; /* what is left out is no error */
 	struct snapshot_builder b = {.input = input, .err = &found};
-	struct buffer *all[] = {&b.nodes, &b.choices, &b.glue, &b.patches, &b.bytes};
+	struct buffer *all[] = {&b.nodes, &b.choices, &b.others, &b.glue, &b.patches, &b.bytes};
 	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)
 		buffer_init(all[i], 0);
 
@@ -377,6 +386,11 @@ int naming_snapshot_build(const struct naming_input *input, struct naming_snapsh
 		result = add_apex(&b);
 	for (size_t i = 0; result == 0 && i < input->service_count; i++) {
 		result = add_service(&b, &input->services[i]);
+		if (leave_out(&b, result))
+			result = 0;
+	}
+	for (size_t i = 0; result == 0 && i < input->set_count; i++) {
+		result = snapshot_add_set(&b, &input->sets[i]);
 		if (leave_out(&b, result))
 			result = 0;
 	}

@@ -33,12 +33,21 @@ struct naming_choice {
 	struct naming_piece a, aaaa;
 };
 
+/* Records of a name that are no addresses. */
+struct naming_other {
+	uint32_t next; /* index + 1 of the name's next ones; 0: none */
+	uint32_t type;
+	struct naming_piece piece;
+};
+
 struct naming_node {
 	uint32_t label_offset; /* its labels before the zone's, in naming_snapshot.bytes */
 	uint32_t first_choice;
+	uint32_t first_other; /* index + 1 into naming_snapshot.others; 0: none */
 	uint16_t choice_count; /* none: the name exists without addresses */
 	uint8_t label_length; /* 0: the zone itself */
 	bool defined; /* else it is there only because something below it is (RFC 8020) */
+	bool alias; /* its only records are a CNAME */
 	bool unknown; /* what its addresses are cannot be told here: SERVFAIL */
 	bool a_depends, aaaa_depends; /* whether clients differ in what they get */
 	uint8_t bits_v4, bits_v6; /* of a client's address decide what it gets */
@@ -57,11 +66,13 @@ struct naming_snapshot {
 	struct naming_piece hinfo; /* RFC 8482 */
 	struct naming_piece chaos_id, chaos_version; /* of the server itself, class CHAOS */
 	uint8_t zone_labels; /* without the root */
+	bool has_wildcards;
 	uint32_t glue_count;
 	const struct naming_piece *glue; /* addresses of the name servers that are in the zone */
 	char refused[NAMING_REFUSED_BYTES]; /* the first part that was left out; "" if none was */
 	const struct naming_node *nodes;
 	const struct naming_choice *choices;
+	const struct naming_other *others;
 	const uint32_t *table; /* open addressing: node index + 1, 0 for a free place */
 	const uint16_t *patches; /* offsets into the piece */
 	const uint8_t *bytes;

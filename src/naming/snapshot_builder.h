@@ -16,7 +16,7 @@ struct snapshot_builder {
 	struct dns_name zone;
 	uint32_t *table; /* owned; node index + 1 */
 	uint32_t table_size; /* a power of two */
-	struct buffer nodes, choices, glue, patches, bytes;
+	struct buffer nodes, choices, others, glue, patches, bytes;
 	struct naming_snapshot head; /* the fixed part, filled as we go */
 };
 
@@ -51,5 +51,8 @@ struct naming_piece snapshot_put_chaos(struct snapshot_builder *b, const void *t
 struct naming_piece snapshot_put_addresses(struct snapshot_builder *b, const struct dns_name *owner,
 					   const struct ip_address *addresses, size_t count,
 					   enum ip_family family, uint32_t ttl_s);
+
+/* snapshot_sets.c. -FL_EINVALID and -FL_ELIMIT with a sentence, -ENOMEM. */
+must_check int snapshot_add_set(struct snapshot_builder *b, const struct naming_set *set);
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Most names a zone can come to: each service may bring names above it into being. */
-#define NODES_MAX (4u * NAMING_SERVICES_MAX)
+#define NODES_MAX (4u * (NAMING_SERVICES_MAX + NAMING_SETS_MAX))
 
 struct naming_node *snapshot_node_at(const struct snapshot_builder *b, uint32_t index)
 {

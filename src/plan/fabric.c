@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "model/fabric.h"
+#include "model/zone_name.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,91 @@ static void compare_nameservers(struct plan_details *details, const struct fabri
 					  addresses_text(details, was));
 	}
 }
+
+/* --- the zone --- */
+
+static const char *values_text(struct plan_details *details, const struct zone_set *set,
+			       uint32_t ttl_s)
+{
+	struct buffer text;
+	char ttl[TEXT_BYTES];
+	buffer_init(&text, 0);
+	for (size_t i = 0; i < set->value_count; i++)
+		buffer_printf(&text, "%s%s", i ? "; " : "", set->values[i]);
+	if (ttl_s)
+		buffer_printf(&text, " (ttl %s)", text_format_duration(ttl_s * 1000ull, ttl));
+	return plan_keep_buffer(details, &text);
+}
+
+static const char *set_name(struct plan_details *details, const struct zone_name *owner,
+			    const struct zone_set *set)
+{
+	struct buffer text;
+	buffer_init(&text, 0);
+	buffer_printf(&text, "%s %s", owner->name, zone_record_rows[set->type].key);
+	return plan_keep_buffer(details, &text);
+}
+
+static void compare_records(struct plan_details *details, const struct zone_settings *before,
+			    const struct zone_settings *after)
+{
+	uint32_t ttl_s;
+	for (size_t i = 0; i < after->name_count; i++) {
+		const struct zone_name *owner = &after->names[i];
+		for (size_t j = 0; j < owner->set_count; j++) {
+			const struct zone_set *now = &owner->sets[j];
+			const struct zone_set *was =
+			    zone_find_set(before, owner->name, now->type, &ttl_s);
+			const char *name = set_name(details, owner, now);
+			const char *values = values_text(details, now, owner->ttl_s);
+			if (was)
+				plan_note_change(details, "record", name, NULL,
+						 values_text(details, was, ttl_s), values);
+			else
+				plan_note_added(details, "record", name, values);
+		}
+	}
+	for (size_t i = 0; i < before->name_count; i++) {
+		const struct zone_name *owner = &before->names[i];
+		for (size_t j = 0; j < owner->set_count; j++)
+			if (!zone_find_set(after, owner->name, owner->sets[j].type, &ttl_s))
+				plan_note_removed(
+				    details, "record", set_name(details, owner, &owner->sets[j]),
+				    values_text(details, &owner->sets[j], owner->ttl_s));
+	}
+}
+
+static const char *rate_text(uint32_t rate, char *text)
+{
+	if (rate == ZONE_RATE_NONE)
+		return "none";
+	snprintf(text, TEXT_BYTES, "%u", rate ? rate : ZONE_DEFAULT_RATE);
+	return text;
+}
+
+static uint64_t ttl_ms(uint32_t own_s, uint32_t default_s)
+{
+	return (own_s ? own_s : default_s) * 1000ull;
+}
+
+static void compare_zone_settings(struct plan_details *details, const struct zone_settings *before,
+				  const struct zone_settings *after)
+{
+	char was[TEXT_BYTES], now[TEXT_BYTES];
+	plan_note_change(details, "dns", NULL, "contact",
+			 before->contact ? before->contact : ZONE_CONTACT,
+			 after->contact ? after->contact : ZONE_CONTACT);
+	plan_note_duration(details, "dns", "ttl", ttl_ms(before->ttl_s, ZONE_DEFAULT_TTL_S),
+			   ttl_ms(after->ttl_s, ZONE_DEFAULT_TTL_S));
+	plan_note_duration(details, "dns", "negative_ttl",
+			   ttl_ms(before->negative_ttl_s, ZONE_DEFAULT_NEGATIVE_TTL_S),
+			   ttl_ms(after->negative_ttl_s, ZONE_DEFAULT_NEGATIVE_TTL_S));
+	plan_note_change(details, "dns", NULL, "rate_limit", rate_text(before->rate, was),
+			 rate_text(after->rate, now));
+	compare_records(details, before, after);
+}
+
+/* --- pools and sites --- */
 
 static const struct pool *find_pool(const struct fabric *fabric, const struct pool *wanted)
 {
@@ -203,6 +289,7 @@ void plan_compare_fabrics(struct plan_details *details, const struct fabric *bef
 	plan_note_change(details, "zone", NULL, NULL, before->zone, after->zone);
 	compare_settings(details, &before->settings, &after->settings);
 	compare_nameservers(details, before, after);
+	compare_zone_settings(details, &before->dns, &after->dns);
 	compare_pools(details, before, after);
 	compare_sites(details, before, after);
 }
@@ -213,6 +300,7 @@ void plan_list_fabric(struct plan_details *details, const struct fabric *fabric)
 	plan_note_added(details, "fabric", fabric->name, NULL);
 	plan_note_added(details, "zone", fabric->zone, NULL);
 	compare_nameservers(details, &NOTHING, fabric);
+	compare_zone_settings(details, &NOTHING.dns, &fabric->dns);
 	compare_pools(details, &NOTHING, fabric);
 	compare_sites(details, &NOTHING, fabric);
 }

@@ -67,6 +67,36 @@ static json_t *addresses_json(const struct ip_address *addresses, size_t count)
 	return list;
 }
 
+/* By types, since each is there once: {"txt": ["…"]}. */
+static json_t *sets_json(const struct zone_name *owner)
+{
+	json_t *sets = json_array();
+	for (size_t i = 0; i < owner->set_count; i++) {
+		json_t *values = json_array();
+		for (size_t j = 0; j < owner->sets[i].value_count; j++)
+			json_array_append_new(values, json_string(owner->sets[i].values[j]));
+		json_array_append_new(sets,
+				      json_pack("{s:s, s:o}", "type",
+						zone_record_rows[owner->sets[i].type].key,
+						"values", values));
+	}
+	return sets;
+}
+
+static json_t *zone_settings_json(const struct zone_settings *zone)
+{
+	json_t *names = json_array();
+	for (size_t i = 0; i < zone->name_count; i++)
+		json_array_append_new(names,
+				      json_pack("{s:s, s:I, s:o}", "name", zone->names[i].name,
+						"ttl_s", (json_int_t)zone->names[i].ttl_s, "sets",
+						sets_json(&zone->names[i])));
+	return json_pack("{s:s?, s:I, s:I, s:I, s:o}", "contact", zone->contact, "ttl_s",
+			 (json_int_t)zone->ttl_s, "negative_ttl_s",
+			 (json_int_t)zone->negative_ttl_s, "rate", (json_int_t)zone->rate, "names",
+			 names);
+}
+
 int config_fabric_put(const struct fabric *fabric, struct buffer *value)
 {
 	json_t *servers = json_array();
@@ -76,10 +106,16 @@ int config_fabric_put(const struct fabric *fabric, struct buffer *value)
 		    servers, json_pack("{s:s, s:o}", "name", server->name, "addresses",
 				       addresses_json(server->addresses, server->address_count)));
 	}
-	return record_json_put(RECORD_CONFIG_FABRIC,
-			       json_pack("{s:s, s:s, s:o}", "name", fabric->name, "zone",
-					 fabric->zone, "nameservers", servers),
-			       value);
+	json_t *json = json_pack("{s:s, s:s, s:o}", "name", fabric->name, "zone", fabric->zone,
+				 "nameservers", servers);
+	/* Who does not know of the zone's settings would answer without them: level 2. */
+	bool is_plain = zone_settings_are_default(&fabric->dns);
+	if (json && !is_plain &&
+	    json_object_set_new(json, "dns", zone_settings_json(&fabric->dns)) < 0) {
+		json_decref(json);
+		json = NULL;
+	}
+	return record_json_put_level(json, is_plain ? 1 : 2, value);
 }
 
 static void read_nameserver(struct record_reading *reading, const json_t *json,
@@ -96,6 +132,58 @@ static void read_nameserver(struct record_reading *reading, const json_t *json,
 	}
 }
 
+static void read_set(struct record_reading *reading, const json_t *json, struct zone_set *set)
+{
+	const char *type = json_string_value(json_object_get(json, "type"));
+	while (type && set->type < ZONE_RECORD_TYPE_COUNT &&
+	       strcmp(zone_record_rows[set->type].key, type) != 0)
+		set->type++;
+	if (!type || set->type == ZONE_RECORD_TYPE_COUNT) {
+		record_json_fault(reading, "type");
+		set->type = ZONE_RECORD_A;
+	}
+	const json_t *values =
+	    record_json_array(reading, json, "values", ZONE_MAX_RECORD_VALUES,
+			      sizeof(*set->values), &set->values, &set->value_count);
+	for (size_t i = 0; values && i < set->value_count; i++) {
+		const char *text = json_string_value(json_array_get(values, i));
+		set->values[i] = text ? arena_strdup(reading->arena, text) : "";
+		if (!text)
+			record_json_fault(reading, "values");
+		else if (!set->values[i])
+			record_json_no_memory(reading);
+	}
+}
+
+static void read_zone_name(struct record_reading *reading, const json_t *json,
+			   struct zone_name *owner)
+{
+	owner->name = record_json_text(reading, json, "name");
+	owner->ttl_s = record_json_u32(reading, json, "ttl_s");
+	const json_t *sets =
+	    record_json_array(reading, json, "sets", ZONE_RECORD_TYPE_COUNT, sizeof(*owner->sets),
+			      &owner->sets, &owner->set_count);
+	for (size_t i = 0; sets && i < owner->set_count; i++)
+		read_set(reading, json_array_get(sets, i), &owner->sets[i]);
+}
+
+static void read_zone_settings(struct record_reading *reading, const json_t *json,
+			       struct zone_settings *zone)
+{
+	if (!json)
+		return; /* of the first level: all is default */
+	if (!json_is_null(json_object_get(json, "contact")))
+		zone->contact = record_json_text(reading, json, "contact");
+	zone->ttl_s = record_json_u32(reading, json, "ttl_s");
+	zone->negative_ttl_s = record_json_u32(reading, json, "negative_ttl_s");
+	zone->rate = record_json_u32(reading, json, "rate");
+	const json_t *names =
+	    record_json_array(reading, json, "names", ZONE_MAX_RECORD_NAMES, sizeof(*zone->names),
+			      &zone->names, &zone->name_count);
+	for (size_t i = 0; names && i < zone->name_count; i++)
+		read_zone_name(reading, json_array_get(names, i), &zone->names[i]);
+}
+
 int config_fabric_parse(const char *value, size_t length, struct arena *arena,
 			struct fabric *ret_fabric, struct error *err)
 {
@@ -104,6 +192,7 @@ int config_fabric_parse(const char *value, size_t length, struct arena *arena,
 	if (!json)
 		return reading.status;
 	struct nameserver *servers = NULL;
+	struct zone_settings dns = {0};
 	size_t count = 0;
 	const char *name = record_json_text(&reading, json, "name");
 	const char *zone = record_json_text(&reading, json, "zone");
@@ -111,6 +200,7 @@ int config_fabric_parse(const char *value, size_t length, struct arena *arena,
 					       sizeof(*servers), &servers, &count);
 	for (size_t i = 0; list && i < count; i++)
 		read_nameserver(&reading, json_array_get(list, i), &servers[i]);
+	read_zone_settings(&reading, json_object_get(json, "dns"), &dns);
 	if (text_check_label(name))
 		record_json_fault(&reading, "name");
 	if (text_check_domain(zone))
@@ -122,6 +212,7 @@ int config_fabric_parse(const char *value, size_t length, struct arena *arena,
 	ret_fabric->zone = zone;
 	ret_fabric->nameservers = servers;
 	ret_fabric->nameserver_count = count;
+	ret_fabric->dns = dns;
 	return 0;
 }
 

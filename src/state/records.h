@@ -48,7 +48,7 @@
 #define RECORD_TYPES(X)                                                                            \
 	X(OLD_ACK, "ack/", true, 1, "acknowledgement")                                             \
 	X(OLD_CONFIG, "config", false, 1, "configuration")                                         \
-	X(CONFIG_FABRIC, "config/fabric", false, 1, "configuration of the fabric")                 \
+	X(CONFIG_FABRIC, "config/fabric", false, 2, "configuration of the fabric")                 \
 	X(CONFIG_POOL, "config/pool/", true, 1, "configuration of a pool")                         \
 	X(CONFIG_SERVICE, "config/service/", true, 2, "configuration of a service")                \
 	X(CONFIG_SETTING, "config/setting/", true, 1, "setting")                                   \

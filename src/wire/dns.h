@@ -24,21 +24,27 @@
 #define DNS_NAME_MAX 255u /* bytes in wire form, with the root's zero byte */
 #define DNS_NAME_TEXT_BYTES 1024u /* the longest name with every byte as \DDD, and a NUL */
 #define DNS_QUESTION_MAX (DNS_NAME_MAX + 4u)
+#define DNS_RECORD_HEAD_MAX 12u /* bytes before a record's data, with a pointer for its name */
 #define DNS_STRING_MAX 255u /* bytes of a character string (RFC 1035 §3.3) */
 #define DNS_UDP_MIN 512u /* what every client takes (RFC 1035 §4.2.1) */
 
 enum dns_type {
 	DNS_A = 1,
 	DNS_NS = 2,
+	DNS_CNAME = 5,
 	DNS_SOA = 6,
 	DNS_HINFO = 13,
+	DNS_MX = 15,
 	DNS_TXT = 16,
 	DNS_AAAA = 28,
 	DNS_OPT = 41,
+	DNS_SVCB = 64,
+	DNS_HTTPS = 65,
 	DNS_META_FIRST = 128, /* 128…255 are questions and meta types (RFC 6895 §3.1) */
 	DNS_IXFR = 251,
 	DNS_AXFR = 252,
 	DNS_ANY = 255,
+	DNS_CAA = 257,
 };
 
 enum { DNS_CLASS_IN = 1, DNS_CLASS_CH = 3 };

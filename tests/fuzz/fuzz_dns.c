@@ -8,7 +8,7 @@
 #include "naming/cookies.h"
 #include "naming/naming.h"
 #include "tests/addresses.h"
-#include "wire/dns.h"
+#include "wire/dns_data.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +46,14 @@ static struct naming_snapshot *zone(void)
 	    {.name = "a.b.c", .ttl_s = 30, .shares = shares, .share_count = 2},
 	    {.name = "e"},
 	};
+	static const char *const text[] = {"hello", "\"two\" \"strings\""};
+	static const char *const alias[] = {"w"};
+	static const char *const https[] = {"1 . alpn=h2,h3 ipv4hint=203.0.113.1"};
+	static const char *const plain[] = {"203.0.113.1"};
+	struct naming_set sets[] = {
+	    {"@", DNS_TXT, 60, text, 2},    {"al", DNS_CNAME, 60, alias, 1},
+	    {"w", DNS_HTTPS, 60, https, 1}, {"*.i", DNS_A, 60, plain, 1},
+	    {"*.i", DNS_TXT, 60, text, 1},  {"*.j", DNS_CNAME, 60, alias, 1}};
 	struct naming_input input = {.zone = "z",
 				     .contact = "h.z",
 				     .ttl_s = 60,
@@ -55,7 +63,9 @@ static struct naming_snapshot *zone(void)
 				     .nsid = (const uint8_t *)"fuzz",
 				     .nsid_length = 4,
 				     .services = services,
-				     .service_count = 3};
+				     .service_count = 3,
+				     .sets = sets,
+				     .set_count = sizeof(sets) / sizeof(*sets)};
 	struct naming_snapshot *snapshot;
 	require(naming_snapshot_build(&input, &snapshot, NULL) == 0);
 	return snapshot;
@@ -72,6 +82,25 @@ static void check_name(const struct dns_name *name)
 	require(memcmp(again.bytes, lower.bytes, lower.length) == 0);
 }
 
+/* The text as data of each type: within its limit, and addresses within it. */
+static void check_data(const char *text)
+{
+	static const unsigned types[] = {DNS_A,  DNS_AAAA,  DNS_CAA,  DNS_CNAME,
+					 DNS_MX, DNS_HTTPS, DNS_SVCB, DNS_TXT};
+	const struct dns_name zone = {.length = 3, .bytes = {1, 'z', 0}};
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		uint8_t *data = malloc(DNS_DATA_MAX);
+		struct ip_address addresses[DNS_DATA_ADDRESSES_MAX];
+		const char *fault = NULL;
+		require(data != NULL);
+		int length = dns_data_parse(types[i], text, &zone, data, &fault);
+		require(length <= (int)DNS_DATA_MAX && (length < 0) == (fault != NULL));
+		if (length >= 0)
+			(void)dns_data_addresses(types[i], data, (size_t)length, addresses);
+		free(data);
+	}
+}
+
 /* The same bytes as a text. */
 static void check_text(const uint8_t *bytes, size_t length)
 {
@@ -83,6 +112,7 @@ static void check_text(const uint8_t *bytes, size_t length)
 	text[length] = '\0';
 	if (dns_name_parse(text, &name) == 0)
 		check_name(&name);
+	check_data(text);
 	free(text);
 }
 

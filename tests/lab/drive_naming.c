@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "naming/server.h"
 #include "tests/addresses.h"
+#include "wire/dns.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,22 @@ static int build(uint32_t serial, struct naming_snapshot **ret_snapshot, struct 
 	     .shares = roll,
 	     .share_count = 2},
 	};
+#define VALUES(...)                                                                                \
+	(const char *const[]){__VA_ARGS__},                                                        \
+	    sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)
+	const struct naming_set sets[] = {
+	    {"@", DNS_TXT, 60, VALUES("v=spf1 -all")},
+	    {"@", DNS_MX, 60, VALUES("10 mail.example.org.", "20 mail")},
+	    {"@", DNS_CAA, 60, VALUES("0 issue \"ca.example.org\"")},
+	    {"@", DNS_A, 60, VALUES("203.0.113.80")},
+	    {"web", DNS_HTTPS, 60, VALUES("1 . port=8443 alpn=h2,h3")},
+	    {"web", DNS_TXT, 60, VALUES("\"two\" \"strings\"")},
+	    {"out", DNS_CNAME, 60, VALUES("www.example.org.")},
+	    {"_dns.res", DNS_SVCB, 60, VALUES("1 dns.example.org. key65000=x alpn=dot")},
+	    {"*.dev", DNS_TXT, 60, VALUES("wild")},
+	    {"*.dev", DNS_AAAA, 60, VALUES("2001:db8::7")},
+	    {"*.out2", DNS_CNAME, 60, VALUES("www.example.org.")},
+	};
 	struct naming_input input = {
 	    .zone = "svc.example.net",
 	    .serial = serial,
@@ -64,6 +81,8 @@ static int build(uint32_t serial, struct naming_snapshot **ret_snapshot, struct 
 	    .version = "Fairlead lab",
 	    .services = services,
 	    .service_count = sizeof(services) / sizeof(*services),
+	    .sets = sets,
+	    .set_count = sizeof(sets) / sizeof(*sets),
 	};
 	return naming_snapshot_build(&input, ret_snapshot, err);
 }

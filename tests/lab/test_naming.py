@@ -31,6 +31,18 @@ web 30 IN AAAA 2001:db8:f::1
 api.eu.deep 5 IN A 198.51.100.1
 api.eu.deep 5 IN AAAA 2001:db8:f::1
 only4 0 IN A 198.51.100.4
+@ 60 IN TXT "v=spf1 -all"
+@ 60 IN MX 10 mail.example.org.
+@ 60 IN MX 20 mail
+@ 60 IN CAA 0 issue "ca.example.org"
+@ 60 IN A 203.0.113.80
+web 60 IN HTTPS 1 . alpn=h2,h3 port=8443
+web 60 IN TXT "two" "strings"
+out 60 IN CNAME www.example.org.
+_dns.res 60 IN SVCB 1 dns.example.org. alpn=dot key65000=x
+*.dev 60 IN TXT "wild"
+*.dev 60 IN AAAA 2001:db8::7
+*.out2 60 IN CNAME www.example.org.
 """ + "".join(f"a-name-server-with-many-addresses 300 IN AAAA 2001:db8:53::{i:x}\n"
               for i in range(1, 17))
 
@@ -102,6 +114,7 @@ stub-zone:
 
 MANY = "a-name-server-with-many-addresses.svc.example.net"  # too many for 512 bytes
 A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, OPT, DS = 1, 2, 5, 6, 15, 16, 28, 33, 41, 43
+SVCB, HTTPS, CAA = 64, 65, 257
 AXFR = 252
 CLIENT_SUBNET, EXTENDED_ERROR, ZONE_VERSION = 8, 15, 19
 NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 3, 4, 5, 16
@@ -165,8 +178,10 @@ class Answer:
         self.answer, self.authority, self.additional = self.sections
 
     def _data(self, kind, at, length):
-        if kind == NS:
+        if kind in (NS, CNAME):
             return read_name(self.message, at)[0]
+        if kind == MX:
+            return self.message[at:at + 2], read_name(self.message, at + 2)[0]
         if kind == SOA:
             mname, at = read_name(self.message, at)
             rname, at = read_name(self.message, at)
@@ -279,8 +294,11 @@ NAMES = ["svc.example.net", "SVC.eXample.NET", "web.svc.example.net", "wEb.Svc.e
          "only4.svc.example.net", "ns1.svc.example.net", MANY,
          "api.eu.deep.svc.example.net", "eu.deep.svc.example.net", "deep.svc.example.net",
          "no.svc.example.net", "below.web.svc.example.net", "x.deep.svc.example.net",
-         "*.svc.example.net", "example.net", "websvc.example.net", "example.org", ""]
-TYPES = [A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, DS, 65280]
+         "*.svc.example.net", "out.svc.example.net", "x.out.svc.example.net",
+         "_dns.res.svc.example.net", "res.svc.example.net", "a.dev.svc.example.net",
+         "a.b.dev.svc.example.net", "*.dev.svc.example.net", "dev.svc.example.net",
+         "x.out2.svc.example.net", "example.net", "websvc.example.net", "example.org", ""]
+TYPES = [A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, DS, HTTPS, SVCB, CAA, 65280]
 
 
 def options(data):
