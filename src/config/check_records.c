@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records that the file gives the zone: the name server makes the same bytes of them (wire/dns_data.h)
- * and has to find nothing to refuse. None may name an address of a pool (which versions give out, and
- * only they), nor take what belongs to a service or a name server.
+ * Records that the file gives the zone: the name server makes the same bytes of them
+ * (wire/dns_data.h) and has to find nothing to refuse. None may name an address of a pool (which
+ * versions give out, and only they), nor take what belongs to a service or a name server.
  */
 #include "config/check.h"
 
@@ -92,9 +92,9 @@ static void check_conflicts(const struct record_check *at)
 	const struct fabric *fabric = at->check->fabric;
 	struct notes *notes = at->check->notes;
 	const struct zone_name *owner = at->owner;
-	const char *what = is_service(fabric, owner->name)	? "a service"
+	const char *what = is_service(fabric, owner->name)      ? "a service"
 			   : is_nameserver(fabric, owner->name) ? "a name server"
-			   : strcmp(owner->name, "@") == 0	? "the zone itself"
+			   : strcmp(owner->name, "@") == 0      ? "the zone itself"
 								: NULL;
 	bool is_zone = strcmp(owner->name, "@") == 0;
 	for (size_t i = 0; i < owner->set_count; i++) {
@@ -109,8 +109,9 @@ static void check_conflicts(const struct record_check *at)
 			notes_error(notes, set->key->span,
 				    "`%s` is %s, whose addresses are given elsewhere", owner->name,
 				    what);
-			notes_advise(notes, "other types can stand beside them; for these addresses "
-					    "choose another name");
+			notes_advise(notes,
+				     "other types can stand beside them; for these addresses "
+				     "choose another name");
 		}
 	}
 	if (owner->set_count == 0) {

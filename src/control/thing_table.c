@@ -254,6 +254,10 @@ static const struct thing thing_dns = {
 	FIELD("serial", NUMBER, "of the zone"),
 	FIELD("queries", COUNTER, "that were answered"),
 	FIELD("results", THING, "queries by what they were answered with"),
+	FIELD("types", THING, "queries by type, each by its results"),
+	FIELD("drops", THING, "unanswered queries and ended connections, by reason"),
+	FIELD("known", COUNTER, "queries with a cookie of this node"),
+	FIELD("tcp_open", NUMBER, "connections now"),
 	FIELD("swaps", COUNTER, "of the zone for a newer one"),
 	END,
     }};

@@ -62,6 +62,38 @@ static void status_edge(const struct daemon *daemon, json_t *status)
 	json_object_set_new(status, "drops", reasons);
 }
 
+/* What was asked for, and of each how it was answered; without zeros. */
+static json_t *count_types(const struct naming_counters *counters)
+{
+	json_t *types = json_object();
+	for (int q = 0; q < NAMING_QTYPE_COUNT; q++) {
+		json_t *results = json_object();
+		for (int r = 0; r < NAMING_RESULT_COUNT; r++) {
+			uint64_t sum = 0;
+			for (int t = 0; t < NAMING_TRANSPORTS; t++)
+				sum += counters->answers[q][r][t];
+			if (sum)
+				json_object_set_new(results,
+						    naming_result_text((enum naming_result)r),
+						    json_integer((json_int_t)sum));
+		}
+		if (json_object_size(results) > 0)
+			json_object_set(types, naming_qtype_text((enum naming_qtype)q), results);
+		json_decref(results);
+	}
+	return types;
+}
+
+static json_t *count_drops(const struct naming_counters *counters)
+{
+	json_t *drops = json_object();
+	for (int d = 0; d < NAMING_DROP_COUNT; d++)
+		if (counters->drops[d])
+			json_object_set_new(drops, naming_drop_text((enum naming_drop)d),
+					    json_integer((json_int_t)counters->drops[d]));
+	return drops;
+}
+
 static void status_names(const struct daemon *daemon, json_t *status)
 {
 	if (!daemon->names)
@@ -82,10 +114,13 @@ static void status_names(const struct daemon *daemon, json_t *status)
 					    json_integer((json_int_t)sum));
 	}
 	json_object_set_new(status, "dns",
-			    json_pack("{s:b, s:I, s:I, s:o, s:I}", "answering",
+			    json_pack("{s:b, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I}", "answering",
 				      (int)names_plane_answers(daemon->names), "serial",
 				      (json_int_t)names_plane_serial(daemon->names), "queries",
-				      (json_int_t)answered, "results", results, "swaps",
+				      (json_int_t)answered, "results", results, "types",
+				      count_types(&counters), "drops", count_drops(&counters),
+				      "known", (json_int_t)counters.known, "tcp_open",
+				      (json_int_t)counters.tcp_open, "swaps",
 				      (json_int_t)counters.swaps));
 }
 

@@ -245,9 +245,8 @@ static void fill_zone(const struct names_plane *plane, struct zone *zone, const 
 {
 	const struct fabric *fabric = image->fabric;
 	const struct zone_settings *dns = &fabric->dns;
-	const char *contact =
-	    zone_contact(fabric->zone, dns->contact,
-			 must_have(arena_alloc(&zone->arena, ZONE_CONTACT_BYTES)));
+	const char *contact = zone_contact(
+	    fabric->zone, dns->contact, must_have(arena_alloc(&zone->arena, ZONE_CONTACT_BYTES)));
 	zone->services =
 	    must_have(arena_array(&zone->arena, image->service_count + 1, sizeof(*zone->services)));
 	zone->input = (struct naming_input){.zone = fabric->zone,
@@ -263,8 +262,8 @@ static void fill_zone(const struct names_plane *plane, struct zone *zone, const 
 					    .nsid = (const uint8_t *)plane->node,
 					    .nsid_length = strlen(plane->node),
 					    .rate = dns->rate == ZONE_RATE_NONE ? 0
-						    : dns->rate		       ? dns->rate
-									       : ZONE_DEFAULT_RATE,
+						    : dns->rate                 ? dns->rate
+										: ZONE_DEFAULT_RATE,
 					    .version = "Fairlead " FAIRLEAD_VERSION,
 					    .services = zone->services,
 					    .in_part = true};

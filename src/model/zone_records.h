@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the file says of the zone itself: its SOA, how it is answered, and records that an operator
- * writes by hand. Their data stays the text that he wrote; wire/dns_data.h makes bytes of it, for the
- * file's check and for the name server alike. In the file's order.
+ * writes by hand. Their data stays the text that he wrote; wire/dns_data.h makes bytes of it, for
+ * the file's check and for the name server alike. In the file's order.
  */
 #ifndef FAIRLEAD_MODEL_ZONE_RECORDS_H
 #define FAIRLEAD_MODEL_ZONE_RECORDS_H
@@ -13,7 +13,8 @@
 
 #define ZONE_MAX_RECORD_NAMES 1024
 #define ZONE_MAX_RECORD_VALUES 64 /* of one name and type */
-#define ZONE_MAX_RECORD_BYTES (256u << 10) /* all texts together: they are one record of the store */
+#define ZONE_MAX_RECORD_BYTES                                                                      \
+	(256u << 10) /* all texts together: they are one record of the store */
 
 #define ZONE_DEFAULT_TTL_S 300u
 #define ZONE_DEFAULT_NEGATIVE_TTL_S 5u /* a name that is added should be found soon */

@@ -75,10 +75,9 @@ static json_t *sets_json(const struct zone_name *owner)
 		json_t *values = json_array();
 		for (size_t j = 0; j < owner->sets[i].value_count; j++)
 			json_array_append_new(values, json_string(owner->sets[i].values[j]));
-		json_array_append_new(sets,
-				      json_pack("{s:s, s:o}", "type",
-						zone_record_rows[owner->sets[i].type].key,
-						"values", values));
+		json_array_append_new(sets, json_pack("{s:s, s:o}", "type",
+						      zone_record_rows[owner->sets[i].type].key,
+						      "values", values));
 	}
 	return sets;
 }
@@ -143,8 +142,8 @@ static void read_set(struct record_reading *reading, const json_t *json, struct 
 		set->type = ZONE_RECORD_A;
 	}
 	const json_t *values =
-	    record_json_array(reading, json, "values", ZONE_MAX_RECORD_VALUES,
-			      sizeof(*set->values), &set->values, &set->value_count);
+	    record_json_array(reading, json, "values", ZONE_MAX_RECORD_VALUES, sizeof(*set->values),
+			      &set->values, &set->value_count);
 	for (size_t i = 0; values && i < set->value_count; i++) {
 		const char *text = json_string_value(json_array_get(values, i));
 		set->values[i] = text ? arena_strdup(reading->arena, text) : "";

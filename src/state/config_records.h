@@ -35,7 +35,8 @@ const char *config_setting_key(size_t place, char *key);
 const char *config_site_key(const char *site, char *key);
 const char *config_service_key(const char *service, char *key);
 
-/* Name, zone, name servers and the zone's settings of a fabric; nothing else of it is looked at or filled in. */
+/* Name, zone, name servers and the zone's settings of a fabric; nothing else of it is looked at or
+ * filled in. */
 must_check int config_fabric_put(const struct fabric *fabric, struct buffer *value);
 must_check int config_fabric_parse(const char *value, size_t length, struct arena *arena,
 				   struct fabric *ret_fabric, struct error *err);

@@ -117,6 +117,49 @@ def test_what_get_prints_changes_nothing(lab):
     assert lab.cli.json("status")["sequence"] == before
 
 
+DNS = """\
+dns:
+  contact: dns.admin@example.net
+  negative_ttl: 7s
+  records:
+    "@": {mx: 10 mail.example.net., txt: "v=spf1 -all", a: 203.0.113.80}
+    web: {https: "1 . alpn=h2"}
+    www: {cname: web, ttl: 1m}
+    "*.dev": {txt: wild}
+pools:
+"""
+
+
+def test_records_of_the_file_are_answered(lab):
+    """Planned, applied, answered, printed as they can be read again, and taken back."""
+    fabric = lab.write(lab.fabric(WEB).replace("pools:\n", DNS), "dns.yaml")
+    planned = lab.cli("plan", fabric)
+    assert "record @ mx" in planned and "record www cname" in planned and "version" not in planned
+    lab.cli("apply", fabric)
+
+    def told(name, kind):
+        return lab.capsule.run(["kdig", f"@{topology.UPLINK.v4}", name, kind], "client").stdout
+    wait_for(lambda: dig(lab, f"@{topology.UPLINK.v4}", ZONE, "MX") == ["10", "mail.example.net."],
+             "the records", 5)
+    soa = told(f"absent.{ZONE}", "A")
+    assert f"dns\\.admin.example.net. {lab.cli.json('status')['sequence']}" in soa and " 7\n" in soa
+    assert "203.0.113.80" in told(ZONE, "A") and '"v=spf1 -all"' in told(ZONE, "TXT")
+    assert f"60\tIN\tCNAME\tweb.{ZONE}." in told(f"www.{ZONE}", "AAAA")
+    assert '"wild"' in told(f"a.b.dev.{ZONE}", "TXT") and "alpn" in told(f"web.{ZONE}", "HTTPS")
+    assert dig(lab, f"@{topology.UPLINK.v4}", f"web.{ZONE}", "A")
+    counted = lab.cli.json("status")["dns"]["types"]
+    assert counted["MX"]["data"] >= 1 and counted["A"]["nxdomain"] >= 1
+
+    again = lab.write(lab.cli("get", "-o", "yaml"), "again.yaml")
+    assert lab.cli.try_("plan", again).stdout == lab.cli.try_("plan", fabric).stdout
+    assert "record" not in lab.cli("plan", again)
+    bad = lab.write(fabric.read_text().replace("203.0.113.80", "198.51.100.7"), "pool.yaml")
+    done = lab.cli.try_("apply", bad)
+    assert done.returncode == 1 and "pool" in done.stderr and f"{bad}:" in done.stderr
+    lab.apply(lab.fabric(WEB))
+    wait_for(lambda: not dig(lab, f"@{topology.UPLINK.v4}", ZONE, "MX"), "no records", 5)
+
+
 def test_a_bad_file_changes_nothing(lab):
     before = lab.cli.json("status")["sequence"]
     bad = lab.write(lab.fabric(WEB).replace("site: fra", "site: mars"), "bad.yaml")

@@ -315,6 +315,48 @@ static void make_site(struct maker *maker, uint32_t number, struct site *site)
 	}
 }
 
+static void make_zone(struct maker *maker, struct zone_settings *zone)
+{
+	static const char *const VALUES[ZONE_RECORD_TYPE_COUNT][2] = {
+	    [ZONE_RECORD_A] = {"203.0.113.1", "203.0.113.2"},
+	    [ZONE_RECORD_AAAA] = {"2001:db8:1::1", "2001:db8:1::2"},
+	    [ZONE_RECORD_CAA] = {"0 issue \"ca.example.org; a=b\"", "128 iodef x"},
+	    [ZONE_RECORD_CNAME] = {"web", NULL},
+	    [ZONE_RECORD_HTTPS] = {"1 . alpn=\"h2,h3\" port=8443", "0 web"},
+	    [ZONE_RECORD_MX] = {"10 mail", "20 mail.example.org."},
+	    [ZONE_RECORD_SVCB] = {"1 . key9=\"a\\001\\\"\"", "2 @"},
+	    [ZONE_RECORD_TXT] = {"\"quoted \\\" \\\\\" \"two\"", "plain: [text] # 'it' \\ 1e3"},
+	};
+	if (below(maker, 2))
+		return;
+	zone->contact = below(maker, 2) ? "dns.admin@example.org" : NULL;
+	zone->ttl_s = below(maker, 2) ? 1 + below(maker, 299) : 0;
+	zone->negative_ttl_s = below(maker, 2) ? 6 + below(maker, 1000) : 0;
+	zone->rate = below(maker, 2) ? ZONE_RATE_NONE : below(maker, 2) ? 7 : 0;
+	zone->name_count = below(maker, 20);
+	zone->names = arena_array(&maker->arena, zone->name_count + 1, sizeof(*zone->names));
+	assert_non_null(zone->names);
+	for (uint32_t i = 0; i < zone->name_count; i++) {
+		struct zone_name *owner = &zone->names[i];
+		owner->name = arena_printf(&maker->arena, "%s%u.no", i % 3 ? "_x" : "*.y", i);
+		owner->ttl_s = below(maker, 2) ? 1 + below(maker, 86400) : 0;
+		owner->sets =
+		    arena_array(&maker->arena, ZONE_RECORD_TYPE_COUNT, sizeof(*owner->sets));
+		assert_non_null(owner->sets);
+		bool is_alias = below(maker, 4) == 0;
+		for (unsigned type = 0; type < ZONE_RECORD_TYPE_COUNT; type++) {
+			bool is_last = type == ZONE_RECORD_TYPE_COUNT - 1 && !owner->set_count;
+			if (is_alias ? type != ZONE_RECORD_CNAME
+				     : type == ZONE_RECORD_CNAME || (!is_last && below(maker, 2)))
+				continue;
+			owner->sets[owner->set_count++] =
+			    (struct zone_set){.type = (enum zone_record_type)type,
+					      .values = (const char **)(uintptr_t)VALUES[type],
+					      .value_count = is_alias ? 1 : 1 + below(maker, 2)};
+		}
+	}
+}
+
 static struct fabric *make_fabric(struct maker *maker)
 {
 	struct fabric *fabric = arena_alloc(&maker->arena, sizeof(*fabric));
@@ -333,6 +375,7 @@ static struct fabric *make_fabric(struct maker *maker)
 						  {"ns.example.org.", NULL, 0}};
 	fabric->nameservers = nameservers;
 	fabric->nameserver_count = below(maker, 3);
+	make_zone(maker, &fabric->dns);
 
 	static struct pool pools[2];
 	assert_int_equal(ip_prefix_parse("2001:db8:f::/100", &pools[0].prefix), 0);
@@ -361,6 +404,7 @@ static struct fabric *make_fabric(struct maker *maker)
 static void assert_same_values(const struct fabric *a, const struct fabric *b)
 {
 	assert_memory_equal(&a->settings, &b->settings, sizeof(a->settings));
+	assert_true(zone_settings_equal(&a->dns, &b->dns));
 	assert_int_equal(a->site_count, b->site_count);
 	for (size_t i = 0; i < a->site_count; i++) {
 		assert_string_equal(a->sites[i].name, b->sites[i].name);

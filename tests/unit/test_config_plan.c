@@ -258,6 +258,34 @@ static void the_fabric_itself_changes(void **state)
 	    "~ site nyc: clients 0 → 1 (1 added, 0 removed)\n");
 }
 
+static void the_zone_is_told_of_record_by_record(void **state)
+{
+	(void)state;
+#define ZONE(dns)                                                                                  \
+	"fabric: f\nzone: z\nnameservers: {ns1: [203.0.113.53]}\n" dns                             \
+	"pools: [{prefix: 198.51.100.0/24, site_bits: 2, slots_per_service: 8}]\n"                 \
+	"sites: {fra: {}}\nservices: {web: {ports: [tcp/80], backends: [{name: a, site: fra, "     \
+	"address: 10.0.0.1}]}}\n"
+	assert_plan(
+	    ZONE(""),
+	    ZONE("dns: {contact: me@example.org, ttl: 1h, rate_limit: none, records: {\"@\": "
+		 "{mx: [10 a, 20 b]}, www: {cname: web, ttl: 60s}}}\n"),
+	    "~ dns contact hostmaster → me@example.org\n"
+	    "~ dns ttl 5m → 1h\n"
+	    "~ dns rate_limit 1000 → none\n"
+	    "+ record @ mx (10 a; 20 b)\n"
+	    "+ record www cname (web (ttl 1m))\n");
+	assert_plan(
+	    ZONE("dns: {negative_ttl: 1m, records: {a: {txt: x, a: 203.0.113.1}, b: {txt: y}, "
+		 "c: {txt: z}}}\n"),
+	    ZONE("dns: {records: {a: {txt: [x, w], a: 203.0.113.1}, c: {txt: z, ttl: 1h}}}\n"),
+	    "~ dns negative_ttl 1m → 5s\n"
+	    "~ record a txt: x → x; w\n"
+	    "~ record c txt: z → z (ttl 1h)\n"
+	    "- record b txt\n");
+#undef ZONE
+}
+
 static void parts_of_the_fabric_go(void **state)
 {
 	(void)state;
@@ -456,6 +484,7 @@ int main(void)
 	    cmocka_unit_test(clients_are_kept_by_source),
 	    cmocka_unit_test(policies_make_no_version),
 	    cmocka_unit_test(the_fabric_itself_changes),
+	    cmocka_unit_test(the_zone_is_told_of_record_by_record),
 	    cmocka_unit_test(parts_of_the_fabric_go),
 	    cmocka_unit_test(listeners_are_compared_as_a_set),
 	    cmocka_unit_test(the_order_of_pools_is_a_change),
