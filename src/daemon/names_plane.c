@@ -247,11 +247,13 @@ static void fill_zone(const struct names_plane *plane, struct zone *zone, const 
 	const struct zone_settings *dns = &fabric->dns;
 	const char *contact = zone_contact(
 	    fabric->zone, dns->contact, must_have(arena_alloc(&zone->arena, ZONE_CONTACT_BYTES)));
+	if (!contact) /* which the snapshot refuses, tells of, and does without */
+		contact = name_in_zone(zone, fabric, dns->contact ? dns->contact : ZONE_CONTACT);
 	zone->services =
 	    must_have(arena_array(&zone->arena, image->service_count + 1, sizeof(*zone->services)));
 	zone->input = (struct naming_input){.zone = fabric->zone,
 					    .serial = (uint32_t)image->head.sequence,
-					    .contact = contact ? contact : "",
+					    .contact = contact,
 					    .refresh_s = REFRESH_S,
 					    .retry_s = RETRY_S,
 					    .expire_s = EXPIRE_S,
