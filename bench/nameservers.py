@@ -9,7 +9,8 @@ they do for an answer:
 
   fairlead     the real daemon with an applied fabric. Each service is in a rollout between two
                versions, half of the clients each; the client's prefix is hashed (SipHash-2-4), for
-               each service with another salt, and the answer is counted for its version
+               each service with another salt, and the answer is counted for its version. The
+               zone has records besides, and the load's network a rate that it never reaches
   *.geoip      the clients' prefixes are configured, half of them with the newest version's address
                and half with the older one's, one map for all names; an answer looks its client up.
                gdnsd asks its monitors' table, too, whether the address is up (all are)
@@ -49,6 +50,7 @@ FABRIC = """
 fabric: bench
 zone: {zone}
 nameservers: {{ns1: [{address}]}}
+dns: {{rate_limit: 1000000, records: {{"@": {{txt: here, mx: 10 mail}}, "*.wild": {{txt: here}}}}}}
 pools: [{{prefix: 198.51.100.0/24, site_bits: 1}}]
 sites: {{here: {{}}}}
 services:
