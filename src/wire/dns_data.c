@@ -466,7 +466,7 @@ static size_t add_addresses(const uint8_t *bytes, size_t length, enum ip_family 
 	for (; length >= size; bytes += size, length -= size, count++) {
 		if (count >= DNS_DATA_ADDRESSES_MAX)
 			continue;
-		addresses[count] = (struct ip_address){.family = family};
+		addresses[count] = (struct ip_address){.family = (uint8_t)family};
 		memcpy(addresses[count].bytes, bytes, size);
 	}
 	return count;
