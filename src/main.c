@@ -17,10 +17,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static int print_failure(const struct error *err, int result)
+static int print_failure(const struct invocation *invocation, struct error *err, int result)
 {
-	fprintf(stderr, "fairlead: %s\n", *err->text ? err->text : error_text(result));
-	return result == -FL_EUSAGE ? 2 : 1;
+	if (!err->code)
+		error_set(err, result, "%s", error_text(result));
+	return output_error(invocation, err);
 }
 
 static int run(const struct invocation *invocation)
@@ -36,22 +37,22 @@ static int run(const struct invocation *invocation)
 		result =
 		    options.backend ? landing_node_run(&options, &err) : daemon_run(&options, &err);
 	arena_done(&arena);
-	return result < 0 ? print_failure(&err, result) : 0;
+	return result < 0 ? print_failure(invocation, &err, result) : 0;
 }
 
 static int detach(const struct invocation *invocation)
 {
 	struct error err = {0};
 	int result = daemon_detach(invocation->parameters, &err);
-	return result < 0 ? print_failure(&err, result) : 0;
+	return result < 0 ? print_failure(invocation, &err, result) : 0;
 }
 
 /* The one beside this program comes first: it is of the same build. */
-static int become_lab(char **argv)
+static int become_lab(const struct invocation *invocation, char **argv)
 {
 	static const char lab[] = "fairlead-lab";
 	char path[PATH_MAX + sizeof(lab)] = "";
-	struct error err;
+	struct error err = {0};
 	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
 	char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
 	if (slash) {
@@ -60,11 +61,12 @@ static int become_lab(char **argv)
 	}
 	if (!slash || errno == ENOENT)
 		execvp(lab, argv);
-	return print_failure(&err, error_set(&err, -errno,
-					     "`fairlead lab` is a program of its own, %s, which "
-					     "cannot be started, neither from this one's folder "
-					     "nor from $PATH: %s",
-					     lab, error_text(-errno)));
+	return print_failure(invocation, &err,
+			     error_set(&err, -errno,
+				       "`fairlead lab` is a program of its own, %s, which "
+				       "cannot be started, neither from this one's folder "
+				       "nor from $PATH: %s",
+				       lab, error_text(-errno)));
 }
 
 static int print_help(const struct invocation *invocation)
@@ -76,7 +78,7 @@ static int print_help(const struct invocation *invocation)
 	struct error err = {0};
 	int result = output_write(&text, &err);
 	buffer_done(&text);
-	return result < 0 ? print_failure(&err, result) : 0;
+	return result < 0 ? print_failure(invocation, &err, result) : 0;
 }
 
 int main(int argc, char **argv)
@@ -88,7 +90,7 @@ int main(int argc, char **argv)
 	memory_end_without_json();
 	int result = command_parse(argc, argv, &invocation, &err);
 	if (result < 0)
-		status = print_failure(&err, result);
+		status = print_failure(&invocation, &err, result);
 	else if (invocation.help)
 		status = print_help(&invocation);
 	else if (invocation.version)
@@ -96,7 +98,7 @@ int main(int argc, char **argv)
 	else if (invocation.command->place == COMMAND_RUN)
 		status = run(&invocation);
 	else if (invocation.command->place == COMMAND_LAB)
-		status = become_lab(argv);
+		status = become_lab(&invocation, argv);
 	else if (strcmp(invocation.command->name, "detach") == 0)
 		status = detach(&invocation);
 	else

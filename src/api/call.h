@@ -44,6 +44,12 @@ typedef void api_handler_fn(struct api_host *host, struct api_call *call);
 const json_t *api_parameters(const struct api_call *call);
 /* A text parameter, or NULL. */
 const char *api_text(const struct api_call *call, const char *key);
+/* The service that the call is about, also where it is named as a thing, "service/web"; or NULL. */
+const char *api_service(const struct api_call *call);
+/* The version likewise, "web/1", also where it is named as "version/web/1". */
+const char *api_version(const struct api_call *call);
+/* Is everything asked for, by --all? */
+bool api_all(const struct api_call *call);
 /* Who asks: the user's login name, for the ledger; into `who`, which it returns. */
 const char *api_who(const struct api_call *call, char who[API_WHO_BYTES]);
 

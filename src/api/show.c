@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/show.h"
 
+#include "base/text.h"
 #include "fabric/driver.h"
 #include "fabric/reports.h"
 
@@ -117,7 +118,7 @@ json_t *show_version(const struct api_host *host, const struct service_state *st
 	json_t *json = json_pack(
 	    "{s:s, s:i, s:s, s:s, s:f, s:o, s:o, s:o, s:b, s:b, s:s, s:I}", "service", state->name,
 	    "number", (int)status->number, "state", version_state_name(status->state), "since",
-	    since, "share", service_share(state, status->number) / (double)SHARE_WHOLE, "addresses",
+	    since, "share", text_share_number(service_share(state, status->number)), "addresses",
 	    addresses, "late_addresses", late_addresses, "connections",
 	    show_connections(sum.known, sum.count), "held",
 	    (int)merge_is_held(&sights, status->sequence), "cut", (int)status->cut, "digest",
@@ -157,7 +158,7 @@ json_t *show_rollout(const struct api_host *host, const struct service_state *st
 	json_t *json =
 	    json_pack("{s:s, s:i, s:i, s:f, s:i, s:i, s:b, s:b}", "service", state->name, "base",
 		      (int)rollout->base, "target", (int)rollout->target, "share",
-		      rollout->share / (double)SHARE_WHOLE, "step", (int)rollout->step + 1, "steps",
+		      text_share_number(rollout->share), "step", (int)rollout->step + 1, "steps",
 		      service ? (int)service->rollout.share_count : 1, "paused",
 		      (int)rollout->paused, "under_way", (int)under_way);
 	if (under_way && service && !rollout->paused && rollout->share) {

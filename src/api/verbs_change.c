@@ -186,8 +186,9 @@ static int apply_resume(struct service_state *state, const struct order *order,
 			const struct change_draft *draft, struct error *err)
 {
 	(void)order;
+	bool was_paused = state->rollout.paused;
 	int result = lifecycle_resume(state, draft->wall_ms, err);
-	return result < 0 ? result : CHANGE_COMMIT;
+	return result < 0 ? result : was_paused ? CHANGE_COMMIT : CHANGE_NOTHING;
 }
 
 static int apply_cut(struct service_state *state, const struct order *order,
@@ -221,7 +222,7 @@ static void submit_for_service(struct api_host *host, struct api_call *call, con
 	struct order *order = order_new(host, call, kind, build);
 	if (!order)
 		return;
-	snprintf(order->service, sizeof(order->service), "%s", api_text(call, "service"));
+	snprintf(order->service, sizeof(order->service), "%s", api_service(call));
 	order->answer = json_pack("{s:s}", "service", order->service);
 	changes_submit(host->changes, &order->change);
 }
@@ -243,7 +244,7 @@ void verb_rollout_resume(struct api_host *host, struct api_call *call)
 
 void verb_rollout_cut(struct api_host *host, struct api_call *call)
 {
-	const char *text = api_text(call, "version");
+	const char *text = api_version(call);
 	const char *slash = strrchr(text, '/');
 	char *end = NULL;
 	unsigned long number = slash ? strtoul(slash + 1, &end, 10) : 0;

@@ -26,15 +26,28 @@ static void refuse_to_show(struct api_call *call, int code, const char *format, 
 
 /* --- get --- */
 
-static json_t *versions_list(const struct api_host *host)
+static json_t *list_versions(const struct api_host *host, bool all)
 {
 	json_t *list = json_array();
 	for (size_t s = 0; s < host->image->state_count; s++) {
 		const struct service_state *state = host->image->states[s];
-		for (size_t v = 0; v < state->version_count; v++)
-			json_array_append_new(list, show_version(host, state, &state->versions[v]));
+		for (size_t v = 0; v < state->version_count; v++) {
+			if (all || state->versions[v].state != VERSION_RETIRED)
+				json_array_append_new(
+				    list, show_version(host, state, &state->versions[v]));
+		}
 	}
 	return list;
+}
+
+static json_t *versions_list(const struct api_host *host)
+{
+	return list_versions(host, false);
+}
+
+static json_t *all_versions_list(const struct api_host *host)
+{
+	return list_versions(host, true);
 }
 
 static json_t *bindings_list(const struct api_host *host)
@@ -66,6 +79,11 @@ static json_t *services_list(const struct api_host *host)
 	return show_services(host, false);
 }
 
+static json_t *all_services_list(const struct api_host *host)
+{
+	return show_services(host, true);
+}
+
 static json_t *config_answer(const struct api_host *host)
 {
 	struct buffer text;
@@ -91,9 +109,14 @@ void verb_get(struct api_host *host, struct api_call *call)
 	static const struct {
 		const char *kind;
 		json_t *(*list)(const struct api_host *host);
+		json_t *(*list_all)(const struct api_host *host); /* NULL: the same */
 	} kinds[] = {
-	    {"services", services_list}, {"versions", versions_list}, {"backends", show_backends},
-	    {"bindings", bindings_list}, {"pools", show_pools},       {"sites", sites_list},
+	    {"services", services_list, all_services_list},
+	    {"versions", versions_list, all_versions_list},
+	    {"backends", show_backends, NULL},
+	    {"bindings", bindings_list, NULL},
+	    {"pools", show_pools, NULL},
+	    {"sites", sites_list, NULL},
 	};
 	const char *kind = api_text(call, "kind");
 	if (!host->image->fabric) {
@@ -114,7 +137,8 @@ void verb_get(struct api_host *host, struct api_call *call)
 	}
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (strcmp(kinds[i].kind, kind) == 0) {
-			api_succeed(call, kinds[i].list(host));
+			bool all = kinds[i].list_all && api_all(call);
+			api_succeed(call, all ? kinds[i].list_all(host) : kinds[i].list(host));
 			return;
 		}
 	}
@@ -157,6 +181,12 @@ static json_t *content_json(const struct version *version)
 }
 
 static json_t *describe_service(const struct api_host *host, const char *name)
+{
+	const struct image_service *service = image_service(host->image, name);
+	return service && service->state ? show_service(host, service->state, false) : NULL;
+}
+
+static json_t *describe_whole_service(const struct api_host *host, const char *name)
 {
 	const struct image_service *service = image_service(host->image, name);
 	return service && service->state ? show_service(host, service->state, true) : NULL;
@@ -208,12 +238,20 @@ void verb_describe(struct api_host *host, struct api_call *call)
 	    {"backend/", show_backend},
 	    {"address/", describe_address},
 	};
+	char named[64 + MODEL_NAME_BYTES];
 	const char *thing = api_text(call, "thing");
+	/* A bare name is a service's. */
+	snprintf(named, sizeof(named), "service/%s", thing);
+	if (!strchr(thing, '/'))
+		thing = named;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		size_t length = strlen(kinds[i].kind);
 		if (strncmp(thing, kinds[i].kind, length) != 0)
 			continue;
-		json_t *json = host->image->fabric ? kinds[i].describe(host, thing + length) : NULL;
+		bool whole = kinds[i].describe == describe_service && api_all(call);
+		json_t *json = !host->image->fabric ? NULL
+			       : whole              ? describe_whole_service(host, thing + length)
+						    : kinds[i].describe(host, thing + length);
 		if (json)
 			api_succeed(call, json);
 		else
@@ -228,7 +266,7 @@ void verb_describe(struct api_host *host, struct api_call *call)
 
 void verb_rollout_status(struct api_host *host, struct api_call *call)
 {
-	const char *name = api_text(call, "service");
+	const char *name = api_service(call);
 	json_t *list = json_array();
 	for (size_t i = 0; i < host->image->state_count; i++) {
 		const struct service_state *state = host->image->states[i];
@@ -282,10 +320,10 @@ void verb_log(struct api_host *host, struct api_call *call)
 		limit = LOG_DEFAULT_LIMIT;
 	if (json_object_get(parameters, "from") && from < 1)
 		result =
-		    error_set(&err, -FL_EINVALID, "the ledger has no entry %lld: it begins with 1",
+		    error_set(&err, -FL_EUSAGE, "the ledger has no entry %lld: it begins with 1",
 			      (long long)from);
 	else if (limit < 1 || limit > STORE_PAGE_RECORDS)
-		result = error_set(&err, -FL_EINVALID,
+		result = error_set(&err, -FL_EUSAGE,
 				   "the log is shown by 1 to %u entries at once, not %lld",
 				   STORE_PAGE_RECORDS, (long long)limit);
 	else

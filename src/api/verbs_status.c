@@ -102,7 +102,8 @@ static void backend_alarms(const struct api_host *host, const json_t *backends, 
 		if (is_backend(backend) && has(backend, "silent") && !has(backend, "awaited") &&
 		    !has(backend, "forgotten"))
 			silence_alarm(host, backend, backends, alarms);
-		if (!has(backend, "silent") || has(backend, "elsewhere"))
+		/* What it said of its landing ends when no version names it any more. */
+		if (is_backend(backend) && (!has(backend, "silent") || has(backend, "elsewhere")))
 			landing_alarms(host, backend, backends, alarms);
 	}
 }
@@ -143,7 +144,7 @@ void verb_status(struct api_host *host, struct api_call *call)
 	json_object_set_new(status, "alarms", alarms);
 	json_object_set_new(status, "notes", notes_json(host, backends));
 	host->put_status(host->context, status);
-	json_object_set_new(status, "services", show_services(host, false));
+	json_object_set_new(status, "services", show_services(host, api_all(call)));
 	json_object_set_new(status, "backends", backends);
 	api_succeed(call, status);
 }

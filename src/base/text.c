@@ -203,6 +203,26 @@ const char *text_format_share(uint32_t share, char *text)
 	return text;
 }
 
+double text_share_number(uint32_t share)
+{
+	char text[TEXT_BYTES];
+	/* A whole number of millionths of a percent: nothing of the locale, and exact as a
+	 * quotient. */
+	uint64_t scaled = 0;
+	int decimals = 0;
+	for (const char *c = text_format_share(share, text); *c && *c != '%'; c++) {
+		if (*c == '.')
+			decimals = 1;
+		else
+			scaled = 10 * scaled + (uint64_t)(*c - '0');
+		decimals += decimals && *c != '.';
+	}
+	double divisor = 100;
+	for (int i = 1; i < decimals; i++)
+		divisor *= 10;
+	return (double)scaled / divisor;
+}
+
 /* --- endpoints --- */
 
 const char *text_scan_port(const char *text, uint16_t *ret_port)

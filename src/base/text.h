@@ -40,6 +40,8 @@ const char *text_format_duration(uint64_t ms, char *text);
 /* Percent with up to six decimals → 1/65536ths of the clients, 1…65536, rounded to nearest. */
 const char *text_parse_share(const char *text, uint32_t *ret_share);
 const char *text_format_share(uint32_t share, char *text);
+/* The share as a number from 0 to 1, as exactly as it was written: 0.05 of `5%`. */
+double text_share_number(uint32_t share);
 
 /* `127.0.0.1:8080`, `[::1]:8080`, `:8080` (family IP_NONE). */
 const char *text_parse_endpoint(const char *text, struct ip_address *ret_address,

@@ -27,23 +27,12 @@ struct cli {
 	int interrupt_fd;
 };
 
-int cli_fail(const struct error *err)
-{
-	/* Findings in a file carry their own place, and editors want it first in the line. */
-	if (err->code == -FL_EINVALID && strchr(err->text, '\n'))
-		fprintf(stderr, "%s\nfairlead: the file is not valid; nothing was changed\n",
-			err->text);
-	else
-		fprintf(stderr, "fairlead: %s\n", err->text);
-	return err->code == -FL_EUSAGE ? CLI_USAGE : CLI_FAILURE;
-}
-
 /* How it ended, when the person, or the program that reads us, has had enough: well. */
-static int finish(int result, const struct error *err)
+static int finish(const struct cli *cli, int result, const struct error *err)
 {
 	if (result == 0 || result == -EINTR || result == -EPIPE)
 		return CLI_OK;
-	return cli_fail(err);
+	return output_error(cli->invocation, err);
 }
 
 static int print(const struct cli *cli, const json_t *data, bool redraw, struct error *err)
@@ -119,7 +108,7 @@ static int watch(const struct cli *cli, const json_t *parameters, struct error *
 	int result = ask_once(cli, parameters, redraw, err);
 	while (result == 0 || is_absence(result)) {
 		if (result < 0)
-			cli_fail(err);
+			(void)output_error(cli->invocation, err);
 		if (poll(fds, 2, WATCH_INTERVAL_MS) > 0)
 			return fds[0].revents ? -EINTR : -EPIPE;
 		result = ask_once(cli, parameters, redraw, err);
@@ -135,11 +124,11 @@ static int run_validate(const struct cli *cli, struct error *err)
 	int result = validate_file(cli->invocation->parameters, &answer, &messages, err);
 	if (result < 0) {
 		buffer_done(&messages);
-		return cli_fail(err);
+		return output_error(cli->invocation, err);
 	}
 	if (messages.data && cli->invocation->output == OUTPUT_TABLE)
 		output_message(messages.data);
-	result = finish(print(cli, answer, false, err), err);
+	result = finish(cli, print(cli, answer, false, err), err);
 	if (result == CLI_OK && !json_is_true(json_object_get(answer, "valid")))
 		result = CLI_FAILURE;
 	json_decref(answer);
@@ -173,7 +162,7 @@ static int run_daemon_command(const struct cli *cli, struct error *err)
 	json_t *parameters;
 	int result = files_attach(invocation, &parameters, err);
 	if (result < 0)
-		return cli_fail(err);
+		return output_error(cli->invocation, err);
 	if (invocation->command->streams)
 		result = follow(cli, parameters, err);
 	else if (invocation->watch)
@@ -181,7 +170,7 @@ static int run_daemon_command(const struct cli *cli, struct error *err)
 	else
 		result = order(cli, parameters, err);
 	json_decref(parameters);
-	return finish(result, err);
+	return finish(cli, result, err);
 }
 
 /* An endless command ends well when it is interrupted, so it hears of it between two answers. Any
@@ -206,12 +195,13 @@ static int open_interrupts(const struct invocation *invocation, int *ret_fd, str
 int cli_main(const struct invocation *invocation)
 {
 	const struct command *command = invocation->command;
-	struct cli cli = {.invocation = invocation, .style = {.color = output_color(invocation)}};
+	struct cli cli = {.invocation = invocation,
+			  .style = {.color = output_color(invocation), .width = output_width()}};
 	struct error err = {0};
 	bool is_validate = strcmp(command->name, "validate") == 0;
 	ASSERT(is_validate || command->place == COMMAND_DAEMON);
 	if (open_interrupts(invocation, &cli.interrupt_fd, &err) < 0)
-		return cli_fail(&err);
+		return output_error(invocation, &err);
 	int result = is_validate ? run_validate(&cli, &err) : run_daemon_command(&cli, &err);
 	if (cli.interrupt_fd >= 0)
 		close(cli.interrupt_fd);

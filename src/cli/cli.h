@@ -7,18 +7,12 @@
 #ifndef FAIRLEAD_CLI_CLI_H
 #define FAIRLEAD_CLI_CLI_H
 
-#include "base/error.h"
 #include "control/command.h"
-
-enum cli_exit { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
 
 /*
  * Carry out `invocation`, whose command is `validate` or one for the daemon, and return the exit
  * code. Main thread only: it takes over SIGINT, SIGTERM and SIGPIPE until the process ends.
  */
 int cli_main(const struct invocation *invocation);
-
-/* Print `fairlead: sentence` to standard error and return the exit code for its error. */
-int cli_fail(const struct error *err);
 
 #endif

@@ -2,16 +2,28 @@
 #include "cli/output.h"
 
 #include "base/memory.h"
+#include "control/render.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 bool output_is_terminal(void)
 {
 	return isatty(STDOUT_FILENO) == 1;
+}
+
+size_t output_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+	unsigned long number = columns ? strtoul(columns, NULL, 10) : 0;
+	if (number >= 20 && number <= 1000)
+		return number;
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20 ? size.ws_col : 0;
 }
 
 bool output_color(const struct invocation *invocation)
@@ -35,6 +47,17 @@ int output_write(const struct buffer *text, struct error *err)
 		done += (size_t)put;
 	}
 	return 0;
+}
+
+int output_error(const struct invocation *invocation, const struct error *err)
+{
+	struct buffer text;
+	buffer_init(&text, 0);
+	render_error(invocation, err, &text);
+	must_succeed(text.status);
+	output_message(text.data);
+	buffer_done(&text);
+	return err->code == -FL_EUSAGE ? CLI_USAGE : CLI_FAILURE;
 }
 
 void output_message(const char *text)

@@ -13,12 +13,20 @@
 bool output_color(const struct invocation *invocation);
 
 bool output_is_terminal(void);
+/* Columns of the screen: $COLUMNS, otherwise the terminal's; 0: there is none. */
+size_t output_width(void);
 
 /* Write all of it to standard output. -EPIPE when nobody reads it, which is no failure of ours. */
 must_check int output_write(const struct buffer *text, struct error *err);
 
 /* To standard error, as it is. */
 void output_message(const char *text);
+
+enum cli_exit { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
+
+/* What went wrong, to standard error, in the form that answers were asked for in; returns the exit
+ * status. */
+int output_error(const struct invocation *invocation, const struct error *err);
 
 /*
  * Whoever starts us may have closed standard files, and the socket or the store that is opened

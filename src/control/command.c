@@ -384,6 +384,24 @@ static const char *environment(const char *name)
 	return value && *value ? value : NULL;
 }
 
+/* What comes after a mistake is not read but for -o: it says in which form the mistake is told. */
+static void note_output(struct parser *parser)
+{
+	for (int at = parser->at; at < parser->argc; at++) {
+		const char *text = parser->argv[at];
+		const char *value = NULL;
+		struct error ignored;
+		if (strncmp(text, "--output=", strlen("--output=")) == 0)
+			value = text + strlen("--output=");
+		else if (strcmp(text, "-o") == 0 || strcmp(text, "--output") == 0)
+			value = at + 1 < parser->argc ? parser->argv[at + 1] : NULL;
+		else if (strncmp(text, "-o", 2) == 0)
+			value = text + 2;
+		if (value && parse_output(value, &parser->invocation->output, &ignored) == 0)
+			return;
+	}
+}
+
 int command_parse(int argc, char **argv, struct invocation *ret_invocation, struct error *err)
 {
 	*ret_invocation = (struct invocation){.socket = environment("FAIRLEAD_SOCKET"),
@@ -392,8 +410,10 @@ int command_parse(int argc, char **argv, struct invocation *ret_invocation, stru
 	struct parser parser = {
 	    .argc = argc, .argv = argv, .at = 1, .invocation = ret_invocation, .err = err};
 	int result = parse_all(&parser);
-	if (result < 0)
+	if (result < 0) {
+		note_output(&parser);
 		return result;
+	}
 	ret_invocation->topic =
 	    ret_invocation->command && parser.word_count ? parser.words[0] : NULL;
 	ret_invocation->group =

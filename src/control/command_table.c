@@ -35,6 +35,11 @@ static const struct command_option apply_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
+static const struct command_option all_options[] = {
+    {"all", VALUE_NONE, NULL, "also retired versions; each alarm and each backend"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
 static const struct command_option change_options[] = {
     {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
     {NULL, VALUE_NONE, NULL, NULL},
@@ -129,6 +134,7 @@ const struct command command_table[] = {
 	    "Versions with their state, share and connections; the XDP program's build and mode;\n"
 	    "silent backends; alarms with what to do; drops by reason. --watch repeats it.",
 	.examples = "fairlead status\nfairlead status -o json",
+	.options = all_options,
     },
     {
 	.name = "get",
@@ -144,6 +150,7 @@ const struct command command_table[] = {
 	.examples = "fairlead get -o yaml > fairlead.yaml\nfairlead get versions",
 	.arguments = {{"kind", VALUE_TEXT, true,
 		       "services, versions, backends, bindings, pools or sites"}},
+	.options = all_options,
     },
     {
 	.name = "describe",
@@ -159,7 +166,8 @@ const struct command command_table[] = {
 	    "whose name moved to another machine is also told by backend/NAME/ADDRESS.",
 	.examples = "fairlead describe service/web\nfairlead describe version/web/2\n"
 		    "fairlead describe address/198.51.100.1",
-	.arguments = {{"thing", VALUE_TEXT, false, "kind/name"}},
+	.arguments = {{"thing", VALUE_TEXT, false, "kind/name, or a service's name"}},
+	.options = all_options,
     },
     {
 	.name = "rollout status",

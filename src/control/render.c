@@ -40,11 +40,33 @@ static const char *file_of(const struct invocation *invocation, const json_t *da
 	return json_string_value(json_object_get(data, "file"));
 }
 
+void render_error(const struct invocation *invocation, const struct error *error,
+		  struct buffer *text)
+{
+	if (invocation->output == OUTPUT_TABLE) {
+		/* Findings in a file carry their own place, and editors want it first in the line.
+		 */
+		bool is_file = error->code == -FL_EINVALID && strchr(error->text, '\n');
+		buffer_puts(text, is_file ? "" : "fairlead: ");
+		buffer_puts(text, error->text);
+		buffer_puts(text, is_file
+				      ? "\nfairlead: the file is not valid; nothing was changed\n"
+				      : "\n");
+		return;
+	}
+	/* The text may quote what is no UTF-8. */
+	json_t *sentence = json_string(error->text);
+	json_t *json = json_pack("{s:{s:s, s:o}}", "error", "code", error_name(error->code), "text",
+				 sentence ? sentence : json_string(error_text(error->code)));
+	put_json(json, invocation->output == OUTPUT_JSONL ? JSON_COMPACT : JSON_INDENT(2), text);
+	json_decref(json);
+}
+
 void render_answer(const struct invocation *invocation, const json_t *data,
 		   const struct render_style *style, struct buffer *text)
 {
 	const struct render render = {
-	    .invocation = invocation, .color = style->color, .text = text};
+	    .invocation = invocation, .color = style->color, .width = style->width, .text = text};
 	const char *file = file_of(invocation, data);
 	switch (invocation->output) {
 	case OUTPUT_TABLE:

@@ -20,11 +20,17 @@
 
 struct render_style {
 	bool color;
+	size_t width; /* columns of the screen; 0: of any width */
 };
 
 /* Append the answer `data` to `invocation`, ending with a line end unless nothing was appended.
  * Failures stick in the buffer. */
 void render_answer(const struct invocation *invocation, const json_t *data,
 		   const struct render_style *style, struct buffer *text);
+
+/* Append what went wrong in the form that answers were asked for in: a sentence, or an object
+ * {"error": {"code", "text"}} for programs. Ends with a line end. */
+void render_error(const struct invocation *invocation, const struct error *error,
+		  struct buffer *text);
 
 #endif

@@ -77,6 +77,11 @@ const char *part_time(const char *time, char text[PART_BYTES])
 	return text;
 }
 
+bool part_all(const struct render *render)
+{
+	return part_true(render->invocation->parameters, "all");
+}
+
 void part_count_cell(struct table *table, const json_t *object, const char *key)
 {
 	const json_t *count = json_object_get(object, key);
@@ -114,7 +119,7 @@ void part_table_end(struct table *table, const struct render *render, unsigned i
 		    const char *otherwise)
 {
 	if (table->count)
-		table_render(table, indent, render->color, render->text);
+		table_render(table, indent, render->width, render->color, render->text);
 	else
 		buffer_printf(render->text, "%*s%s\n", (int)indent, "", otherwise);
 	table_done(table);

@@ -18,6 +18,7 @@
 struct render {
 	const struct invocation *invocation;
 	bool color;
+	size_t width; /* of the screen; 0: any */
 	struct buffer *text;
 };
 
@@ -48,6 +49,9 @@ render_fn render_lab_link;
 void render_thing(const struct render *render, const struct thing *thing, const json_t *data);
 void render_list(const struct render *render, const struct thing *thing, const json_t *list,
 		 unsigned indent);
+/* Its first `most` members. */
+void render_head(const struct render *render, const struct thing *thing, const json_t *list,
+		 size_t most, unsigned indent);
 
 /* The lists that the objects `holders` have under `key`, as one table without its wide columns. If
  * it begins with an outer column, a holder whose list is empty has a row nevertheless. */
@@ -81,6 +85,9 @@ const char *part_time(const char *time, char text[PART_BYTES]);
 
 /* A cell with a count; "?" when it is not known. */
 void part_count_cell(struct table *table, const json_t *object, const char *key);
+
+/* Was everything asked for, by --all? */
+bool part_all(const struct render *render);
 
 /* The array's texts, joined by ", "; "-" when there is none. */
 void part_join(const json_t *array, struct buffer *text);

@@ -84,7 +84,45 @@ static void put_ledger(const struct render *render, const json_t *status)
 	buffer_putc(text, '\n');
 }
 
-/* Alarms, which need somebody, or notes: what is wrong, then what to do about it. */
+#define SAME_NAMED 4u /* subjects of further alarms of one kind */
+
+/* The alarms after `first` that are of its kind: how many, and what some of them are about. */
+static void put_same(const struct render *render, const json_t *alarms, size_t first)
+{
+	const char *code = part_text(json_array_get(alarms, first), "code", "?");
+	struct buffer names;
+	size_t same = 0;
+	buffer_init(&names, 0);
+	for (size_t i = first + 1; i < json_array_size(alarms); i++) {
+		const json_t *alarm = json_array_get(alarms, i);
+		const char *subject = part_text(alarm, "subject", "?");
+		const char *slash = strchr(subject, '/');
+		if (strcmp(part_text(alarm, "code", "?"), code) != 0)
+			continue;
+		if (same++ < SAME_NAMED)
+			buffer_printf(&names, "%s%s", same > 1 ? ", " : "",
+				      slash ? slash + 1 : subject);
+	}
+	if (same) {
+		buffer_printf(render->text, ", and %zu more: ", same);
+		screen_puts(render->text, names.data ? names.data : "");
+		buffer_puts(render->text, same > SAME_NAMED ? ", …" : "");
+	}
+	buffer_done(&names);
+}
+
+static bool is_told(const json_t *alarms, size_t place)
+{
+	const char *code = part_text(json_array_get(alarms, place), "code", "?");
+	for (size_t i = 0; i < place; i++) {
+		if (strcmp(part_text(json_array_get(alarms, i), "code", "?"), code) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Alarms, which need somebody, or notes: what is wrong, then what to do about it. Those of one kind
+ * are one, unless all are asked for. */
 static void put_alarms(const struct render *render, const char *heading, enum paint paint,
 		       const json_t *alarms)
 {
@@ -94,12 +132,17 @@ static void put_alarms(const struct render *render, const char *heading, enum pa
 	for (size_t i = 0; i < json_array_size(alarms); i++) {
 		const json_t *alarm = json_array_get(alarms, i);
 		const char *advice = part_text(alarm, "advice", "");
+		if (!part_all(render) && is_told(alarms, i))
+			continue;
 		buffer_puts(render->text, "  ");
 		screen_paint(render->text, paint, render->color, part_text(alarm, "text", "?"));
 		buffer_puts(render->text, " (");
 		screen_paint(render->text, PAINT_FAINT, render->color,
 			     part_text(alarm, "code", "?"));
-		buffer_puts(render->text, *advice ? ")\n    " : ")");
+		buffer_putc(render->text, ')');
+		if (!part_all(render))
+			put_same(render, alarms, i);
+		buffer_puts(render->text, *advice ? "\n    " : "");
 		screen_puts(render->text, advice);
 		buffer_putc(render->text, '\n');
 	}
@@ -156,6 +199,20 @@ static void put_drops(const struct render *render, const json_t *status)
 	part_table_end(&table, render, 2, "");
 }
 
+#define MOST_BACKENDS 20u /* of a screen */
+
+static void put_backends(const struct render *render, const json_t *backends)
+{
+	size_t count = json_array_size(backends);
+	size_t most = part_all(render) ? count : MOST_BACKENDS;
+	if (!count)
+		return;
+	part_heading(render, "backends");
+	render_head(render, &thing_backend, backends, most, 2);
+	if (count > most)
+		buffer_printf(render->text, "  and %zu more; --all shows them\n", count - most);
+}
+
 void render_status(const struct render *render, const json_t *status)
 {
 	const json_t *configured = json_object_get(status, "configured");
@@ -171,9 +228,6 @@ void render_status(const struct render *render, const json_t *status)
 			    "\nNothing was applied yet: write a configuration, look "
 			    "at `fairlead plan FILE`,\nthen `fairlead apply FILE`.\n");
 	put_services(render, status);
-	if (json_array_size(backends)) {
-		part_heading(render, "backends");
-		render_list(render, &thing_backend, backends, 2);
-	}
+	put_backends(render, backends);
 	put_drops(render, status);
 }

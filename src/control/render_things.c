@@ -110,9 +110,9 @@ static void init_table(struct table *table, const struct thing *thing, bool wide
 }
 
 static void put_rows(struct table *table, const struct thing *thing, bool wide,
-		     const json_t *holder, const json_t *list)
+		     const json_t *holder, const json_t *list, size_t most)
 {
-	size_t count = json_array_size(list);
+	size_t count = json_array_size(list) < most ? json_array_size(list) : most;
 	bool alone = !count && thing->fields->outer;
 	for (size_t i = 0; i < count + alone; i++) {
 		for (const struct field *field = thing->fields; field->name; field++) {
@@ -129,13 +129,19 @@ static void put_rows(struct table *table, const struct thing *thing, bool wide,
 	}
 }
 
-void render_list(const struct render *render, const struct thing *thing, const json_t *list,
-		 unsigned indent)
+void render_head(const struct render *render, const struct thing *thing, const json_t *list,
+		 size_t most, unsigned indent)
 {
 	struct table table;
 	init_table(&table, thing, true);
-	put_rows(&table, thing, true, NULL, list);
+	put_rows(&table, thing, true, NULL, list, most);
 	part_table_end(&table, render, indent, thing->none);
+}
+
+void render_list(const struct render *render, const struct thing *thing, const json_t *list,
+		 unsigned indent)
+{
+	render_head(render, thing, list, SIZE_MAX, indent);
 }
 
 void render_lists(const struct render *render, const struct thing *thing, const json_t *holders,
@@ -145,7 +151,7 @@ void render_lists(const struct render *render, const struct thing *thing, const 
 	init_table(&table, thing, false);
 	for (size_t i = 0; i < json_array_size(holders); i++) {
 		const json_t *holder = json_array_get(holders, i);
-		put_rows(&table, thing, false, holder, json_object_get(holder, key));
+		put_rows(&table, thing, false, holder, json_object_get(holder, key), SIZE_MAX);
 	}
 	part_table_end(&table, render, indent, thing->none);
 }

@@ -4,9 +4,11 @@
 #include "base/error.h"
 #include "base/memory.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define GAP 2u /* spaces between columns */
 
@@ -76,9 +78,11 @@ void table_paint(struct table *table, enum paint paint)
 static size_t cell_width(const struct table *table, size_t row, size_t column)
 {
 	size_t width = screen_width(table->cells[row * table->columns + column].words);
-	return width > TABLE_MAX_WIDTH ? TABLE_MAX_WIDTH : width;
+	bool is_cut = width > TABLE_MAX_WIDTH && column + 1 < table->columns;
+	return is_cut ? TABLE_MAX_WIDTH : width;
 }
 
+/* The last column is not cut. */
 static size_t column_width(const struct table *table, size_t column, size_t rows)
 {
 	size_t widest = screen_width(table->titles[column]);
@@ -130,7 +134,52 @@ static void put_row(const struct table_text *cells, const size_t *widths, size_t
 	buffer_putc(text, '\n');
 }
 
-void table_render(const struct table *table, unsigned indent, bool color, struct buffer *text)
+/* How many columns stand beside each other: all of them, or as many as `width` holds. */
+static size_t fitting(const size_t *widths, size_t columns, unsigned indent, size_t width)
+{
+	size_t used = indent;
+	for (size_t c = 0; c < columns; c++) {
+		size_t most =
+		    widths[c] > TABLE_MAX_WIDTH && c + 1 < columns ? TABLE_MAX_WIDTH : widths[c];
+		used += (c ? GAP : 0) + most;
+		if (width && used > width && c)
+			return c;
+	}
+	return columns;
+}
+
+/* "new flows 12, late 3", broken between two of them. */
+static void put_rest(const struct table *table, const struct table_text *cells, size_t from,
+		     unsigned indent, size_t width, bool color, struct buffer *text)
+{
+	size_t used = 0;
+	for (size_t c = from; c < table->columns; c++) {
+		char title[TABLE_MAX_WIDTH + 1];
+		if (!*cells[c].words || strcmp(cells[c].words, "-") == 0)
+			continue;
+		snprintf(title, sizeof(title), "%s ", table->titles[c]);
+		for (char *at = title; *at; at++)
+			*at = (char)tolower((unsigned char)*at);
+		size_t length = screen_width(title) + screen_width(cells[c].words);
+		bool breaks = used && used + 2 + length > width;
+		if (breaks || !used) {
+			buffer_puts(text, breaks ? ",\n" : "");
+			put_spaces(indent + 4, text);
+			used = indent + 4;
+		} else {
+			buffer_puts(text, ", ");
+			used += 2;
+		}
+		screen_paint(text, PAINT_FAINT, color, title);
+		screen_paint(text, cells[c].paint, color, cells[c].words);
+		used += length;
+	}
+	if (used)
+		buffer_putc(text, '\n');
+}
+
+void table_render(const struct table *table, unsigned indent, size_t width, bool color,
+		  struct buffer *text)
 {
 	size_t widths[TABLE_MAX_COLUMNS];
 	struct table_text titles[TABLE_MAX_COLUMNS];
@@ -141,8 +190,11 @@ void table_render(const struct table *table, unsigned indent, bool color, struct
 		widths[c] = column_width(table, c, rows);
 		titles[c] = (struct table_text){.words = table->titles[c], .paint = PAINT_TITLE};
 	}
-	put_row(titles, widths, table->columns, indent, color, text);
-	for (size_t row = 0; row < rows; row++)
-		put_row(&table->cells[row * table->columns], widths, table->columns, indent, color,
-			text);
+	size_t columns = fitting(widths, table->columns, indent, width);
+	put_row(titles, widths, columns, indent, color, text);
+	for (size_t row = 0; row < rows; row++) {
+		const struct table_text *cells = &table->cells[row * table->columns];
+		put_row(cells, widths, columns, indent, color, text);
+		put_rest(table, cells, columns, indent, width, color, text);
+	}
 }

@@ -45,7 +45,10 @@ void table_buffer(struct table *table, struct buffer *words);
 /* Colour the last cell. */
 void table_paint(struct table *table, enum paint paint);
 
-/* Append the table, each line indented by `indent` spaces; nothing when it has no whole row. */
-void table_render(const struct table *table, unsigned indent, bool color, struct buffer *text);
+/* Append the table, each line indented by `indent` spaces; nothing when it has no whole row. Where
+ * `width` columns (0: any number) do not hold it, the last cells of each row follow below it, with
+ * their titles in words. */
+void table_render(const struct table *table, unsigned indent, size_t width, bool color,
+		  struct buffer *text);
 
 #endif

@@ -34,7 +34,7 @@ static void connections_cell(struct table *table, const json_t *version)
 		part_count_cell(table, version, "connections");
 }
 
-/* Addresses that mean this version by their own right, then those of older versions. */
+/* Addresses that mean this version by their own right, then how many of older versions do. */
 static void addresses_cell(struct table *table, const json_t *version)
 {
 	const json_t *late = json_object_get(version, "late_addresses");
@@ -42,8 +42,7 @@ static void addresses_cell(struct table *table, const json_t *version)
 	buffer_init(&list, 0);
 	part_join(json_object_get(version, "addresses"), &list);
 	if (json_array_size(late)) {
-		buffer_puts(&list, "; late ");
-		part_join(late, &list);
+		buffer_printf(&list, "; %zu late", json_array_size(late));
 	}
 	table_buffer(table, &list);
 }

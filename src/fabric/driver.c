@@ -2,6 +2,7 @@
 #include "fabric/driver.h"
 
 #include "base/buffer.h"
+#include "base/text.h"
 #include "state/publication.h"
 #include "state/records.h"
 
@@ -389,8 +390,7 @@ static json_t *transition_json(const struct service_state *state,
 		json_object_set_new(json, "version", json_integer(transition->version));
 		break;
 	case TRANSITION_SHARE:
-		json_object_set_new(json, "share",
-				    json_real(transition->share / (double)SHARE_WHOLE));
+		json_object_set_new(json, "share", json_real(text_share_number(transition->share)));
 		json_object_set_new(json, "version", json_integer(transition->version));
 		break;
 	case TRANSITION_CUT:

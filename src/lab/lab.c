@@ -39,7 +39,8 @@ static bool flag_of(const struct invocation *invocation, const char *key)
 static int print(const struct invocation *invocation, const json_t *data, bool redraw,
 		 struct error *err)
 {
-	const struct render_style style = {.color = output_color(invocation)};
+	const struct render_style style = {.color = output_color(invocation),
+					   .width = output_width()};
 	struct buffer text;
 	buffer_init(&text, 0);
 	if (redraw)
@@ -311,5 +312,5 @@ int lab_main(const struct invocation *invocation)
 			result = VERBS[i].run(invocation, &err);
 	if (result == -EPIPE)
 		return CLI_OK;
-	return result < 0 ? cli_fail(&err) : code;
+	return result < 0 ? output_error(invocation, &err) : code;
 }

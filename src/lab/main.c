@@ -18,7 +18,7 @@ int main(int argc, char **argv)
 		status = error_set(&err, -FL_EUSAGE,
 				   "fairlead-lab does only what `fairlead lab` asks it to; "
 				   "`fairlead lab --help` says what that is");
-	status = status < 0 ? cli_fail(&err) : lab_main(&invocation);
+	status = status < 0 ? output_error(&invocation, &err) : lab_main(&invocation);
 	invocation_done(&invocation);
 	return status;
 }

@@ -312,7 +312,7 @@ must_check int lifecycle_rollback(struct service_state *state, uint64_t sequence
 
 /* The rollout stops at its share until it is resumed; -FL_ESTATE when none is under way. */
 must_check int lifecycle_pause(struct service_state *state, struct error *err);
-/* The pause before the next share begins anew. */
+/* The pause before the next share begins anew; nothing changes when it was not paused. */
 must_check int lifecycle_resume(struct service_state *state, uint64_t wall_ms, struct error *err);
 
 /* Order the remaining flows of a draining or closing version to be ended at landing. */

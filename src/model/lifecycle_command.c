@@ -151,7 +151,7 @@ int lifecycle_resume(struct service_state *state, uint64_t wall_ms, struct error
 	if (state->rollout.target == state->rollout.base)
 		return no_rollout(state, err);
 	if (!state->rollout.paused)
-		return error_set(err, -FL_ESTATE, "the rollout of %s is not paused", state->name);
+		return 0;
 	state->rollout.paused = false;
 	state->rollout.step_wall_ms = wall_ms;
 	return 0;

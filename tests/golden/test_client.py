@@ -343,7 +343,12 @@ def test_events(client, daemon, golden, form):
     assert node.requests == [{"verb": "events", "parameters": {}}]
     golden(f"events.{form}", done.stdout)
     # They have no end of their own.
-    assert (done.returncode, done.stderr) == (1, "fairlead: the daemon went away\n")
+    assert done.returncode == 1
+    if form == "table":
+        assert done.stderr == "fairlead: the daemon went away\n"
+    else:
+        assert json.loads(done.stderr)["error"] == {"code": "ECONNRESET",
+                                                    "text": "the daemon went away"}
 
 
 def test_an_event_is_what_the_help_describes():
@@ -463,7 +468,8 @@ def test_watch_outlives_the_daemon(daemon, start):
     assert json.loads(process.stdout.readline()) == {"entries": 1}
     first.close()
     os.unlink(daemon.path)
-    assert process.stderr.readline() == nothing_answers(daemon.path)
+    told = json.loads(process.stderr.readline())["error"]
+    assert f"fairlead: {told['text']}\n" == nothing_answers(daemon.path)
     second = daemon(say(answer({"entries": 2})))
     assert json.loads(process.stdout.readline()) == {"entries": 2}
     process.send_signal(signal.SIGINT)
@@ -500,3 +506,62 @@ def test_lab_is_a_program_of_its_own(tmp_path):
     assert list_labs(PATH=str(CLIENT.parent)).returncode == 0
     shutil.copy(CLIENT.parent / "fairlead-lab", tmp_path)
     assert list_labs(PATH="/nowhere").returncode == 0
+
+
+@pytest.mark.parametrize("words", [["verify", "-o", "json"], ["-o", "json", "verify"],
+                                   ["verify", "nonsense", "-ojson"], ["verfy", "--output=json"],
+                                   ["verify", "--output", "jsonl"]], ids=" ".join)
+def test_errors_are_json_where_answers_are(client, daemon, words):
+    """On standard error, and with the same exit status; a mistake before -o is told so, too."""
+    done = client(*words)
+    told = json.loads(done.stderr)["error"]
+    assert not done.stdout and told["text"]
+    is_usage = told["code"] == "FL_EUSAGE"
+    assert is_usage == ("nonsense" in words or "verfy" in words)
+    assert done.returncode == (2 if is_usage else 1)
+
+
+def status_of(alarms=(), versions=(), backends=()):
+    services = [{"name": "web", "removed": False, "ttl_s": 30, "rollout": {"service": "web"},
+                 "versions": list(versions)}]
+    return STATUS | {"alarms": list(alarms), "services": services, "backends": list(backends)}
+
+
+def test_a_thousand_silent_backends_are_one_alarm(client, daemon):
+    names = [f"web{number}" for number in range(1000)]
+    many = status_of([{"code": "backend.silent", "severity": "alarm", "subject": f"backend/{name}",
+                       "text": f"backend {name} is silent", "advice": f"bring {name} back"}
+                      for name in names],
+                     backends=[{"name": name, "address": "10.0.1.1", "silent": True,
+                                "last_report_ms": 9000, "connections": None, "cut": 0}
+                               for name in names])
+    node = daemon(say(answer(many)))
+    shown = client("status").stdout
+    assert ("backend web0 is silent (backend.silent), and 999 more: web1, web2, web3, web4, …\n"
+            "    bring web0 back\n") in shown
+    assert shown.count("silent (") == 1 and "and 980 more; --all shows them" in shown
+    assert len(shown.splitlines()) < 40
+    node.close()
+    os.unlink(daemon.path)
+    daemon(say(answer(many)))
+    everything = client("status", "--all").stdout
+    assert everything.count("is silent (backend.silent)\n") == 1000
+    assert "more" not in everything
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_status_fits_the_screen(client, daemon, environment, columns):
+    """After a hundred rollouts; what does not fit stands below its row."""
+    late = [f"198.51.100.{number}" for number in range(100)]
+    version = {"service": "web", "number": 101, "state": "serving", "share": 1.0,
+               "connections": 12, "new_flows": 34567, "late": 89, "late_addresses": late,
+               "addresses": ["198.51.100.101", "2001:db8:f::101"]}
+    backend = {"name": "web1", "address": "2001:db8:1::11", "silent": False,
+               "last_report_ms": 300, "connections": 12, "cut": 0}
+    environment["COLUMNS"] = str(columns)
+    daemon(say(answer(status_of(versions=[version], backends=[backend]))))
+    shown = client("status").stdout
+    assert all(len(line) <= columns for line in shown.splitlines())
+    for words in ("101", "serving", "100%", "34567", "198.51.100.101, 2001:db8:f::101; 100 late"):
+        assert words in shown
+    assert late[7] not in shown

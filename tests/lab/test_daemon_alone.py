@@ -155,7 +155,7 @@ class Node:
 
     def versions(self, service):
         """{number: state}, also of those that are retired."""
-        found = self.ask("describe", thing=f"service/{service}")
+        found = self.ask("describe", thing=f"service/{service}", all=True)
         return {version["number"]: version["state"] for version in found["versions"]}
 
     def wait_versions(self, service, states, reporting=(), seconds=15):

@@ -84,6 +84,10 @@ static void shares(void **state)
 		assert_non_null(text_parse_share(BAD[i], &share));
 	assert_string_equal(text_format_share(3277, text), "5%");
 	assert_string_equal(text_format_share(8192, text), "12.5%");
+	assert_true(text_share_number(3277) == 0.05);
+	assert_true(text_share_number(8192) == 0.125);
+	assert_true(text_share_number(21823) == 0.333);
+	assert_true(text_share_number(0) == 0 && text_share_number(TEXT_SHARE_WHOLE) == 1);
 	for (uint32_t every = 1; every <= SHARE_WHOLE; every++) {
 		assert_null(text_parse_share(text_format_share(every, text), &share));
 		assert_int_equal(share, every);

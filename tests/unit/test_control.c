@@ -480,7 +480,7 @@ static void assert_table(const struct table *table, unsigned indent, bool color,
 {
 	struct buffer text;
 	buffer_init(&text, 0);
-	table_render(table, indent, color, &text);
+	table_render(table, indent, 0, color, &text);
 	assert_int_equal(text.status, 0);
 	assert_string_equal(text.data ? text.data : "", wanted);
 	buffer_done(&text);
