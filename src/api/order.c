@@ -3,6 +3,7 @@
 
 #include "api/host.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "fabric/pool_use.h"
 #include "fabric/wants.h"
 #include "state/apply.h"
@@ -35,6 +36,24 @@ void order_done(struct change *change, int result, const struct error *err, uint
 	order_free(order);
 }
 
+/* One line, for `log` and for whoever reads it on a terminal. */
+static int order_check_message(const char *message, struct error *err)
+{
+	size_t left = strlen(message);
+	for (const char *at = message; left;) {
+		size_t step = text_utf8_step(at, left);
+		if (!step || text_is_control(at, step) || text_is_direction(at, step))
+			return error_set(
+			    err, -FL_EUSAGE,
+			    "--message: it is one line of text, but its byte %zu begins a "
+			    "control character%s",
+			    (size_t)(at - message) + 1, *at == '\n' ? ", the end of a line" : "");
+		at += step;
+		left -= step;
+	}
+	return 0;
+}
+
 struct order *order_new(struct api_host *host, struct api_call *call, const char *kind,
 			change_build_fn *build)
 {
@@ -48,6 +67,12 @@ struct order *order_new(struct api_host *host, struct api_call *call, const char
 	order->change.done = order_done;
 	char who[API_WHO_BYTES];
 	snprintf(order->change.who, sizeof(order->change.who), "%s", api_who(call, who));
+	struct error fault = {0};
+	if (message && order_check_message(message, &fault) < 0) {
+		api_fail(call, &fault);
+		free(order);
+		return NULL;
+	}
 	if (message && strlen(message) >= sizeof(order->change.why)) {
 		struct error err;
 		error_set(&err, -FL_EUSAGE, "the message has more than %zu bytes",

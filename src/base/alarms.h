@@ -213,6 +213,12 @@
 	  "give the rule a higher one")                                                            \
 	X(LISTENER_NONE, "listener.none", ALARM, LISTENER,                                         \
 	  "%s %s/%u: nothing listens on %s %s/%u; new flows take the kernel's own way", "")        \
+	X(LISTENER_ELSEWHERE, "listener.elsewhere", ALARM, LISTENER,                               \
+	  "%s %s/%u: what listens on %s/%u does so on all addresses, and not on %s; new flows "    \
+	  "take "                                                                                  \
+	  "the kernel's own way",                                                                  \
+	  "write `listen` with the port alone for it in the file, or have it listen on that "      \
+	  "address")                                                                               \
 	X(LISTENER_CLOSED, "listener.closed", ALARM, LISTENER,                                     \
 	  "%s %s/%u: cannot get hold of the process's socket on %s %s/%u; new flows take the "     \
 	  "kernel's own way",                                                                      \

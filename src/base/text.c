@@ -57,6 +57,18 @@ int text_is_control(const char *bytes, size_t step)
 		memcmp(b, "\xef\xbb\xbf", 3) == 0);
 }
 
+int text_is_direction(const char *bytes, size_t step)
+{
+	const unsigned char *b = (const unsigned char *)bytes;
+	if (step == 2)
+		return b[0] == 0xd8 && b[1] == 0x9c; /* U+061C */
+	if (step != 3 || b[0] != 0xe2)
+		return 0;
+	/* U+200E and U+200F, U+202A to U+202E, U+2066 to U+2069 */
+	return (b[1] == 0x80 && (b[2] == 0x8e || b[2] == 0x8f || (b[2] >= 0xaa && b[2] <= 0xae))) ||
+	       (b[1] == 0x81 && b[2] >= 0xa6 && b[2] <= 0xa9);
+}
+
 /* --- numbers --- */
 
 /* Read digits up to `max`; the place of the first other character, NULL when there is no digit, a

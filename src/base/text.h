@@ -27,6 +27,10 @@ size_t text_utf8_step(const char *bytes, size_t length);
  * a character: C0, DEL, C1, U+2028, U+2029, U+FEFF? Tabs and line ends are among them. */
 int text_is_control(const char *bytes, size_t step);
 
+/* Does the character change the direction in which a terminal writes (the bidirectional controls of
+ * Unicode)? What comes after it looks like something else. */
+int text_is_direction(const char *bytes, size_t step);
+
 /* A port from 1 to 65535 at the beginning of `text`; the first character after it, or NULL. */
 const char *text_scan_port(const char *text, uint16_t *ret_port);
 

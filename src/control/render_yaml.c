@@ -46,7 +46,8 @@ static bool is_block(const char *words, size_t length)
 		return false;
 	while (words < end) {
 		size_t step = text_utf8_step(words, (size_t)(end - words));
-		if (!step || (text_is_control(words, step) && *words != '\n'))
+		if (!step || text_is_direction(words, step) ||
+		    (text_is_control(words, step) && *words != '\n'))
 			return false;
 		words += step;
 	}
@@ -70,7 +71,8 @@ static void put_block(const char *words, unsigned indent, struct buffer *text)
 	}
 }
 
-/* The code point of a character of two or three bytes: all that text_is_control() knows. */
+/* The code point of a character of two or three bytes: all that text_is_control() and
+ * text_is_direction() know. */
 static unsigned code_point(const char *bytes, size_t step)
 {
 	const unsigned char *b = (const unsigned char *)bytes;
@@ -92,7 +94,7 @@ static void put_quoted(const char *words, size_t length, struct buffer *text)
 			buffer_printf(text, "\\%c", *words);
 		else if (*words == '\n')
 			buffer_puts(text, "\\n");
-		else if (text_is_control(words, step))
+		else if (text_is_control(words, step) || text_is_direction(words, step))
 			buffer_printf(text, "\\u%04x", code_point(words, step));
 		else
 			buffer_append(text, words, step);

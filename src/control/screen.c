@@ -20,7 +20,7 @@ void screen_puts(struct buffer *text, const char *words)
 	size_t left = strlen(words);
 	while (left) {
 		size_t step = text_utf8_step(words, left);
-		if (!step || text_is_control(words, step))
+		if (!step || text_is_control(words, step) || text_is_direction(words, step))
 			put_escaped(text, words, step ? step : 1);
 		else
 			buffer_append(text, words, step);

@@ -13,8 +13,8 @@
 
 enum paint { PAINT_NONE, PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_FAINT, PAINT_TITLE };
 
-/* Append text of unknown origin on one line: control characters, and bytes that are not UTF-8,
- * become escapes such as \x1b and \n. */
+/* Append text of unknown origin on one line: control characters, those that change the direction of
+ * writing, and bytes that are not UTF-8 become escapes such as \x1b and \n. */
 void screen_puts(struct buffer *text, const char *words);
 
 /* The same in a colour, when `color` is on. */

@@ -2,6 +2,7 @@
 #include "daemon/options.h"
 
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -102,6 +103,11 @@ static int parse_sources(const json_t *parameters, struct daemon_options *option
 		if (ip_address_parse(text, &address) < 0)
 			return error_set(err, -FL_EUSAGE, "--source %s: this is no IP address",
 					 text);
+		const char *fault = text_check_unicast(&address);
+		if (fault)
+			return error_set(err, -FL_EUSAGE,
+					 "--source %s: no tunnel can come from there: %s", text,
+					 fault);
 		struct ip_address *place =
 		    address.family == IP_V4 ? &options->source_v4 : &options->source_v6;
 		if (place->family)

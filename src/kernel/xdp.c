@@ -2,6 +2,7 @@
 #include "kernel/xdp.h"
 
 #include "kernel/pins.h"
+#include "kernel/xdp_other.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -64,10 +65,7 @@ static int create(const struct xdp_place *place, int program, int *ret_link, str
 	if (link == -EBUSY || link == -EEXIST) {
 		uint32_t other;
 		(void)xdp_query(place->ifindex, &other);
-		return error_set(err, -FL_ECONFLICT,
-				 "another XDP program is on it (id %u); remove that with 'ip link "
-				 "set %s xdp off'",
-				 other, place->interface);
+		return xdp_explain_other(place->ifindex, place->interface, other, err);
 	}
 	if (link < 0)
 		return error_set(err, link, "the XDP program cannot be attached: %s",

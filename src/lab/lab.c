@@ -108,10 +108,44 @@ static int ask(const char *name, const json_t *parameters, json_t **ret_status, 
 	return 0;
 }
 
-static int show_status(const struct invocation *invocation, const char *name, struct error *err)
+/* "fairlead lab exec rack web1 …" of a lab that is called otherwise. NULL: `words` name no lab so.
+ */
+static json_t *renamed_try(const char *words, const char *old, const char *name)
+{
+	static const char COMMAND[] = "fairlead lab ";
+	const char *at = strstr(words, COMMAND);
+	const char *verb_end = at ? strchr(at + strlen(COMMAND), ' ') : NULL;
+	size_t length = strlen(old);
+	if (!verb_end || strncmp(verb_end + 1, old, length) != 0 ||
+	    (verb_end[1 + length] && verb_end[1 + length] != ' '))
+		return NULL;
+	return json_sprintf("%.*s%s%s", (int)(verb_end + 1 - words), words, name,
+			    verb_end + 1 + length);
+}
+
+/* What the file says to try names the lab as the file is called. */
+static void rename_tries(json_t *status, const char *path, const char *name)
+{
+	char old[LAB_NAME_BYTES];
+	struct error ignored;
+	json_t *tries = json_object_get(status, "try");
+	if (strcmp(path, "-") == 0 || door_name(path, old, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < json_array_size(tries); i++) {
+		json_t *words = renamed_try(json_string_value(json_array_get(tries, i)), old, name);
+		if (words)
+			json_array_set_new(tries, i, words);
+	}
+}
+
+/* `path` is that of the topology's file. */
+static int show_status(const struct invocation *invocation, const char *name, const char *path,
+		       struct error *err)
 {
 	json_t *status = NULL;
 	int result = ask(name, invocation->parameters, &status, err);
+	if (result == 0)
+		rename_tries(status, path, name);
 	if (result == 0)
 		result = print(invocation, status, false, err);
 	json_decref(status);
@@ -154,7 +188,7 @@ static int up(const struct invocation *invocation, struct error *err)
 		result = holder_start(&order, &holder, err);
 	}
 	if (result == 0)
-		result = show_status(invocation, name, err);
+		result = show_status(invocation, name, path, err);
 	if (result == 0 && order.held)
 		result = stay(holder, err);
 	arena_done(&arena);

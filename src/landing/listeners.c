@@ -214,7 +214,17 @@ static int search_all(struct searches *searches, struct error *err)
 	return 0;
 }
 
-static void report_missing(const struct listener_place *place, bool seen,
+/* A listener that would fit if its address were left open. */
+static bool listens_on_all(const struct landing_listener *listener,
+			   const struct socket_seen *sockets, size_t count)
+{
+	struct landing_listener open = *listener;
+	open.listen_address = (struct ip_address){.family = IP_NONE};
+	return listener->listen_address.family != IP_NONE &&
+	       listener_choose(&open, sockets, count, 0);
+}
+
+static void report_missing(const struct listener_place *place, bool seen, bool on_all,
 			   struct landing_alarms *alarms)
 {
 	char destination[IP_TEXT_BYTES];
@@ -231,6 +241,9 @@ static void report_missing(const struct listener_place *place, bool seen,
 	if (seen)
 		LANDING_ALARM(alarms, LISTENER_CLOSED, subject, destination, protocol,
 			      listener->port, address, protocol, listener->listen_port);
+	else if (on_all)
+		LANDING_ALARM(alarms, LISTENER_ELSEWHERE, subject, destination, protocol,
+			      listener->port, protocol, listener->listen_port, address);
 	else
 		LANDING_ALARM(alarms, LISTENER_NONE, subject, destination, protocol, listener->port,
 			      address, protocol, listener->listen_port);
@@ -262,7 +275,8 @@ static void settle_places(struct listeners *listeners, uint8_t protocol,
 			searches->items[searches->count++] =
 			    (struct search){.seen = seen, .place = place};
 		else
-			report_missing(place, false, alarms);
+			report_missing(place, false,
+				       listens_on_all(&place->listener, sockets, count), alarms);
 	}
 }
 
@@ -289,7 +303,7 @@ static int bind_protocol(struct listeners *listeners, uint8_t protocol, struct n
 		result = search_all(&searches, err);
 	for (size_t i = 0; result == 0 && i < searches.count; i++) {
 		if (!searches.items[i].place->bound)
-			report_missing(searches.items[i].place, true, alarms);
+			report_missing(searches.items[i].place, true, false, alarms);
 	}
 	free(searches.items);
 	free(sockets);

@@ -248,6 +248,12 @@ static int change_local(struct netlink *route, uint16_t type, const struct ip_pr
 	/* There already: somebody else made the pool local, and may keep it so. */
 	if (result == (type == RTM_NEWROUTE ? -EEXIST : -ESRCH))
 		return 0;
+	if (result == -EACCES && !is_v4)
+		return error_set(err, result,
+				 "cannot add the local route of pool %s: IPv6 is disabled on this "
+				 "machine's lo; set net.ipv6.conf.lo.disable_ipv6 (and that of "
+				 "the interfaces) to 0, or give the version no IPv6 pool",
+				 ip_prefix_format(pool, text));
 	if (result < 0)
 		return error_set(err, result, "cannot %s the local route of pool %s: %s",
 				 type == RTM_NEWROUTE ? "add" : "delete",

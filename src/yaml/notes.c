@@ -95,7 +95,8 @@ static void copy_printable(const struct notes *notes, size_t offset, size_t end,
 		size_t step = text_utf8_step(character, end - offset);
 		if (*character == '\t')
 			buffer_putc(line, ' ');
-		else if (step == 0 || text_is_control(character, step))
+		else if (step == 0 || text_is_control(character, step) ||
+			 text_is_direction(character, step))
 			buffer_putc(line, '?');
 		else
 			buffer_append(line, character, step);

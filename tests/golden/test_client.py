@@ -15,6 +15,7 @@ import subprocess
 import time
 
 import pytest
+import yaml
 
 from conftest import CLIENT, TIMEOUT_S, answer, refusal, say
 from lab.described import fields, undescribed
@@ -565,3 +566,20 @@ def test_a_status_fits_the_screen(client, daemon, environment, columns):
     for words in ("101", "serving", "100%", "34567", "198.51.100.101, 2001:db8:f::101; 100 late"):
         assert words in shown
     assert late[7] not in shown
+
+
+def test_the_log_obeys_no_direction(client, daemon):
+    """Bidirectional controls would have a terminal write something else than what is in the ledger."""
+    entry = {"sequence": 1, "time": "2026-11-22T07:31:04.123Z", "node": "edge1", "who": "mallory",
+             "why": "safe \u202egnp.exe\u2066 \u200f", "kind": "rollout.pause",
+             "what": {"service": "web"}, "digest": "00"}
+    shown = {}
+    for form in "table", "yaml":
+        node = daemon(say(answer([entry])))
+        shown[form] = client("log", "-o", form).stdout
+        node.close()
+        os.unlink(daemon.path)
+    assert "\\xe2\\x80\\xaegnp.exe\\xe2\\x81\\xa6 \\xe2\\x80\\x8f" in shown["table"]
+    for text in shown.values():
+        assert not set("\u202e\u2066\u200f") & set(text)
+    assert yaml.safe_load(shown["yaml"])[0]["why"] == entry["why"]

@@ -594,3 +594,14 @@ def test_a_lab_stands_on_any_network():
         assert far.fetch(status.services["web"].serving.address(6))[0] == "web1"
         assert json.loads(far.capsule.lab("status", "-o", "json"))["links"][0]["ways"][0][
             "delay_ms"] == 25
+
+
+def test_what_to_try_names_the_lab_as_it_is_called(tmp_path):
+    name, file = f"test-{secrets.token_hex(4)}", tmp_path / "rack.yaml"
+    file.write_text("machines: {here: }\ntry:\n  - fairlead lab exec rack here hostname\n"
+                    "  - fairlead lab status rack\n  - fairlead lab exec racket here true\n")
+    shown = lab("up", file, "--name", name, "--bare").stdout
+    lab("down", name)
+    assert f"fairlead lab exec {name} here hostname\n" in shown
+    assert f"fairlead lab status {name}\n" in shown
+    assert "fairlead lab exec racket here true\n" in shown

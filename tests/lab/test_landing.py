@@ -482,9 +482,10 @@ while True:
 
 
 @contextlib.contextmanager
-def udp_listener(capsule):
+def udp_listener(capsule, address=BACKEND4):
     """A function that waits for the next datagram and returns its text."""
-    with capsule.popen(["/usr/bin/python3", "-c", UDP_LISTENER], "backend", stdout=-1,
+    program = UDP_LISTENER.replace(BACKEND4, address)
+    with capsule.popen(["/usr/bin/python3", "-c", program], "backend", stdout=-1,
                        text=True) as process:
         def next_word():
             assert select.select([process.stdout], [], [], 3)[0], "no datagram came"
@@ -502,6 +503,16 @@ def send_udp(capsule, address, port, word):
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with client:
         client.sendto(word.encode(), (address, port))
+
+
+def test_a_listener_on_all_addresses_is_no_missing_one(capsule, driver):
+    """It would get the flows if the file named its port alone."""
+    driver(APPLY + f" hand=udp,{POOL4},53,{BACKEND4},5300")
+    with udp_listener(capsule, "0.0.0.0"):
+        assert driver("check") == [
+            f"standing {POOL4} udp/53: what listens on udp/5300 does so on all addresses, and not "
+            f"on {BACKEND4}; new flows take the kernel's own way; write `listen` with the port "
+            "alone for it in the file, or have it listen on that address"]
 
 
 def test_a_restarted_listener_is_found_again(capsule, driver):

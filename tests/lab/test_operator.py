@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator types, and what he is told. The daemon is alone; see test_daemon_alone.py."""
-from test_daemon_alone import TROUBLE, fabric, node, running, service  # noqa: F401
+import pytest
+from test_daemon_alone import (  # noqa: F401
+    NAMESPACE, TROUBLE, fabric, node, running, service)
 
 from lab.host import wait_for
 
@@ -58,3 +60,35 @@ def test_an_alarm_ends_with_what_it_tells_of(running):  # noqa: F811
         return (running.versions("web")[1] == "retired"
                 and "backend/web2" not in [alarm["subject"] for alarm in status["alarms"]])
     wait_for(quiet, "the alarm to end with its backend", 20)
+
+
+def test_a_program_in_the_way_is_named_with_who_holds_it(running):  # noqa: F811
+    """`ip link … xdp off` takes none away that a link holds: another Fairlead's, say."""
+    other = running.folder.parent / "other"
+    changes = {"state": other / "state", "run-dir": other / "run", "dns": None, "role": "edge",
+               "pins": running.capsule.bpffs / "other"}
+    said = running.run(**changes)
+    assert "another XDP program is on it (id " in said and "xdp off" not in said
+    assert "(fairlead" in said and "holds by link" in said
+    assert "what it pinned by `fairlead detach`" in said
+    # When nobody holds it but a pin, there is one command left.
+    running.child.stop()
+    said = running.run(**changes)
+    assert "'bpftool link detach id " in said and "holds" in said
+    running.again()
+
+
+@pytest.mark.parametrize("message", ["two\nlines", "a bell \a", "left \u202e right", "\u0085"])
+def test_a_message_is_one_line_of_text(running, message):  # noqa: F811
+    refused = running.refused("apply", file="f", text=fabric(service("web")), message=message)
+    assert refused.code == "FL_EUSAGE" and "control character" in str(refused)
+    assert len(running.ask("log")) == running.ask("status")["sequence"]
+    assert not [entry for entry in running.ask("log") if entry["kind"] == "apply"]
+
+
+@pytest.mark.parametrize("source, why", [("0.0.0.0", "this network"), ("127.0.0.1", "loopback")])
+def test_a_source_is_an_address_that_tunnels_can_come_from(node, source, why):  # noqa: F811
+    done = node.capsule.run(node.argv(source=source), NAMESPACE, check=False)
+    assert done.returncode == 2 and f"--source {source}: no tunnel can come from there" in (
+        done.stderr)
+    assert why in done.stderr

@@ -223,7 +223,8 @@ static void paused_rollouts_stay(void **state)
 	roll_out(bench, 1);
 	assert_int_equal(lifecycle_pause(&bench->state, NULL), -FL_ESTATE);
 	publish(bench);
-	assert_int_equal(lifecycle_resume(&bench->state, 0, NULL), -FL_ESTATE);
+	/* Ordered twice, or where it is so already, it changes nothing. */
+	assert_int_equal(lifecycle_resume(&bench->state, 0, NULL), 0);
 	expect(bench, "confirm 2");
 	assert_int_equal(lifecycle_pause(&bench->state, NULL), 0);
 	expect(bench, "");
