@@ -13,8 +13,9 @@
 
 #define COMM_BYTES 32
 
-/* The link that holds a program on the interface; 0: none does. */
-static uint32_t link_on(uint32_t ifindex)
+/* The link that holds the program on the interface; 0: none does. Links of all network namespaces
+ * are seen, and each has an interface of that index. */
+static uint32_t link_of(uint32_t ifindex, uint32_t program)
 {
 	uint32_t id = 0;
 	while (bpf_link_get_next_id(id, &id) == 0) {
@@ -24,7 +25,8 @@ static uint32_t link_on(uint32_t ifindex)
 		if (link < 0)
 			continue;
 		bool found = bpf_obj_get_info_by_fd(link, &info, &size) == 0 &&
-			     info.type == BPF_LINK_TYPE_XDP && info.xdp.ifindex == ifindex;
+			     info.type == BPF_LINK_TYPE_XDP && info.prog_id == program &&
+			     info.xdp.ifindex == ifindex;
 		close(link);
 		if (found)
 			return id;
@@ -93,7 +95,7 @@ static long find_holder(uint32_t link, char comm[COMM_BYTES])
 int xdp_explain_other(uint32_t ifindex, const char *interface, uint32_t program, struct error *err)
 {
 	char comm[COMM_BYTES] = "";
-	uint32_t link = link_on(ifindex);
+	uint32_t link = link_of(ifindex, program);
 	long pid = link ? find_holder(link, comm) : 0;
 	if (!link)
 		return error_set(err, -FL_ECONFLICT,
