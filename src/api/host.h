@@ -14,11 +14,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct arena;
 struct changes;
 struct driver;
 struct image;
 struct ledger_signer;
 struct random;
+struct recovery_knowledge;
 struct replica;
 struct reports;
 struct store;
@@ -51,6 +53,7 @@ struct api_host {
 	const struct ledger_signer *signer;
 	struct random *random; /* of seeds */
 	struct wants *wants; /* of slots, by orders given here */
+	const char *state_folder;
 
 	void *context; /* of the functions below */
 	/* False: nothing is counted of this address. */
@@ -58,6 +61,12 @@ struct api_host {
 		      struct api_counters *ret_counters);
 	/* Add what the node stands on and what its planes do to a status. */
 	void (*put_status)(void *context, json_t *status);
+	/* What is known of how the maps forward, which an earlier process published: all of it but
+	 * `lost`, in `arena`. */
+	void (*put_held)(void *context, struct arena *arena, struct recovery_knowledge *knowledge);
+	/* Start anew in a moment, when answers are out; with `copy`, after the copy of that name
+	 * took the store's place. */
+	void (*renew)(void *context, const char *copy);
 	/* Add the alarms of the node itself; those of backends are the verb's. */
 	void (*put_alarms)(void *context, json_t *alarms);
 };

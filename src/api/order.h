@@ -11,6 +11,7 @@
 #include "state/changes.h"
 
 struct apply;
+struct recovery_knowledge;
 struct api_host;
 
 /* A change that a client waits for. */
@@ -31,6 +32,7 @@ struct order {
 	struct apply *apply; /* owned; what the file does */
 	json_t *plan; /* the same for people; `apply` notes parts of it */
 	bool only_planned; /* nothing is to be done, so nothing is wanted either */
+	const struct recovery_knowledge *recovery; /* store recover */
 	unsigned parts; /* entries that are committed */
 	uint64_t sequence; /* of the last of them */
 };

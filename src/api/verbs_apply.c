@@ -79,7 +79,7 @@ static void live_service(const struct api_host *host, const struct image_service
 	*ret_live = (struct plan_live_service){
 	    .name = state->name,
 	    .current = state->removed ? NULL : image_version(service, state->rollout.target),
-	    .next_version = state->next_version};
+	    .next_version = publication_next_number(host->image, service)};
 	live_versions(host, state, arena, ret_live);
 }
 

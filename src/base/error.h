@@ -28,7 +28,8 @@
 	X(FL_EUSAGE, 10009, "the command was not understood")                                      \
 	X(FL_ESTATE, 10010, "the present state does not allow it")                                 \
 	X(FL_ECOMPACTED, 10011, "the history no longer reaches back that far")                     \
-	X(FL_EWAIT, 10012, "what it needs is being made ready: try again in a moment")
+	X(FL_EWAIT, 10012, "what it needs is being made ready: try again in a moment")             \
+	X(FL_ECONFIRM, 10013, "it wants to be confirmed")
 
 enum {
 #define X(name, code, text) name = (code),

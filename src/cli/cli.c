@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -156,6 +157,23 @@ static int order(const struct cli *cli, json_t *parameters, struct error *err)
 	return result;
 }
 
+/* Somebody at a terminal is told what is lost, and may say yes; a program says --yes. */
+static bool is_confirmed(const struct error *err)
+{
+	char line[16] = "";
+	fprintf(stderr, "%s", err->text);
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+		fprintf(stderr, "fairlead: nothing was changed; say --yes to do it\n");
+		return false;
+	}
+	fprintf(stderr, "Do it? [y/N] ");
+	bool yes = fgets(line, sizeof(line), stdin) &&
+		   (strcasecmp(line, "y\n") == 0 || strcasecmp(line, "yes\n") == 0);
+	if (!yes)
+		fprintf(stderr, "fairlead: nothing was changed\n");
+	return yes;
+}
+
 static int run_daemon_command(const struct cli *cli, struct error *err)
 {
 	const struct invocation *invocation = cli->invocation;
@@ -169,6 +187,15 @@ static int run_daemon_command(const struct cli *cli, struct error *err)
 		result = watch(cli, parameters, err);
 	else
 		result = order(cli, parameters, err);
+	if (result == -FL_ECONFIRM) {
+		bool yes = is_confirmed(err);
+		if (yes && json_object_set_new(parameters, "yes", json_true()) == 0)
+			result = order(cli, parameters, err);
+		if (!yes || result == -FL_ECONFIRM) {
+			json_decref(parameters);
+			return CLI_FAILURE;
+		}
+	}
 	json_decref(parameters);
 	return finish(cli, result, err);
 }

@@ -64,6 +64,7 @@ struct command_argument {
 	X(rollout_cut)                                                                             \
 	X(rollback)                                                                                \
 	X(backend_forget)                                                                          \
+	X(store_recover)                                                                           \
 	X(log)                                                                                     \
 	X(verify)                                                                                  \
 	X(events)

@@ -45,6 +45,13 @@ static const struct command_option change_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
+static const struct command_option recover_options[] = {
+    {"dry-run", VALUE_NONE, NULL, "say what would be done, change nothing"},
+    {"yes", VALUE_NONE, NULL, "do it without asking"},
+    {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
 static const struct command_option log_options[] = {
     {"from", VALUE_NUMBER, "N", "begin at this entry (default: the last 20)"},
     {"limit", VALUE_NUMBER, "N", "at most so many entries (default: 20)"},
@@ -252,6 +259,25 @@ const struct command command_table[] = {
 		      {"address", VALUE_TEXT, true,
 		       "which of its machines, if it moved to another"}},
 	.options = change_options,
+    },
+    {
+	.name = "store recover",
+	.place = COMMAND_DAEMON,
+	.verb = VERB_store_recover,
+	.thing = &thing_recovery,
+	.render = render_store_recover,
+	.summary = "go on from the newest state that is left",
+	.description =
+	    "For a node whose state is older than what it forwards, or whose store is damaged or\n"
+	    "lost; `fairlead status` says so. If a copy beside the store has what is missing, it\n"
+	    "takes the store's place, and nothing is lost. Otherwise the node goes on from the\n"
+	    "older state: no number and no address that the missing entries may have given out\n"
+	    "gets a second meaning; addresses that only they gave a meaning are withdrawn, and\n"
+	    "connections there break. Asks first; put the newest state back instead, if there "
+	    "is one.",
+	.examples = "fairlead store recover --dry-run\n"
+		    "fairlead store recover --message 'the disk of yesterday is lost'",
+	.options = recover_options,
     },
     {
 	.name = "log",

@@ -104,6 +104,18 @@ void render_backend_forget(const struct render *render, const json_t *data)
 	end_order(render, data);
 }
 
+void render_store_recover(const struct render *render, const json_t *data)
+{
+	buffer_puts(render->text, part_text(data, "text", ""));
+	if (part_true(data, "dry_run"))
+		return;
+	buffer_puts(render->text, "done; the daemon starts anew by it");
+	if (part_number(data, "sequence"))
+		buffer_printf(render->text, " (entry %lld)",
+			      (long long)part_number(data, "sequence"));
+	buffer_putc(render->text, '\n');
+}
+
 /* --- the ledger --- */
 
 static void tell_apply(const json_t *what, struct buffer *words)

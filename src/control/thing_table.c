@@ -666,6 +666,32 @@ const struct thing thing_rollback = {
 	END,
     }};
 
+static const struct thing thing_withdrawn = {
+    .name = "withdrawn address",
+    .help = "Of which the state knows nothing.",
+    .fields = (const struct field[]){
+	FIELD("address", TEXT, "that is withdrawn"),
+	FIELD("connections", NUMBER, "that backends count there"),
+	END,
+    }};
+
+const struct thing thing_recovery = {
+    .name = "recovery",
+    .help = "The way on from an older state.",
+    .fields = (const struct field[]){
+	FIELD("way", TEXT, "copy takes the store's place, or entries are given up"),
+	FIELD("from", TEXT, "file whose state is gone on from"),
+	FIELD("entry", NUMBER, "newest ledger entry in it"),
+	FIELD("lossless", FLAG, "it has all that this node acknowledged"),
+	FIELD("withdrawn", THINGS, "addresses that mean nothing any more",
+	      .thing = &thing_withdrawn),
+	FIELD("published_again", TEXTS, "services that get a new version"),
+	FIELD("text", TEXT, "the same as people read it"),
+	FIELD("dry_run", FLAG, "nothing was done"),
+	ORDER_FIELDS,
+	END,
+    }};
+
 const struct thing thing_forget = {.name = "forget",
 				   .help = "A backend is declared gone.",
 				   .fields = (const struct field[]){

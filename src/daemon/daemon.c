@@ -9,6 +9,7 @@
 #include "daemon/good_copy.h"
 #include "daemon/landing_api.h"
 #include "daemon/names_plane.h"
+#include "fabric/burned.h"
 #include "fabric/driver.h"
 #include "fabric/landings.h"
 #include "fabric/membership.h"
@@ -241,12 +242,17 @@ static void on_tick(uv_timer_t *timer)
 	daemon_observe_self(daemon, true);
 	upgrade_state(daemon);
 	membership_run(daemon->membership);
+	burned_run(daemon->burned);
 	driver_run(daemon->driver);
 	trim_memory(daemon);
 	bool well = !alarm_stands(&daemon->alarm) && daemon->image.fabric;
 	prove(daemon, well, now_ms);
 	if (daemon->good_copy)
 		good_copy_run(daemon->good_copy, well, now_ms);
+	if (daemon->renew_ticks && !--daemon->renew_ticks) {
+		daemon->again = true;
+		uv_stop(&daemon->loop);
+	}
 	if (daemon->replica.kind != REPLICA_STORE)
 		look_for_store(daemon, now_ms);
 	arm_store_timer(daemon);
@@ -295,6 +301,7 @@ static int open_state(struct daemon *daemon, struct error *err)
 		options.pinned = (struct mark_note){
 		    .position = {.sequence = pinned.sequence, .digest = pinned.digest},
 		    .has_peers = pinned.has_peers};
+	daemon->pinned = options.pinned.position;
 	int result = replica_open(&options, &daemon->replica, &daemon->image, err);
 	if (result < 0)
 		return result;
@@ -376,9 +383,18 @@ static int open_fabric(struct daemon *daemon)
 						      .acts = acts,
 						      .rests = store_rests,
 						      .context = daemon};
+	const struct burned_options burned = {.image = &daemon->image,
+					      .changes = daemon->changes,
+					      .reports = daemon->reports,
+					      .clock = daemon->clock,
+					      .applied = applied_by_all,
+					      .rests = store_rests,
+					      .context = daemon};
 	describe_self(daemon);
 	int result = driver_new(&driver, &daemon->driver);
-	return result < 0 ? result : membership_new(&membership, &daemon->membership);
+	if (result == 0)
+		result = membership_new(&membership, &daemon->membership);
+	return result < 0 ? result : burned_new(&burned, &daemon->burned);
 }
 
 /* A node that forwards does so rather without its names than not at all, and takes the port when it
@@ -489,6 +505,7 @@ static void close_all(struct daemon *daemon)
 	landing_api_close(daemon->landing_api);
 	driver_free(daemon->driver);
 	membership_free(daemon->membership);
+	burned_free(daemon->burned);
 	observations_free(daemon->observations);
 	wants_done(&daemon->wants);
 	landings_free(daemon->landings);
@@ -569,6 +586,17 @@ static int run_once(struct daemon *daemon, struct error *err)
 	return result;
 }
 
+/* Nobody has the store open. One that cannot be exchanged is what the next start goes by. */
+static void exchange_store(struct daemon *daemon)
+{
+	struct error err;
+	if (copy_take_place(daemon->options->state_folder, &disk_system, daemon->exchange,
+			    clock_wall_ms(daemon->clock), &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "store.failed", "error", err.text, NULL);
+	else
+		log_event(LOG_LEVEL_INFO, "store.exchanged", "for", daemon->exchange, NULL);
+}
+
 int daemon_run(const struct daemon_options *options, struct error *err)
 {
 	size_t threads = options->names ? naming_server_threads(options->dns_threads) : 0;
@@ -590,6 +618,8 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 		daemon.files = files;
 		result = run_once(&daemon, err);
 		again = daemon.again && !daemon.signals.came;
+		if (result == 0 && daemon.exchange)
+			exchange_store(&daemon);
 	} while (again && result == 0);
 	return result;
 }

@@ -32,6 +32,7 @@
 #include <uv.h>
 
 struct api_unix;
+struct burned;
 struct driver;
 struct edge_plane;
 struct good_copy;
@@ -66,6 +67,7 @@ struct daemon {
 	struct observations *observations; /* of all nodes, this one among them */
 	struct wants wants; /* of slots, by orders given here */
 	struct membership *membership;
+	struct burned *burned; /* addresses that a recovery holds back */
 	struct member self; /* what the options make of this node */
 	char instance[OBSERVATION_INSTANCE_BYTES]; /* of this process */
 	struct good_copy *good_copy; /* NULL while the replica is none to be kept */
@@ -92,6 +94,9 @@ struct daemon {
 	bool proven; /* it was so for long enough: this start was no crash */
 	uint64_t returned_ms; /* when it was last asked whether the store is back */
 	bool again; /* the loop ended to start anew */
+	unsigned renew_ticks; /* until it does, by order; 0: no */
+	const char *exchange; /* the copy that takes the store's place before that; NULL: none */
+	struct ledger_position pinned; /* what the pinned maps did at the start */
 	char status_line[512]; /* what systemd was last told */
 	struct error failure; /* why the loop ended, if not on a signal */
 };

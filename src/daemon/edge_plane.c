@@ -383,6 +383,36 @@ int edge_plane_keep(const struct edge_plane *plane, const struct image *image, s
 	return result;
 }
 
+struct held_list {
+	struct recovery_held *items;
+	size_t count;
+};
+
+static void count_held(void *context, const struct ip_address *address,
+		       const struct digest *version)
+{
+	struct held_list *list = context;
+	if (list->items)
+		list->items[list->count] =
+		    (struct recovery_held){.address = *address, .version = *version};
+	list->count++;
+}
+
+bool edge_plane_held(const struct edge_plane *plane, struct arena *arena,
+		     struct recovery_knowledge *ret_knowledge)
+{
+	struct held_list list = {0};
+	if (!edge_each_held(plane->edge, count_held, &list))
+		return false;
+	list.items = must_have(arena_array(arena, list.count + 1, sizeof(*list.items)));
+	list.count = 0;
+	(void)edge_each_held(plane->edge, count_held, &list);
+	ret_knowledge->has_held = true;
+	ret_knowledge->held = list.items;
+	ret_knowledge->held_count = list.count;
+	return true;
+}
+
 /* --- activity --- */
 
 static int compare_watched(const void *watched, size_t place, const void *address)

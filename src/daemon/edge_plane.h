@@ -12,6 +12,7 @@
 #include "fabric/observation.h"
 #include "state/image.h"
 #include "state/mark.h"
+#include "state/recovery.h"
 
 #include <uv.h>
 
@@ -37,6 +38,11 @@ must_check int edge_plane_publish(struct edge_plane *plane, const struct image *
  * same by each address that `image` has clients sent to. */
 must_check int edge_plane_keep(const struct edge_plane *plane, const struct image *image,
 			       struct error *err);
+
+/* What the maps forward by that an earlier process published, in `arena`; false, and nothing is
+ * filled, when that is not known. */
+bool edge_plane_held(const struct edge_plane *plane, struct arena *arena,
+		     struct recovery_knowledge *ret_knowledge);
 
 /* Are packets forwarded by what is pinned, whoever published it? */
 bool edge_plane_forwards(const struct edge_plane *plane);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define PROVING "replica.proving"
 #define GATHER_MS 300u /* changes that come together are one copy */
 #define REST_FACTOR 10u /* of the time that copying took */
 #define RETRY_MS 5000u
@@ -65,6 +64,17 @@ static int promote(const struct good_copy *copy, struct error *err)
 	return 0;
 }
 
+static int check(struct good_copy *copy, struct error *err)
+{
+	const struct ledger_position none = {0};
+	struct copy_verdict verdict;
+	int result = copy_judge(copy->daemon->options->state_folder, COPY_GOOD_FILE, &none, &none,
+				&verdict, err);
+	if (result == 0)
+		copy->sequence = verdict.head.sequence;
+	return result;
+}
+
 static void work(uv_work_t *request)
 {
 	struct good_copy *copy = request->data;
@@ -72,7 +82,7 @@ static void work(uv_work_t *request)
 	*err = (struct error){0};
 	switch (copy->job) {
 	case JOB_CHECK:
-		copy->result = replica_read_sequence(copy->good_path, &copy->sequence, err);
+		copy->result = check(copy, err);
 		break;
 	case JOB_COPY:
 		copy->result = store_sqlite_copy(copy->daemon->options->state_folder, copy->disk,
@@ -96,8 +106,8 @@ static void copy_failed(struct good_copy *copy, uint64_t now_ms)
 {
 	copy->rest_until_ms = now_ms + RETRY_MS;
 	copy->proving = 0;
-	copy_alarm_told(copy, ALARM_SET(&copy->alarm, now_ms, COPY_FAILED, REPLICA_GOOD_FILE,
-					copy->error.text));
+	copy_alarm_told(
+	    copy, ALARM_SET(&copy->alarm, now_ms, COPY_FAILED, COPY_GOOD_FILE, copy->error.text));
 }
 
 static void on_worked(uv_work_t *request, int status)
@@ -112,7 +122,7 @@ static void on_worked(uv_work_t *request, int status)
 		copy->good = copy->result == 0 ? copy->sequence : 0;
 		if (must_succeed(copy->result) < 0 && copy->result != -ENOENT)
 			copy_alarm_told(copy, ALARM_SET(&copy->alarm, now_ms, COPY_DAMAGED,
-							REPLICA_GOOD_FILE, copy->error.text));
+							COPY_GOOD_FILE, copy->error.text));
 		return;
 	}
 	if (copy->result < 0) {
@@ -178,8 +188,8 @@ struct good_copy *good_copy_new(struct daemon *daemon)
 	const char *folder = daemon->options->state_folder;
 	copy->daemon = daemon;
 	copy->disk = &disk_system;
-	snprintf(copy->proving_path, PATH_MAX, "%s/" PROVING, folder);
-	snprintf(copy->good_path, PATH_MAX, "%s/" REPLICA_GOOD_FILE, folder);
+	snprintf(copy->proving_path, PATH_MAX, "%s/" COPY_PROVING_FILE, folder);
+	snprintf(copy->good_path, PATH_MAX, "%s/" COPY_GOOD_FILE, folder);
 	return copy;
 }
 

@@ -7,8 +7,10 @@
 #include "daemon/good_copy.h"
 #include "daemon/names_plane.h"
 #include "fabric/membership.h"
+#include "state/recovery.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const char *mode_name(enum edge_mode mode)
 {
@@ -291,6 +293,26 @@ static bool count(void *context, const struct ip_address *address,
 	return true;
 }
 
+static void put_held(void *context, struct arena *arena, struct recovery_knowledge *knowledge)
+{
+	const struct daemon *daemon = context;
+	const struct ledger_position *mark = &daemon->replica.acknowledged;
+	const struct ledger_position *pinned = &daemon->pinned;
+	*knowledge = (struct recovery_knowledge){0};
+	if (daemon->edge && mark->sequence && pinned->sequence == mark->sequence &&
+	    memcmp(pinned->digest.bytes, mark->digest.bytes, DIGEST_BYTES) == 0)
+		edge_plane_held(daemon->edge, arena, knowledge);
+}
+
+#define RENEW_TICKS 2u /* in which answers go out */
+
+static void renew(void *context, const char *copy)
+{
+	struct daemon *daemon = context;
+	daemon->renew_ticks = RENEW_TICKS;
+	daemon->exchange = copy;
+}
+
 void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 {
 	*ret_host = (struct api_host){.node = daemon->options->node,
@@ -307,6 +329,9 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .signer = daemon->signer,
 				      .random = &daemon->random,
 				      .wants = &daemon->wants,
+				      .state_folder = daemon->options->state_folder,
+				      .put_held = put_held,
+				      .renew = renew,
 				      .context = daemon,
 				      .count = count,
 				      .put_status = put_status,

@@ -178,6 +178,15 @@ bool edge_is_forwarding(const struct edge *edge)
 	return edge->held.count > 0 || edge->held.unread;
 }
 
+bool edge_each_held(const struct edge *edge, edge_held_fn *each, void *context)
+{
+	if (edge->attachments.wanted || edge->held.unread)
+		return false;
+	for (size_t i = 0; i < edge->held.count; i++)
+		each(context, &edge->held.items[i].address, &edge->held.items[i].version);
+	return true;
+}
+
 bool edge_holds(const struct edge *edge, const struct ip_address *address,
 		const struct digest *version)
 {

@@ -160,6 +160,14 @@ bool edge_is_forwarding(const struct edge *edge);
 bool edge_holds(const struct edge *edge, const struct ip_address *address,
 		const struct digest *version);
 
+/* One address of the maps in force that an earlier process published, and the digest of the version
+ * by which they forward it. */
+typedef void edge_held_fn(void *context, const struct ip_address *address,
+			  const struct digest *version);
+/* Each of them, by rising addresses. False: this process published already, or they cannot be
+ * read. */
+bool edge_each_held(const struct edge *edge, edge_held_fn *each, void *context);
+
 /*
  * The newest ledger entry that this node acknowledged, kept with the maps that do what it says: the
  * state folder may be put back to an older one, and they are not.

@@ -159,6 +159,15 @@ int ledger_entry_parse(const char *bytes, size_t length, struct ledger_entry *re
 	return 0;
 }
 
+bool ledger_entry_follows(const struct ledger_entry *entry, uint64_t sequence)
+{
+	const json_t *after = json_object_get(entry->what, "after");
+	if (entry->sequence == sequence + 1)
+		return true;
+	return entry->sequence > sequence && strcmp(entry->kind, LEDGER_KIND_RECOVER) == 0 &&
+	       json_is_integer(after) && json_integer_value(after) == (json_int_t)sequence;
+}
+
 void ledger_entry_done(struct ledger_entry *entry)
 {
 	json_decref(entry->body);
@@ -232,7 +241,8 @@ static char *body_format(const struct ledger_head *head, const struct ledger_sig
 	char before[DIGEST_HEX_BYTES];
 	hex_encode(head->digest.bytes, sizeof(head->digest.bytes), before);
 	json_error_t fault;
-	json_int_t sequence = (json_int_t)head->sequence + 1;
+	json_int_t sequence =
+	    change->sequence ? (json_int_t)change->sequence : (json_int_t)head->sequence + 1;
 	json_int_t time_ms = (json_int_t)change->time_ms;
 	json_t *body = json_pack_ex(
 	    &fault, 0, "{s:s, s:i, s:s, s:s, s:I, s:I, s:O, s:s, s:s}", "before", before, "format",
@@ -306,6 +316,10 @@ static int append_any(const struct ledger_head *head, const struct ledger_signer
 	if (result < 0)
 		return error_set(err, result, "ledger: the entry cannot be written: %.500s",
 				 fault.text);
+	if (!ledger_entry_follows(&entry, head->sequence)) {
+		ledger_entry_done(&entry);
+		return error_set(err, -FL_EINVALID, "ledger: it cannot leave out numbers");
+	}
 	struct ledger_append append = {
 	    .head = {.sequence = entry.sequence, .digest = entry.digest}};
 	ledger_entry_done(&entry);

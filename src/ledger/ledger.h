@@ -14,6 +14,10 @@
  * signature included. The signature is Ed25519 (RFC 8032) of the line without its '\n', by the key
  * of `node`. There is exactly one way to write an entry; a reader refuses any other.
  *
+ * Sequences rise by one, but for an entry of kind "store.recover": it may leave out numbers that
+ * entries which are lost may have had, so that no number names two entries. Its `what` says in
+ * "after" which entry it follows.
+ *
  * Which key is whose is said by the ledger itself: an entry of kind "node.key" introduces a node's
  * key. Entry 1 introduces that of the node which signs it; every later one is signed by a node
  * that was introduced before. node/NAME/key repeats it for convenience and is checked.
@@ -49,6 +53,7 @@ struct arena;
 #define LEDGER_TEXT_BYTES 1024u /* of `who` and `why`, each */
 #define LEDGER_ENTRY_BYTES STORE_VALUE_BYTES
 #define LEDGER_KIND_NODE_KEY "node.key"
+#define LEDGER_KIND_RECOVER "store.recover"
 
 #define LEDGER_SIGNATURE_BYTES 64u
 #define LEDGER_PUBLIC_KEY_TEXT_BYTES 56u /* "ed25519:" + 44 of base64 + NUL fit */
@@ -99,6 +104,9 @@ must_check int ledger_entry_parse(const char *bytes, size_t length, struct ledge
 				  struct error *err);
 void ledger_entry_done(struct ledger_entry *entry);
 
+/* May it come directly after entry `sequence`? By its number; its `before` is another question. */
+bool ledger_entry_follows(const struct ledger_entry *entry, uint64_t sequence);
+
 /* The entry that an event of the store's puts; false when it puts none, or one that does not parse.
  * To be ended with ledger_entry_done(). */
 bool ledger_entry_of_event(const struct store_event *event, struct ledger_entry *ret_entry);
@@ -132,6 +140,7 @@ struct ledger_change {
 	const char *why; /* "" is fine */
 	const char *kind; /* "apply", "transition", "rollout.pause", … */
 	json_t *what; /* an object; borrowed for the call */
+	uint64_t sequence; /* 0: the next; above it only for LEDGER_KIND_RECOVER */
 };
 
 #define LEDGER_APPEND_OPS 3u
@@ -181,9 +190,9 @@ typedef void ledger_range_fn(void *context, int result, const struct error *err,
 			     const struct ledger_page *page);
 
 /*
- * Entries `first`…`first + limit - 1`, as far as they exist; `first` 0 means the last `limit`
- * ones. `limit` is 1…STORE_PAGE_RECORDS. An entry that does not parse is -FL_ECORRUPT, named in
- * `err`. The completion comes from store_dispatch() of `store`.
+ * `limit` entries from `first` on, as far as they exist; `first` 0 means the last `limit` ones, or
+ * fewer where numbers were left out. `limit` is 1…STORE_PAGE_RECORDS. An entry that does not parse
+ * is -FL_ECORRUPT, named in `err`. The completion comes from store_dispatch() of `store`.
  */
 must_check int ledger_range(struct store *store, uint64_t first, size_t limit,
 			    ledger_range_fn *done, void *context, struct error *err);
@@ -202,6 +211,7 @@ struct ledger_verify {
 
 struct ledger_verdict {
 	uint64_t entries; /* that are sound: all of them when `result` is 0 */
+	uint64_t sequence; /* of the last of these */
 	struct digest digest; /* hash of the last of these */
 };
 

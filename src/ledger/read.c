@@ -34,20 +34,18 @@ static uint64_t sequence_of(const char *key)
 }
 
 /*
- * The entry in `record`, which must be number `sequence`; faults are -FL_ECORRUPT and named. The
- * signature and the chain are not looked at.
+ * The entry in `record`, which must be the next one after `last`, or, with `is_first`, may be any
+ * above it that no missing one comes before; faults are -FL_ECORRUPT and named. The signature and
+ * the chain are not looked at.
  */
-static int entry_read(const struct store_record *record, uint64_t sequence,
+static int entry_read(const struct store_record *record, uint64_t last, bool is_first,
 		      struct ledger_entry *ret_entry, struct error *err)
 {
-	uint64_t number = sequence_of(record->key);
-	if (number == 0 || number < sequence)
+	uint64_t sequence = sequence_of(record->key);
+	if (sequence == 0 || sequence <= last)
 		return error_set(err, -FL_ECORRUPT,
 				 "%s does not belong into the ledger: somebody else put it there",
 				 record->key);
-	if (number > sequence)
-		return error_set(err, -FL_ECORRUPT, "entry %" PRIu64 " is missing: it was removed",
-				 sequence);
 	struct ledger_entry entry;
 	struct error reason;
 	int result = ledger_entry_parse(record->value, record->value_length, &entry, &reason);
@@ -58,6 +56,16 @@ static int entry_read(const struct store_record *record, uint64_t sequence,
 				 "entry %" PRIu64
 				 ": %.200s: the entry was changed after it was written",
 				 sequence, reason.text);
+	const json_t *after = json_object_get(entry.what, "after");
+	uint64_t left_out = is_first && json_is_integer(after) && json_integer_value(after) >= 0 &&
+				    (uint64_t)json_integer_value(after) < last
+				? (uint64_t)json_integer_value(after)
+				: last;
+	if (entry.sequence == sequence && !ledger_entry_follows(&entry, left_out)) {
+		ledger_entry_done(&entry);
+		return error_set(err, -FL_ECORRUPT, "entry %" PRIu64 " is missing: it was removed",
+				 last + 1);
+	}
 	if (entry.sequence != sequence) {
 		result = error_set(err, -FL_ECORRUPT,
 				   "entry %" PRIu64 ": it says that it is entry %" PRIu64
@@ -85,7 +93,7 @@ struct page_reader {
 
 static void page_finish(struct page_reader *reader, int result, const struct error *err)
 {
-	uint64_t last = reader->first + reader->count - 1;
+	uint64_t last = reader->count ? reader->entries[reader->count - 1].sequence : 0;
 	struct ledger_page page = {.entries = reader->entries,
 				   .count = reader->count,
 				   .more = reader->count && last < reader->head.sequence,
@@ -103,14 +111,13 @@ static int page_collect(struct page_reader *reader, const struct store_page *pag
 	reader->entries = calloc(page->count ? page->count : 1, sizeof(*reader->entries));
 	if (!reader->entries)
 		return no_memory(err);
-	for (size_t i = 0; i < page->count; i++) {
-		uint64_t sequence = reader->first + reader->count;
-		if (sequence > reader->head.sequence)
-			return 0;
-		int result =
-		    entry_read(&page->records[i], sequence, &reader->entries[reader->count], err);
+	uint64_t last = reader->first - 1;
+	for (size_t i = 0; i < page->count && last < reader->head.sequence; i++) {
+		struct ledger_entry *entry = &reader->entries[reader->count];
+		int result = entry_read(&page->records[i], last, i == 0, entry, err);
 		if (result < 0)
 			return result;
+		last = entry->sequence;
 		reader->count++;
 	}
 	return 0;
@@ -293,13 +300,14 @@ static int verify_entry(struct verifier *verifier, const struct store_record *re
 			struct error *err)
 {
 	struct ledger_entry entry = {0};
-	int result = entry_read(record, verifier->verdict.entries + 1, &entry, err);
+	int result = entry_read(record, verifier->verdict.sequence, false, &entry, err);
 	if (result < 0)
 		return result;
 	ASSERT(entry.kind);
 	result = verify_entry_parts(verifier, &entry, record, err);
 	if (result == 0) {
-		verifier->verdict.entries = entry.sequence;
+		verifier->verdict.entries++;
+		verifier->verdict.sequence = entry.sequence;
 		verifier->verdict.digest = entry.digest;
 	}
 	ledger_entry_done(&entry);
@@ -310,7 +318,7 @@ static int verify_head(struct verifier *verifier, const struct store_record *rec
 		       struct error *err)
 {
 	struct ledger_head head;
-	uint64_t last = verifier->verdict.entries;
+	uint64_t last = verifier->verdict.sequence;
 	int result = ledger_head_parse(record, &head, err);
 	if (result < 0)
 		return result;
@@ -359,7 +367,7 @@ static int verify_ledger_page(struct verifier *verifier, const struct store_page
 /* After the last page: what has to be there besides the entries. */
 static int verify_end(const struct verifier *verifier, struct error *err)
 {
-	uint64_t last = verifier->verdict.entries;
+	uint64_t last = verifier->verdict.sequence;
 	if (last && !verifier->head_seen)
 		return error_set(err, -FL_ECORRUPT,
 				 "the head of the ledger (%s) is missing: it was removed",

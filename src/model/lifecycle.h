@@ -322,6 +322,16 @@ must_check int lifecycle_cut(struct service_state *state, uint32_t version, stru
 must_check int lifecycle_remove(struct service_state *state, uint64_t sequence, uint64_t wall_ms);
 
 /*
+ * After a recovery (placement.h): the bindings for which `lost` is true, parallel to
+ * state->bindings, have another meaning by now, so they are given up without the proof of a
+ * closing. When the rollout's base loses an own one, all versions drain, as if the service had been
+ * removed; when the target does, the base keeps the clients. Then true is returned: a new version
+ * is to be published. A version without any address is retired.
+ */
+bool lifecycle_lose(struct service_state *state, const bool *lost, uint64_t sequence,
+		    uint64_t wall_ms);
+
+/*
  * Forget retired versions but the `keep` newest of them, so that history does not grow without end.
  * What they were stays in the ledger.
  */

@@ -169,19 +169,67 @@ int lifecycle_cut(struct service_state *state, uint32_t version, struct error *e
 			 version, state->name, version_state_name(status->state));
 }
 
+/* Nobody is sent to any of its versions any more. */
+static void retreat_all(struct service_state *state, struct lifecycle_stamp stamp)
+{
+	struct rollout_state rollout = state->rollout;
+	settle(state, 0);
+	if (rollout.base)
+		lifecycle_retreat(lifecycle_find(state, rollout.base), stamp);
+	if (rollout.target && rollout.target != rollout.base)
+		lifecycle_retreat(lifecycle_find(state, rollout.target), stamp);
+}
+
+bool lifecycle_lose(struct service_state *state, const bool *lost, uint64_t sequence,
+		    uint64_t wall_ms)
+{
+	struct lifecycle_stamp stamp = {.sequence = sequence, .wall_ms = wall_ms};
+	const struct rollout_state *rollout = &state->rollout;
+	bool base_lost = false;
+	bool target_lost = false;
+	size_t kept = 0;
+	service_state_check(state);
+	for (size_t i = 0; i < state->binding_count; i++) {
+		struct binding binding = state->bindings[i];
+		if (!lost[i]) {
+			state->bindings[kept++] = binding;
+			continue;
+		}
+		lifecycle_find(state, binding.version)->dismantled |= !binding.is_late;
+		base_lost |= !binding.is_late && binding.version == rollout->base;
+		target_lost |= !binding.is_late && binding.version == rollout->target;
+	}
+	state->binding_count = kept;
+	if (base_lost) {
+		retreat_all(state, stamp);
+	} else if (target_lost) {
+		lifecycle_retreat(lifecycle_find(state, rollout->target), stamp);
+		settle(state, rollout->base);
+	}
+	for (size_t i = 0; i < state->version_count; i++) {
+		struct version_status *version = &state->versions[i];
+		bool has_address = false;
+		for (size_t b = 0; b < kept; b++)
+			has_address |= state->bindings[b].version == version->number;
+		if (has_address || version->state == VERSION_RETIRED ||
+		    version->number == rollout->base || version->number == rollout->target)
+			continue;
+		version->state = VERSION_RETIRED;
+		version->changed_sequence = sequence;
+		version->changed_wall_ms = wall_ms;
+	}
+	service_state_check(state);
+	return base_lost || target_lost;
+}
+
 int lifecycle_remove(struct service_state *state, uint64_t sequence, uint64_t wall_ms)
 {
 	struct lifecycle_stamp stamp = {.sequence = sequence, .wall_ms = wall_ms};
 	service_state_check(state);
 	if (state->removed)
 		return -FL_ESTATE;
-	struct rollout_state rollout = state->rollout;
-	settle(state, 0);
+	retreat_all(state, stamp);
 	state->removed = true;
-	if (rollout.base)
-		lifecycle_retreat(lifecycle_find(state, rollout.base), stamp);
-	if (rollout.target && rollout.target != rollout.base)
-		lifecycle_retreat(lifecycle_find(state, rollout.target), stamp);
 	service_state_check(state);
 	return 0;
 }

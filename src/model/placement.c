@@ -61,6 +61,25 @@ uint8_t placement_held_pools(const struct service_state *const *states, size_t s
 	return held;
 }
 
+bool placement_is_burned(const struct placement *placement, uint8_t pool, uint32_t slot)
+{
+	const struct placement_recovery *recovery = &placement->recovery;
+	for (size_t i = 0; i < recovery->address_count; i++) {
+		uint32_t site;
+		uint32_t burned;
+		if (pool_locate(&placement->pools[pool].pool, &recovery->addresses[i], &site,
+				&burned) &&
+		    burned == slot)
+			return true;
+	}
+	return false;
+}
+
+uint64_t placement_number_after(const struct placement *placement, uint64_t next, uint64_t given)
+{
+	return given < placement->recovery.sequence ? next + placement->recovery.numbers : next;
+}
+
 int placement_free(struct placement *placement, const struct binding *binding, uint32_t service,
 		   uint64_t sequence, uint64_t wall_ms, struct arena *arena)
 {

@@ -31,6 +31,24 @@ struct placed_slot {
 
 #define PLACEMENT_NO_SERVICE UINT32_MAX /* the service that held it is gone */
 
+/*
+ * The last recovery: the fabric goes on from a state that is older than what its nodes did, and of
+ * the ledger entries in between nothing is known. What those may have given out gets no second
+ * meaning: numbers of versions and bindings go on above all that they can have reached, and the
+ * addresses of which it is known that they gave them out are given to nobody before it is proven
+ * that no connection uses them. Where that is not known, every free slot rests for `quarantine`.
+ */
+struct placement_recovery {
+	uint64_t sequence; /* the ledger entry that says so; 0: there was none */
+	uint64_t wall_ms;
+	uint64_t lost_sequence; /* the newest entry that is known to be lost */
+	struct digest lost_digest;
+	uint32_t numbers; /* what was not given a number since counts on from so many more */
+	bool all_rest; /* which addresses the lost entries gave out is not known */
+	struct ip_address *addresses; /* that they did, rising */
+	size_t address_count;
+};
+
 struct placement {
 	struct placed_pool *pools;
 	size_t pool_count;
@@ -40,6 +58,7 @@ struct placement {
 	size_t service_count;
 	struct placed_slot *used_slots; /* slots that were held once and are free now */
 	size_t used_slot_count;
+	struct placement_recovery recovery;
 };
 
 /*
@@ -137,6 +156,13 @@ uint8_t placement_wanted(const struct placement *placement, const struct fabric 
 must_check int placement_free(struct placement *placement, const struct binding *binding,
 			      uint32_t service, uint64_t sequence, uint64_t wall_ms,
 			      struct arena *arena);
+
+/* Is an address of the slot one that a recovery holds back? */
+bool placement_is_burned(const struct placement *placement, uint8_t pool, uint32_t slot);
+
+/* The number that counts on from `next`, what it would be without a recovery; `given`: the ledger
+ * entry that gave the last one, 0 when there was none. */
+uint64_t placement_number_after(const struct placement *placement, uint64_t next, uint64_t given);
 
 /* Index of a service, or UINT32_MAX. */
 uint32_t placement_service(const struct placement *placement, const char *name);

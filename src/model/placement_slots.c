@@ -36,6 +36,17 @@ static struct block service_block(const struct pool *pool, uint32_t service)
 	return (struct block){.first = (uint32_t)first, .count = (uint32_t)(end - first)};
 }
 
+static bool is_rested(uint64_t since_wall_ms, const struct placement_moment *now)
+{
+	return now->wall_ms >= since_wall_ms && now->wall_ms - since_wall_ms >= now->quarantine_ms;
+}
+
+/* Do all slots still rest whose last meaning is older than the recovery? */
+static bool all_rest(const struct placement *placement, const struct placement_moment *now)
+{
+	return placement->recovery.all_rest && !is_rested(placement->recovery.wall_ms, now);
+}
+
 /* Slots are looked through a window at a time, so that a pool of a million of them needs neither
  * memory nor a look at every holder for every slot. */
 #define WINDOW_SLOTS 4096u
@@ -80,7 +91,8 @@ static bool unused_slot(const struct placement *placement, uint8_t pool, struct 
 			window_fill(&window, placement, pool, holders);
 		}
 		uint32_t at = i % WINDOW_SLOTS;
-		if (!(window.taken[at / 8] >> at % 8 & 1)) {
+		if (!(window.taken[at / 8] >> at % 8 & 1) &&
+		    !placement_is_burned(placement, pool, block.first + i)) {
 			*ret_slot = block.first + i;
 			return true;
 		}
@@ -102,8 +114,7 @@ static bool slot_is_held(const struct holders *holders, uint8_t pool, uint32_t s
 
 static bool slot_has_rested(const struct placed_slot *used, const struct placement_moment *now)
 {
-	return now->wall_ms >= used->free_wall_ms &&
-	       now->wall_ms - used->free_wall_ms >= now->quarantine_ms;
+	return is_rested(used->free_wall_ms, now);
 }
 
 /* Nobody gets a slot before every edge has dropped what it meant; then the service that held it at
@@ -139,8 +150,11 @@ static const struct placed_slot *reusable_slot(const struct placement *placement
 		    used->slot - block.first >= block.count ||
 		    (only_own && used->service != service))
 			continue;
+		if (used->sequence < placement->recovery.sequence && all_rest(placement, now))
+			continue;
 		if (slot_is_clean(used, service, now) && slot_is_better(used, best, service) &&
-		    !slot_is_held(holders, pool, used->slot))
+		    !slot_is_held(holders, pool, used->slot) &&
+		    !placement_is_burned(placement, pool, used->slot))
 			best = used;
 	}
 	return best;
@@ -155,16 +169,20 @@ static bool pool_choose(const struct placement *placement, uint8_t pool, uint32_
 	uint32_t slot;
 	const struct placed_slot *used =
 	    reusable_slot(placement, pool, block, service, true, holders, now);
-	if (!used && unused_slot(placement, pool, block, holders, &slot)) {
-		*ret_binding = (struct binding){.pool = pool, .slot = slot, .number = 1};
+	if (!used && !all_rest(placement, now) &&
+	    unused_slot(placement, pool, block, holders, &slot)) {
+		*ret_binding = (struct binding){
+		    .pool = pool, .slot = slot, .number = placement_number_after(placement, 1, 0)};
 		return true;
 	}
 	if (!used)
 		used = reusable_slot(placement, pool, block, service, false, holders, now);
 	if (!used)
 		return false;
-	*ret_binding =
-	    (struct binding){.pool = pool, .slot = used->slot, .number = used->binding_number + 1};
+	*ret_binding = (struct binding){
+	    .pool = pool,
+	    .slot = used->slot,
+	    .number = placement_number_after(placement, used->binding_number + 1, used->sequence)};
 	return true;
 }
 
@@ -202,11 +220,18 @@ static bool family_choose(const struct placement *placement, const uint8_t *pool
 }
 
 static int exhausted(const struct placement *placement, const uint8_t *pools, size_t count,
-		     uint32_t service, struct error *err)
+		     uint32_t service, const struct placement_moment *now, struct error *err)
 {
 	char prefix[IP_TEXT_BYTES];
 	const char *name = service < placement->service_count ? placement->services[service] : "?";
 	ip_prefix_format(&placement->pools[pools[0]].pool.prefix, prefix);
+	if (all_rest(placement, now))
+		return error_set(
+		    err, -FL_EEXHAUSTED,
+		    "pool %s gives out no slot yet: the fabric goes on from an older "
+		    "state, and which addresses the lost entries gave out is not known, "
+		    "so that all rest for `quarantine` since then",
+		    prefix);
 	if (count == 1)
 		return error_set(err, -FL_EEXHAUSTED, "pool %s has no free slot for service %s",
 				 prefix, name);
@@ -231,7 +256,7 @@ int placement_choose(const struct placement *placement, const struct fabric *fab
 			continue;
 		if (!family_choose(placement, pools, pool_count, index, &holders, now,
 				   &chosen[count]))
-			return exhausted(placement, pools, pool_count, index, err);
+			return exhausted(placement, pools, pool_count, index, now, err);
 		count++;
 	}
 	memcpy(ret_bindings, chosen, count * sizeof(chosen[0]));
@@ -260,6 +285,8 @@ bool placement_has_room_for_all(const struct placement *placement, const struct 
 				const struct service_state *const *states, size_t state_count)
 {
 	const struct holders holders = {.states = states, .count = state_count};
+	if (placement->recovery.all_rest)
+		return false;
 	for (size_t i = 0; i < PLACEMENT_FAMILIES; i++) {
 		uint8_t pools[MODEL_MAX_POOLS];
 		size_t count;

@@ -61,6 +61,15 @@ static int copy_placement(struct update *update, const struct placement *previou
 		       from->used_slot_count * sizeof(to->used_slots[0]));
 	to->used_slot_count = from->used_slot_count;
 
+	to->recovery = from->recovery;
+	to->recovery.addresses =
+	    arena_array(update->arena, from->recovery.address_count, sizeof(struct ip_address));
+	if (!to->recovery.addresses)
+		return no_memory(update);
+	if (from->recovery.address_count)
+		memcpy(to->recovery.addresses, from->recovery.addresses,
+		       from->recovery.address_count * sizeof(struct ip_address));
+
 	int result = copy_names(update, from->sites, from->site_count, update->fabric->site_count,
 				&to->sites);
 	if (result < 0)

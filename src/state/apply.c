@@ -99,7 +99,7 @@ static int prepare_version(struct apply *apply, const struct image *image,
 			   struct arena *scratch, struct error *err)
 {
 	static const uint8_t NO_SALT[16];
-	int result = publication_build(apply->fabric, item->service, known, moment->random,
+	int result = publication_build(image, apply->fabric, item->service, known, moment->random,
 				       &item->arena, &item->version, err);
 	if (result < 0)
 		return result;
@@ -114,7 +114,7 @@ static int prepare_version(struct apply *apply, const struct image *image,
 					  moment, item->bindings, &item->binding_count, err);
 	if (result < 0)
 		return error_prefix(err, "service %s", item->name);
-	struct service_state *state = publication_state(known, item->name, index, scratch);
+	struct service_state *state = publication_state(image, known, item->name, index, scratch);
 	if (!state)
 		return -ENOMEM;
 	result =
@@ -281,7 +281,8 @@ static int put_version(struct apply *apply, struct change_draft *draft, struct a
 	const struct image_service *known = image_service(image, item->name);
 	uint32_t index = known && known->state ? known->state->index
 					       : placement_service(apply->placement, item->name);
-	struct service_state *state = publication_state(known, item->name, index, &draft->arena);
+	struct service_state *state =
+	    publication_state(image, known, item->name, index, &draft->arena);
 	if (!state)
 		return -ENOMEM;
 	for (size_t i = 0; i < item->binding_count; i++) {

@@ -100,7 +100,8 @@ static int add_entry(struct changes *changes, struct change *change, struct erro
 					    .who = change->who,
 					    .why = change->why,
 					    .kind = change->kind,
-					    .what = draft->what};
+					    .what = draft->what,
+					    .sequence = draft->sequence};
 	struct ledger_append append;
 	int result = ledger_append_ops(&draft->image->head, changes->options.signer, &entry,
 				       &draft->arena, &append, err);
@@ -151,9 +152,9 @@ static int check_ready(const struct changes *changes, const struct change *chang
 		       struct error *err)
 {
 	const struct changes_options *options = &changes->options;
-	if (options->refusal && *options->refusal)
+	if (options->refusal && *options->refusal && !change->recovers)
 		return error_set(err, -FL_ESTATE, "%s", options->refusal);
-	if (options->image->is_old && !change->upgrades)
+	if (options->image->is_old && !change->upgrades && !change->recovers)
 		return error_set(
 		    err, -FL_ESTATE,
 		    "the state still has the form of an earlier release; this one takes "
@@ -217,6 +218,7 @@ static bool begin(struct changes *changes)
 
 	result = build(change, draft, &err);
 	if (result == CHANGE_COMMIT) {
+		changes->sequence = draft->sequence;
 		result = add_entry(changes, change, &err);
 		if (result == 0)
 			result = send(changes, &err);

@@ -29,7 +29,7 @@ struct random;
 struct change_draft {
 	struct arena arena;
 	const struct image *image;
-	uint64_t sequence; /* the ledger entry that it will be */
+	uint64_t sequence; /* the ledger entry that it will be; one that recovers raises it */
 	uint64_t applied_sequence; /* every node that is waited for has applied this entry */
 	uint64_t wall_ms; /* by the steady clock */
 	struct random *random; /* borrowed: for what the change draws */
@@ -68,6 +68,7 @@ struct change {
 	void *context;
 	bool
 	    upgrades; /* brings the state out of the first release's form: all others wait for it */
+	bool recovers; /* it is what an older state waits for: no refusal holds it up */
 	struct change *next; /* ours while queued */
 };
 

@@ -185,8 +185,8 @@ static bool chain_take(struct follower *follower, const struct store_event *even
 		return false;
 	}
 	bool same = entry.sequence == head->sequence;
-	bool next =
-	    entry.sequence == head->sequence + 1 && (follower->head_seen || !head->sequence);
+	bool next = ledger_entry_follows(&entry, head->sequence) &&
+		    (follower->head_seen || !head->sequence);
 	bool before = entry.sequence < head->sequence && !follower->head_seen;
 	const struct digest *link = same ? &entry.digest : &entry.before;
 	bool matches =

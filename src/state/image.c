@@ -424,6 +424,7 @@ static int take_known(struct image *image, enum record_type type, const struct s
 	case RECORD_OLD_PLACEMENT:
 	case RECORD_PLACED_POOL:
 	case RECORD_PLACED_SITE:
+	case RECORD_RECOVERED:
 	case RECORD_FREED_SLOT:
 		return image_pieces_take(image, type, record, err);
 	case RECORD_UNKNOWN:
@@ -458,6 +459,7 @@ static int drop_known(struct image *image, enum record_type type, const char *ke
 	case RECORD_OLD_PLACEMENT:
 	case RECORD_PLACED_POOL:
 	case RECORD_PLACED_SITE:
+	case RECORD_RECOVERED:
 	case RECORD_FREED_SLOT:
 		image_pieces_drop(image, type, key);
 		break;
@@ -774,6 +776,7 @@ uint64_t image_record_revision(const struct image *image, const char *key)
 	case RECORD_OLD_PLACEMENT:
 	case RECORD_PLACED_POOL:
 	case RECORD_PLACED_SITE:
+	case RECORD_RECOVERED:
 	case RECORD_FREED_SLOT:
 		return image_pieces_revision(image, type, key);
 	case RECORD_OLD_ACK:

@@ -49,6 +49,11 @@ struct image_pieces {
 		char name[MODEL_NAME_BYTES];
 		uint64_t revision;
 	} placed_sites[PLACED_SITES];
+	struct {
+		struct arena arena;
+		struct placement_recovery recovery;
+		uint64_t revision;
+	} recovered;
 	struct freed_piece *freed; /* by pool and slot */
 	size_t freed_count;
 	size_t freed_room;
@@ -97,6 +102,7 @@ void image_pieces_free(struct image_pieces *pieces)
 	arena_done(&pieces->fabric.arena);
 	arena_done(&pieces->old_config.arena);
 	arena_done(&pieces->old_placement.arena);
+	arena_done(&pieces->recovered.arena);
 	arena_done(&pieces->fabric_arena);
 	arena_done(&pieces->placement_arena);
 	free(pieces);
@@ -317,6 +323,24 @@ static int take_placed_site(struct image_pieces *pieces, const char *rest,
 	return result;
 }
 
+static int take_recovered(struct image_pieces *pieces, const struct store_record *record,
+			  struct error *err)
+{
+	struct arena arena;
+	struct placement_recovery recovery;
+	arena_init(&arena, 0);
+	int result = recovered_parse(record->value, record->value_length, &arena, &recovery, err);
+	if (result < 0) {
+		arena_done(&arena);
+		return result;
+	}
+	arena_done(&pieces->recovered.arena);
+	pieces->recovered.arena = arena;
+	pieces->recovered.recovery = recovery;
+	pieces->recovered.revision = record->mod_revision;
+	return 0;
+}
+
 static int compare_freed(const void *freed, size_t place, const void *slot)
 {
 	const struct freed_piece *list = freed;
@@ -383,7 +407,7 @@ static void drop_freed(struct image_pieces *pieces, const char *rest)
 static void mark_moved(struct image_pieces *pieces, enum record_type type)
 {
 	if (type == RECORD_OLD_PLACEMENT || type == RECORD_PLACED_POOL ||
-	    type == RECORD_PLACED_SITE || type == RECORD_FREED_SLOT)
+	    type == RECORD_PLACED_SITE || type == RECORD_FREED_SLOT || type == RECORD_RECOVERED)
 		pieces->placement_moved = true;
 	else
 		pieces->config_moved = true;
@@ -412,6 +436,8 @@ int image_pieces_take(struct image *image, enum record_type type, const struct s
 		return take_placed_pool(pieces, rest, record, err);
 	case RECORD_PLACED_SITE:
 		return take_placed_site(pieces, rest, record, err);
+	case RECORD_RECOVERED:
+		return take_recovered(pieces, record, err);
 	default:
 		ASSERT(type == RECORD_FREED_SLOT);
 		return take_freed(pieces, rest, record, err);
@@ -460,6 +486,10 @@ void image_pieces_drop(struct image *image, enum record_type type, const char *k
 		if (placed_number_parse(rest, 3, PLACED_SITES - 1, &number) == 0)
 			pieces->placed_sites[number].revision = 0;
 		break;
+	case RECORD_RECOVERED:
+		pieces->recovered.recovery = (struct placement_recovery){0};
+		pieces->recovered.revision = 0;
+		break;
 	default:
 		ASSERT(type == RECORD_FREED_SLOT);
 		drop_freed(pieces, rest);
@@ -498,6 +528,8 @@ uint64_t image_pieces_revision(const struct image *image, enum record_type type,
 		return placed_number_parse(rest, 3, PLACED_SITES - 1, &number) == 0
 			   ? pieces->placed_sites[number].revision
 			   : 0;
+	case RECORD_RECOVERED:
+		return pieces->recovered.revision;
 	case RECORD_FREED_SLOT:
 		if (freed_slot_key_parse(rest, &slot.pool, &slot.slot) < 0)
 			return 0;
@@ -710,6 +742,7 @@ static int fill_placement(const struct image *image, struct arena *arena,
 		placement->pools[i] = pieces->placed_pools[i].record.placed;
 	for (size_t i = 0; i < placement->site_count; i++)
 		placement->sites[i] = pieces->placed_sites[i].name;
+	placement->recovery = pieces->recovered.recovery;
 	int result = fill_numbers(image, arena, placement, err);
 	return result < 0 ? result : fill_slots(image, arena, placement);
 }
@@ -719,6 +752,8 @@ static int assemble_placement(struct image *image, struct error *err)
 	struct image_pieces *pieces = image->pieces;
 	if (pieces->old_config.fabric || pieces->old_placement.placement) {
 		image->placement = pieces->old_placement.placement;
+		if (image->placement)
+			pieces->old_placement.placement->recovery = pieces->recovered.recovery;
 		return 0;
 	}
 	struct arena arena;
@@ -731,7 +766,8 @@ static int assemble_placement(struct image *image, struct error *err)
 	}
 	arena_done(&pieces->placement_arena);
 	pieces->placement_arena = arena;
-	bool exists = placement->pool_count || image_unread_under(image, "placement/pool/");
+	bool exists = placement->pool_count || placement->recovery.sequence ||
+		      image_unread_under(image, "placement/pool/");
 	image->placement = exists ? placement : NULL;
 	return 0;
 }

@@ -163,6 +163,55 @@ int freed_slot_parse(const char *value, size_t length, struct freed_slot_record 
 	return reading.status;
 }
 
+/* --- the last recovery --- */
+
+int recovered_put(const struct placement_recovery *recovery, struct buffer *value)
+{
+	json_t *addresses = json_array();
+	for (size_t i = 0; i < recovery->address_count; i++)
+		json_array_append_new(addresses, record_json_address_text(&recovery->addresses[i]));
+	json_t *json =
+	    json_pack("{s:I, s:I, s:I, s:o, s:I, s:b, s:o}", "sequence",
+		      (json_int_t)recovery->sequence, "wall_ms", (json_int_t)recovery->wall_ms,
+		      "lost_sequence", (json_int_t)recovery->lost_sequence, "lost_hash",
+		      record_json_hex(recovery->lost_digest.bytes, DIGEST_BYTES), "numbers",
+		      (json_int_t)recovery->numbers, "all_rest", (int)recovery->all_rest,
+		      "addresses", addresses);
+	if (json_array_size(addresses) != recovery->address_count) {
+		json_decref(json);
+		json = NULL;
+	}
+	return record_json_put(RECORD_RECOVERED, json, value);
+}
+
+int recovered_parse(const char *value, size_t length, struct arena *arena,
+		    struct placement_recovery *ret_recovery, struct error *err)
+{
+	struct record_reading reading = {.type = RECORD_RECOVERED, .arena = arena, .err = err};
+	struct placement_recovery recovery = {0};
+	json_t *json = record_json_open(&reading, value, length);
+	if (!json)
+		return reading.status;
+	recovery.sequence = record_json_number(&reading, json, "sequence", INT64_MAX);
+	recovery.wall_ms = record_json_number(&reading, json, "wall_ms", INT64_MAX);
+	recovery.lost_sequence = record_json_number(&reading, json, "lost_sequence", INT64_MAX);
+	record_json_bytes(&reading, json, "lost_hash", recovery.lost_digest.bytes, DIGEST_BYTES);
+	recovery.numbers = record_json_u32(&reading, json, "numbers");
+	recovery.all_rest = record_json_bool(&reading, json, "all_rest");
+	const json_t *addresses = record_json_array(
+	    &reading, json, "addresses", (size_t)4 * RECORD_MAX_ITEMS, sizeof(*recovery.addresses),
+	    &recovery.addresses, &recovery.address_count);
+	for (size_t i = 0; addresses && i < recovery.address_count; i++) {
+		const char *text = json_string_value(json_array_get(addresses, i));
+		if (!text || ip_address_parse(text, &recovery.addresses[i]) < 0)
+			record_json_fault(&reading, "addresses");
+	}
+	json_decref(json);
+	if (reading.status == 0)
+		*ret_recovery = recovery;
+	return reading.status;
+}
+
 /* --- the first release's --- */
 
 static void read_placed_slot(struct record_reading *reading, const json_t *json,

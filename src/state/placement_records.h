@@ -48,6 +48,12 @@ must_check int freed_slot_put(const struct freed_slot_record *slot, struct buffe
 must_check int freed_slot_parse(const char *value, size_t length,
 				struct freed_slot_record *ret_slot, struct error *err);
 
+#define RECORD_RECOVERED_KEY "placement/recovered"
+must_check int recovered_put(const struct placement_recovery *recovery, struct buffer *value);
+/* The addresses live in `arena`. */
+must_check int recovered_parse(const char *value, size_t length, struct arena *arena,
+			       struct placement_recovery *ret_recovery, struct error *err);
+
 /* The first release's record of all numbers. */
 must_check int old_placement_parse(const char *value, size_t length, struct arena *arena,
 				   struct placement **ret_placement, struct error *err);

@@ -63,15 +63,31 @@ static const struct version *base_of(const struct image_service *known)
 	return version;
 }
 
-struct service_state *publication_state(const struct image_service *known, const char *name,
+uint32_t publication_next_number(const struct image *image, const struct image_service *known)
+{
+	const struct service_state *state = known ? known->state : NULL;
+	uint64_t next = state ? state->next_version : 1;
+	uint64_t given =
+	    state && state->version_count ? state->versions[state->version_count - 1].sequence : 0;
+	return (uint32_t)(image->placement ? placement_number_after(image->placement, next, given)
+					   : next);
+}
+
+struct service_state *publication_state(const struct image *image,
+					const struct image_service *known, const char *name,
 					uint32_t index, struct arena *arena)
 {
-	if (known && known->state)
-		return service_state_copy(known->state, arena);
-	struct service_state *state = arena_alloc(arena, sizeof(*state));
+	struct service_state *state;
+	if (known && known->state) {
+		state = service_state_copy(known->state, arena);
+	} else {
+		state = arena_alloc(arena, sizeof(*state));
+		if (state)
+			*state = (struct service_state){.name = arena_strdup(arena, name),
+							.index = index};
+	}
 	if (state)
-		*state = (struct service_state){
-		    .name = arena_strdup(arena, name), .index = index, .next_version = 1};
+		state->next_version = publication_next_number(image, known);
 	return state;
 }
 
@@ -108,12 +124,12 @@ int publication_choose_slots(const struct image *image, const struct fabric *fab
 					     future->count, &moment, bindings, ret_count, err);
 }
 
-int publication_build(const struct fabric *fabric, const struct service *service,
-		      const struct image_service *known, struct random *random, struct arena *arena,
-		      struct version **ret_version, struct error *err)
+int publication_build(const struct image *image, const struct fabric *fabric,
+		      const struct service *service, const struct image_service *known,
+		      struct random *random, struct arena *arena, struct version **ret_version,
+		      struct error *err)
 {
-	return version_build(fabric, service,
-			     known && known->state ? known->state->next_version : 1, base_of(known),
+	return version_build(fabric, service, publication_next_number(image, known), base_of(known),
 			     random, arena, ret_version, err);
 }
 
@@ -150,25 +166,35 @@ int publication_make(struct change_draft *draft, const struct fabric *fabric,
 	const struct image *image = draft->image;
 	const struct image_service *known = image_service(image, service->name);
 	struct service_state *state =
-	    publication_state(known, service->name,
+	    publication_state(image, known, service->name,
 			      placement_service(image->placement, service->name), &draft->arena);
 	struct future_states future = {0};
+	int result = state ? future_states_init(&future, image, 1, &draft->arena) : -ENOMEM;
+	return result < 0 ? result
+			  : publication_make_from(draft, fabric, service, image->placement, &future,
+						  state, ret_version, err);
+}
+
+int publication_make_from(struct change_draft *draft, const struct fabric *fabric,
+			  const struct service *service, const struct placement *placement,
+			  struct future_states *future, struct service_state *state,
+			  const struct version **ret_version, struct error *err)
+{
+	const struct image *image = draft->image;
+	const struct image_service *known = image_service(image, service->name);
 	struct binding bindings[PLACEMENT_FAMILIES];
 	size_t count = 0;
 	struct version *version;
 	struct buffer value;
 	buffer_init(&value, STORE_VALUE_BYTES);
-	int result = state ? future_states_init(&future, image, 1, &draft->arena) : -ENOMEM;
-	if (result < 0)
-		goto out;
-	result =
-	    publication_build(fabric, service, known, draft->random, &draft->arena, &version, err);
+	int result = version_build(fabric, service, state->next_version, base_of(known),
+				   draft->random, &draft->arena, &version, err);
 	if (result < 0)
 		goto out;
 	const struct publication_moment moment = {.wall_ms = draft->wall_ms,
 						  .applied_sequence = draft->applied_sequence};
-	result = publication_choose_slots(image, fabric, image->placement, state->index, &future,
-					  &moment, bindings, &count, err);
+	result = publication_choose_slots(image, fabric, placement, state->index, future, &moment,
+					  bindings, &count, err);
 	if (result < 0) {
 		result = error_prefix(err, "service %s", service->name);
 		goto out;

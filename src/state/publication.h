@@ -23,9 +23,13 @@ must_check int future_states_init(struct future_states *future, const struct ima
  */
 void future_states_set(struct future_states *future, const struct service_state *state);
 
-/* A copy of the service's state that may be changed, or the first state of a new service; NULL
- * without memory. */
-struct service_state *publication_state(const struct image_service *known, const char *name,
+/* The number of the service's next version; `known` may be NULL. */
+uint32_t publication_next_number(const struct image *image, const struct image_service *known);
+
+/* A copy of the service's state that may be changed, or the first state of a new service, ready for
+ * its next version; NULL without memory. */
+struct service_state *publication_state(const struct image *image,
+					const struct image_service *known, const char *name,
 					uint32_t index, struct arena *arena);
 
 /* When a version is published: what draft and daemon know of it. */
@@ -44,10 +48,10 @@ must_check int publication_choose_slots(const struct image *image, const struct 
 					size_t *ret_count, struct error *err);
 
 /* Builds the version of the service that follows what is known of it. */
-must_check int publication_build(const struct fabric *fabric, const struct service *service,
-				 const struct image_service *known, struct random *random,
-				 struct arena *arena, struct version **ret_version,
-				 struct error *err);
+must_check int publication_build(const struct image *image, const struct fabric *fabric,
+				 const struct service *service, const struct image_service *known,
+				 struct random *random, struct arena *arena,
+				 struct version **ret_version, struct error *err);
 
 /* The version takes its place in the service's state. */
 must_check int publication_take_place(struct change_draft *draft, struct service_state *state,
@@ -82,5 +86,12 @@ must_check int publication_put_freed(struct change_draft *draft, const struct pl
 must_check int publication_make(struct change_draft *draft, const struct fabric *fabric,
 				const struct service *service, const struct version **ret_version,
 				struct error *err);
+/* The same upon a state that the change has changed already; `future` shows those of the other
+ * services. */
+must_check int publication_make_from(struct change_draft *draft, const struct fabric *fabric,
+				     const struct service *service,
+				     const struct placement *placement,
+				     struct future_states *future, struct service_state *state,
+				     const struct version **ret_version, struct error *err);
 
 #endif

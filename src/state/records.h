@@ -16,6 +16,7 @@
  *   config/site/NAME            a site
  *   config/service/NAME         a service as it was published last, and its policies
  *   placement/pool/00           the pool with this number
+ *   placement/recovered         what the last recovery holds back
  *   placement/site/000          the site with this number
  *   placement/slot/00/0000005   a slot that was held and is free now: pool, slot
  *   service/NAME                the state of one service: number, versions, bindings, rollout
@@ -59,6 +60,7 @@
 	X(NODE, "node/", true, 1, "node's key")                                                    \
 	X(OLD_PLACEMENT, "placement", false, 1, "placement")                                       \
 	X(PLACED_POOL, "placement/pool/", true, 1, "number of a pool")                             \
+	X(RECOVERED, "placement/recovered", false, 1, "recovery")                                  \
 	X(PLACED_SITE, "placement/site/", true, 1, "number of a site")                             \
 	X(FREED_SLOT, "placement/slot/", true, 1, "freed slot")                                    \
 	X(PROBE, "probe", false, 1, "probe")                                                       \

@@ -164,7 +164,7 @@ static bool had_store(const struct replica_options *options, const struct replic
 {
 	if (options->follows)
 		return false;
-	return replica->acknowledged.sequence || has_file(options, REPLICA_GOOD_FILE) ||
+	return replica->acknowledged.sequence || has_file(options, COPY_GOOD_FILE) ||
 	       has_file(options, former_files[0]) || has_file(options, former_files[1]);
 }
 
@@ -276,7 +276,7 @@ static int open_instead(const struct replica_options *options, struct replica *r
 			 : open_in_memory(options, replica, "store.db", text, image, err);
 	if (result < 0 && result != -FL_ESTATE && result != -ENOMEM) {
 		replica->kind = REPLICA_GOOD;
-		result = open_in_memory(options, replica, REPLICA_GOOD_FILE, text, image, err);
+		result = open_in_memory(options, replica, COPY_GOOD_FILE, text, image, err);
 	}
 	if (result == -ENOENT && cause->code == -FL_ENOTFOUND) {
 		replica->kind = REPLICA_NOTHING;
@@ -349,7 +349,7 @@ static bool open_good(const struct replica_options *options, struct replica *rep
 		 "then start another build of it, or restart it, which tries the newer state again",
 		 crashes->count, (unsigned long long)crashes->sequence);
 	replica->kind = REPLICA_GOOD;
-	if (open_in_memory(options, replica, REPLICA_GOOD_FILE, cause, image, NULL) < 0)
+	if (open_in_memory(options, replica, COPY_GOOD_FILE, cause, image, NULL) < 0)
 		return false;
 	/* A state that was good before is not what crashes: going back to it would help nothing. */
 	if (crashes->sequence && crashes->sequence <= image->head.sequence) {
@@ -368,29 +368,9 @@ static void set_standing(struct replica *replica, enum replica_standing standing
 	replica->standing = standing;
 	snprintf(replica->behind, sizeof(replica->behind),
 		 "%.300s. What is forwarded stays as it is, and orders are refused. Put the newer "
-		 "state back; or, to begin anew from this one, which breaks the flows that are "
-		 "there, stop the daemon, run `fairlead detach` and remove %.200s",
-		 what, replica->mark.path);
-}
-
-struct entry_wait {
-	bool done;
-	int result;
-	struct error error;
-	struct ledger_position found; /* sequence 0: there is no such entry */
-};
-
-static void on_entry(void *context, int result, const struct error *err,
-		     const struct ledger_page *page)
-{
-	struct entry_wait *wait = context;
-	wait->done = true;
-	wait->result = result;
-	if (err)
-		wait->error = *err;
-	if (result == 0 && page->count)
-		wait->found = (struct ledger_position){.sequence = page->entries[0].sequence,
-						       .digest = page->entries[0].digest};
+		 "state back; or run `fairlead store recover`, which goes on from the newest one "
+		 "that is there, and tells with --dry-run what that means",
+		 what);
 }
 
 static void set_forked(struct replica *replica)
@@ -409,39 +389,49 @@ static void set_current(struct replica *replica)
 	replica->behind[0] = '\0';
 }
 
+/* A recovery went on without the entry, by the operator's word. */
+static bool is_given_up(const struct ledger_position *mark, const struct image *image)
+{
+	const struct placement_recovery *recovery =
+	    image->placement ? &image->placement->recovery : NULL;
+	return recovery && recovery->sequence && recovery->lost_sequence == mark->sequence &&
+	       memcmp(recovery->lost_digest.bytes, mark->digest.bytes, DIGEST_BYTES) == 0;
+}
+
 /* Does the replica have the entry that this node acknowledged last? */
 static int judge(struct replica *replica, const struct image *image, struct error *err)
 {
 	const struct ledger_position *mark = &replica->acknowledged;
 	char what[300];
-	struct entry_wait wait = {0};
+	bool has = false;
 	set_current(replica);
 	if (!mark->sequence && replica->mark.is_damaged)
 		set_standing(replica, REPLICA_OLDER,
 			     "the mark of what this node acknowledged is damaged, so it is not "
 			     "known whether the state here is as new");
+	if (!mark->sequence && is_given_up(mark, image) &&
+	    image->placement->recovery.sequence == image->head.sequence)
+		set_current(replica);
 	if (!mark->sequence)
 		return 0;
 	if (mark->sequence > image->head.sequence) {
+		unsigned long long missing = mark->sequence - image->head.sequence;
 		snprintf(what, sizeof(what),
 			 "the state here is older than what this node does: it ends at ledger "
-			 "entry %llu, and entry %llu was acknowledged and is forwarded by",
+			 "entry %llu, and entry %llu was acknowledged and is forwarded by; %llu "
+			 "%s missing",
 			 (unsigned long long)image->head.sequence,
-			 (unsigned long long)mark->sequence);
+			 (unsigned long long)mark->sequence, missing,
+			 missing == 1 ? "entry is" : "entries are");
 		set_standing(replica, REPLICA_OLDER, what);
 		return 0;
 	}
-	int result = ledger_range(replica->store, mark->sequence, 1, on_entry, &wait, err);
-	if (result == 0)
-		result = store_wait(replica->store, &wait.done, REPLICA_TIMEOUT_MS, err);
-	if (result == 0 && wait.result < 0)
-		result = error_set(err, wait.result, "%s", wait.error.text);
-	if (result < 0)
-		return result;
-	if (wait.found.sequence != mark->sequence ||
-	    memcmp(wait.found.digest.bytes, mark->digest.bytes, DIGEST_BYTES) != 0)
+	if (is_given_up(mark, image))
+		return 0;
+	int result = copy_has_entry(replica->store, mark, &has, err);
+	if (result == 0 && !has)
 		set_forked(replica);
-	return 0;
+	return result;
 }
 
 static void set_refusal(struct replica *replica)
@@ -498,6 +488,19 @@ int replica_acknowledge(struct replica *replica, const struct mark_note *mark, s
 	return result;
 }
 
+/* A copy beside the store was the store: one with entries that the store lacks says so, also where
+ * mark and maps do not. Of a damaged mark it is not known what it named. */
+static void note_copies(struct replica *replica, const struct replica_options *options)
+{
+	struct mark_note copied = {.has_peers = replica->has_peers};
+	if (replica->mark.is_damaged && !replica->acknowledged.sequence)
+		return;
+	for (size_t i = 0; copy_names[i]; i++) {
+		if (copy_head(options->folder, copy_names[i], &copied.position) == 0)
+			note(replica, &copied);
+	}
+}
+
 /* --- */
 
 int replica_open(const struct replica_options *options, struct replica *ret_replica,
@@ -515,6 +518,8 @@ int replica_open(const struct replica_options *options, struct replica *ret_repl
 		crashes_expect(&replica.crashes, 0);
 		result = open_any(options, &replica, &image, err);
 	}
+	if (result == 0 && replica.kind != REPLICA_GOOD)
+		note_copies(&replica, options);
 	if (result == 0)
 		result = replica_judge(&replica, &image, err);
 	if (result < 0) {
@@ -566,24 +571,4 @@ void replica_remove_former(const char *folder)
 		snprintf(path, sizeof(path), "%s/%s", folder, former_files[i]);
 		(void)unlink(path);
 	}
-}
-
-int replica_read_sequence(const char *path, uint64_t *ret_sequence, struct error *err)
-{
-	const struct store_copy_options options = {
-	    .path = path, .clock = &clock_system, .why = "it is only read"};
-	struct entry_wait wait = {0};
-	struct store *store = NULL;
-	int result = store_open_copy(&options, &store, err);
-	if (result < 0)
-		return result;
-	result = ledger_range(store, 0, 1, on_entry, &wait, err);
-	if (result == 0)
-		result = store_wait(store, &wait.done, REPLICA_TIMEOUT_MS, err);
-	if (result == 0 && wait.result < 0)
-		result = error_set(err, wait.result, "%s", wait.error.text);
-	if (result == 0)
-		*ret_sequence = wait.found.sequence;
-	store_close(store);
-	return result;
 }

@@ -12,15 +12,18 @@
  * be evidence.
  *
  * A replica stands at its node's *mark* when it has the newest ledger entry that the node
- * acknowledged (mark.h). One that does not is older than what the node does, or has another
- * history: nothing of it is published over maps that forward, and orders are refused. A start
- * writes the newer one of the two marks into the file, since maps end with the machine's power.
+ * acknowledged (mark.h), or that a copy beside the store has, if that is a newer one; or when a
+ * recovery went on without that entry (recovery.h). One that does not is older than what the node
+ * does, or has another history: nothing of it is published over maps that forward, and orders are
+ * refused. A start writes the newer one of the two marks into the file, since maps end with the
+ * machine's power.
  */
 #ifndef FAIRLEAD_STATE_REPLICA_H
 #define FAIRLEAD_STATE_REPLICA_H
 
 #include "base/clock.h"
 #include "ledger/ledger.h"
+#include "state/copies.h"
 #include "state/crashes.h"
 #include "state/image.h"
 #include "state/mark.h"
@@ -30,7 +33,6 @@
 #include <sys/stat.h>
 
 #define REPLICA_CRASHES 3u
-#define REPLICA_GOOD_FILE "replica.good"
 #define REPLICA_TIMEOUT_MS 30000 /* for one call of the store */
 
 struct replica_options {
@@ -112,9 +114,6 @@ must_check int replica_acknowledge(struct replica *replica, const struct mark_no
  * and reads it. The caller starts anew if so.
  */
 bool replica_may_return(const struct replica *replica, const struct replica_options *options);
-
-/* The newest ledger entry that the file holds, which is read whole. For any thread. */
-must_check int replica_read_sequence(const char *path, uint64_t *ret_sequence, struct error *err);
 
 /* A good copy is there: what a release before this one kept in its place has had its day. */
 void replica_remove_former(const char *folder);

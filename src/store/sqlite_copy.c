@@ -140,6 +140,42 @@ int store_open_copy(const struct store_copy_options *options, struct store **ret
 	return sqlite_load(store, ret_store, err);
 }
 
+static int peek(struct sqlite_file *file, const char *key, struct buffer *value, struct error *err)
+{
+	static const char sql[] = "SELECT value FROM record WHERE key = ?1 ORDER BY mod_revision "
+				  "DESC LIMIT 1";
+	sqlite3_stmt *statement = NULL;
+	int result = 0;
+	int status = sqlite3_prepare_v2(file->db, sql, -1, &statement, NULL);
+	if (status == SQLITE_OK) {
+		sqlite_bind_text(statement, 1, key);
+		status = sqlite3_step(statement);
+	}
+	if (status == SQLITE_ROW) {
+		buffer_append(value, sqlite3_column_blob(statement, 0),
+			      (size_t)sqlite3_column_bytes(statement, 0));
+		result = value->status < 0 ? sqlite_no_memory(err) : 0;
+	} else if (status == SQLITE_DONE) {
+		result = error_set(err, -FL_ENOTFOUND, "%s holds no %s", file->path, key);
+	} else {
+		result = sqlite_file_error(file, status, err);
+	}
+	sqlite3_finalize(statement);
+	return result;
+}
+
+int store_copy_peek(const char *path, const char *key, struct buffer *ret_value, struct error *err)
+{
+	struct sqlite_file file;
+	if (!is_there(path))
+		return error_set(err, -ENOENT, "%s: there is no such file, or it is empty", path);
+	int result = open_to_read(path, &file, err);
+	if (result == 0)
+		result = peek(&file, key, ret_value, err);
+	sqlite_file_close(&file);
+	return result;
+}
+
 /* --- on disk --- */
 
 static int read_back(const char *path, struct error *err)

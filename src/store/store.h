@@ -270,6 +270,14 @@ must_check int store_open_copy(const struct store_copy_options *options, struct 
 			       struct error *err);
 
 /*
+ * The present value of one key of such a file, without a trace and without checking or reading the
+ * rest of it. -FL_ENOTFOUND when the key is not there; fails as store_open_copy() does.
+ */
+struct buffer;
+must_check int store_copy_peek(const char *path, const char *key, struct buffer *ret_value,
+			       struct error *err);
+
+/*
  * Writes what `folder`/store.db holds, at one revision, to `path`, through `disk`: a database of
  * its own that can be put in the store's place. It is durable, and read back whole, when this
  * returns 0; after a failure or a power loss `path` holds what was there before, the new one, or

@@ -9,9 +9,9 @@ import pytest
 from conftest import CLIENT, answer, say
 
 COMMANDS = ["run", "validate", "plan", "apply", "status", "get", "describe", "rollout status",
-            "rollout pause", "rollout resume", "rollout cut", "rollback", "backend forget", "log",
-            "verify", "events", "detach", "lab up", "lab exec", "lab status", "lab unplug", "lab plug",
-            "lab down"]
+            "rollout pause", "rollout resume", "rollout cut", "rollback", "backend forget",
+            "store recover", "log", "verify", "events", "detach", "lab up", "lab exec", "lab status",
+            "lab unplug", "lab plug", "lab down"]
 
 KINDS = ["services", "versions", "backends", "bindings", "pools", "sites"]
 

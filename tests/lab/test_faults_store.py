@@ -7,6 +7,7 @@ docs/design/faults.md lists what each of them showed.
 import contextlib
 import hashlib
 import itertools
+import json
 import os
 import pty
 import shutil
@@ -241,7 +242,8 @@ def test_an_older_state_is_put_back(faulty, what):
     assert status["state"]["acknowledged"] == newer and status["sequence"] == older < newer
     sentence = f"it ends at ledger entry {older}, and entry {newer} was acknowledged"
     refused = assert_refuses(faulty, sentence, "older than what this node does")
-    assert sentence in refused and "fairlead detach" in refused
+    assert sentence in refused and "fairlead store recover" in refused
+    assert f"{newer - older} entries are missing" in refused
     assert faulty.refused("rollback", service="web").code == "FL_ESTATE"
     missing = faulty.refused("verify")
     assert f"entry {older + 1} is missing: the ledger ends at entry {older}" in str(missing)
@@ -278,13 +280,161 @@ def test_an_older_state_and_nothing_forwards(faulty):
     faulty.again()
     assert_refuses(faulty, "older than what this node does")
     assert faulty.versions("web") == {1: "serving"} and faulty.ask("status")["addresses"] > 0
-    # To begin anew from it is the operator's decision.
-    faulty.child.stop()
-    reboot(faulty)
-    (state(faulty) / "mark").unlink()
-    faulty.again()
-    apply_and_serve(faulty, 2)
+    # To go on from it, or from the copy in which a part of the missing entries is, is the operator's
+    # decision.
+    while faulty.ask("store recover", yes=True)["way"] == "copy":
+        starts_anew(faulty)
+        if faulty.ask("status")["state"]["writable"]:
+            break
+    wait_recovered(faulty)
     assert faulty.ask("verify")["sound"]
+
+
+# --- going on from it ---
+
+def older_state(node, what="database", boot=False):
+    """Version 2 serves, is acknowledged and has a connection; the state is put back to before it.
+    What `status` said before and after it."""
+    node.child.stop()
+    kept = node.folder / "kept"
+    shutil.copytree(state(node), kept)
+    node.again()
+    before = node.ask("status")
+    apply_and_serve(node, 2)
+    newer = wait_copy(node)
+    second = node.resolve("web")
+    node.child.stop()
+    if boot:
+        reboot(node)
+    put_back(node, kept, what)
+    return before["sequence"], newer["sequence"], second
+
+
+def starts_anew(node):
+    """Until the daemon went through a whole start again in its process."""
+    def anew():
+        node.main = node.connect()
+        return node.ask("status")["uptime_ms"] < before
+    before = node.ask("status")["uptime_ms"]
+    wait_for(anew, "the daemon to start anew", 20)
+
+
+def wait_recovered(node):
+    def recovered():
+        node.main = node.connect()
+        return node.ask("status")["state"]["writable"]
+    wait_for(recovered, "orders to be taken", 20)
+    assert "missing" not in alarms(node)
+
+
+def test_recover_from_a_newer_copy(faulty):
+    """The copy beside the store has what the mark names: nothing is lost."""
+    older, newer, second = older_state(faulty)
+    files = contents(faulty, *FILES)
+    pinned = words_to_pinned(faulty)
+    faulty.again()
+    told = faulty.ask("store recover", dry_run=True)
+    assert (told["way"], told["from"], told["entry"], told["lossless"]) == (
+        "copy", "replica.good", newer, True)
+    asked = faulty.refused("store recover")
+    assert asked.code == "FL_ECONFIRM" and "nothing that this node acknowledged is lost" in str(asked)
+    assert contents(faulty, *FILES[1:]) == {name: files[name] for name in FILES[1:]}
+    assert words_to_pinned(faulty) == pinned
+    assert faulty.ask("store recover", yes=True)["changed"]
+    wait_recovered(faulty)
+    assert faulty.ask("status")["sequence"] == newer and faulty.resolve("web") == second
+    assert faulty.ask("verify")["sound"]
+    aside, = state(faulty).glob("store.db.aside-*")
+    with contextlib.closing(sqlite3.connect(aside)) as store:
+        assert store.execute("SELECT max(key) FROM record WHERE key GLOB 'ledger/0*'"
+                             ).fetchone()[0].endswith(f"{older:016}")
+    apply_and_serve(faulty, 3)
+    assert faulty.refused("store recover").code == "FL_ESTATE"
+
+
+def wait_uptime(node, ms):
+    """Until the daemon has run for so much longer."""
+    before = node.ask("status")["uptime_ms"]
+    wait_for(lambda: node.ask("status")["uptime_ms"] >= before + ms, "time to pass")
+
+
+@pytest.mark.parametrize("boot", [False, True], ids=["maps", "booted"])
+def test_recover_without_a_copy(faulty, boot):
+    """Nothing holds the missing entries: what they gave out gets no second meaning."""
+    older, newer, second = older_state(faulty, "folder", boot)
+    if boot:  # of the mark it is only known that there was one
+        (state(faulty) / "mark").write_bytes(b"nonsense")
+    faulty.again()
+    said = alarms(faulty)
+    assert "fairlead store recover" in said, said
+    told = faulty.ask("store recover", dry_run=True)
+    assert (told["way"], told["entry"], told["lossless"]) == ("give up", older, False)
+    if not boot:
+        assert [one["address"] for one in told["withdrawn"]] == second
+    assert "goes on from ledger entry" in told["text"]
+    answer = faulty.ask("store recover", yes=True, message="it is lost")
+    assert answer["changed"] and answer["sequence"] > newer + 900
+    wait_recovered(faulty)
+    assert faulty.ask("verify")["sound"]
+    entries = faulty.ask("log", **{"from": older})
+    assert [one["sequence"] for one in entries][:2] == [older, answer["sequence"]]
+    assert entries[1]["what"]["after"] == older and entries[1]["why"] == "it is lost"
+    assert faulty.versions("web") == {1: "serving"}
+    if boot:
+        refused = faulty.refused("apply", file="f", text=fabric(service("web", (("web3", 13),))))
+        assert "rest for `quarantine`" in str(refused)
+        return
+    # The next version takes neither the number nor an address of the lost one.
+    faulty.apply(fabric(service("web", (("web1", 11, 3), ("web2", 12)))))
+    number = max(faulty.versions("web"))
+    assert number > 2 + 900
+    faulty.wait_versions("web", {number: "serving"})
+    assert not set(faulty.resolve("web")) & set(second)
+
+    def is_burned(address):
+        with contextlib.closing(sqlite3.connect(state(faulty) / "store.db", timeout=5)) as store:
+            row = store.execute("SELECT value FROM record WHERE key = 'placement/recovered'"
+                                " ORDER BY mod_revision DESC LIMIT 1").fetchone()
+            return address in json.loads(row[0])["addresses"]
+    # A backend is silent, and then counts a connection there: the address stays held back.
+    address, = second
+    for _ in range(8):
+        faulty.report("web1", [(address, 1)])
+        faulty.report("web2")
+        wait_uptime(faulty, 1000)
+        assert is_burned(address)
+
+    def is_freed():
+        faulty.report("web1")
+        faulty.report("web2")
+        return not is_burned(address)
+    wait_for(is_freed, "the address to be proven unused", 20)
+    assert faulty.ask("log", limit=1)[0]["what"]["addresses"] == [address]
+    faulty.child.stop(signal.SIGKILL)
+    faulty.again()
+    assert faulty.ask("status")["state"]["writable"] and faulty.ask("verify")["sound"]
+
+
+def test_a_newer_copy_says_that_the_state_is_older(faulty):
+    """Database and mark are put back and the machine booted: the copy alone knows better."""
+    faulty.child.stop()
+    mark = (state(faulty) / "mark").read_bytes()
+    faulty.again()
+    faulty.child.stop()
+    older, newer, second = older_state_with_mark(faulty, mark)
+    faulty.again()
+    refused = assert_refuses(faulty, f"it ends at ledger entry {older}, and entry {newer}")
+    assert "store recover" in refused
+    faulty.ask("store recover", yes=True)
+    wait_recovered(faulty)
+    assert faulty.ask("status")["sequence"] == newer and faulty.resolve("web") == second
+
+
+def older_state_with_mark(node, mark):
+    node.again()
+    found = older_state(node, "database", boot=True)
+    (state(node) / "mark").write_bytes(mark)
+    return found
 
 
 # --- copies that cannot be used ---

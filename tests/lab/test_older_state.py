@@ -10,6 +10,7 @@ import signal
 
 import pytest
 
+from lab.host import wait_for
 from lab.job import FLOWS, MainJob
 from test_forwarding import STEP, assert_alarm, daemon_away
 
@@ -20,6 +21,8 @@ def job(shared_lab):
     running = MainJob(shared_lab, window=700)
     running.step_1_create()
     running.step_2_open()
+    shared_lab.edge.options["env"] = {**shared_lab.edge.options.get("env", {}),
+                                      "FAIRLEAD_LAB_GOOD_MS": "400"}
     with daemon_away(shared_lab, signal.SIGTERM):
         shutil.copytree(shared_lab.root / "edge/state", shared_lab.root / "edge/kept")
     running.step_3_change()
@@ -27,12 +30,27 @@ def job(shared_lab):
     return running
 
 
+def recover(lab, sequence):
+    """The copy beside the database has what is missing: it takes the database's place."""
+    told = lab.cli("store", "recover", "--dry-run")
+    assert "nothing that this node acknowledged is lost" in told
+    asked = lab.cli.try_("store", "recover")
+    assert asked.returncode == 1 and "nothing was changed; say --yes" in asked.stderr
+    assert "done; the daemon starts anew" in lab.cli("store", "recover", "--yes")
+    wait_for(lambda: lab.cli.json("status")["state"]["writable"], "orders to be taken", 20)
+    assert lab.cli.json("status")["sequence"] == sequence
+
+
 @pytest.mark.parametrize("what", ["database", "folder"])
 def test_flows_go_on(job, what):
     lab = job.lab
     state, kept, newest = (lab.root / "edge" / name for name in ("state", "kept", "newest"))
     before = job.counts()["backends"]
-    sequence = lab.cli.json("status")["sequence"]
+
+    def copied():
+        status = lab.cli.json("status")
+        return status["state"]["good_copy"] == status["sequence"] and status["sequence"]
+    sequence = wait_for(copied, "the last good copy", 20, job.refresh)
     with job.event(STEP, f"older {what}"):
         lab.edge.stop(signal.SIGTERM)
         shutil.copytree(state, newest)
@@ -48,11 +66,15 @@ def test_flows_go_on(job, what):
         assert refused.returncode == 1 and "orders are refused" in refused.stderr
         damaged = lab.cli.try_("verify")
         assert damaged.returncode == 1 and "is missing: the ledger ends at" in damaged.stderr
-        lab.edge.stop(signal.SIGTERM)
-        shutil.rmtree(state)
-        newest.rename(state)
-        lab.edge.start()
-        lab.wait_edge()
+        if what == "database":
+            recover(lab, sequence)
+            shutil.rmtree(newest)
+        else:
+            lab.edge.stop(signal.SIGTERM)
+            shutil.rmtree(state)
+            newest.rename(state)
+            lab.edge.start()
+            lab.wait_edge()
     assert job.counts()["backends"] == before
     assert job.open_flows() == 2 * FLOWS
     assert lab.cli.json("verify")["sound"]

@@ -219,7 +219,7 @@ static void prove(struct world *world, struct node *node)
 	if (!node->crashes_wanted || !replica_is_writable(replica) || !node_has_disk(node))
 		return;
 	node->crashes_wanted = false;
-	snprintf(path, sizeof(path), "%s/" REPLICA_GOOD_FILE, node->folder);
+	snprintf(path, sizeof(path), "%s/" COPY_GOOD_FILE, node->folder);
 	int result = store_sqlite_copy(node->folder, &power_disk, path, NULL);
 	CHECK(world, result == 0 || !node_has_disk(node), "%s is not copied", node->name);
 	plan(world, below(world, 15000), on_crashes, node, 0);

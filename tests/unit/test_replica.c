@@ -190,7 +190,7 @@ static void an_older_database_is_known_by_the_mark(void **state)
 	start();
 	expect(REPLICA_STORE, REPLICA_OLDER, 1);
 	expect_said(replica.refusal, "it ends at ledger entry 1, and entry 2 was acknowledged");
-	expect_said(replica.refusal, "fairlead detach");
+	expect_said(replica.refusal, "fairlead store recover");
 }
 
 /* The whole folder is put back, and the pinned maps still know. */
@@ -372,7 +372,7 @@ static void a_damaged_store_gives_way_to_the_last_good_copy(void **state)
 	start();
 	struct ledger_position position = append("more");
 	acknowledge(&position);
-	copy_to(REPLICA_GOOD_FILE);
+	copy_to(COPY_GOOD_FILE);
 	copy_to("backup");
 	stop();
 	spoil("store.db");
@@ -395,7 +395,7 @@ static void a_copy_may_be_older_than_the_mark(void **state)
 {
 	(void)state;
 	start();
-	copy_to(REPLICA_GOOD_FILE);
+	copy_to(COPY_GOOD_FILE);
 	struct ledger_position position = append("more");
 	acknowledge(&position);
 	stop();
@@ -413,7 +413,7 @@ static void a_missing_store_begins_no_second_ledger(void **state)
 	start();
 	struct ledger_position position = append("more");
 	acknowledge(&position);
-	copy_to(REPLICA_GOOD_FILE);
+	copy_to(COPY_GOOD_FILE);
 	copy_to("backup");
 	stop();
 	assert_int_equal(unlink(path_of("store.db")), 0);
@@ -421,7 +421,7 @@ static void a_missing_store_begins_no_second_ledger(void **state)
 	expect(REPLICA_GOOD, REPLICA_CURRENT, 2);
 	expect_said(replica.why, "store.db is missing, though this node has had one");
 	stop();
-	assert_int_equal(unlink(path_of(REPLICA_GOOD_FILE)), 0);
+	assert_int_equal(unlink(path_of(COPY_GOOD_FILE)), 0);
 	start();
 	expect(REPLICA_NOTHING, REPLICA_OLDER, 0);
 	assert_int_equal(access(path_of("store.db"), F_OK), -1);
@@ -457,10 +457,10 @@ static void everything_is_damaged(void **state)
 {
 	(void)state;
 	start();
-	copy_to(REPLICA_GOOD_FILE);
+	copy_to(COPY_GOOD_FILE);
 	stop();
 	spoil("store.db");
-	spoil(REPLICA_GOOD_FILE);
+	spoil(COPY_GOOD_FILE);
 	assert_int_equal(replica_open(&options, &replica, &image, &err), -FL_ECORRUPT);
 	expect_said(err.text, "store.db: the store is damaged");
 	expect_said(err.text, "Nothing can stand in");
@@ -471,7 +471,7 @@ static void a_state_belongs_to_one_node(void **state)
 {
 	(void)state;
 	start();
-	copy_to(REPLICA_GOOD_FILE);
+	copy_to(COPY_GOOD_FILE);
 	stop();
 	options.node = "edge2";
 	assert_int_equal(replica_open(&options, &replica, &image, &err), -FL_ESTATE);
@@ -497,7 +497,7 @@ static void crashes_lead_to_the_last_good_copy(void **state)
 {
 	(void)state;
 	start();
-	copy_to(REPLICA_GOOD_FILE);
+	copy_to(COPY_GOOD_FILE);
 	append("more");
 	stop();
 	crash(REPLICA_CRASHES - 1);
@@ -516,7 +516,7 @@ static void a_state_that_was_good_is_not_fallen_back_from(void **state)
 	start();
 	while (image.head.sequence < NEWER)
 		append("more");
-	copy_to(REPLICA_GOOD_FILE);
+	copy_to(COPY_GOOD_FILE);
 	stop();
 	crash(REPLICA_CRASHES);
 	start();
@@ -528,7 +528,7 @@ static void a_copy_that_cannot_be_read_leads_nowhere(void **state)
 {
 	(void)state;
 	start_and_stop();
-	spoil(REPLICA_GOOD_FILE);
+	spoil(COPY_GOOD_FILE);
 	crash(REPLICA_CRASHES);
 	start();
 	expect(REPLICA_STORE, REPLICA_CURRENT, 1);
