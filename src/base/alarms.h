@@ -197,12 +197,14 @@
 	X(SYSCTL_CHANGED, "sysctl.changed", REPAIRED, SYSCTL,                                      \
 	  "%s had been changed to %d; set back to %d", "")                                         \
 	X(ROUTE_LOST, "route.lost", REPAIRED, ROUTE,                                               \
-	  "the local route of pool %s was gone; added again", "")                                  \
+	  "%s deleted the local route of pool %s; added again",                                    \
+	  "see 'systemd-networkd' in the README if it was that, else find out why")                \
 	X(ROUTE_NONE, "route.none", ALARM, NODE,                                                   \
 	  "no %s route leads beyond this machine's own links: clients elsewhere get no answer",    \
 	  "give the main table a default route")                                                   \
 	X(RULE_LOST, "rule.lost", REPAIRED, RULE,                                                  \
-	  "the %s rule with preference %u was gone; added again", "")                              \
+	  "%s deleted the %s rule with preference %u; added again",                                \
+	  "see 'systemd-networkd' in the README if it was that, else find out why")                \
 	X(RULE_BACK, "rule.back", REPAIRED, RULE,                                                  \
 	  "the %s rule with preference 0 was back and would lead calls to other services to this " \
 	  "machine's own; deleted",                                                                \

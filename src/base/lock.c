@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/lock.h"
 
+#include "base/process.h"
+
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,29 +41,15 @@ static long find_holder(const struct stat *file)
 	return found;
 }
 
-static void name_program(long pid, char name[32])
-{
-	char path[64];
-	name[0] = '\0';
-	snprintf(path, sizeof(path), "/proc/%ld/comm", pid);
-	FILE *comm = fopen(path, "re");
-	if (!comm)
-		return;
-	if (!fgets(name, 32, comm))
-		name[0] = '\0';
-	name[strcspn(name, "\n")] = '\0';
-	(void)fclose(comm);
-}
-
 static int held_error(const char *path, const char *what, const struct stat *folder,
 		      struct error *err)
 {
 	char holder[96] = "which process holds it the kernel does not tell";
-	char program[32];
+	char program[PROCESS_NAME_BYTES];
 	char advice[64] = "stop that one first";
 	long pid = find_holder(folder);
 	if (pid > 0) {
-		name_program(pid, program);
+		process_name(pid, program);
 		snprintf(holder, sizeof(holder), "process %ld%s%s%s holds it", pid,
 			 *program ? " (" : "", program, *program ? ")" : "");
 		snprintf(advice, sizeof(advice), "stop that one first ('kill %ld')", pid);

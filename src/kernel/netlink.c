@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernel/netlink.h"
 
+#include "base/process.h"
+
+#include <inttypes.h>
 #include <libmnl/libmnl.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -59,6 +62,44 @@ void netlink_done(struct netlink *netlink)
 int netlink_fd(const struct netlink *news)
 {
 	return mnl_socket_get_fd(news->socket);
+}
+
+/* The inode of the socket of this namespace's NETLINK_ROUTE that has the port; 0 if none has. */
+static unsigned long find_inode(uint32_t port)
+{
+	char line[256];
+	unsigned long found = 0;
+	FILE *sockets = fopen("/proc/thread-self/net/netlink", "re");
+	if (!sockets)
+		return 0;
+	while (!found && fgets(line, sizeof(line), sockets)) {
+		/* "sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode"; Eth is the bus, Pid the
+		 * port. */
+		int bus;
+		uint32_t pid;
+		unsigned long inode;
+		if (sscanf(line, "%*s %d %" SCNu32 " %*s %*s %*s %*s %*s %*s %lu", &bus, &pid,
+			   &inode) == 3 &&
+		    bus == NETLINK_ROUTE && pid == port)
+			found = inode;
+	}
+	(void)fclose(sockets);
+	return found;
+}
+
+void netlink_sender(const struct nlmsghdr *message, char *text, size_t size)
+{
+	const uint32_t port = message->nlmsg_pid;
+	const unsigned long inode = port ? find_inode(port) : 0;
+	if (!port)
+		snprintf(text, size, "the kernel");
+	else if (!inode || !process_of_socket(inode, text, size))
+		snprintf(text, size, "a process that is gone");
+}
+
+bool netlink_is_sender(const struct netlink *netlink, const struct nlmsghdr *message)
+{
+	return message->nlmsg_pid == mnl_socket_get_portid(netlink->socket);
 }
 
 /* The code in an NLMSG_ERROR message or at the end of a dump: 0 or a negative errno. */

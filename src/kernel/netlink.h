@@ -14,6 +14,7 @@
 #include "base/netaddr.h"
 
 #include <linux/netlink.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,14 @@ must_check int netlink_init(struct netlink *netlink, int bus);
 /* A socket that hears the news of these groups (RTNLGRP_…). 0 or a negative errno. */
 must_check int netlink_init_news(struct netlink *news, const int *groups, size_t count);
 void netlink_done(struct netlink *netlink);
+
+/*
+ * Who asked the kernel for a change that the news tell of: "systemd-network (pid 412)", "the
+ * kernel", or that it cannot be told any more. `message` is one of NETLINK_ROUTE's news.
+ */
+void netlink_sender(const struct nlmsghdr *message, char *text, size_t size);
+/* Whether it was this socket. */
+bool netlink_is_sender(const struct netlink *netlink, const struct nlmsghdr *message);
 
 /* Readable when there are news. Owned by `news`. */
 int netlink_fd(const struct netlink *news);

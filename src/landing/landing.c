@@ -37,6 +37,9 @@ struct landing {
 	struct exits exits; /* which the clamp of the MSS is on */
 	bool applied;
 	bool network_changed; /* since it was last compared with what was applied */
+	/* Who deleted the last rule or route of ours that the news since then told of. */
+	char rule_deleter[64];
+	char route_deleter[64];
 };
 
 static int open_netlink(struct landing *landing, struct error *err)
@@ -220,10 +223,11 @@ static int apply_routes(struct landing *landing, struct landing_alarms *alarms, 
 	for (size_t i = 0; i < sizeof(families); i++) {
 		uint8_t family = families[i];
 		int result = rules_apply(&landing->route, family, landing->pools,
-					 landing->pool_count, alarms, err);
+					 landing->pool_count, landing->rule_deleter, alarms, err);
 		if (result == 0)
 			result = routes_apply_local(&landing->route, family, landing->pools,
-						    landing->pool_count, alarms, err);
+						    landing->pool_count, landing->route_deleter,
+						    alarms, err);
 		if (result < 0)
 			return result;
 	}
@@ -269,9 +273,15 @@ int landing_watch_fd(const struct landing *landing)
 
 static int note_change(const struct nlmsghdr *message, void *context)
 {
-	bool *changed = context;
-	(void)message; /* or so many that some were lost */
-	*changed = true;
+	struct landing *landing = context;
+	struct rule rule;
+	landing->network_changed = true;
+	if (!message || netlink_is_sender(&landing->route, message)) /* NULL: some were lost */
+		return 0;
+	if (message->nlmsg_type == RTM_DELRULE && rule_parse(message, &rule) && rule_is_ours(&rule))
+		netlink_sender(message, landing->rule_deleter, sizeof(landing->rule_deleter));
+	if (message->nlmsg_type == RTM_DELROUTE && route_is_ours(message))
+		netlink_sender(message, landing->route_deleter, sizeof(landing->route_deleter));
 	return 0;
 }
 
@@ -287,7 +297,9 @@ int landing_check(struct landing *landing, struct landing_alarms *ret_alarms, st
 {
 	ret_alarms->count = 0;
 	ret_alarms->dropped = 0;
-	int result = netlink_drain(&landing->news, note_change, &landing->network_changed);
+	snprintf(landing->rule_deleter, sizeof(landing->rule_deleter), "somebody");
+	snprintf(landing->route_deleter, sizeof(landing->route_deleter), "somebody");
+	int result = netlink_drain(&landing->news, note_change, landing);
 	if (result < 0)
 		return error_set(err, result, "netlink news cannot be read: %s",
 				 error_text(result));
@@ -391,9 +403,10 @@ static int undo(struct landing *landing, struct error *err)
 	int first = 0;
 	keep_first(&first, programs_undo(&landing->programs, &reason), err, &reason);
 	for (size_t i = 0; i < sizeof(families); i++) {
-		keep_first(&first,
-			   routes_apply_local(&landing->route, families[i], NULL, 0, NULL, &reason),
-			   err, &reason);
+		keep_first(
+		    &first,
+		    routes_apply_local(&landing->route, families[i], NULL, 0, "", NULL, &reason),
+		    err, &reason);
 		keep_first(&first, rules_undo(&landing->route, families[i], &reason), err, &reason);
 		routes_delete_former(&landing->route, families[i]);
 	}

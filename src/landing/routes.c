@@ -262,7 +262,7 @@ static int change_local(struct netlink *route, uint16_t type, const struct ip_pr
 }
 
 static int replace_local(struct netlink *route, uint8_t family, const struct local_routes *present,
-			 const struct ip_prefix *pools, unsigned pool_count,
+			 const struct ip_prefix *pools, unsigned pool_count, const char *deleter,
 			 struct landing_alarms *alarms, struct error *err)
 {
 	char text[IP_TEXT_BYTES];
@@ -274,7 +274,8 @@ static int replace_local(struct netlink *route, uint8_t family, const struct loc
 		if (result < 0)
 			return result;
 		if (result == 1)
-			LANDING_ALARM(alarms, ROUTE_LOST, ip_prefix_format(&pools[i], text), text);
+			LANDING_ALARM(alarms, ROUTE_LOST, ip_prefix_format(&pools[i], text),
+				      deleter, text);
 	}
 	for (unsigned i = 0; i < present->count; i++) {
 		if (has_prefix(pools, pool_count, &present->items[i]))
@@ -284,6 +285,13 @@ static int replace_local(struct netlink *route, uint8_t family, const struct loc
 			return result;
 	}
 	return 0;
+}
+
+bool route_is_ours(const struct nlmsghdr *message)
+{
+	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
+	return mnl_nlmsg_get_payload_len(message) >= sizeof(*header) &&
+	       header->rtm_protocol == LANDING_PROTOCOL;
 }
 
 static int read_local(struct netlink *route, uint8_t family, struct local_routes *routes,
@@ -310,10 +318,12 @@ int routes_read_local(struct netlink *route, uint8_t family, struct ip_prefix *p
 }
 
 int routes_apply_local(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
-		       unsigned pool_count, struct landing_alarms *alarms, struct error *err)
+		       unsigned pool_count, const char *deleter, struct landing_alarms *alarms,
+		       struct error *err)
 {
 	struct local_routes present;
 	int result = read_local(route, family, &present, err);
 	return result < 0 ? result
-			  : replace_local(route, family, &present, pools, pool_count, alarms, err);
+			  : replace_local(route, family, &present, pools, pool_count, deleter,
+					  alarms, err);
 }

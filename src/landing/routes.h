@@ -38,9 +38,14 @@ void routes_delete_former(struct netlink *route, uint8_t family);
 must_check int routes_read_local(struct netlink *route, uint8_t family, struct ip_prefix *pools,
 				 unsigned *pool_count, struct error *err);
 
-/* Make the pools of `family` local, and no other by us. */
+/* Whether the message tells of a route of landing's. Pure. */
+bool route_is_ours(const struct nlmsghdr *message);
+
+/* Make the pools of `family` local, and no other by us. `deleter` is who took away what is missing,
+ * for alarms. */
 must_check int routes_apply_local(struct netlink *route, uint8_t family,
 				  const struct ip_prefix *pools, unsigned pool_count,
-				  struct landing_alarms *alarms, struct error *err);
+				  const char *deleter, struct landing_alarms *alarms,
+				  struct error *err);
 
 #endif

@@ -63,7 +63,8 @@ static bool has_other_attributes(const struct nlmsghdr *message)
 bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule)
 {
 	const size_t head = sizeof(struct fib_rule_hdr);
-	if (message->nlmsg_type != RTM_NEWRULE || mnl_nlmsg_get_payload_len(message) < head)
+	if ((message->nlmsg_type != RTM_NEWRULE && message->nlmsg_type != RTM_DELRULE) ||
+	    mnl_nlmsg_get_payload_len(message) < head)
 		return false;
 	const struct fib_rule_hdr *header = mnl_nlmsg_get_payload(message);
 	if (header->family != AF_INET && header->family != AF_INET6)
@@ -198,24 +199,38 @@ static bool looks_up_local(const struct rule *rule)
 	       rule->to.address.family == IP_NONE;
 }
 
+/* The moved look-up of the local table; with LANDING_PROTOCOL, as an earlier release made it. */
+static struct rule moved_local(uint8_t family, uint8_t protocol)
+{
+	return (struct rule){.family = family,
+			     .action = FR_ACT_TO_TBL,
+			     .protocol = protocol,
+			     .pref = RULE_PREF_LOCAL,
+			     .table = RT_TABLE_LOCAL};
+}
+
+bool rule_is_ours(const struct rule *rule)
+{
+	const struct rule local = moved_local(rule->family, RTPROT_KERNEL);
+	return rule->protocol == LANDING_PROTOCOL || rules_equal(rule, &local);
+}
+
 /* The first look-up of the local table that is not ours; NULL if there is none. */
 static const struct rule *find_foreign_local(const struct rule_list *list)
 {
 	for (unsigned i = 0; i < list->count; i++) {
 		const struct rule *rule = &list->items[i];
-		if (looks_up_local(rule) && rule->protocol != LANDING_PROTOCOL)
+		if (looks_up_local(rule) && !rule_is_ours(rule))
 			return rule;
 	}
 	return NULL;
 }
 
-static struct rule our_local(uint8_t family)
+static bool has_moved(const struct rule_list *present, uint8_t family)
 {
-	return (struct rule){.family = family,
-			     .action = FR_ACT_TO_TBL,
-			     .protocol = LANDING_PROTOCOL,
-			     .pref = RULE_PREF_LOCAL,
-			     .table = RT_TABLE_LOCAL};
+	const struct rule local = moved_local(family, RTPROT_KERNEL);
+	const struct rule former = moved_local(family, LANDING_PROTOCOL);
+	return list_has(present, &local) || list_has(present, &former);
 }
 
 /* As the kernel makes it with every namespace. */
@@ -255,8 +270,8 @@ static int list_wanted(uint8_t family, const struct ip_prefix *pools, unsigned p
 }
 
 static int add_missing(struct netlink *route, const struct rule_list *present,
-		       const struct rule_list *wanted, struct landing_alarms *alarms,
-		       struct error *err)
+		       const struct rule_list *wanted, const char *deleter,
+		       struct landing_alarms *alarms, struct error *err)
 {
 	for (unsigned i = 0; i < wanted->count; i++) {
 		const struct rule *rule = &wanted->items[i];
@@ -265,7 +280,7 @@ static int add_missing(struct netlink *route, const struct rule_list *present,
 		int result = change_rule(route, RTM_NEWRULE, rule, err);
 		if (result < 0)
 			return result;
-		LANDING_ALARM(alarms, RULE_LOST, netlink_family_name(rule->family),
+		LANDING_ALARM(alarms, RULE_LOST, netlink_family_name(rule->family), deleter,
 			      netlink_family_name(rule->family), rule->pref);
 	}
 	return 0;
@@ -276,7 +291,7 @@ static int delete_unwanted(struct netlink *route, const struct rule_list *presen
 {
 	for (unsigned i = 0; i < present->count; i++) {
 		const struct rule *rule = &present->items[i];
-		if (rule->protocol != LANDING_PROTOCOL || (wanted && list_has(wanted, rule)))
+		if (!rule_is_ours(rule) || (wanted && list_has(wanted, rule)))
 			continue;
 		int result = change_rule(route, RTM_DELRULE, rule, err);
 		if (result < 0)
@@ -291,8 +306,7 @@ static const struct rule *find_in_the_way(const struct rule_list *list)
 {
 	for (unsigned i = 0; i < list->count; i++) {
 		const struct rule *rule = &list->items[i];
-		if (rule->protocol != LANDING_PROTOCOL && rule->pref < RULE_PREF_LOCAL &&
-		    !looks_up_local(rule))
+		if (!rule_is_ours(rule) && rule->pref < RULE_PREF_LOCAL && !looks_up_local(rule))
 			return rule;
 	}
 	return NULL;
@@ -300,9 +314,9 @@ static const struct rule *find_in_the_way(const struct rule_list *list)
 
 static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
 		 unsigned pool_count, const struct rule_list *present, struct rule_list *wanted,
-		 struct landing_alarms *alarms, struct error *err)
+		 const char *deleter, struct landing_alarms *alarms, struct error *err)
 {
-	struct rule local = our_local(family);
+	const struct rule local = moved_local(family, RTPROT_KERNEL);
 	const struct rule *foreign = find_foreign_local(present);
 	bool must_move = foreign && foreign->pref < RULE_PREF_CALL;
 	if (must_move && foreign->pref != 0)
@@ -311,7 +325,7 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 				 "landing can move it only from 0, or needs it behind %d",
 				 netlink_family_name(family), foreign->pref, RULE_PREF_CALL);
 
-	bool moved = list_has(present, &local);
+	const bool moved = has_moved(present, family);
 	const struct rule *in_the_way = find_in_the_way(present);
 	if (in_the_way && must_move && !moved)
 		return error_set(err, -FL_ESTATE,
@@ -329,7 +343,7 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 	if (result < 0)
 		return error_set(err, result, "cannot list the %s rules: %s",
 				 netlink_family_name(family), error_text(result));
-	result = add_missing(route, present, wanted, alarms, err);
+	result = add_missing(route, present, wanted, deleter, alarms, err);
 	if (result == 0 && must_move) {
 		result = change_rule(route, RTM_DELRULE, foreign, err);
 		if (result == 0 && moved)
@@ -340,7 +354,8 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 }
 
 int rules_apply(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
-		unsigned pool_count, struct landing_alarms *alarms, struct error *err)
+		unsigned pool_count, const char *deleter, struct landing_alarms *alarms,
+		struct error *err)
 {
 	bool any = false;
 	for (unsigned i = 0; i < pool_count; i++)
@@ -352,7 +367,8 @@ int rules_apply(struct netlink *route, uint8_t family, const struct ip_prefix *p
 	struct rule_list wanted = {0};
 	int result = read_rules(route, family, &present, err);
 	if (result == 0)
-		result = apply(route, family, pools, pool_count, &present, &wanted, alarms, err);
+		result = apply(route, family, pools, pool_count, &present, &wanted, deleter, alarms,
+			       err);
 	free(present.items);
 	free(wanted.items);
 	return result;
@@ -361,9 +377,8 @@ int rules_apply(struct netlink *route, uint8_t family, const struct ip_prefix *p
 int rules_undo(struct netlink *route, uint8_t family, struct error *err)
 {
 	struct rule_list present = {0};
-	struct rule local = our_local(family);
 	int result = read_rules(route, family, &present, err);
-	if (result == 0 && list_has(&present, &local) && !find_foreign_local(&present)) {
+	if (result == 0 && has_moved(&present, family) && !find_foreign_local(&present)) {
 		struct rule first = first_local(family);
 		result = change_rule(route, RTM_NEWRULE, &first, err);
 	}

@@ -7,8 +7,10 @@
  * The local table moves in this order: added at 100, then deleted at 0; back in the reverse one.
  * Whoever looked it up behind 50 already (as VRFs want it) keeps it there.
  *
- * Our rules carry LANDING_PROTOCOL; that alone says which are ours, so nothing must be remembered
- * for the undoing, and a crashed run is undone by the next.
+ * Our rules carry LANDING_PROTOCOL. The one for the local table carries the kernel's, as the one
+ * that it stands for did: systemd-networkd deletes all others that it did not make, and without it
+ * this machine would have no addresses. That protocol at that preference is nobody else's. So
+ * nothing must be remembered for the undoing, and a crashed run is undone by the next.
  */
 #ifndef FAIRLEAD_LANDING_RULES_H
 #define FAIRLEAD_LANDING_RULES_H
@@ -37,12 +39,17 @@ struct rule {
 	struct ip_prefix from, to; /* family IP_NONE: any */
 };
 
-/* False for a message that is no rule. Pure. */
+/* A rule that is there or was deleted; false for a message that is no rule. Pure. */
 bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule);
 
-/* Bring the rules of `family` in line with the pools of that family (maybe none). */
+/* Whether it is one of landing's. Pure. */
+bool rule_is_ours(const struct rule *rule);
+
+/* Bring the rules of `family` in line with the pools of that family (maybe none). `deleter` is who
+ * took away what is missing, for alarms. */
 must_check int rules_apply(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
-			   unsigned pool_count, struct landing_alarms *alarms, struct error *err);
+			   unsigned pool_count, const char *deleter, struct landing_alarms *alarms,
+			   struct error *err);
 
 /* Delete ours, with the local table back at 0 first. */
 must_check int rules_undo(struct netlink *route, uint8_t family, struct error *err);

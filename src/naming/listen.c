@@ -8,7 +8,8 @@
  */
 #include "naming/worker.h"
 
-#include <dirent.h>
+#include "base/process.h"
+
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,59 +124,13 @@ static unsigned long find_inode(enum naming_transport transport, const char *suf
 	return found;
 }
 
-static bool has_inode(long pid, unsigned long inode)
-{
-	char path[64], wanted[40], target[64];
-	snprintf(wanted, sizeof(wanted), "socket:[%lu]", inode);
-	snprintf(path, sizeof(path), "/proc/%ld/fd", pid);
-	DIR *folder = opendir(path);
-	if (!folder)
-		return false;
-	bool found = false;
-	int fd = dirfd(folder);
-	for (struct dirent *entry; fd >= 0 && !found && (entry = readdir(folder));) {
-		ssize_t length = readlinkat(fd, entry->d_name, target, sizeof(target) - 1);
-		if (length < 0)
-			continue;
-		target[length] = '\0';
-		found = strcmp(target, wanted) == 0;
-	}
-	closedir(folder);
-	return found;
-}
-
-/* "unbound (pid 412)" for the process with this socket; false if none that we may look into. */
-static bool find_process(unsigned long inode, char *text, size_t size)
-{
-	DIR *processes = opendir("/proc");
-	if (!processes)
-		return false;
-	bool found = false;
-	for (struct dirent *entry; !found && (entry = readdir(processes));) {
-		long pid = strtol(entry->d_name, NULL, 10); /* 0 for what is no process */
-		if (pid <= 0 || !has_inode(pid, inode))
-			continue;
-		char path[64], name[32] = "?";
-		snprintf(path, sizeof(path), "/proc/%ld/comm", pid);
-		FILE *file = fopen(path, "re");
-		if (file && fgets(name, sizeof(name), file))
-			name[strcspn(name, "\n")] = '\0';
-		if (file)
-			fclose(file);
-		snprintf(text, size, "%s (pid %ld)", name, pid);
-		found = true;
-	}
-	closedir(processes);
-	return found;
-}
-
 static void describe_holder(enum naming_transport transport, const struct ip_address *wanted,
 			    uint16_t port, char *text, size_t size)
 {
 	unsigned long inode = find_inode(transport, "", wanted, port);
 	if (!inode)
 		inode = find_inode(transport, "6", wanted, port);
-	if (!inode || !find_process(inode, text, size))
+	if (!inode || !process_of_socket(inode, text, size))
 		snprintf(text, size, "a process that cannot be seen from here");
 }
 

@@ -371,7 +371,8 @@ def test_where_the_clamp_cannot_be_attached_that_is_told(capsule, driver):
 
 
 def test_what_an_earlier_release_left_is_cleared_away(capsule, start):
-    """A copy of the main table, and the rule that led answers to it."""
+    """A copy of the main table, the rule that led answers to it, and the rule that leads to the local
+    table under landing's own protocol."""
     capsule.run(["ip", "-batch", "-"], "backend", input=(
         "route add 10.0.1.0/24 dev eth0 proto 102 table 26220\n"
         f"route add default via {EDGE4} proto 102 advmss 1420 table 26220\n"
@@ -379,11 +380,18 @@ def test_what_an_earlier_release_left_is_cleared_away(capsule, start):
         f"rule add iif lo from {POOL4} pref 110 proto 102 lookup 26220\n"))
     capsule.run(["ip", "-6", "rule", "add", "iif", "lo", "from", POOL6, "pref", "110", "proto",
                  "102", "lookup", "26220"], "backend")
+    for family in ("-4", "-6"):
+        capsule.run(["ip", family, "rule", "add", "pref", "100", "proto", "102", "lookup", "local"],
+                    "backend")
+        capsule.run(["ip", family, "rule", "del", "pref", "0"], "backend")
     driver = start()
     driver("open")
     driver(APPLY)
     for family in ("-4", "-6"):
-        assert "26220" not in capsule.run(["ip", family, "rule"], "backend").stdout
+        rules = capsule.run(["ip", "-d", family, "rule"], "backend").stdout
+        assert "26220" not in rules
+        assert "100:\tfrom all lookup local proto kernel" in rules
+        assert rules.count("lookup local") == 1
         routes = capsule.run(["ip", family, "route", "show", "table", "all"], "backend").stdout
         assert "26220" not in routes
     assert segment_size(capsule, SERVICE["6in6"]) == 1400
@@ -612,12 +620,14 @@ def test_what_somebody_changes_is_repaired_and_told(capsule, driver):
                     ["ip", "route", "del", "local", POOL4, "dev", "lo"]):
         capsule.run(command, "backend")
     driver("watch 2")
+    gone = "repaired a process that is gone deleted the"
+    see = "added again; see 'systemd-networkd' in the README if it was that, else find out why"
     assert sorted(driver("check")) == [
+        f"{gone} IPv4 rule with preference 50; {see}",
+        f"{gone} IPv6 rule with preference 51; {see}",
+        f"{gone} local route of pool {POOL4}; {see}",
         "repaired the IPv4 rule with preference 0 was back and would lead calls to other services "
-        "to this machine's own; deleted",
-        "repaired the IPv4 rule with preference 50 was gone; added again",
-        "repaired the IPv6 rule with preference 51 was gone; added again",
-        f"repaired the local route of pool {POOL4} was gone; added again"]
+        "to this machine's own; deleted"]
     assert driver("check") == []
     assert fetch(capsule, SERVICE["4in4"])
 

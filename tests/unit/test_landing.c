@@ -357,6 +357,8 @@ static void test_rules_with_more_to_them_are_marked(void **state)
 	assert_true(rule_parse(message, &rule));
 	assert_true(rule.other);
 	message->nlmsg_type = RTM_DELRULE;
+	assert_true(rule_parse(message, &rule));
+	message->nlmsg_type = RTM_NEWROUTE;
 	assert_false(rule_parse(message, &rule));
 }
 
@@ -485,14 +487,14 @@ static void test_alarms_have_a_limit_and_count_what_is_over_it(void **state)
 	LANDING_ALARM(NULL, LOOKUP_LOST, "");
 	for (unsigned i = 0; i < LANDING_ALARMS_MAX + 3; i++) {
 		if (i % 2)
-			LANDING_ALARM(&alarms, RULE_LOST, "IPv4", "IPv4", i);
+			LANDING_ALARM(&alarms, RULE_LOST, "IPv4", "ip (pid 7)", "IPv4", i);
 		else
 			LANDING_ALARM(&alarms, LANDING_MORE, "", i);
 	}
 	assert_int_equal(alarms.count, LANDING_ALARMS_MAX);
 	assert_int_equal(alarms.dropped, 3);
 	assert_string_equal(alarms.items[5].text,
-			    "the IPv4 rule with preference 5 was gone; added again");
+			    "ip (pid 7) deleted the IPv4 rule with preference 5; added again");
 	assert_string_equal(alarms.items[5].subject, "IPv4");
 	assert_true(alarm_is_repaired(alarms.items[5].code));
 	assert_false(alarm_is_repaired(alarms.items[6].code));
