@@ -10,6 +10,7 @@
 #include "landing/rules.h"
 #include "landing/sockets.h"
 #include "landing/sysctls.h"
+#include "landing/translated.h"
 #include "landing/underlay.h"
 
 #include <linux/rtnetlink.h>
@@ -28,6 +29,7 @@ struct landing {
 	struct listeners listeners;
 	struct netlink route;
 	struct netlink diag;
+	struct netlink tracked; /* opened when it is needed */
 	struct netlink news;
 	/* What was applied, as far as checks need it. */
 	struct ip_prefix pools[LANDING_POOLS_MAX];
@@ -363,8 +365,16 @@ int landing_owns(struct landing *landing, const struct ip_address *addresses, si
 int landing_count(struct landing *landing, struct landing_connections **ret_connections,
 		  size_t *ret_count, struct error *err)
 {
-	return sockets_count(&landing->diag, landing->pools, landing->pool_count, ret_connections,
-			     ret_count, err);
+	struct connection_table table = {0};
+	int result =
+	    sockets_count(&landing->diag, landing->pools, landing->pool_count, &table, err);
+	if (result == 0)
+		result = translated_count(&landing->tracked, landing->pools, landing->pool_count,
+					  &table, err);
+	if (result == 0)
+		connection_table_take(&table, ret_connections, ret_count);
+	connection_table_done(&table);
+	return result;
 }
 
 static bool in_pools(const struct landing *landing, const struct ip_address *address)
@@ -386,7 +396,10 @@ int landing_destroy(struct landing *landing, const struct ip_address *addresses,
 					 "%s is no service address of this landing's pools",
 					 ip_address_format(&addresses[i], text));
 	}
-	return sockets_destroy(&landing->diag, addresses, address_count, ret_destroyed, err);
+	int result = sockets_destroy(&landing->diag, addresses, address_count, ret_destroyed, err);
+	return result < 0 ? result
+			  : translated_end(&landing->tracked, addresses, address_count,
+					   ret_destroyed, err);
 }
 
 /* Keeps the first failure and goes on: as much as can be undone is. */
@@ -429,6 +442,7 @@ int landing_close(struct landing *landing, enum landing_close how, struct error 
 	programs_done(&landing->programs);
 	netlink_done(&landing->route);
 	netlink_done(&landing->diag);
+	netlink_done(&landing->tracked);
 	netlink_done(&landing->news);
 	sysctl_journal_close(&landing->journal);
 	free(landing);

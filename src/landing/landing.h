@@ -172,17 +172,19 @@ must_check int landing_owns(struct landing *landing, const struct ip_address *ad
 /*
  * Connections per service address: TCP, both address families of sockets (a v4-mapped address
  * counts as v4), every state but LISTEN and TIME_WAIT, local address inside an applied pool or,
- * before the first landing_apply, inside one that an earlier run left local.
+ * before the first landing_apply, inside one that an earlier run left local; and those that the
+ * kernel leads on from such an address to another (landing/translated.h).
  * Sorted by address; the caller owns the array (free()); NULL when there is none. Any failure to
- * see all sockets is an error, never a smaller count.
+ * see all of them is an error, never a smaller count.
  */
 must_check int landing_count(struct landing *landing, struct landing_connections **ret_connections,
 			     size_t *ret_count, struct error *err);
 
 /*
  * End every TCP connection (same states) whose local address is one of `addresses`, which must lie
- * inside applied pools; peers get a reset. `ret_destroyed` counts those that this call ended,
- * also when it fails half-way.
+ * inside applied pools; peers get a reset. Of those that are led on to another address the
+ * translation is forgotten, and no peer hears of that. `ret_destroyed` counts those that this call
+ * ended, also when it fails half-way.
  */
 must_check int landing_destroy(struct landing *landing, const struct ip_address *addresses,
 			       size_t address_count, uint64_t *ret_destroyed, struct error *err);

@@ -34,7 +34,7 @@ static void merge(struct connection_table *table)
 	table->count = kept;
 }
 
-int connection_table_add(struct connection_table *table, const struct ip_address *address)
+static int add(struct connection_table *table, const struct landing_connections *item)
 {
 	bool is_full = table->count == table->capacity;
 	if (is_full)
@@ -48,9 +48,21 @@ int connection_table_add(struct connection_table *table, const struct ip_address
 		table->items = items;
 		table->capacity = capacity;
 	}
-	table->items[table->count++] =
-	    (struct landing_connections){.address = *address, .count = 1};
+	table->items[table->count++] = *item;
 	return 0;
+}
+
+int connection_table_add(struct connection_table *table, const struct ip_address *address)
+{
+	return add(table, &(struct landing_connections){.address = *address, .count = 1});
+}
+
+int connection_table_join(struct connection_table *table, const struct connection_table *from)
+{
+	int result = 0;
+	for (size_t i = 0; i < from->count && result == 0; i++)
+		result = add(table, &from->items[i]);
+	return result;
 }
 
 void connection_table_take(struct connection_table *table,
@@ -81,14 +93,13 @@ static int count_socket(const struct socket_seen *seen, void *context)
 }
 
 int sockets_count(struct netlink *diag, const struct ip_prefix *pools, unsigned pool_count,
-		  struct landing_connections **ret_connections, size_t *ret_count,
-		  struct error *err)
+		  struct connection_table *table, struct error *err)
 {
 	struct count_visit visit = {.pools = pools, .pool_count = pool_count};
 	int result =
 	    sock_diag_walk(diag, IPPROTO_TCP, SOCK_DIAG_CONNECTIONS, count_socket, &visit, err);
-	if (result == 0)
-		connection_table_take(&visit.table, ret_connections, ret_count);
+	if (result == 0 && connection_table_join(table, &visit.table) < 0)
+		result = error_set(err, -ENOMEM, "out of memory");
 	connection_table_done(&visit.table);
 	return result;
 }

@@ -16,14 +16,18 @@ struct connection_table {
 void connection_table_done(struct connection_table *table);
 must_check int connection_table_add(struct connection_table *table,
 				    const struct ip_address *address);
+/* Add all of `from`. */
+must_check int connection_table_join(struct connection_table *table,
+				     const struct connection_table *from);
 /* Empties the table into an array sorted by address, which the caller owns; NULL if there is none.
  */
 void connection_table_take(struct connection_table *table,
 			   struct landing_connections **ret_connections, size_t *ret_count);
 
+/* Add the connections whose local address lies in a pool. */
 must_check int sockets_count(struct netlink *diag, const struct ip_prefix *pools,
-			     unsigned pool_count, struct landing_connections **ret_connections,
-			     size_t *ret_count, struct error *err);
+			     unsigned pool_count, struct connection_table *table,
+			     struct error *err);
 
 must_check int sockets_destroy(struct netlink *diag, const struct ip_address *addresses,
 			       size_t address_count, uint64_t *ret_destroyed, struct error *err);
