@@ -50,7 +50,8 @@
 	X(LANDING_SOURCE_IN_POOL, 70, "landing_source_in_pool",                                    \
 	  "the packet in the tunnel pretends to come from a service address")                      \
 	X(LANDING_ECN, 71, "landing_ecn",                                                          \
-	  "congestion was marked on a packet whose transport has no ECN")
+	  "congestion was marked on a packet whose transport has no ECN")                          \
+	X(LANDING_BARE, 72, "landing_bare", "a packet for a service address without a tunnel")
 
 #define DROP_REASONS 128 /* entries of a table indexed by reason; 0 is no reason */
 

@@ -24,6 +24,7 @@
 
 #define EDGE_MAP_POOLS 8 /* of each family */
 #define EDGE_MAP_INTERFACES 16
+#define EDGE_MAP_OWN 32
 #define EDGE_MAP_LINKS 64 /* 0 means none */
 #define EDGE_MAP_SPANS 4096
 #define EDGE_MAP_ADDRESSES (1u << 18)
@@ -66,6 +67,17 @@ struct edge_map_link {
 	__u8 reserved[6];
 };
 
+/* An address that frames for this machine come to on an interface: the interface's own, or that of
+ * a bridge that it is a port of. */
+struct edge_map_own {
+	union {
+		__u64 word; /* for one store; the last two bytes are 0 */
+		__u8 address[6];
+	};
+	__u32 ifindex; /* 0 in entries that are not in use, which come last */
+	__u32 reserved;
+};
+
 struct edge_map_settings {
 #ifdef FAIRLEAD_LAYOUT_VARIANT
 	__u64 variant;
@@ -79,6 +91,7 @@ struct edge_map_settings {
 	__u8 reserved[2];
 	struct edge_map_pool4 pool4[EDGE_MAP_POOLS];
 	struct edge_map_pool6 pool6[EDGE_MAP_POOLS];
+	struct edge_map_own own[EDGE_MAP_OWN];
 	struct edge_map_link links[EDGE_MAP_LINKS];
 	/* Where packets may be redirected to when the FIB was asked: a redirect to an interface
 	 * that is not ready for it would lose them without a trace. 0 in entries that are not in

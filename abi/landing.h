@@ -45,6 +45,18 @@ struct landing_listener_key {
 };
 #define LANDING_LISTENER_KEY_BITS 32
 
+/* The only entry of `landing_own`: the link addresses that frames for this machine come to on an
+ * interface, its own and that of a bridge that it is a port of. Index 0: not in use; those come
+ * last. */
+#define LANDING_ABI_OWN 32
+struct landing_own {
+	struct {
+		__u32 ifindex;
+		__u8 address[6];
+		__u8 reserved[2];
+	} items[LANDING_ABI_OWN];
+};
+
 /* The only entry of `landing_mss`: the largest segments that fit the tunnel, in bytes and host
  * order; 0 as long as nobody said. */
 struct landing_mss {

@@ -226,6 +226,28 @@ static __always_inline int choose(struct packet *packet, const struct match *mat
 	return 0;
 }
 
+/*
+ * Whether the frame is for this machine. Bridges and switches flood frames for others, and an
+ * interface that somebody listens on hands them up: with two edges on a link each packet would be
+ * forwarded twice. Where the addresses are not known, or may have changed since the daemon went
+ * silent, each frame is.
+ */
+static __always_inline bool is_to_us(const struct xdp_md *ctx, const struct ethhdr *eth)
+{
+	const __u64 destination = *(const __u64 *)eth; /* and two bytes of what follows */
+	const __u32 ifindex = ctx->ingress_ifindex;
+	bool known = false;
+
+	for (__u32 i = 0; i < EDGE_MAP_OWN && settings.own[i].ifindex != 0; i++) {
+		if (settings.own[i].ifindex != ifindex)
+			continue;
+		if (bpf_cpu_to_be64(settings.own[i].word ^ destination) >> 16 == 0)
+			return true;
+		known = true;
+	}
+	return !known || nexthop_is_stale();
+}
+
 static __always_inline int edge_v4(struct xdp_md *ctx, const struct ethhdr *eth, const void *end)
 {
 	struct iphdr *ip = (void *)(eth + 1);
@@ -242,6 +264,8 @@ static __always_inline int edge_v4(struct xdp_md *ctx, const struct ethhdr *eth,
 	/* RFC 1812 section 5.3.4: what came as a link-layer broadcast is not forwarded. */
 	if (eth->h_dest[0] & 1)
 		return -DROP_LINK_GROUP;
+	if (!is_to_us(ctx, eth))
+		return XDP_PASS;
 	int failure = parse_v4(ip, end, &packet.ip);
 	if (failure)
 		return failure;
@@ -279,6 +303,8 @@ static __always_inline int edge_v6(struct xdp_md *ctx, const struct ethhdr *eth,
 		return XDP_PASS;
 	if (eth->h_dest[0] & 1)
 		return -DROP_LINK_GROUP;
+	if (!is_to_us(ctx, eth))
+		return XDP_PASS;
 	int failure = parse_v6(ip, end, &packet.ip);
 	if (failure)
 		return failure;

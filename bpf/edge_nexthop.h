@@ -14,14 +14,20 @@
 
 _Static_assert((EDGE_MAP_LINKS & (EDGE_MAP_LINKS - 1)) == 0, "links are picked by a mask");
 
+/* The daemon has been silent for long. Jiffies, since reading them is one load; every other clock
+ * costs a call. */
+static __always_inline int nexthop_is_stale(void)
+{
+	return bpf_jiffies64() - settings.heartbeat > settings.heartbeat_limit;
+}
+
 /* The link that `hop` leads out of; NULL if the next hop is not known, or no longer known. */
 static __always_inline const struct edge_map_link *nexthop_link(union edge_map_hop hop)
 {
 	__u32 number = hop.to.link;
 	if (number == 0 || number >= EDGE_MAP_LINKS)
 		return NULL;
-	/* Jiffies, since reading them is one load; every other clock costs a call. */
-	if (bpf_jiffies64() - settings.heartbeat > settings.heartbeat_limit)
+	if (nexthop_is_stale())
 		return NULL;
 	/* The verifier before Linux 6.2 loses the comparison above on the way here; the compiler,
 	 * which has not, must not see what the mask is applied to. */

@@ -10,6 +10,9 @@
  * kernel counts that better. After the decapsulation the frame looks as if the edge had routed it
  * here: same link addresses, the inner packet's protocol.
  *
+ * A packet for a service address that came without a tunnel is dropped: it went past the edges,
+ * which know whether the address may take new flows. Frames for other machines are passed.
+ *
  * Untagged frames only: for a VLAN, declare the VLAN's own interface as underlay.
  *
  * The clamp is attached behind tc's clsact to the interfaces that answers leave by. A client sends
@@ -80,6 +83,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct landing_mss);
 } landing_mss SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct landing_own);
+} landing_own SEC(".maps");
 
 enum verdict { NOT_OURS, OURS, DROP };
 
@@ -335,17 +345,56 @@ static __always_inline enum verdict take_off(struct packet *packet)
 	return OURS;
 }
 
+/* Whether the frame is for this machine, as far as the interface's addresses are known. */
+static __always_inline bool is_to_us(const struct packet *packet, const struct ethhdr *link)
+{
+	const __u32 zero = 0;
+	const __u32 ifindex = packet->ctx->ingress_ifindex;
+	const struct landing_own *own = bpf_map_lookup_elem(&landing_own, &zero);
+	bool known = false;
+	for (int i = 0; own && i < LANDING_ABI_OWN && own->items[i].ifindex != 0; i++) {
+		if (own->items[i].ifindex != ifindex)
+			continue;
+		if (__builtin_memcmp(own->items[i].address, link->h_dest, ETH_ALEN) == 0)
+			return true;
+		known = true;
+	}
+	return !known;
+}
+
+/* Where to, of a packet that is no tunnel's. */
+static __always_inline bool is_bare(const struct packet *packet)
+{
+	struct landing_address_key destination;
+	if (packet->outer_family == 4) {
+		const struct iphdr *ip = packet_at(packet, ETH_HLEN, sizeof(*ip));
+		if (!ip || ip->version != 4)
+			return false;
+		destination = address_v4(ip->daddr);
+	} else {
+		const struct ipv6hdr *ip = packet_at(packet, ETH_HLEN, sizeof(*ip));
+		if (!ip || ip->version != 6)
+			return false;
+		destination = address_v6(&ip->daddr);
+	}
+	return in_pools(&destination);
+}
+
 static __always_inline enum verdict land(struct packet *packet)
 {
 	const struct ethhdr *link = packet_at(packet, 0, sizeof(*link));
 	enum verdict verdict = NOT_OURS;
-	if (link && link->h_proto == bpf_htons(ETH_P_IP)) {
+	if (link && link->h_proto == bpf_htons(ETH_P_IP))
 		packet->outer_family = 4;
-		verdict = parse_outer_v4(packet);
-	} else if (link && link->h_proto == bpf_htons(ETH_P_IPV6)) {
+	else if (link && link->h_proto == bpf_htons(ETH_P_IPV6))
 		packet->outer_family = 6;
-		verdict = parse_outer_v6(packet);
-	}
+	else
+		return NOT_OURS;
+	if (!is_to_us(packet, link))
+		return NOT_OURS;
+	verdict = packet->outer_family == 4 ? parse_outer_v4(packet) : parse_outer_v6(packet);
+	if (verdict == NOT_OURS && is_bare(packet))
+		return drop(packet, DROP_LANDING_BARE);
 	if (verdict != OURS)
 		return verdict;
 

@@ -13,12 +13,12 @@
  * XDP frames and would lose them. Backends behind such a one are reached through the kernel.
  */
 #include "dataplane/internal.h"
+#include "kernel/link.h"
 
 #include <libmnl/libmnl.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <net/if_arp.h>
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,19 +28,12 @@
 #define NEXTHOP_USABLE                                                                             \
 	(NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
 
-/* What RTM_GETROUTE, RTM_GETLINK and RTM_GETNEIGH tell. */
+/* What RTM_GETROUTE and RTM_GETNEIGH tell. */
 struct route {
 	uint8_t type;
 	uint32_t ifindex;
 	uint32_t mtu;
 	struct ip_address gateway;
-};
-
-struct link_info {
-	bool ethernet;
-	unsigned flags; /* IFF_… */
-	uint8_t address[6];
-	uint32_t mtu;
 };
 
 struct neighbour {
@@ -114,37 +107,6 @@ static int get_route(struct netlink *requests, const struct ip_address *address,
 	netlink_put_address(request, RTA_DST, address);
 	*ret_route = (struct route){0};
 	return netlink_ask(requests, request, read_route, ret_route);
-}
-
-/* Links */
-
-static int read_link(const struct nlmsghdr *message, void *context)
-{
-	struct link_info *link = context;
-	const struct ifinfomsg *header = header_of(message, RTM_NEWLINK, sizeof(*header));
-	if (!header)
-		return 0;
-	*link = (struct link_info){
-	    .ethernet = header->ifi_type == ARPHRD_ETHER,
-	    .flags = header->ifi_flags,
-	    .mtu = netlink_number(message, sizeof(*header), IFLA_MTU, 0),
-	};
-	const struct nlattr *address =
-	    netlink_attribute(message, sizeof(*header), IFLA_ADDRESS, sizeof(link->address));
-	if (address)
-		memcpy(link->address, mnl_attr_get_payload(address), sizeof(link->address));
-	return 0;
-}
-
-static int get_link(struct netlink *requests, uint32_t ifindex, struct link_info *ret_link)
-{
-	alignas(struct nlmsghdr) char buffer[256];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	request->nlmsg_type = RTM_GETLINK;
-	struct ifinfomsg *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-	header->ifi_index = (int)ifindex;
-	*ret_link = (struct link_info){0};
-	return netlink_ask(requests, request, read_link, ret_link);
 }
 
 /* Neighbours */
@@ -336,7 +298,7 @@ void nexthop_resolve(struct edge *edge, uint32_t backend)
 				.asked_ms = reach->asked_ms};
 	reach->no_route = get_route(&edge->requests, &address, &route) < 0;
 	if (reach->no_route || route.type != RTN_UNICAST ||
-	    get_link(&edge->requests, route.ifindex, &link) < 0) {
+	    link_read(&edge->requests, route.ifindex, &link) < 0) {
 		store_hop(edge, backend, 0, NULL, 0);
 		return;
 	}
@@ -367,9 +329,35 @@ void nexthop_release(struct edge *edge, uint32_t backend)
 		remove_neighbour(&edge->requests, reach.ifindex, &reach.next_hop);
 }
 
+/* Which frames are for this machine. An interface without link addresses has none of them. */
+static void fill_own(struct edge *edge)
+{
+	struct edge_map_own *own = edge->maps.settings->own;
+	size_t count = 0;
+	for (size_t i = 0; i < edge->attachments.count; i++) {
+		struct link_chain chain;
+		const uint32_t ifindex = edge->attachments.items[i].ifindex;
+		link_chain_read(&edge->requests, ifindex, &chain);
+		for (size_t j = 0; j < chain.count && count < EDGE_MAP_OWN; j++) {
+			struct edge_map_own entry = {.ifindex = ifindex};
+			if (!chain.links[j].ethernet)
+				continue;
+			memcpy(entry.address, chain.links[j].address, sizeof(entry.address));
+			if (own[count].word != entry.word)
+				store_word((uint64_t *)&own[count].word, entry.word);
+			if (own[count].ifindex != ifindex)
+				__atomic_store_n(&own[count].ifindex, ifindex, __ATOMIC_RELEASE);
+			count++;
+		}
+	}
+	for (; count < EDGE_MAP_OWN; count++)
+		__atomic_store_n(&own[count].ifindex, 0, __ATOMIC_RELEASE);
+}
+
 void nexthop_resolve_all(struct edge *edge)
 {
 	struct edge_map_settings *settings = edge->maps.settings;
+	fill_own(edge);
 	for (size_t i = 0; i < EDGE_MAP_INTERFACES; i++) {
 		const struct attachments *all = &edge->attachments;
 		bool direct = i < all->count && all->items[i].direct;
@@ -396,7 +384,7 @@ bool nexthop_is_local(struct edge *edge, const struct ip_address *address)
 enum edge_link nexthop_link_state(struct edge *edge, uint32_t ifindex)
 {
 	struct link_info link;
-	if (get_link(&edge->requests, ifindex, &link) < 0)
+	if (link_read(&edge->requests, ifindex, &link) < 0)
 		return EDGE_LINK_UP; /* it has just gone: the next look says so */
 	if (!(link.flags & IFF_UP))
 		return EDGE_LINK_DOWN;

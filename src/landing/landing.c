@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "landing/landing.h"
 
+#include "kernel/link.h"
 #include "kernel/netlink.h"
 #include "landing/clamp.h"
 #include "landing/landing_alarms.h"
@@ -39,7 +40,8 @@ struct landing {
 	struct exits exits; /* which the clamp of the MSS is on */
 	bool applied;
 	bool network_changed; /* since it was last compared with what was applied */
-	/* Who deleted the last rule or route of ours that the news since then told of. */
+	/* Who deleted the last rule or route of ours that the news since then told of; "": nobody
+	 */
 	char rule_deleter[64];
 	char route_deleter[64];
 };
@@ -219,21 +221,42 @@ static int apply_clamp(struct landing *landing, struct landing_alarms *alarms, s
 	return result;
 }
 
+/* Packets come in by the underlay interfaces, or by what those are ports of. */
+static void list_admitted(const struct landing *landing, const struct link_chain *chains,
+			  struct rules_wish *wish)
+{
+	for (unsigned i = 0; i < landing->programs.interface_count; i++) {
+		const char *name = landing->programs.interfaces[i].name;
+		memcpy(wish->interfaces[wish->interface_count++], name, sizeof(*wish->interfaces));
+		for (size_t j = 1; j < chains[i].count; j++) {
+			if (if_indextoname(chains[i].ifindex[j],
+					   wish->interfaces[wish->interface_count]))
+				wish->interface_count++;
+		}
+	}
+}
+
 /* The rules before the pool is local. */
 static int apply_routes(struct landing *landing, struct landing_alarms *alarms, struct error *err)
 {
-	for (size_t i = 0; i < sizeof(families); i++) {
+	struct link_chain chains[LANDING_INTERFACES_MAX];
+	struct rules_wish wish = {.pools = landing->pools, .pool_count = landing->pool_count};
+	const char *route_deleter = landing->route_deleter;
+	for (unsigned i = 0; i < landing->programs.interface_count; i++)
+		link_chain_read(&landing->route, landing->programs.interfaces[i].ifindex,
+				&chains[i]);
+	list_admitted(landing, chains, &wish);
+	wish.deleter = *landing->rule_deleter ? landing->rule_deleter : NULL;
+	int result = programs_set_own(&landing->programs, chains, err);
+	for (size_t i = 0; i < sizeof(families) && result == 0; i++) {
 		uint8_t family = families[i];
-		int result = rules_apply(&landing->route, family, landing->pools,
-					 landing->pool_count, landing->rule_deleter, alarms, err);
+		result = rules_apply(&landing->route, family, &wish, alarms, err);
 		if (result == 0)
-			result = routes_apply_local(&landing->route, family, landing->pools,
-						    landing->pool_count, landing->route_deleter,
-						    alarms, err);
-		if (result < 0)
-			return result;
+			result = routes_apply_local(
+			    &landing->route, family, landing->pools, landing->pool_count,
+			    *route_deleter ? route_deleter : "somebody", alarms, err);
 	}
-	return 0;
+	return result;
 }
 
 int landing_apply(struct landing *landing, const struct landing_desired *desired, struct error *err)
@@ -278,7 +301,11 @@ static int note_change(const struct nlmsghdr *message, void *context)
 	struct landing *landing = context;
 	struct rule rule;
 	landing->network_changed = true;
-	if (!message || netlink_is_sender(&landing->route, message)) /* NULL: some were lost */
+	if (!message) { /* some were lost */
+		snprintf(landing->rule_deleter, sizeof(landing->rule_deleter), "somebody");
+		return 0;
+	}
+	if (netlink_is_sender(&landing->route, message))
 		return 0;
 	if (message->nlmsg_type == RTM_DELRULE && rule_parse(message, &rule) && rule_is_ours(&rule))
 		netlink_sender(message, landing->rule_deleter, sizeof(landing->rule_deleter));
@@ -299,8 +326,8 @@ int landing_check(struct landing *landing, struct landing_alarms *ret_alarms, st
 {
 	ret_alarms->count = 0;
 	ret_alarms->dropped = 0;
-	snprintf(landing->rule_deleter, sizeof(landing->rule_deleter), "somebody");
-	snprintf(landing->route_deleter, sizeof(landing->route_deleter), "somebody");
+	landing->rule_deleter[0] = '\0';
+	landing->route_deleter[0] = '\0';
 	int result = netlink_drain(&landing->news, note_change, landing);
 	if (result < 0)
 		return error_set(err, result, "netlink news cannot be read: %s",

@@ -207,6 +207,28 @@ int programs_fill(struct programs *programs, const struct landing_desired *desir
 	return result;
 }
 
+int programs_set_own(struct programs *programs, const struct link_chain *chains, struct error *err)
+{
+	const __u32 zero = 0;
+	struct landing_own own = {0};
+	size_t count = 0;
+	for (unsigned i = 0; i < programs->interface_count; i++) {
+		const struct link_chain *chain = &chains[i];
+		for (size_t j = 0; j < chain->count && count < LANDING_ABI_OWN; j++) {
+			if (!chain->links[j].ethernet)
+				continue;
+			own.items[count].ifindex = chain->ifindex[0];
+			memcpy(own.items[count++].address, chain->links[j].address,
+			       sizeof(own.items->address));
+		}
+	}
+	int fd = bpf_map__fd(programs->landing->maps.landing_own);
+	int result = bpf_map_update_elem(fd, &zero, &own, BPF_ANY);
+	return result < 0 ? error_set(err, result, "cannot set the own link addresses: %s",
+				      error_text(result))
+			  : 0;
+}
+
 int programs_set_mss(struct programs *programs, uint32_t v4, uint32_t v6, struct error *err)
 {
 	const __u32 zero = 0;

@@ -16,6 +16,7 @@
 #define FAIRLEAD_LANDING_PROGRAMS_H
 
 #include "kernel/layout.h"
+#include "kernel/link.h"
 #include "kernel/pins.h"
 #include "landing/landing_alarms.h"
 
@@ -53,6 +54,10 @@ void programs_close_link(int *link);
 /* Fill edges, own addresses and pools, adding before deleting. */
 must_check int programs_fill(struct programs *programs, const struct landing_desired *desired,
 			     struct error *err);
+
+/* Which frames are for this machine: by the link addresses in the chain of each interface. */
+must_check int programs_set_own(struct programs *programs, const struct link_chain *chains,
+				struct error *err);
 
 /* Segments from the pools are to be offered at most this long, in bytes. */
 must_check int programs_set_mss(struct programs *programs, uint32_t v4, uint32_t v6,

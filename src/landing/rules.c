@@ -5,6 +5,7 @@
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <stdalign.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -81,9 +82,10 @@ bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule)
 	const struct nlattr *protocol = netlink_attribute(message, head, FRA_PROTOCOL, 1);
 	rule.protocol = protocol ? mnl_attr_get_u8(protocol) : 0;
 	const struct nlattr *iif = netlink_attribute(message, head, FRA_IIFNAME, 1);
-	rule.from_here =
-	    iif && strncmp(mnl_attr_get_str(iif), "lo", mnl_attr_get_payload_len(iif)) == 0;
-	rule.other |= (iif && !rule.from_here) || has_other_attributes(message);
+	if (iif)
+		snprintf(rule.interface, sizeof(rule.interface), "%.*s",
+			 (int)mnl_attr_get_payload_len(iif), mnl_attr_get_str(iif));
+	rule.other |= has_other_attributes(message);
 	*ret_rule = rule;
 	return true;
 }
@@ -91,8 +93,8 @@ bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule)
 static bool rules_equal(const struct rule *a, const struct rule *b)
 {
 	return a->family == b->family && a->action == b->action && a->protocol == b->protocol &&
-	       a->from_here == b->from_here && a->other == b->other && a->pref == b->pref &&
-	       a->table == b->table && ip_prefix_equal(&a->from, &b->from) &&
+	       strcmp(a->interface, b->interface) == 0 && a->other == b->other &&
+	       a->pref == b->pref && a->table == b->table && ip_prefix_equal(&a->from, &b->from) &&
 	       ip_prefix_equal(&a->to, &b->to);
 }
 
@@ -175,8 +177,8 @@ static int change_rule(struct netlink *route, uint16_t type, const struct rule *
 		netlink_put_address(request, FRA_SRC, &rule->from.address);
 	if (rule->to.address.family != IP_NONE)
 		netlink_put_address(request, FRA_DST, &rule->to.address);
-	if (rule->from_here)
-		mnl_attr_put_strz(request, FRA_IIFNAME, "lo");
+	if (*rule->interface)
+		mnl_attr_put_strz(request, FRA_IIFNAME, rule->interface);
 	mnl_attr_put_u32(request, FRA_PRIORITY, rule->pref);
 	if (rule->table)
 		mnl_attr_put_u32(request, FRA_TABLE, rule->table);
@@ -195,7 +197,7 @@ static int change_rule(struct netlink *route, uint16_t type, const struct rule *
 static bool looks_up_local(const struct rule *rule)
 {
 	return rule->action == FR_ACT_TO_TBL && rule->table == RT_TABLE_LOCAL && !rule->other &&
-	       !rule->from_here && rule->from.address.family == IP_NONE &&
+	       !*rule->interface && rule->from.address.family == IP_NONE &&
 	       rule->to.address.family == IP_NONE;
 }
 
@@ -243,28 +245,44 @@ static struct rule first_local(uint8_t family)
 			     .table = RT_TABLE_LOCAL};
 }
 
-/* The rules for calls to the pools. */
-static int list_wanted(uint8_t family, const struct ip_prefix *pools, unsigned pool_count,
-		       struct rule_list *wanted)
+/* The rules of one pool. */
+static int list_pool(uint8_t family, const struct ip_prefix *pool, const struct rules_wish *wish,
+		     struct rule_list *wanted)
+{
+	const struct rule call = {.family = family,
+				  .action = FR_ACT_TO_TBL,
+				  .protocol = LANDING_PROTOCOL,
+				  .interface = "lo",
+				  .pref = RULE_PREF_CALL,
+				  .table = RT_TABLE_MAIN,
+				  .to = *pool};
+	struct rule no_call = call;
+	no_call.action = FR_ACT_UNREACHABLE;
+	no_call.pref = RULE_PREF_NO_CALL;
+	no_call.table = 0;
+	int result = list_append(wanted, &call);
+	if (result == 0)
+		result = list_append(wanted, &no_call);
+	for (unsigned i = 0; i < wish->interface_count && result == 0; i++) {
+		struct rule admit = call;
+		admit.pref = RULE_PREF_ADMIT;
+		admit.table = RT_TABLE_LOCAL;
+		memcpy(admit.interface, wish->interfaces[i], sizeof(admit.interface));
+		result = list_append(wanted, &admit);
+	}
+	struct rule not_admitted = no_call;
+	not_admitted.action = FR_ACT_BLACKHOLE;
+	not_admitted.pref = RULE_PREF_NOT_ADMITTED;
+	memset(not_admitted.interface, 0, sizeof(not_admitted.interface));
+	return result < 0 ? result : list_append(wanted, &not_admitted);
+}
+
+static int list_wanted(uint8_t family, const struct rules_wish *wish, struct rule_list *wanted)
 {
 	int result = 0;
-	for (unsigned i = 0; i < pool_count && result == 0; i++) {
-		if (!is_of_family(&pools[i], family))
-			continue;
-		struct rule call = {.family = family,
-				    .action = FR_ACT_TO_TBL,
-				    .protocol = LANDING_PROTOCOL,
-				    .from_here = true,
-				    .pref = RULE_PREF_CALL,
-				    .table = RT_TABLE_MAIN,
-				    .to = pools[i]};
-		struct rule no_call = call;
-		no_call.action = FR_ACT_UNREACHABLE;
-		no_call.pref = RULE_PREF_NO_CALL;
-		no_call.table = 0;
-		result = list_append(wanted, &call);
-		if (result == 0)
-			result = list_append(wanted, &no_call);
+	for (unsigned i = 0; i < wish->pool_count && result == 0; i++) {
+		if (is_of_family(&wish->pools[i], family))
+			result = list_pool(family, &wish->pools[i], wish, wanted);
 	}
 	return result;
 }
@@ -280,8 +298,9 @@ static int add_missing(struct netlink *route, const struct rule_list *present,
 		int result = change_rule(route, RTM_NEWRULE, rule, err);
 		if (result < 0)
 			return result;
-		LANDING_ALARM(alarms, RULE_LOST, netlink_family_name(rule->family), deleter,
-			      netlink_family_name(rule->family), rule->pref);
+		if (deleter)
+			LANDING_ALARM(alarms, RULE_LOST, netlink_family_name(rule->family), deleter,
+				      netlink_family_name(rule->family), rule->pref);
 	}
 	return 0;
 }
@@ -312,9 +331,9 @@ static const struct rule *find_in_the_way(const struct rule_list *list)
 	return NULL;
 }
 
-static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
-		 unsigned pool_count, const struct rule_list *present, struct rule_list *wanted,
-		 const char *deleter, struct landing_alarms *alarms, struct error *err)
+static int apply(struct netlink *route, uint8_t family, const struct rules_wish *wish,
+		 const struct rule_list *present, struct rule_list *wanted,
+		 struct landing_alarms *alarms, struct error *err)
 {
 	const struct rule local = moved_local(family, RTPROT_KERNEL);
 	const struct rule *foreign = find_foreign_local(present);
@@ -339,11 +358,11 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 	if (must_move || moved)
 		result = list_append(wanted, &local);
 	if (result == 0)
-		result = list_wanted(family, pools, pool_count, wanted);
+		result = list_wanted(family, wish, wanted);
 	if (result < 0)
 		return error_set(err, result, "cannot list the %s rules: %s",
 				 netlink_family_name(family), error_text(result));
-	result = add_missing(route, present, wanted, deleter, alarms, err);
+	result = add_missing(route, present, wanted, wish->deleter, alarms, err);
 	if (result == 0 && must_move) {
 		result = change_rule(route, RTM_DELRULE, foreign, err);
 		if (result == 0 && moved)
@@ -353,13 +372,12 @@ static int apply(struct netlink *route, uint8_t family, const struct ip_prefix *
 	return result < 0 ? result : delete_unwanted(route, present, wanted, err);
 }
 
-int rules_apply(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
-		unsigned pool_count, const char *deleter, struct landing_alarms *alarms,
-		struct error *err)
+int rules_apply(struct netlink *route, uint8_t family, const struct rules_wish *wish,
+		struct landing_alarms *alarms, struct error *err)
 {
 	bool any = false;
-	for (unsigned i = 0; i < pool_count; i++)
-		any |= is_of_family(&pools[i], family);
+	for (unsigned i = 0; i < wish->pool_count; i++)
+		any |= is_of_family(&wish->pools[i], family);
 	if (!any)
 		return rules_undo(route, family, err);
 
@@ -367,8 +385,7 @@ int rules_apply(struct netlink *route, uint8_t family, const struct ip_prefix *p
 	struct rule_list wanted = {0};
 	int result = read_rules(route, family, &present, err);
 	if (result == 0)
-		result = apply(route, family, pools, pool_count, &present, &wanted, deleter, alarms,
-			       err);
+		result = apply(route, family, wish, &present, &wanted, alarms, err);
 	free(present.items);
 	free(wanted.items);
 	return result;

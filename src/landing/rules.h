@@ -3,6 +3,8 @@
  * Routing policy rules, per address family that has pools:
  *	50: iif lo to POOL lookup main      this machine calls other services of the pool outside,
  *	51: iif lo to POOL unreachable      and never, for want of a route, its own listener
+ *	60: iif IF to POOL lookup local     what landing's program, or the edge's, let through,
+ *	61: to POOL blackhole               and nothing that came in past them
  *	100: lookup local                   in place of the kernel's at 0, which would come first
  * The local table moves in this order: added at 100, then deleted at 0; back in the reverse one.
  * Whoever looked it up behind 50 already (as VRFs want it) keeps it there.
@@ -25,6 +27,8 @@
 enum {
 	RULE_PREF_CALL = 50,
 	RULE_PREF_NO_CALL = 51,
+	RULE_PREF_ADMIT = 60,
+	RULE_PREF_NOT_ADMITTED = 61,
 	RULE_PREF_LOCAL = 100,
 };
 
@@ -32,7 +36,7 @@ struct rule {
 	uint8_t family; /* AF_INET or AF_INET6 */
 	uint8_t action; /* FR_ACT_… */
 	uint8_t protocol;
-	bool from_here; /* iif lo */
+	char interface[16]; /* that packets come in by, "lo" for this machine's own; "": any */
 	bool other; /* has selectors or effects that this struct does not show */
 	uint32_t pref;
 	uint32_t table;
@@ -45,11 +49,20 @@ bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule);
 /* Whether it is one of landing's. Pure. */
 bool rule_is_ours(const struct rule *rule);
 
-/* Bring the rules of `family` in line with the pools of that family (maybe none). `deleter` is who
- * took away what is missing, for alarms. */
-must_check int rules_apply(struct netlink *route, uint8_t family, const struct ip_prefix *pools,
-			   unsigned pool_count, const char *deleter, struct landing_alarms *alarms,
-			   struct error *err);
+#define RULES_INTERFACES_MAX (LANDING_INTERFACES_MAX * 4)
+
+/* What the rules shall do; borrowed. */
+struct rules_wish {
+	const struct ip_prefix *pools; /* of either family */
+	unsigned pool_count;
+	char interfaces[RULES_INTERFACES_MAX][16]; /* that packets for the pools may come in by */
+	unsigned interface_count;
+	const char *deleter; /* who took away what is missing, for alarms; NULL: nobody did */
+};
+
+/* Bring the rules of `family` in line with the pools of that family (maybe none). */
+must_check int rules_apply(struct netlink *route, uint8_t family, const struct rules_wish *wish,
+			   struct landing_alarms *alarms, struct error *err);
 
 /* Delete ours, with the local table back at 0 first. */
 must_check int rules_undo(struct netlink *route, uint8_t family, struct error *err);

@@ -787,6 +787,71 @@ static void test_every_reason_was_reached(void **state)
 	assert_false(missing);
 }
 
+static void assert_frames_to(const uint8_t link[6], bool ours)
+{
+	for (size_t f = 0; f < 2; f++) {
+		struct frame frame;
+		build_web(&frame, families[f]);
+		memcpy(frame.bytes, link, 6);
+		if (ours)
+			assert_delivered(&frame, fixture_pick(&fixture, WEB, &frame));
+		else
+			assert_passed(&frame);
+	}
+}
+
+/* A flooded frame for another machine is the kernel's, which drops it. */
+static void test_frames_for_others(void **state)
+{
+	(void)state;
+	static const uint8_t own[6] = {2, 0, 0, 0, 0, 1};
+	edge_heartbeat(fixture.edge);
+	for (size_t bit = 1; bit < 48; bit++) {
+		uint8_t other[6];
+		memcpy(other, own, sizeof(own));
+		other[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		/* The lowest bit of all says that it is for a group. */
+		if (!(other[0] & 1))
+			assert_frames_to(other, false);
+	}
+	assert_frames_to(own, true);
+	/* The address may have changed since the daemon went silent. */
+	settings_change(forget_heartbeat);
+	struct frame frame;
+	build_web(&frame, IP_V4);
+	frame.bytes[5] ^= 1;
+	assert_int_equal(fixture_run(&fixture, &frame, NULL), XDP_TX);
+	edge_heartbeat(fixture.edge);
+	assert_passed(&frame);
+}
+
+/* The daemon follows changes, and knows the bridge that the interface may be a port of. */
+static void test_own_address_is_followed(void **state)
+{
+	(void)state;
+	static const uint8_t own[6] = {2, 0, 0, 0, 0, 1};
+	static const uint8_t bridge[6] = {2, 0, 0, 0, 0, 9};
+	fixture_command("ip link add bridge0 address 02:00:00:00:00:09 type bridge");
+	fixture_command("ip link set edge0 master bridge0");
+	fixture_drain(&fixture);
+	assert_frames_to(own, true);
+	struct frame frame;
+	build_web(&frame, IP_V4);
+	memcpy(frame.bytes, bridge, 6);
+	assert_int_not_equal(fixture_run(&fixture, &frame, NULL), XDP_PASS);
+	fixture_command("ip link del bridge0");
+	fixture_command("ip link set edge0 address 02:00:00:00:00:09");
+	fixture_neighbours();
+	fixture_drain(&fixture);
+	assert_frames_to(own, false);
+	assert_int_not_equal(fixture_run(&fixture, &frame, NULL), XDP_PASS);
+	fixture_command("ip link set edge0 address 02:00:00:00:00:01");
+	fixture_neighbours();
+	fixture_drain(&fixture);
+	assert_frames_to(own, true);
+	assert_passed(&frame);
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -822,6 +887,8 @@ int main(void)
 	    cmocka_unit_test(test_time_to_live),
 	    cmocka_unit_test(test_checksum_update),
 	    cmocka_unit_test(test_link_group),
+	    cmocka_unit_test(test_frames_for_others),
+	    cmocka_unit_test(test_own_address_is_followed),
 	    cmocka_unit_test(test_addresses_without_meaning),
 	    cmocka_unit_test(test_ports),
 	    cmocka_unit_test(test_quic),

@@ -334,6 +334,66 @@ static void test_headers_that_cannot_be_followed_pass(void **state)
 	assert_dropped(&frame, DROP_LANDING_OUTER_MALFORMED); /* it says that a tunnel follows */
 }
 
+/* It went past the edges, whatever it is. */
+static void test_a_packet_without_a_tunnel_is_dropped(void **state)
+{
+	(void)state;
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		static const uint8_t protocols[] = {1, 6, 17, 58, 132, 4, 41};
+		for (size_t i = 0; i < sizeof(protocols); i++) {
+			struct frame frame = make_tunnel(v6, v6);
+			outer_of(&frame)[v6 ? 6 : 9] = protocols[i];
+			put_address(outer_of(&frame) + (v6 ? 24 : 16),
+				    v6 ? SERVICE_V6 : SERVICE_V4);
+			assert_dropped(&frame, DROP_LANDING_BARE);
+			frame.length = LINK + (v6 ? 40 : 20);
+			assert_dropped(&frame, DROP_LANDING_BARE);
+			frame.length--;
+			assert_passed(&frame);
+		}
+	}
+}
+
+static void set_own(uint32_t ifindex, const void *link, uint32_t next_ifindex, const void *next)
+{
+	const uint32_t zero = 0;
+	struct landing_own own = {.items = {{.ifindex = ifindex}, {.ifindex = next_ifindex}}};
+	memcpy(own.items[0].address, link, 6);
+	memcpy(own.items[1].address, next, 6);
+	int fd = bpf_map__fd(program->maps.landing_own);
+	assert_int_equal(bpf_map_update_elem(fd, &zero, &own, BPF_ANY), 0);
+}
+
+/* A bridge or a switch floods frames for others; the kernel drops them. */
+static void test_frames_for_others_pass(void **state)
+{
+	(void)state;
+	static const char own[] = "\x02\x00\x00\x00\x00\x0b", bridge[] = "\x02\x00\x00\x00\x00\x0c";
+	/* The kernel runs the program as if frames came in on the loopback interface. */
+	set_own(1, own, 1, bridge);
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct frame frame = make_tunnel(kind & 2, kind & 1);
+		assert_landed(&frame);
+		for (size_t i = 0; i < 6; i++) {
+			frame.bytes[i] ^= 0x40;
+			assert_passed(&frame);
+			frame.bytes[i] ^= 0x40;
+		}
+		memcpy(frame.bytes, bridge, 6);
+		assert_landed(&frame);
+		put_address(outer_of(&frame) + (kind & 2 ? 24 : 16),
+			    kind & 2 ? SERVICE_V6 : SERVICE_V4);
+		frame.bytes[0] ^= 0x40;
+		assert_passed(&frame);
+	}
+	/* Of another interface than those that are known. */
+	set_own(7, own, 8, bridge);
+	struct frame frame = make_tunnel(false, false);
+	frame.bytes[0] ^= 0x40;
+	assert_landed(&frame);
+	set_own(0, own, 0, bridge);
+}
+
 static void test_only_edges_are_believed(void **state)
 {
 	(void)state;
@@ -616,6 +676,8 @@ int main(void)
 	    cmocka_unit_test(test_options_of_the_outer_header_are_taken_off_too),
 	    cmocka_unit_test(test_what_is_not_ours_passes_untouched),
 	    cmocka_unit_test(test_headers_that_cannot_be_followed_pass),
+	    cmocka_unit_test(test_a_packet_without_a_tunnel_is_dropped),
+	    cmocka_unit_test(test_frames_for_others_pass),
 	    cmocka_unit_test(test_only_edges_are_believed),
 	    cmocka_unit_test(test_only_service_addresses_are_served),
 	    cmocka_unit_test(test_fragments_and_wrong_checksums_are_dropped),

@@ -418,7 +418,10 @@ static int find_pool(struct reader *reader, const struct frame *frame)
 	const struct ip_address address = destination(reader);
 	if (!pool_of(reader->world, &address))
 		return PASS;
-	return frame->bytes[0] & 1 ? DROP_LINK_GROUP : 0;
+	if (frame->bytes[0] & 1)
+		return DROP_LINK_GROUP;
+	bool stale = reader->world->knobs.flags & WORLD_STALE;
+	return stale || memcmp(frame->bytes, world_own_link(reader->world), 6) == 0 ? 0 : PASS;
 }
 
 static int judge(struct reader *reader, const struct frame *frame)

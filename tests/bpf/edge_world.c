@@ -226,6 +226,12 @@ static void write_algorithm(const struct world *world)
 	}
 }
 
+const uint8_t *world_own_link(const struct world *world)
+{
+	static const uint8_t links[2][6] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
+	return links[world->knobs.flags & WORLD_FROM_EDGE1 ? 1 : 0];
+}
+
 void world_turn(struct world *world, const struct world_knobs *knobs)
 {
 	const struct world_knobs old = world->knobs;

@@ -69,6 +69,9 @@ extern const struct world_backend world_backends[WORLD_BACKENDS];
 bool world_enter(struct world *world);
 void world_leave(struct world *world);
 
+/* The link address of the interface that packets come in on; 6 bytes. */
+const uint8_t *world_own_link(const struct world *world);
+
 /* Turn the knobs; writes only what differs from how they stand. */
 void world_turn(struct world *world, const struct world_knobs *knobs);
 /* Mostly those of a healthy edge. */

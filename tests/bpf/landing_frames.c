@@ -143,11 +143,13 @@ static void add_outer(struct draft *draft, bool v6)
 			add_extension(draft);
 		uint8_t *ip = add_v6(draft);
 		put_address(random, ip + 8, landing_edges, true, 12);
-		put_address(random, ip + 24, landing_own, true, 12);
+		put_address(random, ip + 24, one_in(random, 24) ? landing_pools : landing_own, true,
+			    12);
 	} else {
 		uint8_t *ip = add_v4(draft, &header);
 		put_address(random, ip + 12, landing_edges, false, 12);
-		put_address(random, ip + 16, landing_own, false, 12);
+		put_address(random, ip + 16, one_in(random, 24) ? landing_pools : landing_own,
+			    false, 12);
 		checksum_v4(ip, header);
 		if (one_in(random, 16))
 			put16(ip + 10, random_u64(random));

@@ -20,6 +20,8 @@ const char *const landing_edges[LANDING_WORLD_EACH] = {"10.0.1.2", "10.0.1.3", "
 const char *const landing_pools[LANDING_WORLD_EACH] = {"198.51.100.0/26", "203.0.113.7/32",
 						       "2001:db8:f::/108", "2001:db8:e::/64"};
 
+const uint8_t landing_link[6] = {2, 0, 0, 0, 0, 0x0b};
+
 static struct ip_address own[LANDING_WORLD_EACH];
 static struct ip_address edges[LANDING_WORLD_EACH];
 static struct ip_prefix pools[LANDING_WORLD_EACH];
@@ -196,13 +198,30 @@ static void write_frame(const struct reader *reader, struct frame *out)
 		checksum_v4_update(ip, 0, (get16(ip) & 0xfffcu) | reader->inner_ecn);
 }
 
+/* A packet for a pool that is no tunnel's; what cannot be read is left to the kernel. */
+static bool is_bare(const struct reader *reader, bool v6)
+{
+	const uint8_t *ip = reader->bytes + LINK_BYTES;
+	size_t space = reader->length - LINK_BYTES;
+	return space >= (v6 ? 40u : 20u) && ip[0] >> 4 == (v6 ? 6 : 4) &&
+	       landing_in_pools(ip + (v6 ? 24 : 16), v6);
+}
+
+static int read_outer(struct reader *reader)
+{
+	unsigned type = get16(reader->bytes + 12);
+	bool v6 = type == 0x86dd;
+	if ((type != 0x0800 && !v6) || memcmp(reader->bytes, landing_link, 6) != 0)
+		return PASS;
+	int failure = v6 ? read_outer_v6(reader) : read_outer_v4(reader);
+	return failure == PASS && is_bare(reader, v6) ? DROP_LANDING_BARE : failure;
+}
+
 void landing_judge(const struct frame *frame, struct landing_reference *ret_judgement)
 {
 	struct reader reader = {.bytes = frame->bytes, .length = frame->length};
 	unsigned type = get16(frame->bytes + 12);
-	int failure = type == 0x0800   ? read_outer_v4(&reader)
-		      : type == 0x86dd ? read_outer_v6(&reader)
-				       : PASS;
+	int failure = read_outer(&reader);
 	if (!failure)
 		failure = read_inner(&reader);
 	*ret_judgement = (struct landing_reference){0};

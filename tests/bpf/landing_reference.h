@@ -16,6 +16,9 @@ extern const char *const landing_own[LANDING_WORLD_EACH];
 extern const char *const landing_edges[LANDING_WORLD_EACH];
 extern const char *const landing_pools[LANDING_WORLD_EACH];
 
+/* Where frames for the machine come to. */
+extern const uint8_t landing_link[6];
+
 /* Parse the texts above; once, before the rest. */
 void landing_reference_init(void);
 

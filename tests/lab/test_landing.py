@@ -391,7 +391,7 @@ def test_what_an_earlier_release_left_is_cleared_away(capsule, start):
         rules = capsule.run(["ip", "-d", family, "rule"], "backend").stdout
         assert "26220" not in rules
         assert "100:\tfrom all lookup local proto kernel" in rules
-        assert rules.count("lookup local") == 1
+        assert rules.count("from all lookup local") == 1
         routes = capsule.run(["ip", family, "route", "show", "table", "all"], "backend").stdout
         assert "26220" not in routes
     assert segment_size(capsule, SERVICE["6in6"]) == 1400
@@ -630,6 +630,99 @@ def test_what_somebody_changes_is_repaired_and_told(capsule, driver):
         "to this machine's own; deleted"]
     assert driver("check") == []
     assert fetch(capsule, SERVICE["4in4"])
+
+
+def send_bare(capsule, address, link, namespace="edge", interface="rack"):
+    """A SYN for the service address in a frame to this link address, without a tunnel."""
+    with capsule.inside(namespace):
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    own, port = ("10.9.0.2" if interface == "far" else CLIENT4), 40000
+    tcp = struct.pack("!HHIIBBHHH", port, 80, 7, 0, 5 << 4, 2, 1000, 0, 0)
+    total = sum(struct.unpack("!10H", tcp)) + sum(struct.unpack("!4H", socket.inet_aton(own)
+                + socket.inet_aton(address))) + 6 + len(tcp)
+    total = (total & 0xffff) + (total >> 16)
+    total = (total & 0xffff) + (total >> 16)
+    tcp = tcp[:16] + struct.pack("!H", ~total & 0xffff) + tcp[18:]
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0,
+                     socket.inet_aton(own), socket.inet_aton(address))
+    total = sum(struct.unpack("!10H", ip))
+    total = (total & 0xffff) + (total >> 16)
+    ip = ip[:10] + struct.pack("!H", ~total & 0xffff) + ip[12:]
+    with wire:
+        wire.bind((interface, 0))
+        wire.send(bytes.fromhex(link.replace(":", "")) + wire.getsockname()[4] + b"\x08\x00" + ip + tcp)
+
+
+def link_address(capsule, interface, namespace="backend"):
+    shown = capsule.run(["ip", "-o", "link", "show", interface], namespace).stdout
+    return shown.split("link/ether ")[1].split()[0]
+
+
+def half_open(capsule, address):
+    """Whether a listener of the backend has taken a SYN for the address."""
+    return address in capsule.run(["ss", "-Htn", "state", "syn-recv"], "backend").stdout
+
+
+@pytest.mark.parametrize("way", ["an underlay interface", "another interface", "its bridge"])
+def test_a_bare_packet_reaches_no_listener(capsule, driver, way):
+    """Whoever can send one goes past the edges, which know whether an address takes new flows."""
+    address = SERVICE["4in4"]
+    if way == "an underlay interface":
+        before = driver.numbers("counters").get("landing_bare", 0)
+        send_bare(capsule, address, link_address(capsule, "eth0"))
+        wait_for(lambda: driver.numbers("counters").get("landing_bare", 0) > before,
+                 "the packet to be dropped")
+        assert not half_open(capsule, address)
+        return
+    capsule.run(["ip", "link", "add", "leg", "type", "veth", "peer", "name", "far"], "backend")
+    capsule.run(["ip", "link", "set", "far", "netns", "edge"], "backend")
+    name = "leg"
+    if way == "its bridge":
+        name = "rack0"
+        capsule.run(["ip", "link", "add", name, "type", "bridge"], "backend")
+        capsule.run(["ip", "link", "set", "leg", "master", name, "up"], "backend")
+    capsule.run(["ip", "-batch", "-"], "backend", input=(
+        f"link set leg up\nlink set {name} up\naddress add 10.9.0.1/24 dev {name}\n"))
+    capsule.run(["ip", "link", "set", "far", "up"], "edge")
+    try:
+        link = link_address(capsule, name)
+        # The check of the check: the same packet to another address of this machine is heard.
+        send_bare(capsule, "10.9.0.1", link, interface="far")
+        wait_for(lambda: half_open(capsule, "10.9.0.1"), "the listener to hear of it")
+        send_bare(capsule, address, link, interface="far")
+        send_bare(capsule, "10.9.0.1", link, interface="far")
+        with pytest.raises(LabError):
+            wait_for(lambda: half_open(capsule, address), "nothing", seconds=0.1)
+    finally:
+        capsule.run(["ip", "link", "del", "leg"], "backend")
+        capsule.run(["ip", "link", "del", "rack0"], "backend", check=False)
+
+
+def test_an_interface_that_is_a_port_of_a_bridge_still_lands(capsule, start):
+    """Packets come in by the bridge then, as far as rules are concerned."""
+    driver = start()
+    driver("open")
+    driver(APPLY)
+    def move(*commands):
+        capsule.run(["ip", "-batch", "-"], "backend", input="\n".join(commands))
+    move("link add rack0 type bridge", "link set rack0 address 02:00:00:00:77:01 up",
+         "link set eth0 master rack0", f"address del {BACKEND4}/24 dev eth0",
+         f"address del {BACKEND6}/64 dev eth0", f"address add {BACKEND4}/24 dev rack0",
+         f"address add {BACKEND6}/64 dev rack0 nodad",
+         f"route add default via {EDGE4}", f"route replace default via {EDGE6}")
+    try:
+        driver("watch 2")
+        driver("check")
+        capsule.run(["ip", "neigh", "flush", "dev", "rack"], "edge")
+        for address in SERVICE.values():
+            assert fetch(capsule, address) == f"wildcard {address} {remote(address)}"
+    finally:
+        move("link del rack0", f"address add {BACKEND4}/24 dev eth0",
+             f"address add {BACKEND6}/64 dev eth0 nodad",
+             f"route add default via {EDGE4}", f"route replace default via {EDGE6}")
+        capsule.run(["ip", "neigh", "flush", "dev", "rack"], "edge")
+        driver("check")
+        driver("close undo")
 
 
 def test_a_rule_before_the_local_table_is_refused(capsule, start):
