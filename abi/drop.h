@@ -33,7 +33,9 @@
 	X(NO_BACKEND, 21, "no_backend", "the ring names no backend for the flow")                  \
 	X(TOO_BIG, 22, "too_big", "too big for the path to the backend once encapsulated")         \
 	X(HEADROOM, 23, "headroom", "no room in front of the frame for the outer header")          \
-	X(ALGORITHM, 24, "algorithm", "the version needs a pick algorithm this program lacks")
+	X(ALGORITHM, 24, "algorithm", "the version needs a pick algorithm this program lacks")     \
+	X(ICMP_TOO_BIG, 25, "icmp_too_big",                                                        \
+	  "word of a router that a packet of a backend was too big")
 
 /* Landing's reasons: 64 … 127. */
 #define LANDING_DROPS(X)                                                                           \

@@ -64,12 +64,41 @@ struct landing_mss {
 	__u32 v6;
 };
 
+/*
+ * Key and value of `landing_asked`: clients that asked over UDP a moment ago, those of every
+ * LANDING_ASKED_ONE_IN-th port. Who is asked at a service address must answer from there.
+ */
+#define LANDING_ASKED_CLIENTS 1024
+#define LANDING_ASKED_ONE_IN 16
+#define LANDING_ASKED_NS 2000000000ull /* a later packet to the client is no answer */
+struct landing_asked_key {
+	struct landing_address_key client;
+	__u16 port; /* network order */
+	__u16 reserved;
+};
+struct landing_asked {
+	__u64 when; /* ns since the machine's start */
+	__u8 address[16]; /* the service's */
+	__u16 port; /* network order */
+	__u16 reserved[3];
+};
+
+/* The only entry of `landing_wrong`: the last answer that left from another address. */
+struct landing_wrong {
+	struct landing_asked asked;
+	__u8 address[16]; /* that it left from */
+	__u16 port; /* network order */
+	__u16 reserved;
+	__u32 family; /* 4 or 6, of both addresses; 0: there was none */
+};
+
 /* The only entry of `landing_counts`, per CPU, in packets. */
 struct landing_counts {
 	__u64 passed;
 	__u64 accepted[4]; /* by LANDING_TUNNEL */
 	__u64 clamped; /* SYNs from a pool whose MSS was lowered */
 	__u64 unclamped; /* SYNs from a pool whose MSS could not be seen, and went out as it was */
+	__u64 wrong_source; /* answers over UDP that left from another address than was asked */
 	__u64 drops[DROP_REASONS]; /* by enum drop_reason */
 };
 

@@ -75,7 +75,7 @@ static __always_inline __u32 fold(__u32 sum)
 	return (sum & 0xffff) + (sum >> 16);
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int entry_v4(struct xdp_md *ctx)
 {
 	void *frame = undo(ctx);
@@ -96,7 +96,7 @@ int entry_v4(struct xdp_md *ctx)
 	return XDP_ABORTED;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int entry_v6(struct xdp_md *ctx)
 {
 	void *frame = undo(ctx);
@@ -116,7 +116,7 @@ int entry_v6(struct xdp_md *ctx)
 	return XDP_ABORTED;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int back(struct xdp_md *ctx)
 {
 	(void)ctx;
@@ -128,13 +128,13 @@ static __always_inline int move(struct xdp_md *ctx, int bytes)
 	return bpf_xdp_adjust_head(ctx, -bytes) ? XDP_ABORTED : XDP_TX;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int move_v4(struct xdp_md *ctx)
 {
 	return move(ctx, sizeof(struct iphdr));
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int move_v6(struct xdp_md *ctx)
 {
 	return move(ctx, sizeof(struct ipv6hdr));

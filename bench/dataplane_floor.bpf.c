@@ -76,7 +76,7 @@ static __always_inline void write_v4(struct iphdr *ip, __u8 tos, __u32 inner_byt
 	words[4] = bpf_htonl(FLOOR_BACKEND4);
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int floor_v4(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data;
@@ -116,7 +116,7 @@ static __always_inline void write_v6(__u64 *words, __u32 traffic_class, __u32 in
 	words[4] = bpf_cpu_to_be64(FLOOR_BACKEND6_LAST);
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int floor_v6(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data;

@@ -34,6 +34,15 @@ struct meaning {
 	struct edge_map_counters *counts; /* of this CPU */
 };
 
+/* Why a message is dropped whose type and code, if it says that a packet was too big, are these. */
+static __always_inline int icmp_reason(const __u8 *icmp, const void *end, __u32 length, __u8 type,
+				       __u8 code)
+{
+	if (length >= 2 && (const void *)(icmp + 2) <= end && icmp[0] == type && icmp[1] == code)
+		return -DROP_ICMP_TOO_BIG;
+	return -DROP_ICMP;
+}
+
 static __always_inline int parse_transport(struct packet *packet, const void *ip, const void *end)
 {
 	const void *transport = ip + packet->ip.transport;
@@ -45,7 +54,7 @@ static __always_inline int parse_transport(struct packet *packet, const void *ip
 	case IPPROTO_UDP:
 		return parse_udp(transport, end, length, &packet->transport);
 	case IPPROTO_ICMP:
-		return -DROP_ICMP;
+		return icmp_reason(transport, end, length, 3, 4);
 	default:
 		return -DROP_PROTOCOL;
 	}
@@ -266,7 +275,7 @@ static __always_inline int edge_v4(struct xdp_md *ctx, const struct ethhdr *eth,
 		return -DROP_LINK_GROUP;
 	if (!is_to_us(ctx, eth))
 		return XDP_PASS;
-	int failure = parse_v4(ip, end, &packet.ip);
+	int failure = parse_v4(ctx, ip, end, &packet.ip);
 	if (failure)
 		return failure;
 	if (packet.ip.hops <= 1)
@@ -305,11 +314,14 @@ static __always_inline int edge_v6(struct xdp_md *ctx, const struct ethhdr *eth,
 		return -DROP_LINK_GROUP;
 	if (!is_to_us(ctx, eth))
 		return XDP_PASS;
-	int failure = parse_v6(ip, end, &packet.ip);
+	int failure = parse_v6(ctx, ip, end, &packet.ip);
 	if (failure)
 		return failure;
 	if (packet.ip.protocol == PARSE_PROTOCOL_ICMPV6)
-		return is_neighbour_discovery(&packet, ip, end) ? XDP_PASS : -DROP_ICMP;
+		return is_neighbour_discovery(&packet, ip, end)
+			   ? XDP_PASS
+			   : icmp_reason((const __u8 *)ip + packet.ip.transport, end,
+					 packet.ip.total - packet.ip.transport, 2, 0);
 	if (packet.ip.hops <= 1)
 		return -DROP_TTL;
 	failure = choose(&packet, &match, ip, end, true, &meaning, &encap, &backend);
@@ -337,7 +349,8 @@ int heartbeat(void *context)
 	return 0;
 }
 
-SEC("xdp")
+/* "frags": drivers take it also where frames are larger than a page. */
+SEC("xdp.frags")
 int edge(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data;

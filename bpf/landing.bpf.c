@@ -37,6 +37,7 @@
 #define PROTOCOL_HOP_BY_HOP 0
 #define PROTOCOL_IPV4 4
 #define PROTOCOL_TCP 6
+#define PROTOCOL_UDP 17
 #define PROTOCOL_IPV6 41
 #define PROTOCOL_FRAGMENT 44
 #define PROTOCOL_DESTINATION_OPTIONS 60
@@ -90,6 +91,20 @@ struct {
 	__type(key, __u32);
 	__type(value, struct landing_own);
 } landing_own SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, LANDING_ASKED_CLIENTS);
+	__type(key, struct landing_asked_key);
+	__type(value, struct landing_asked);
+} landing_asked SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct landing_wrong);
+} landing_wrong SEC(".maps");
 
 enum verdict { NOT_OURS, OURS, DROP };
 
@@ -380,6 +395,44 @@ static __always_inline bool is_bare(const struct packet *packet)
 	return in_pools(&destination);
 }
 
+static __always_inline bool is_watched(__be16 client_port)
+{
+	return bpf_ntohs(client_port) % LANDING_ASKED_ONE_IN == 0;
+}
+
+/* Remember who asked over UDP, of those that are watched. The packet is out of its tunnel, and its
+ * header was read before. */
+static __always_inline void remember_asked(const struct packet *packet)
+{
+	struct landing_asked_key key = {0};
+	struct landing_asked asked = {0};
+	const __be16 *ports;
+	if (packet->inner_protocol == PROTOCOL_IPV4) {
+		const struct iphdr *ip = packet_at(packet, ETH_HLEN, sizeof(*ip));
+		if (!ip || ip->protocol != PROTOCOL_UDP || ip->ihl != 5 ||
+		    ip->frag_off & bpf_htons(0x3fff))
+			return;
+		ports = packet_at(packet, ETH_HLEN + sizeof(*ip), 4);
+		if (!ports || !is_watched(ports[0]))
+			return;
+		key.client = address_v4(ip->saddr);
+		__builtin_memcpy(asked.address, &ip->daddr, sizeof(ip->daddr));
+	} else {
+		const struct ipv6hdr *ip = packet_at(packet, ETH_HLEN, sizeof(*ip));
+		if (!ip || ip->nexthdr != PROTOCOL_UDP)
+			return;
+		ports = packet_at(packet, ETH_HLEN + sizeof(*ip), 4);
+		if (!ports || !is_watched(ports[0]))
+			return;
+		key.client = address_v6(&ip->saddr);
+		__builtin_memcpy(asked.address, &ip->daddr, sizeof(asked.address));
+	}
+	key.port = ports[0];
+	asked.port = ports[1];
+	asked.when = bpf_ktime_get_ns();
+	bpf_map_update_elem(&landing_asked, &key, &asked, BPF_ANY);
+}
+
 static __always_inline enum verdict land(struct packet *packet)
 {
 	const struct ethhdr *link = packet_at(packet, 0, sizeof(*link));
@@ -422,6 +475,7 @@ int landing_decapsulate(struct xdp_md *ctx)
 		__u32 tunnel = LANDING_TUNNEL(packet.outer_family == 6,
 					      packet.inner_protocol == PROTOCOL_IPV6);
 		counts->accepted[tunnel & 3]++;
+		remember_asked(&packet);
 		return XDP_PASS;
 	}
 	if (packet.reason < DROP_REASONS)
@@ -510,19 +564,59 @@ static __always_inline enum clamped lower_mss(struct __sk_buff *skb, const struc
 	return LOWERED;
 }
 
+/* An answer over UDP must leave from where was asked: clients throw any other away. */
+static __always_inline void check_answer(struct __sk_buff *skb, struct landing_counts *counts)
+{
+	const __u32 zero = 0;
+	struct landing_asked_key key = {0};
+	struct landing_address_key source;
+	__u32 header;
+	__be16 ports[2];
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr ip;
+		if (!read_outgoing(skb, 0, &ip, sizeof(ip)) || ip.protocol != PROTOCOL_UDP ||
+		    ip.frag_off & bpf_htons(0x1fff))
+			return;
+		source = address_v4(ip.saddr);
+		key.client = address_v4(ip.daddr);
+		header = ip.ihl * 4u;
+	} else {
+		struct ipv6hdr ip;
+		if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
+		    !read_outgoing(skb, 0, &ip, sizeof(ip)) || ip.nexthdr != PROTOCOL_UDP)
+			return;
+		source = address_v6(&ip.saddr);
+		key.client = address_v6(&ip.daddr);
+		header = sizeof(ip);
+	}
+	if (!read_outgoing(skb, header, ports, sizeof(ports)) || !is_watched(ports[1]))
+		return;
+	key.port = ports[1];
+	const struct landing_asked *asked = bpf_map_lookup_elem(&landing_asked, &key);
+	if (!asked || bpf_ktime_get_ns() - asked->when > LANDING_ASKED_NS || in_pools(&source))
+		return;
+	counts->wrong_source++;
+	struct landing_wrong wrong = {.asked = *asked, .port = ports[0], .family = source.family};
+	__builtin_memcpy(wrong.address, source.bytes, sizeof(wrong.address));
+	bpf_map_update_elem(&landing_wrong, &zero, &wrong, BPF_ANY);
+}
+
 SEC("tc")
 int landing_clamp(struct __sk_buff *skb)
 {
 	struct outgoing packet;
 	struct tcphdr tcp;
 	const __u32 zero = 0;
-	if (!parse_outgoing(skb, &packet) ||
-	    !read_outgoing(skb, packet.header, &tcp, sizeof(tcp)) || !tcp.syn ||
-	    !in_pools(&packet.source))
-		return TC_ACT_UNSPEC;
 	const struct landing_mss *mss = bpf_map_lookup_elem(&landing_mss, &zero);
 	struct landing_counts *counts = bpf_map_lookup_elem(&landing_counts, &zero);
 	if (!mss || !counts)
+		return TC_ACT_UNSPEC;
+	if (!parse_outgoing(skb, &packet)) {
+		check_answer(skb, counts);
+		return TC_ACT_UNSPEC;
+	}
+	if (!read_outgoing(skb, packet.header, &tcp, sizeof(tcp)) || !tcp.syn ||
+	    !in_pools(&packet.source))
 		return TC_ACT_UNSPEC;
 	enum clamped clamped =
 	    lower_mss(skb, &packet, packet.source.family == 4 ? mss->v4 : mss->v6);

@@ -54,8 +54,17 @@ struct parsed_transport {
 	__u8 payload; /* UDP: at least PARSE_QUIC_BYTES follow the header */
 };
 
+/* Whether the packet ends within the frame, the later parts of which may lie elsewhere in memory
+ * (large frames, with drivers that take such). Headers are looked for in the first part only. */
+static __always_inline int parse_fits(struct xdp_md *ctx, const void *ip, __u32 total,
+				      const void *end)
+{
+	return ip + total <= end || ETH_HLEN + (__u64)total <= bpf_xdp_get_buff_len(ctx);
+}
+
 /* RFC 791. `ip` is the first byte after the link header. */
-static __always_inline int parse_v4(const struct iphdr *ip, const void *end, struct parsed_ip *ret)
+static __always_inline int parse_v4(struct xdp_md *ctx, const struct iphdr *ip, const void *end,
+				    struct parsed_ip *ret)
 {
 	if ((const void *)(ip + 1) > end)
 		return -DROP_V4_SHORT;
@@ -65,7 +74,7 @@ static __always_inline int parse_v4(const struct iphdr *ip, const void *end, str
 	if (first >> 28 != 4 || header < sizeof(*ip))
 		return -DROP_V4_HEADER;
 	__u32 total = first & 0xffff;
-	if (total < header || (const void *)ip + total > end)
+	if (total < header || !parse_fits(ctx, ip, total, end))
 		return -DROP_V4_LENGTH;
 	if (ip->frag_off & bpf_htons(PARSE_V4_MORE_FRAGMENTS | PARSE_V4_OFFSET))
 		return -DROP_FRAGMENT;
@@ -122,7 +131,7 @@ static __always_inline int parse_v6_extensions(const struct ipv6hdr *ip, const v
 }
 
 /* RFC 8200. */
-static __always_inline int parse_v6(const struct ipv6hdr *ip, const void *end,
+static __always_inline int parse_v6(struct xdp_md *ctx, const struct ipv6hdr *ip, const void *end,
 				    struct parsed_ip *ret)
 {
 	if ((const void *)(ip + 1) > end)
@@ -132,7 +141,7 @@ static __always_inline int parse_v6(const struct ipv6hdr *ip, const void *end,
 		return -DROP_V6_HEADER;
 	__u32 total = sizeof(*ip) + ((__u32)(first >> 16) & 0xffff);
 	/* A jumbogram (RFC 2675) says 0 too; nothing that XDP sees is that large. */
-	if (total == sizeof(*ip) || (const void *)ip + total > end)
+	if (total == sizeof(*ip) || !parse_fits(ctx, ip, total, end))
 		return -DROP_V6_LENGTH;
 	ret->total = total;
 	ret->transport = sizeof(*ip);

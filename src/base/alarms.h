@@ -95,6 +95,25 @@
 	X(INTERFACE_DETACHED, "interface.detached", ALARM, INTERFACE,                              \
 	  "interface %s does not carry the edge program: %s", "it is tried again all the time")    \
 	X(INTERFACE_TROUBLE, "interface.trouble", ALARM, INTERFACE, "interface %s: %s", "")        \
+	X(INTERFACE_GENERIC, "interface.generic", NOTE, INTERFACE,                                 \
+	  "the driver of interface %s does not take the edge program (%s), so that all of this "   \
+	  "edge's interfaces run it outside their drivers, at a fraction of the speed",            \
+	  "a smaller MTU ('ip link set {} mtu N'), fewer offloads or another driver may help; it " \
+	  "is tried again at the next start")                                                      \
+	X(INTERFACE_MERGING, "interface.merging", ALARM, INTERFACE,                                \
+	  "interface %s gets packets that the device %s below it has merged, and large uploads "   \
+	  "are dropped as too_big: turn that off with 'ethtool -K %s gro off'",                    \
+	  "")                                                                                      \
+	X(DROPS_TOO_BIG, "drops.too-big", ALARM, NODE,                                             \
+	  "%llu packets were too big for the way to their backend within %u s: clients that do "   \
+	  "not send smaller ones hang",                                                            \
+	  "let the links between edge and backends carry 40 bytes more than the clients' do, "     \
+	  "1540 for 1500; `fairlead status -o json` says each backend's MTU")                      \
+	X(DROPS_ICMP_TOO_BIG, "drops.icmp-too-big", ALARM, NODE,                                   \
+	  "%llu times within %u s a router told a service address that a packet of a backend was " \
+	  "too big: no backend hears of it in this release",                                       \
+	  "TCP finds the size by itself, with a delay of seconds; a server of UDP must send "      \
+	  "smaller datagrams")                                                                     \
 	X(INTERFACE_DOWN, "interface.down", ALARM, INTERFACE, "interface %s is down",              \
 	  "bring it up with 'ip link set {} up'")                                                  \
 	X(INTERFACE_NO_CARRIER, "interface.no-carrier", ALARM, INTERFACE,                          \
@@ -213,6 +232,14 @@
 	  "the %s rule with preference %u comes before the local table, which landing moved to "   \
 	  "%d",                                                                                    \
 	  "give the rule a higher one")                                                            \
+	X(CHECKSUMS_WRONG, "checksums.wrong", ALARM, NODE,                                         \
+	  "%llu TCP segments came in with a wrong checksum within %u s, and were lost",            \
+	  "where a virtual link leads here, the sender's end must fill checksums in: 'ethtool -K " \
+	  "IF tx off' there")                                                                      \
+	X(UDP_WRONG_SOURCE, "udp.wrong-source", ALARM, LISTENER,                                   \
+	  "a server that was asked at %s udp/%u answers from %s udp/%u: its clients drop that",    \
+	  "let it bind the addresses that it serves, or answer by IP_PKTINFO; see 'A UDP server' " \
+	  "in docs/design/landing.md")                                                             \
 	X(LISTENER_NONE, "listener.none", ALARM, LISTENER,                                         \
 	  "%s %s/%u: nothing listens on %s %s/%u; new flows take the kernel's own way", "")        \
 	X(LISTENER_ELSEWHERE, "listener.elsewhere", ALARM, LISTENER,                               \

@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/growth.h"
 #include "base/memory.h"
 #include "base/search.h"
 
@@ -46,6 +47,8 @@ struct edge_plane {
 	struct alarm alarm; /* next hops are not followed */
 	uint64_t interfered_ms; /* when `interference` was last found */
 	struct alarm interference;
+	struct growth too_big, icmp_too_big; /* drops */
+	struct edge_plane_growth grown;
 };
 
 static void follow(struct edge_plane *plane)
@@ -525,8 +528,30 @@ const struct alarm *edge_plane_alarm(const struct edge_plane *plane)
 	return &plane->alarm;
 }
 
+uint32_t edge_plane_path_mtu(const struct edge_plane *plane, const struct ip_address *backend)
+{
+	return edge_path_mtu(plane->edge, backend);
+}
+
+struct edge_plane_growth edge_plane_growth(const struct edge_plane *plane)
+{
+	return plane->grown;
+}
+
+static void watch_drops(struct edge_plane *plane, uint64_t now_ms)
+{
+	uint64_t drops[DROP_REASONS];
+	if (edge_drops(plane->edge, drops) < 0)
+		return;
+	plane->grown.too_big = growth_look(&plane->too_big, now_ms, drops[DROP_TOO_BIG]);
+	plane->grown.icmp_too_big =
+	    growth_look(&plane->icmp_too_big, now_ms, drops[DROP_ICMP_TOO_BIG]);
+}
+
 bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms)
 {
+	edge_hear_routers(plane->edge);
+	watch_drops(plane, now_ms);
 	char text[sizeof(((struct edge_selfcheck *)NULL)->text) + 48];
 	char rest[48] = "";
 	struct edge_selfcheck check;

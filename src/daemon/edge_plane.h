@@ -74,6 +74,16 @@ bool edge_plane_check(struct edge_plane *plane, uint64_t now_ms);
 /* What somebody else did to the edge lately; NULL: nothing. */
 const struct alarm *edge_plane_interference(const struct edge_plane *plane, uint64_t now_ms);
 
+/* The largest packet that the way to a backend's address carries, in bytes; 0: not known. */
+uint32_t edge_plane_path_mtu(const struct edge_plane *plane, const struct ip_address *backend);
+
+/* What was dropped lately because it was too big for the way to its backend, and what told service
+ * addresses that an answer was. */
+struct edge_plane_growth {
+	uint64_t too_big, icmp_too_big;
+};
+struct edge_plane_growth edge_plane_growth(const struct edge_plane *plane);
+
 /* Why next hops could not be followed lately; it does not stand while they are. */
 const struct alarm *edge_plane_alarm(const struct edge_plane *plane);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the daemon tells the local API: how its planes are, and what is wrong with them. */
 #include "api/show.h"
+#include "base/growth.h"
 #include "base/memory.h"
 #include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
@@ -161,6 +162,9 @@ static void interface_alarm(const struct edge_interface_status *interface, json_
 		ALARM_PUT(alarms, NULL, 0, INTERFACE_DOWN, name, name);
 	else if (interface->link == EDGE_LINK_NO_CARRIER)
 		ALARM_PUT(alarms, NULL, 0, INTERFACE_NO_CARRIER, name, name);
+	if (*interface->merging)
+		ALARM_PUT(alarms, NULL, 0, INTERFACE_MERGING, name, name, interface->merging,
+			  interface->merging);
 }
 
 /* Of thousands without a next hop, the first few say what is wrong. */
@@ -184,6 +188,34 @@ static void next_hop_alarms(const struct edge_status *edge, const char *node, js
 		ALARM_PUT(alarms, NULL, 0, BACKENDS_NO_NEXT_HOP, node, found - NEXT_HOP_ALARMS);
 }
 
+#define TOO_BIG_MANY 16u /* in a window: one that probes for a path's MTU is lost now and then */
+
+static void size_alarms(const struct daemon *daemon, json_t *alarms)
+{
+	const char *node = daemon->options->node;
+	const struct edge_plane_growth grown = edge_plane_growth(daemon->edge);
+	if (grown.too_big >= TOO_BIG_MANY)
+		ALARM_PUT(alarms, NULL, 0, DROPS_TOO_BIG, node, (unsigned long long)grown.too_big,
+			  GROWTH_WINDOW_MS / 1000);
+	if (grown.icmp_too_big > 0)
+		ALARM_PUT(alarms, NULL, 0, DROPS_ICMP_TOO_BIG, node,
+			  (unsigned long long)grown.icmp_too_big, GROWTH_WINDOW_MS / 1000);
+}
+
+/* What is slower than it need be. */
+static void edge_notes(const struct daemon *daemon, json_t *notes)
+{
+	struct edge_status edge;
+	if (!daemon->edge || must_succeed(edge_plane_status(daemon->edge, &edge)) < 0)
+		return;
+	for (size_t i = 0; i < edge.interface_count; i++) {
+		const struct edge_interface_status *interface = &edge.interfaces[i];
+		if (interface->refused)
+			ALARM_PUT(notes, NULL, 0, INTERFACE_GENERIC, interface->name,
+				  interface->name, error_text(interface->refused));
+	}
+}
+
 static void edge_alarms(const struct daemon *daemon, json_t *alarms)
 {
 	char text[IP_TEXT_BYTES];
@@ -201,6 +233,7 @@ static void edge_alarms(const struct daemon *daemon, json_t *alarms)
 			  edge.missing_sources[i].family == IP_V4 ? 4 : 6);
 	}
 	next_hop_alarms(&edge, daemon->options->node, alarms);
+	size_alarms(daemon, alarms);
 }
 
 static void names_alarms(const struct daemon *daemon, json_t *alarms)
@@ -273,6 +306,7 @@ static void put_status(void *context, json_t *status)
 	status_state(daemon, status);
 	status_edge(daemon, status);
 	status_names(daemon, status);
+	edge_notes(daemon, json_object_get(status, "notes"));
 }
 
 static bool count(void *context, const struct ip_address *address,

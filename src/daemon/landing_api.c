@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "daemon/daemon.h"
+#include "daemon/edge_plane.h"
 #include "daemon/peer_stream.h"
 #include "fabric/driver.h"
 #include "fabric/landings.h"
@@ -201,6 +202,23 @@ static void refuse(struct session *session, const struct error *err)
 	arena_done(&arena);
 }
 
+/* The least of this edge's ways to the landing's addresses; 0: not known. */
+static uint32_t path_mtu(const struct session *session)
+{
+	uint32_t least = 0;
+	const struct edge_plane *edge = session->api->daemon->edge;
+	const struct wire_list none = {0};
+	const struct wire_list *list =
+	    session->sent ? &session->sent->lists[LANDING_ADDRESSES] : &none;
+	const struct peer_address *rows = list->items;
+	for (size_t i = 0; edge && i < list->count; i++) {
+		uint32_t mtu = edge_plane_path_mtu(edge, &rows[i].address);
+		if (mtu && (!least || mtu < least))
+			least = mtu;
+	}
+	return least;
+}
+
 static void take_report(struct session *session, const struct peer_report *report,
 			struct arena *arena)
 {
@@ -223,7 +241,8 @@ static void take_report(struct session *session, const struct peer_report *repor
 			 &(struct peer_message){.number = PEER_HEARD,
 						.heard = {.interval_ms = moment.interval_ms,
 							  .closing_sequence = closing.sequence,
-							  .closing_hash = closing.digest}});
+							  .closing_hash = closing.digest,
+							  .path_mtu = path_mtu(session)}});
 }
 
 static void on_message(struct peer_stream *stream, const struct peer_message *message,

@@ -222,6 +222,7 @@ static void answered(struct landing_node *node, uint64_t next_ms)
 static void take_heard(struct landing_node *node, const struct peer_heard *heard, bool first)
 {
 	node->interval_ms = heard->interval_ms;
+	landing_set_path_mtu(node->landing, (uint32_t)heard->path_mtu);
 	carry_out(node);
 	cut(node);
 	/* The next count begins after this moment, so it may name the closing. */

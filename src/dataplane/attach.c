@@ -17,7 +17,6 @@ void attach_init(struct attachments *attachments, const struct edge_options *opt
 		snprintf(attachment->name, sizeof(attachment->name), "%s", options->interfaces[i]);
 		attachment->ifindex = if_nametoindex(attachment->name);
 		attachment->link = -1;
-		attachment->direct = true;
 	}
 }
 
@@ -57,8 +56,14 @@ static void attach_one(const struct attachments *attachments, struct attachment 
 					.generic_only = attachments->generic_only};
 	link_path(attachments, attachment, path);
 	int result = slow_path_prepare(attachments->root, attachment->name, &err);
+	struct xdp_attached attached;
 	if (result == 0)
-		result = xdp_attach(&place, program, &attachment->link, &attachment->mode, &err);
+		result = xdp_attach(&place, program, &attached, &err);
+	if (result == 0) {
+		attachment->link = attached.link;
+		attachment->mode = attached.mode;
+		attachment->refused = attached.refused;
+	}
 	snprintf(attachment->problem, sizeof(attachment->problem), "%.159s",
 		 result < 0 ? err.text : "");
 }
@@ -74,16 +79,27 @@ static void let_go(struct attachment *attachment)
 
 /*
  * A native program cannot redirect to an interface that runs it generically: that one's driver does
- * not transmit XDP frames. Generic programs redirect anywhere.
+ * not transmit XDP frames, and every packet would take the kernel's way. Generic programs redirect
+ * anywhere. So where one driver does not take the program, none is asked.
  */
-static void choose_direct(struct attachments *attachments)
+static void choose_mode(struct attachments *attachments, int program)
 {
 	bool native = false;
-	for (size_t i = 0; i < attachments->count; i++)
-		native = native || attachments->items[i].mode == XDP_MODE_NATIVE;
-	for (size_t i = 0; i < attachments->count; i++)
-		attachments->items[i].direct =
-		    !native || attachments->items[i].mode == XDP_MODE_NATIVE;
+	bool generic = false;
+	for (size_t i = 0; i < attachments->count; i++) {
+		native |= attachments->items[i].mode == XDP_MODE_NATIVE;
+		generic |= attachments->items[i].mode == XDP_MODE_GENERIC;
+	}
+	if (!native || !generic)
+		return;
+	attachments->generic_only = true;
+	for (size_t i = 0; i < attachments->count; i++) {
+		struct attachment *attachment = &attachments->items[i];
+		if (attachment->mode != XDP_MODE_NATIVE)
+			continue;
+		let_go(attachment);
+		attach_one(attachments, attachment, program);
+	}
 }
 
 void attach_reconcile(struct attachments *attachments, int program)
@@ -99,7 +115,7 @@ void attach_reconcile(struct attachments *attachments, int program)
 			attach_one(attachments, attachment, program);
 	}
 	if (attachments->wanted)
-		choose_direct(attachments);
+		choose_mode(attachments, program);
 }
 
 int attach_require_one(const struct attachments *attachments, struct error *err)

@@ -16,8 +16,9 @@ struct attachment {
 	uint32_t ifindex; /* 0: absent */
 	int link; /* owned; -1: not attached */
 	enum xdp_mode mode;
-	bool direct; /* the program may redirect packets to it */
+	int refused; /* why the driver did not take the program; 0 if it did, or was not asked */
 	char problem[160]; /* why it is not attached; "" if it is or if it is absent */
+	char merging[16]; /* as struct edge_interface_status has it */
 };
 
 struct attachments {

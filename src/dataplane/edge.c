@@ -45,6 +45,7 @@ static struct edge *create(const struct edge_options *options)
 	edge->clock = options->clock ? options->clock : &clock_system;
 	snprintf(edge->pins.root, sizeof(edge->pins.root), "%s", options->pin_root);
 	edge->pins.lock = -1;
+	edge->hearing[0] = edge->hearing[1] = -1;
 	attach_init(&edge->attachments, options);
 	edge->source_v4 = options->source_v4;
 	edge->source_v6 = options->source_v6;
@@ -134,6 +135,8 @@ int edge_open(const struct edge_options *options, struct edge **ret_edge, struct
 	if (result == 0)
 		result = nexthop_open(edge, err);
 	if (result == 0)
+		unreachable_open(edge);
+	if (result == 0)
 		result = require_sources(edge, err);
 	if (result == 0 && held_read(&edge->held, &edge->pins, &edge->attachments) < 0)
 		result = out_of_memory(err);
@@ -153,6 +156,7 @@ void edge_close(struct edge *edge)
 		return;
 	attach_close(&edge->attachments);
 	nexthop_close(edge);
+	unreachable_close(edge);
 	maps_close(&edge->maps);
 	rings_close(edge);
 	list_tables(edge, tables);
@@ -211,8 +215,10 @@ int edge_drain_netlink(struct edge *edge, struct error *err)
 	if (result < 0)
 		return result;
 	/* Attaching flaps carriers and adds neighbours: the news of that are for the next call. */
-	if (edge->links_changed)
+	if (edge->links_changed) {
 		attach_reconcile(&edge->attachments, maps_program(&edge->maps));
+		nexthop_look_below(edge);
+	}
 	if (edge->routes_changed) {
 		nexthop_resolve_all(edge);
 		look_for_sources(edge);
@@ -220,6 +226,12 @@ int edge_drain_netlink(struct edge *edge, struct error *err)
 	edge->links_changed = false;
 	edge->routes_changed = false;
 	return 0;
+}
+
+uint32_t edge_path_mtu(const struct edge *edge, const struct ip_address *backend)
+{
+	uint32_t number = nexthop_find_backend(edge, backend);
+	return number ? edge->maps.backends[number].mtu : 0;
 }
 
 int edge_program_fd(const struct edge *edge)
@@ -292,6 +304,8 @@ static void fill_interfaces(struct edge *edge)
 		*status = (struct edge_interface_status){.ifindex = attachment->ifindex};
 		memcpy(status->name, attachment->name, sizeof(status->name));
 		memcpy(status->problem, attachment->problem, sizeof(status->problem));
+		memcpy(status->merging, attachment->merging, sizeof(status->merging));
+		status->refused = attachment->refused;
 		status->mode =
 		    modes[attach_query(&edge->attachments, attachment, &status->program_id)];
 		if (status->ifindex != 0)
@@ -369,6 +383,7 @@ int edge_attach(struct edge *edge, struct error *err)
 	attach_reconcile(attachments, maps_program(&edge->maps));
 	/* Which interfaces packets may be redirected to is known only now. */
 	nexthop_resolve_all(edge);
+	nexthop_look_below(edge);
 	result = attach_require_one(attachments, err);
 	if (result == 0)
 		result = attach_sweep(edge->pins.root, attachments, err);

@@ -250,6 +250,10 @@ struct edge_interface_status {
 	uint32_t program_id; /* of the XDP program on it, whosoever's; 0: none */
 	enum edge_link link; /* of one that is there */
 	char problem[160]; /* why it is not attached; "" if it is or if it is absent */
+	int refused; /* why its driver did not take the program; 0 if it did, or was not asked */
+	/* A device below this one, which runs the program generically, that merges packets (GRO)
+	 * before the program sees them; "" if there is none. */
+	char merging[16];
 };
 
 struct edge_backend_status {
@@ -277,6 +281,12 @@ struct edge_status {
 };
 
 must_check int edge_status(struct edge *edge, struct edge_status *ret_status);
+
+/* The largest packet that the way to the backend carries, in bytes; 0: not known. */
+uint32_t edge_path_mtu(const struct edge *edge, const struct ip_address *backend);
+
+/* Read what routers say of tunnels that were too big for a link; call it every tick. */
+void edge_hear_routers(struct edge *edge);
 
 /* The program, for BPF_PROG_TEST_RUN in fixtures and benches. Owned by the edge. */
 int edge_program_fd(const struct edge *edge);

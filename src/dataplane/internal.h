@@ -9,6 +9,7 @@
  *   mark.c                   what the node acknowledged   selfcheck.c  links and pins, later on
  *   grow.c                   larger maps in the place of full ones
  *   nexthop.c                routes and neighbours → backends
+ *   unreachable.c            what routers say of tunnels
  *   rings.c                  rings and backends
  *   desired_check.c          checks of `desired`
  *   publish.c                desired → maps
@@ -76,6 +77,8 @@ struct reach {
 	uint32_t ifindex; /* 0: no route, or none that a packet can be redirected to */
 	struct ip_address next_hop;
 	uint64_t asked_ms; /* when the kernel was last told to find it; 0: never */
+	uint32_t told_mtu; /* by a router on the way, for outer packets; 0: nothing is known */
+	uint64_t told_ms; /* when it did */
 };
 
 struct edge {
@@ -107,6 +110,7 @@ struct edge {
 	/* How the backends are reached. */
 	struct reach *reaches; /* by number of the backend; owned */
 	struct netlink requests, news;
+	int hearing[2]; /* raw sockets for ICMP and ICMPv6; owned; -1: could not be opened */
 	bool routes_changed; /* resolve every backend */
 	bool links_changed; /* look at the interfaces */
 
@@ -162,9 +166,15 @@ must_check int nexthop_open(struct edge *edge, struct error *err);
 void nexthop_close(struct edge *edge);
 /* Bring one backend's entry up to date; a failure leaves it without a next hop. */
 void nexthop_resolve(struct edge *edge, uint32_t backend);
+/* Why a smaller MTU that a router told ends: routes change, and nobody tells of a larger one. */
+#define NEXTHOP_TOLD_MS 600000u
+/* The number of a backend in use; 0: there is none with this address. */
+uint32_t nexthop_find_backend(const struct edge *edge, const struct ip_address *address);
 /* The backend is no longer one: drop the neighbour that was kept for it alone. */
 void nexthop_release(struct edge *edge, uint32_t backend);
 void nexthop_resolve_all(struct edge *edge);
+/* Look for devices below the interfaces that merge packets. */
+void nexthop_look_below(struct edge *edge);
 /* Whether the address is one of this machine, by the kernel's routes; true if they do not tell. */
 bool nexthop_is_local(struct edge *edge, const struct ip_address *address);
 /* Does an interface that is there carry packets? */
@@ -173,6 +183,11 @@ enum edge_link nexthop_link_state(struct edge *edge, uint32_t ifindex);
 must_check int nexthop_drain(struct edge *edge, struct error *err);
 /* Remove the neighbours that we have installed, of any edge of this network namespace. */
 must_check int nexthop_remove_neighbours(struct error *err);
+
+/* --- unreachable.c --- */
+
+void unreachable_open(struct edge *edge);
+void unreachable_close(struct edge *edge);
 
 /* --- rings.c --- */
 

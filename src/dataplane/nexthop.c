@@ -195,7 +195,7 @@ static bool is_direct(const struct edge *edge, uint32_t ifindex)
 {
 	for (size_t i = 0; i < edge->attachments.count; i++) {
 		const struct attachment *attachment = &edge->attachments.items[i];
-		if (attachment->ifindex == ifindex && attachment->direct)
+		if (attachment->ifindex == ifindex)
 			return true;
 	}
 	return false;
@@ -295,7 +295,9 @@ void nexthop_resolve(struct edge *edge, uint32_t backend)
 	struct link_info link;
 
 	*reach = (struct reach){.unresolved_since_ms = reach->unresolved_since_ms,
-				.asked_ms = reach->asked_ms};
+				.asked_ms = reach->asked_ms,
+				.told_mtu = reach->told_mtu,
+				.told_ms = reach->told_ms};
 	reach->no_route = get_route(&edge->requests, &address, &route) < 0;
 	if (reach->no_route || route.type != RTN_UNICAST ||
 	    link_read(&edge->requests, route.ifindex, &link) < 0) {
@@ -303,6 +305,10 @@ void nexthop_resolve(struct edge *edge, uint32_t backend)
 		return;
 	}
 	uint32_t mtu = route.mtu != 0 && route.mtu < link.mtu ? route.mtu : link.mtu;
+	if (reach->told_mtu && edge_now(edge) - reach->told_ms >= NEXTHOP_TOLD_MS)
+		reach->told_mtu = 0;
+	if (reach->told_mtu && reach->told_mtu < mtu)
+		mtu = reach->told_mtu;
 	if (!link.ethernet || !is_direct(edge, route.ifindex)) {
 		store_hop(edge, backend, 0, NULL, mtu);
 		return;
@@ -310,6 +316,25 @@ void nexthop_resolve(struct edge *edge, uint32_t backend)
 	reach->ifindex = route.ifindex;
 	reach->next_hop = route.gateway.family != IP_NONE ? route.gateway : address;
 	resolve_neighbour(edge, backend, reach, &link, mtu);
+}
+
+uint32_t nexthop_find_backend(const struct edge *edge, const struct ip_address *address)
+{
+	size_t low = 0;
+	size_t high = edge->backend_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		uint32_t number = edge->backend_order[middle];
+		const struct ip_address here = backend_address(edge, number);
+		int order = ip_address_compare(&here, address);
+		if (order == 0)
+			return number;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return 0;
 }
 
 void nexthop_release(struct edge *edge, uint32_t backend)
@@ -360,8 +385,7 @@ void nexthop_resolve_all(struct edge *edge)
 	fill_own(edge);
 	for (size_t i = 0; i < EDGE_MAP_INTERFACES; i++) {
 		const struct attachments *all = &edge->attachments;
-		bool direct = i < all->count && all->items[i].direct;
-		uint32_t ifindex = direct ? all->items[i].ifindex : 0;
+		uint32_t ifindex = i < all->count ? all->items[i].ifindex : 0;
 		if (settings->direct[i] != ifindex)
 			__atomic_store_n(&settings->direct[i], ifindex, __ATOMIC_RELAXED);
 	}
@@ -371,6 +395,17 @@ void nexthop_resolve_all(struct edge *edge)
 }
 
 /* What stands in the way */
+
+void nexthop_look_below(struct edge *edge)
+{
+	for (size_t i = 0; i < edge->attachments.count; i++) {
+		struct attachment *attachment = &edge->attachments.items[i];
+		attachment->merging[0] = '\0';
+		if (attachment->mode == XDP_MODE_GENERIC)
+			link_find_merging(&edge->requests, attachment->ifindex,
+					  attachment->merging);
+	}
+}
 
 bool nexthop_is_local(struct edge *edge, const struct ip_address *address)
 {

@@ -31,4 +31,12 @@ struct link_chain {
 
 void link_chain_read(struct netlink *requests, uint32_t ifindex, struct link_chain *ret_chain);
 
+/*
+ * The name of a device below this one, a bridge's or bond's port or what a VLAN is on, and so on,
+ * that merges received packets (GRO): they reach this one's generic XDP program merged. "" if none
+ * does, or if it cannot be told. The kernel itself does not merge on the interface of the program.
+ */
+#define LINK_NAME_BYTES 16
+void link_find_merging(struct netlink *requests, uint32_t ifindex, char name[LINK_NAME_BYTES]);
+
 #endif

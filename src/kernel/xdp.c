@@ -50,7 +50,8 @@ bool xdp_link_is_on(int link, uint32_t ifindex)
 	return xdp_query(ifindex, &program) != XDP_MODE_NONE && program == own_program;
 }
 
-static int create(const struct xdp_place *place, int program, int *ret_link, struct error *err)
+static int create(const struct xdp_place *place, int program, struct xdp_attached *attached,
+		  struct error *err)
 {
 	struct bpf_link_create_opts options = {.sz = sizeof(options), .flags = XDP_FLAGS_DRV_MODE};
 	int ifindex = (int)place->ifindex;
@@ -59,6 +60,7 @@ static int create(const struct xdp_place *place, int program, int *ret_link, str
 		link = bpf_link_create(program, ifindex, BPF_XDP, &options);
 	if (link < 0 && link != -EBUSY && link != -EEXIST && link != -EPERM && link != -ENODEV) {
 		/* The driver cannot, or not with this MTU or these offloads. */
+		attached->refused = place->generic_only ? 0 : link;
 		options.flags = XDP_FLAGS_SKB_MODE;
 		link = bpf_link_create(program, ifindex, BPF_XDP, &options);
 	}
@@ -75,7 +77,7 @@ static int create(const struct xdp_place *place, int program, int *ret_link, str
 		close(link);
 		return error_set(err, code, "its link cannot be pinned: %s", error_text(code));
 	}
-	*ret_link = link;
+	attached->link = link;
 	return 0;
 }
 
@@ -88,7 +90,7 @@ static int take_pinned(const struct xdp_place *place)
 		return -1;
 	bool on = xdp_link_is_on(link, place->ifindex);
 	bool native = xdp_query(place->ifindex, &program) == XDP_MODE_NATIVE;
-	if (on && !(native && place->generic_only))
+	if (on && native != place->generic_only)
 		return link;
 	if (on)
 		(void)bpf_link_detach(link);
@@ -97,23 +99,23 @@ static int take_pinned(const struct xdp_place *place)
 	return -1;
 }
 
-int xdp_attach(const struct xdp_place *place, int program, int *ret_link, enum xdp_mode *ret_mode,
+int xdp_attach(const struct xdp_place *place, int program, struct xdp_attached *ret_attached,
 	       struct error *err)
 {
 	uint32_t program_id;
-	int link = take_pinned(place);
+	struct xdp_attached attached = {.link = take_pinned(place)};
 	int result = 0;
-	if (link < 0) {
-		result = create(place, program, &link, err);
-	} else if (bpf_link_update(link, program, NULL) < 0) {
+	if (attached.link < 0) {
+		result = create(place, program, &attached, err);
+	} else if (bpf_link_update(attached.link, program, NULL) < 0) {
 		result = error_set(err, -errno, "its XDP program cannot be replaced: %s",
 				   error_text(-errno));
-		close(link);
+		close(attached.link);
 	}
 	if (result < 0)
 		return result;
-	*ret_link = link;
-	*ret_mode = xdp_query(place->ifindex, &program_id);
+	attached.mode = xdp_query(place->ifindex, &program_id);
+	*ret_attached = attached;
 	return 0;
 }
 

@@ -35,13 +35,20 @@ struct xdp_place {
 	bool generic_only; /* not in the driver, even where it could */
 };
 
+struct xdp_attached {
+	int link; /* the caller's */
+	enum xdp_mode mode;
+	int refused; /* why the driver did not take the program; 0 if it did, or was not asked */
+};
+
 /*
  * Have the program at its place: by the link that is pinned there, if it is good for it, else by a
- * new one, in the driver where that can. The caller owns `ret_link`. The sentences name no
- * interface. -FL_ECONFLICT: another XDP program is on it.
+ * new one, in the driver where that can. One that is pinned outside the driver is taken off first,
+ * since the driver may take the program by now. The sentences name no interface. -FL_ECONFLICT:
+ * another XDP program is on it.
  */
-must_check int xdp_attach(const struct xdp_place *place, int program, int *ret_link,
-			  enum xdp_mode *ret_mode, struct error *err);
+must_check int xdp_attach(const struct xdp_place *place, int program,
+			  struct xdp_attached *ret_attached, struct error *err);
 
 /* Detach and unpin the link, if it is one of `type`; anything else stays. */
 must_check int xdp_remove(const char *pin, enum bpf_link_type type, struct error *err);

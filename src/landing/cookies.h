@@ -18,8 +18,14 @@ struct cookie_watch {
 	uint64_t changed_ms; /* the last cookie was sent at or before this */
 };
 
-/* `SyncookiesSent` in the text of /proc/net/netstat; -FL_ENOTFOUND. */
-must_check int cookies_parse(const char *text, uint64_t *ret_sent);
+/* A number in the text of /proc/net/netstat or /proc/net/snmp, by its group ("TcpExt: ") and name
+ * ("SyncookiesSent"); -FL_ENOTFOUND. Pure. */
+must_check int kernel_count_parse(const char *text, const char *group, const char *name,
+				  uint64_t *ret_count);
+
+/* The same from `file` ("netstat" or "snmp") of this thread's network namespace; false: it is not
+ * known. */
+bool kernel_count_read(const char *file, const char *group, const char *name, uint64_t *ret_count);
 
 /* Look at the count of this thread's network namespace. */
 void cookies_look(struct cookie_watch *watch, uint64_t now_ms);

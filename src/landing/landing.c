@@ -13,6 +13,7 @@
 #include "landing/sysctls.h"
 #include "landing/translated.h"
 #include "landing/underlay.h"
+#include "landing/watches.h"
 
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -37,7 +38,9 @@ struct landing {
 	unsigned pool_count;
 	struct ip_address addresses[LANDING_ADDRESSES_MAX];
 	unsigned address_count;
+	uint32_t path_mtu; /* from the edges; 0: not known */
 	struct exits exits; /* which the clamp of the MSS is on */
+	struct watches watches;
 	bool applied;
 	bool network_changed; /* since it was last compared with what was applied */
 	/* Who deleted the last rule or route of ours that the news since then told of; "": nobody
@@ -183,6 +186,8 @@ static uint32_t tunnel_mtu(const struct landing *landing)
 {
 	uint32_t mtu =
 	    underlay_mtu(landing->programs.interfaces, landing->programs.interface_count);
+	if (landing->path_mtu && landing->path_mtu < mtu)
+		mtu = landing->path_mtu;
 	uint32_t outer = 20; /* the largest outer header that edges may use; bytes */
 	for (unsigned i = 0; i < landing->address_count; i++) {
 		if (landing->addresses[i].family == IP_V6)
@@ -291,6 +296,12 @@ int landing_apply(struct landing *landing, const struct landing_desired *desired
 	return result < 0 ? result : programs_sweep(&landing->programs, err);
 }
 
+void landing_set_path_mtu(struct landing *landing, uint32_t mtu)
+{
+	landing->network_changed |= mtu != landing->path_mtu;
+	landing->path_mtu = mtu;
+}
+
 int landing_watch_fd(const struct landing *landing)
 {
 	return netlink_fd(&landing->news);
@@ -355,6 +366,8 @@ int landing_check(struct landing *landing, struct landing_alarms *ret_alarms, st
 		result = programs_attach_lookup(&landing->programs, true, ret_alarms, err);
 	if (result == 0)
 		result = listeners_bind(&landing->listeners, &landing->diag, ret_alarms, err);
+	if (result == 0)
+		result = watches_look(&landing->watches, &landing->programs, ret_alarms, err);
 	return result;
 }
 

@@ -116,6 +116,7 @@ struct landing_counters {
 	uint64_t accepted_4in4, accepted_6in4, accepted_4in6, accepted_6in6; /* inner in outer */
 	uint64_t clamped; /* SYNs from a pool that left with a smaller MSS */
 	uint64_t unclamped; /* SYNs from a pool whose MSS could not be seen, and left as it was */
+	uint64_t wrong_source; /* answers over UDP that left from another address than was asked */
 	uint64_t drops[DROP_REASONS]; /* by enum drop_reason */
 };
 
@@ -141,6 +142,13 @@ must_check int landing_open(const struct landing_options *options, struct landin
  */
 must_check int landing_apply(struct landing *landing, const struct landing_desired *desired,
 			     struct error *err);
+
+/*
+ * The largest tunnel packet that the way from the edges carries, in bytes, as they know it; 0: they
+ * do not. With the next check no larger segments are offered to clients. Until the next call, also
+ * before landing_apply.
+ */
+void landing_set_path_mtu(struct landing *landing, uint32_t mtu);
 
 /* Readable when links, addresses, routes or rules changed: call landing_check. Owned by the
  * landing. */

@@ -254,6 +254,13 @@ int programs_sockets_map(const struct programs *programs)
 	return bpf_map__fd(programs->lookup->maps.landing_listeners);
 }
 
+int programs_wrong(const struct programs *programs, struct landing_wrong *ret_wrong)
+{
+	const __u32 zero = 0;
+	return bpf_map_lookup_elem(bpf_map__fd(programs->landing->maps.landing_wrong), &zero,
+				   ret_wrong);
+}
+
 int programs_counters(const struct programs *programs, struct landing_counters *ret_counters,
 		      struct error *err)
 {
@@ -271,6 +278,7 @@ int programs_counters(const struct programs *programs, struct landing_counters *
 		sum.passed += counts[cpu].passed;
 		sum.clamped += counts[cpu].clamped;
 		sum.unclamped += counts[cpu].unclamped;
+		sum.wrong_source += counts[cpu].wrong_source;
 		sum.accepted_4in4 += accepted[LANDING_TUNNEL(false, false)];
 		sum.accepted_6in4 += accepted[LANDING_TUNNEL(false, true)];
 		sum.accepted_4in6 += accepted[LANDING_TUNNEL(true, false)];

@@ -59,6 +59,10 @@ must_check int programs_fill(struct programs *programs, const struct landing_des
 must_check int programs_set_own(struct programs *programs, const struct link_chain *chains,
 				struct error *err);
 
+/* The last answer over UDP that left from another address than was asked. */
+struct landing_wrong;
+must_check int programs_wrong(const struct programs *programs, struct landing_wrong *ret_wrong);
+
 /* Segments from the pools are to be offered at most this long, in bytes. */
 must_check int programs_set_mss(struct programs *programs, uint32_t v4, uint32_t v6,
 				struct error *err);

@@ -35,11 +35,11 @@ static bool is_in_place(const struct programs *programs, const struct program_in
 	       load_program_id(decapsulator(programs), &ours) == 0 && present == ours;
 }
 
-#define LINK_NAME_BYTES 32
+#define PIN_NAME_BYTES 32
 
-static const char *link_name(const struct program_interface *interface, char name[LINK_NAME_BYTES])
+static const char *link_name(const struct program_interface *interface, char name[PIN_NAME_BYTES])
 {
-	snprintf(name, LINK_NAME_BYTES, "link_if%u", interface->ifindex);
+	snprintf(name, PIN_NAME_BYTES, "link_if%u", interface->ifindex);
 	return name;
 }
 
@@ -47,21 +47,22 @@ static const char *link_name(const struct program_interface *interface, char nam
 static int attach_interface(const struct programs *programs, struct program_interface *interface,
 			    struct error *err)
 {
-	char name[LINK_NAME_BYTES];
+	char name[PIN_NAME_BYTES];
 	char path[PINS_PATH_BYTES];
-	enum xdp_mode mode;
+	struct xdp_attached attached;
 	const struct xdp_place place = {.interface = interface->name,
 					.ifindex = interface->ifindex,
 					.pin = path,
 					.generic_only = programs->generic_only};
 	pins_path(path, programs->pin_root, link_name(interface, name), NULL);
 	programs_close_link(&interface->link);
-	int result = xdp_attach(&place, decapsulator(programs), &interface->link, &mode, err);
+	int result = xdp_attach(&place, decapsulator(programs), &attached, err);
 	if (result < 0) {
 		error_prefix(err, "%s", interface->name);
 		return result;
 	}
-	interface->native = mode == XDP_MODE_NATIVE;
+	interface->link = attached.link;
+	interface->native = attached.mode == XDP_MODE_NATIVE;
 	return 0;
 }
 
@@ -187,7 +188,7 @@ static bool is_former_link(const char *name, const void *context)
 {
 	const struct programs *programs = context;
 	for (unsigned i = 0; i < programs->interface_count; i++) {
-		char current[LINK_NAME_BYTES];
+		char current[PIN_NAME_BYTES];
 		if (strcmp(link_name(&programs->interfaces[i], current), name) == 0)
 			return false;
 	}

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NEEDS_MAX = 3 + 2 * LANDING_INTERFACES_MAX };
+enum { NEEDS_MAX = 4 + 2 * LANDING_INTERFACES_MAX };
 
 /* One sysctl that landing looks after. */
 struct sysctl_need {
@@ -43,6 +43,13 @@ static bool arp_announce_serves(int value, int all)
 {
 	(void)all;
 	return value == 2;
+}
+
+/* What routers say of too large answers does not reach this machine: TCP must find it out. */
+static bool mtu_probing_serves(int value, int all)
+{
+	(void)all;
+	return value != 0;
 }
 
 static bool nonlocal_bind_serves(int value, int all)
@@ -125,6 +132,8 @@ int sysctls_apply(struct sysctl_journal *journal, bool v4, bool v6, const struct
 		add_interface_need(&needs, interface, "rp_filter", rp_filter_serves, 2);
 		add_interface_need(&needs, interface, "accept_local", accept_local_serves, 1);
 	}
+	if (v4 || v6)
+		add_need(&needs, "ipv4/tcp_mtu_probing", mtu_probing_serves, 1);
 	if (v6)
 		add_need(&needs, "ipv6/ip_nonlocal_bind", nonlocal_bind_serves, 1);
 	for (unsigned i = 0; i < needs.count; i++) {

@@ -178,7 +178,9 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	F(of, NUMBER, interval_ms, 1, UINT32_MAX, 1, "until the next report")                      \
 	F(of, NUMBER, closing_sequence, 0, UINT64_MAX, 1,                                          \
 	  "the newest closing that the next count may name; 0: none")                              \
-	F(of, DIGEST, closing_hash, 0, 0, 1, "that entry's hash")
+	F(of, DIGEST, closing_hash, 0, 0, 1, "that entry's hash")                                  \
+	F(of, NUMBER, path_mtu, 0, UINT32_MAX, 2,                                                  \
+	  "the largest tunnel packet that the way from this edge carries, in bytes; 0: not known")
 
 #define PEER_OBSERVATION_FIELDS(F, L, of)                                                          \
 	F(of, FLAG, is_edge, 0, 1, 1, "the node acts as an edge")                                  \

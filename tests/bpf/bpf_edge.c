@@ -149,14 +149,20 @@ static void test_icmp(void **state)
 	build_web(&frame, IP_V4);
 	frame.bytes[14 + 9] = IPPROTO_ICMP;
 	assert_dropped(&frame, DROP_ICMP);
+	frame.bytes[34] = 3; /* "fragmentation needed" */
+	frame.bytes[35] = 4;
+	assert_dropped(&frame, DROP_ICMP_TOO_BIG);
+	frame.bytes[35] = 3;
+	assert_dropped(&frame, DROP_ICMP);
 	for (unsigned type = 0; type < 256; type++) {
 		build_web(&frame, IP_V6);
 		frame.bytes[14 + 6] = 58;
 		frame.bytes[54] = (uint8_t)type;
+		frame.bytes[55] = 0;
 		if (type >= 133 && type <= 137)
 			assert_passed(&frame);
 		else
-			assert_dropped(&frame, DROP_ICMP);
+			assert_dropped(&frame, type == 2 ? DROP_ICMP_TOO_BIG : DROP_ICMP);
 	}
 }
 

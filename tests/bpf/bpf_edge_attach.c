@@ -5,7 +5,11 @@
  */
 #include "edge_case.h"
 
+#include "frame_bytes.h"
+
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -128,6 +132,124 @@ static void test_generic_mode(void **state)
 	assert_int_equal(edge_attach(fixture.edge, &err), 0);
 	assert_int_equal(case_status().interfaces[0].mode, EDGE_GENERIC);
 	assert_int_equal(case_status().interfaces[0].program_id, case_status().program_id);
+}
+
+/* What kept it out of the driver at the last start may have gone. */
+static void test_generic_is_tried_natively_again(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0"};
+	struct error err;
+	fixture_close(&fixture);
+	assert_int_equal(open_on(names, 1, true, &err), 0);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_GENERIC);
+	fixture_close(&fixture);
+	assert_int_equal(open_on(names, 1, false, &err), 0);
+	fixture_publish(&fixture);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_NATIVE);
+	assert_int_equal(case_status().interfaces[0].refused, 0);
+	fixture_drain(&fixture);
+	assert_wire_serves(true);
+}
+
+/* One whose driver refuses, for it has fewer queues than its far end: then no driver is asked,
+ * since a native program could not redirect to it. */
+static void test_all_interfaces_have_one_mode(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0", "edge1"};
+	struct error err;
+	fixture_close(&fixture);
+	fixture_command("ip link add edge1 numrxqueues 1 numtxqueues 1 type veth peer name wire1 "
+			"numtxqueues 4");
+	fixture_command("ip link set edge1 up && ip link set wire1 up");
+	assert_int_equal(open_on(names, 2, false, &err), 0);
+	fixture_publish(&fixture);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	const struct edge_status status = case_status();
+	assert_int_equal(status.interfaces[0].mode, EDGE_GENERIC);
+	assert_int_equal(status.interfaces[1].mode, EDGE_GENERIC);
+	assert_int_equal(status.interfaces[0].refused, 0);
+	assert_int_not_equal(status.interfaces[1].refused, 0);
+	fixture_drain(&fixture);
+	assert_wire_serves(false);
+	fixture_command("ip link del edge1");
+}
+
+/* Frames larger than a page lie in several pieces; the headers are in the first. */
+static void test_large_frames(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"edge0"};
+	static uint8_t bytes[9000], out[9100];
+	struct error err;
+	struct frame frame;
+	fixture_close(&fixture);
+	fixture_command("ip link set wire0 mtu 9000 && ip link set edge0 mtu 9000");
+	assert_int_equal(open_on(names, 1, false, &err), 0);
+	fixture_publish(&fixture);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_NATIVE);
+	fixture_drain(&fixture);
+	for (size_t f = 0; f < 2; f++) {
+		const struct ip_address address = fixture_service_address(WEB, families[f]);
+		const size_t header = families[f] == IP_V4 ? 20 : 40;
+		const size_t total = 8000;
+		frame_build(&frame, &address, IPPROTO_TCP, 1, 80, 0);
+		put16(frame.bytes + 14 + (families[f] == IP_V4 ? 2 : 4),
+		      families[f] == IP_V4 ? total : total - header);
+		frame_checksum(&frame);
+		memcpy(bytes, frame.bytes, frame.length);
+		if (families[f] == IP_V6) /* that was no IPv4 header */
+			memcpy(bytes + 24, frame.bytes + 24, 2);
+		struct xdp_md context = {.data_end = 14 + total, .ingress_ifindex = fixture.edge0};
+		struct bpf_test_run_opts options = {.sz = sizeof(options),
+						    .data_in = bytes,
+						    .data_size_in = 14 + total,
+						    .data_out = out,
+						    .data_size_out = sizeof(out),
+						    .ctx_in = &context,
+						    .ctx_size_in = sizeof(context),
+						    .repeat = 1};
+		const int program = edge_program_fd(fixture.edge);
+		assert_int_equal(bpf_prog_test_run_opts(program, &options), 0);
+		assert_int_equal(options.retval, XDP_TX);
+		assert_in_range(options.data_size_out, 14 + total + 20, 14 + total + 40);
+		/* A byte more than the frame has is still seen. */
+		options.data_size_in--;
+		context.data_end--;
+		options.data_size_out = sizeof(out);
+		assert_int_equal(bpf_prog_test_run_opts(program, &options), 0);
+		assert_int_equal(options.retval, XDP_DROP);
+	}
+	fixture_command("ip link set edge0 mtu 1500 && ip link set wire0 mtu 1500");
+}
+
+/* A bridge has no driver, and its port's one may merge what the program then finds too large. */
+static void test_a_device_below_that_merges_is_named(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"bridge0"};
+	struct error err;
+	fixture_close(&fixture);
+	fixture_command("ip link add port0 type veth peer name far0");
+	fixture_command("ip link add bridge0 type bridge && ip link set port0 master bridge0");
+	fixture_command("ip link set bridge0 up && ip link set port0 up && ip link set far0 up");
+	fixture_command("ethtool -K port0 gro on");
+	assert_int_equal(open_on(names, 1, false, &err), 0);
+	fixture_publish(&fixture);
+	assert_int_equal(edge_attach(fixture.edge, &err), 0);
+	assert_int_equal(case_status().interfaces[0].mode, EDGE_GENERIC);
+	assert_string_equal(case_status().interfaces[0].merging, "port0");
+	fixture_command("ethtool -K port0 gro off");
+	fixture_drain(&fixture);
+	assert_string_equal(case_status().interfaces[0].merging, "");
+	fixture_command("ethtool -K port0 gro on");
+	fixture_drain(&fixture);
+	assert_string_equal(case_status().interfaces[0].merging, "port0");
+	fixture_command("ip link del port0 && ip link del bridge0");
 }
 
 static void read_settings(char *text, size_t size)
@@ -299,6 +421,10 @@ int main(void)
 	    EDGE_CASE(test_renamed_interface),
 	    EDGE_CASE(test_foreign_program),
 	    EDGE_CASE(test_generic_mode),
+	    EDGE_CASE(test_generic_is_tried_natively_again),
+	    EDGE_CASE(test_all_interfaces_have_one_mode),
+	    EDGE_CASE(test_large_frames),
+	    EDGE_CASE(test_a_device_below_that_merges_is_named),
 	    EDGE_CASE(test_sysctls_are_undone),
 	    EDGE_CASE(test_source_is_on_this_machine),
 	    EDGE_CASE(test_link_is_down),

@@ -21,7 +21,7 @@ struct {
 	__type(value, __u32);
 } next SEC(".maps");
 
-SEC("xdp")
+SEC("xdp.frags")
 int fill(struct xdp_md *ctx)
 {
 	if (bpf_xdp_adjust_head(ctx, -ENTRY_FILL))
@@ -38,7 +38,7 @@ int fill(struct xdp_md *ctx)
 }
 
 /* A frame of ENTRY_FRAME bytes, moved to where no outer header fits in front of it. */
-SEC("xdp")
+SEC("xdp.frags")
 int crowd(struct xdp_md *ctx)
 {
 	__u8 frame[ENTRY_FRAME];
@@ -52,7 +52,7 @@ int crowd(struct xdp_md *ctx)
 }
 
 /* For the far end of a veth pair, which takes XDP frames only if it runs a program itself. */
-SEC("xdp")
+SEC("xdp.frags")
 int pass(struct xdp_md *ctx)
 {
 	(void)ctx;

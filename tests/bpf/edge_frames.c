@@ -145,7 +145,8 @@ static void add_transport(struct draft *draft)
 	const struct edge_port *range = random_range(random, draft->world);
 	uint16_t port = random_port(random, range);
 	if (one_in(random, 16)) {
-		*prepend(draft, 1) = ANY_OF(random, 3, 8, 128, 132, 133, 135, 137, 138);
+		*prepend(draft, 1) = ANY_OF(random, 0, 0, 1, 4); /* code */
+		*prepend(draft, 1) = ANY_OF(random, 2, 3, 3, 8, 128, 132, 133, 135, 137, 138);
 		draft->protocol = ANY_OF(random, IPPROTO_ICMP, IPPROTO_ICMPV6, 132, 47, 59, 4, 41);
 	} else if (range->protocol == IPPROTO_TCP) {
 		add_tcp(draft, port);

@@ -156,7 +156,11 @@ static int read_v6(struct reader *reader)
 		if (reader->transport == reader->total)
 			return DROP_ICMP;
 		uint8_t type = reader->ip[reader->transport];
-		return type >= 133 && type <= 137 ? PASS : DROP_ICMP;
+		if (type >= 133 && type <= 137)
+			return PASS;
+		bool too_big = type == 2 && reader->total - reader->transport >= 2 &&
+			       reader->ip[reader->transport + 1] == 0;
+		return too_big ? DROP_ICMP_TOO_BIG : DROP_ICMP;
 	}
 	return reader->ip[7] < 2 ? DROP_TTL : 0;
 }
@@ -177,8 +181,10 @@ static int read_transport(struct reader *reader)
 			return DROP_L4_SHORT;
 		if (get16(l4 + 4) < 8 || get16(l4 + 4) > length)
 			return DROP_L4_LENGTH;
+	} else if (reader->protocol == IPPROTO_ICMP) {
+		return length >= 2 && l4[0] == 3 && l4[1] == 4 ? DROP_ICMP_TOO_BIG : DROP_ICMP;
 	} else {
-		return reader->protocol == IPPROTO_ICMP ? DROP_ICMP : DROP_PROTOCOL;
+		return DROP_PROTOCOL;
 	}
 	return 0;
 }

@@ -9,6 +9,7 @@
  *	apply [pool=PREFIX | address=IP | edge=IP | hand=PROTOCOL,PREFIX,PORT,IP or *,PORT]…
  *	check | count | state | counters
  *	destroy IP…
+ *	path MTU		of the way from the edges, in bytes
  *	watch SECONDS		wait until the watch descriptor is readable, or an error
  *	close keep|undo
  */
@@ -181,6 +182,8 @@ static int do_counters(struct driver *driver, char *words, struct error *err)
 	       counters.accepted_4in4, counters.accepted_6in4, counters.accepted_4in6,
 	       counters.accepted_6in6);
 	printf("clamped %" PRIu64 "\n", counters.clamped);
+	if (counters.wrong_source)
+		printf("wrong_source %" PRIu64 "\n", counters.wrong_source);
 	if (counters.unclamped)
 		printf("unclamped %" PRIu64 "\n", counters.unclamped);
 #define X(name, number, label, text)                                                               \
@@ -188,6 +191,13 @@ static int do_counters(struct driver *driver, char *words, struct error *err)
 		printf("%s %" PRIu64 "\n", label, counters.drops[number]);
 	LANDING_DROPS(X)
 #undef X
+	return 0;
+}
+
+static int do_path(struct driver *driver, char *words, struct error *err)
+{
+	(void)err;
+	landing_set_path_mtu(driver->landing, words ? (uint32_t)strtoul(words, NULL, 10) : 0);
 	return 0;
 }
 
@@ -212,9 +222,9 @@ static const struct {
 	const char *name;
 	int (*run)(struct driver *driver, char *words, struct error *err);
 } commands[] = {
-    {"open", do_open},       {"apply", do_apply}, {"check", do_check},
-    {"count", do_count},     {"state", do_state}, {"counters", do_counters},
-    {"destroy", do_destroy}, {"watch", do_watch}, {"close", do_close},
+    {"open", do_open},   {"apply", do_apply},       {"check", do_check},     {"count", do_count},
+    {"state", do_state}, {"counters", do_counters}, {"destroy", do_destroy}, {"watch", do_watch},
+    {"close", do_close}, {"path", do_path},
 };
 
 static int run(struct driver *driver, char *line, struct error *err)

@@ -271,3 +271,27 @@ def test_detach_undoes_everything(lab):
     assert not list((lab.capsule.bpffs / "web3").glob("*"))
     lab.landings["web3"].start()
     wait_for(lambda: network_state(lab, "web3") == with_landing, "the landing to be back")
+
+
+def test_clients_are_offered_what_the_edges_way_carries(lab):
+    """A link of the edge's that is smaller than any of the backends' own."""
+    address = lab.cli.status().services["web"].serving.address(4)
+
+    def largest():
+        sizes = []
+        for _ in range(12):
+            with lab.capsule.inside("client"):
+                stream = socket.create_connection((address, 80), 3)
+            with stream:
+                sizes.append(stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
+        return max(sizes)
+
+    before = largest()
+    way = topology.FABRIC.interface
+    lab.capsule.run(["ip", "link", "set", way, "mtu", "1400"], "edge")
+    try:
+        wait_for(lambda: largest() == before - 100, "smaller segments to be offered")
+        assert len(lab.fetch(address)[1]) > 0
+    finally:
+        lab.capsule.run(["ip", "link", "set", way, "mtu", "1500"], "edge")
+    wait_for(lambda: largest() == before, "the former size")

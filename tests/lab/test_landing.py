@@ -264,6 +264,43 @@ def test_the_syn_ack_clamps_the_segment_size(capsule, driver):
     capsule.run(["ip", "route", "del", "192.0.2.0/24"], "backend")
 
 
+def test_the_clamp_follows_the_edges_way(capsule, driver):
+    """The smallest of the backend's own links and of what the edges know."""
+    for path, size in ((1400, 1400 - 40 - 20 - 20), (9000, 1420), (1300, 1300 - 80), (0, 1420)):
+        driver(f"path {path}")
+        driver("check")
+        assert segment_size(capsule, SERVICE["4in4"]) == size
+
+
+def test_tcp_finds_the_size_that_a_path_carries(capsule, start):
+    """Nobody here hears of a smaller link behind the client."""
+    def probing():
+        return capsule.run(["sysctl", "-n", "net.ipv4.tcp_mtu_probing"], "backend").stdout.strip()
+
+    assert probing() == "0"
+    driver = start()
+    driver("open")
+    driver(APPLY)
+    assert probing() == "1"
+    capsule.run(["ip", "link", "set", "clients", "mtu", "1300"], "edge")
+    try:
+        # Routers on the way say so to the service address, and that is all they do.
+        capsule.run(["nft", "-f", "-"], "edge", input=(
+            "table ip mute {\nchain out {\ntype filter hook output priority 0\n"
+            "icmp type destination-unreachable drop\n}\n}\n"))
+        with connect(capsule, SERVICE["4in4"], timeout=30) as stream:  # it takes some seconds
+            stream.sendall(b"GET /long HTTP/1.0\r\n\r\n")
+            answer = b""
+            while chunk := stream.recv(65536):
+                answer += chunk
+        assert len(answer) > 8 << 20
+    finally:
+        capsule.run(["nft", "delete", "table", "ip", "mute"], "edge", check=False)
+        capsule.run(["ip", "link", "set", "clients", "mtu", "1500"], "edge")
+        driver("close undo")
+    assert probing() == "0"
+
+
 def test_a_connection_from_a_service_address_offers_what_fits(capsule, driver):
     """The client's answers come back by the tunnel, as every packet to a service address does."""
     with capsule.inside("client"):
@@ -632,8 +669,8 @@ def test_what_somebody_changes_is_repaired_and_told(capsule, driver):
     assert fetch(capsule, SERVICE["4in4"])
 
 
-def send_bare(capsule, address, link, namespace="edge", interface="rack"):
-    """A SYN for the service address in a frame to this link address, without a tunnel."""
+def send_bare(capsule, address, link, namespace="edge", interface="rack", damage=0):
+    """A SYN for the address in a frame to this link address, without a tunnel."""
     with capsule.inside(namespace):
         wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     own, port = ("10.9.0.2" if interface == "far" else CLIENT4), 40000
@@ -642,7 +679,7 @@ def send_bare(capsule, address, link, namespace="edge", interface="rack"):
                 + socket.inet_aton(address))) + 6 + len(tcp)
     total = (total & 0xffff) + (total >> 16)
     total = (total & 0xffff) + (total >> 16)
-    tcp = tcp[:16] + struct.pack("!H", ~total & 0xffff) + tcp[18:]
+    tcp = tcp[:16] + struct.pack("!H", ~total & 0xffff ^ damage) + tcp[18:]
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0,
                      socket.inet_aton(own), socket.inet_aton(address))
     total = sum(struct.unpack("!10H", ip))
@@ -696,6 +733,59 @@ def test_a_bare_packet_reaches_no_listener(capsule, driver, way):
     finally:
         capsule.run(["ip", "link", "del", "leg"], "backend")
         capsule.run(["ip", "link", "del", "rack0"], "backend", check=False)
+
+
+def test_wrong_checksums_are_told(capsule, driver):
+    """As a virtual link hands them over whose far end leaves them to a card."""
+    link = link_address(capsule, "eth0")
+    assert driver("check") == []
+    for _ in range(20):
+        send_bare(capsule, BACKEND4, link, damage=1)
+
+    def is_told():
+        return any("TCP segments came in with a wrong checksum" in line for line in driver("check"))
+    wait_for(is_told, "the alarm")
+    wait_for(lambda: driver("check") == [], "the alarm to end", seconds=30)
+
+
+UDP_SERVER = """
+import socket, struct, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO
+server.bind(("0.0.0.0", 5302))
+print("ready", flush=True)
+while True:
+    word, ancillary, _, client = server.recvmsg(64, 64)
+    asked = ancillary[0][2][8:12]
+    info = struct.pack("=i4s4s", 0, asked, bytes(4))
+    server.sendmsg([word], [(socket.IPPROTO_IP, 8, info)] if sys.argv[1] == "right" else [], 0, client)
+"""
+
+
+@pytest.mark.parametrize("way", ["right", "wrong"])
+def test_a_udp_server_that_answers_from_another_address_is_told(capsule, driver, way):
+    address = SERVICE["4in4"]
+    assert driver("check") == []
+    with capsule.popen(["/usr/bin/python3", "-c", UDP_SERVER, way], "backend", stdout=-1,
+                       text=True) as server:
+        assert server.stdout.readline() == "ready\n"
+        with capsule.inside("client"):
+            client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with client:
+            client.bind((CLIENT4, 40000))  # of those that are watched
+            client.settimeout(5)
+            client.sendto(b"asked", (address, 5302))
+            word, source = client.recvfrom(64)
+        server.kill()
+    assert word == b"asked" and source[0] == (address if way == "right" else BACKEND4)
+    told = [line for line in driver("check") if "answers from" in line]
+    if way == "right":
+        assert told == [] and "wrong_source" not in driver.numbers("counters")
+    else:
+        assert len(told) == 1 and told[0].startswith(
+            f"standing a server that was asked at {address} udp/5302 answers from {BACKEND4} "
+            "udp/5302: its clients drop that"), told
+        assert driver.numbers("counters")["wrong_source"] == 1
 
 
 def test_an_interface_that_is_a_port_of_a_bridge_still_lands(capsule, start):

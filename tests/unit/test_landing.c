@@ -528,7 +528,9 @@ static void test_the_kernels_count_of_cookies_is_read(void **state)
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		uint64_t sent = 77;
-		assert_int_equal(cookies_parse(rows[i].text, &sent), rows[i].result);
+		assert_int_equal(
+		    kernel_count_parse(rows[i].text, "TcpExt: ", "SyncookiesSent", &sent),
+		    rows[i].result);
 		assert_true(sent == (rows[i].result ? 77 : rows[i].sent));
 	}
 }
