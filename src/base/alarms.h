@@ -125,6 +125,11 @@
 	X(BACKEND_NO_ROUTE, "backend.no-route", ALARM, ADDRESS,                                    \
 	  "there is no route to backend %s, and its packets are lost",                             \
 	  "see 'ip route get {}', and add one")                                                    \
+	X(NEIGHBOURS_FULL, "neighbours.full", ALARM, SYSCTL,                                       \
+	  "the kernel holds no more IPv%d neighbours, so that backends have no next hop: raise "   \
+	  "net.ipv%d.neigh.default.gc_thresh3",                                                    \
+	  "'sysctl -w net.ipv{}.neigh.default.gc_thresh3=N', with N above the machines that this " \
+	  "one speaks to directly")                                                                \
 	X(BACKEND_NO_NEXT_HOP, "backend.no-next-hop", ALARM, ADDRESS,                              \
 	  "backend %s has no next hop: each packet asks the kernel's routes",                      \
 	  "is it up, and does the route to it leave by an --interface?")                           \

@@ -232,6 +232,11 @@ static void edge_alarms(const struct daemon *daemon, json_t *alarms)
 		ALARM_PUT(alarms, NULL, 0, SOURCE_GONE, text, text,
 			  edge.missing_sources[i].family == IP_V4 ? 4 : 6);
 	}
+	for (size_t i = 0; i < 2; i++) {
+		if (edge.neighbours_full[i])
+			ALARM_PUT(alarms, NULL, 0, NEIGHBOURS_FULL, i ? "6" : "4", i ? 6 : 4,
+				  i ? 6 : 4);
+	}
 	next_hop_alarms(&edge, daemon->options->node, alarms);
 	size_alarms(daemon, alarms);
 }

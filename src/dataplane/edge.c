@@ -363,6 +363,10 @@ int edge_status(struct edge *edge, struct edge_status *ret_status)
 			ret_status->missing_sources[ret_status->missing_source_count++] =
 			    i == 0 ? edge->source_v4 : edge->source_v6;
 	}
+	for (size_t i = 0; i < 2; i++)
+		ret_status->neighbours_full[i] =
+		    edge->neighbours_full_ms[i] &&
+		    edge_now(edge) - edge->neighbours_full_ms[i] < EDGE_NEIGHBOURS_FULL_MS;
 	memcpy(ret_status->build_id, edge->build_id, sizeof(ret_status->build_id));
 	memcpy(ret_status->layout, edge->pins.layout, sizeof(ret_status->layout));
 	return 0;

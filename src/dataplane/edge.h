@@ -278,7 +278,11 @@ struct edge_status {
 	size_t backend_count;
 	struct ip_address missing_sources[2]; /* no addresses of this machine any more */
 	size_t missing_source_count;
+	bool
+	    neighbours_full[2]; /* v4, v6; within EDGE_NEIGHBOURS_FULL_MS the kernel took no more */
 };
+
+#define EDGE_NEIGHBOURS_FULL_MS 60000u
 
 must_check int edge_status(struct edge *edge, struct edge_status *ret_status);
 

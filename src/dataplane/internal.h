@@ -110,6 +110,7 @@ struct edge {
 	/* How the backends are reached. */
 	struct reach *reaches; /* by number of the backend; owned */
 	struct netlink requests, news;
+	uint64_t neighbours_full_ms[2]; /* v4, v6; when the kernel last took no more; 0: never */
 	int hearing[2]; /* raw sockets for ICMP and ICMPv6; owned; -1: could not be opened */
 	bool routes_changed; /* resolve every backend */
 	bool links_changed; /* look at the interfaces */

@@ -162,31 +162,29 @@ static int get_neighbour(struct netlink *requests, uint32_t ifindex,
 			   take_neighbour, ret_neighbour);
 }
 
-/* The kernel may refuse. Then the backend stays without a next hop and its packets go through the
- * kernel, which says the same to them; or the neighbour had gone by itself. */
-static void change_neighbour(struct netlink *requests, struct nlmsghdr *request)
-{
-	int result = netlink_ask(requests, request, NULL, NULL);
-	(void)result;
-}
-
-/* The kernel resolves it now and keeps it resolved. An existing entry keeps its state. */
-static void install_neighbour(struct netlink *requests, uint32_t ifindex,
-			      const struct ip_address *address)
+/*
+ * The kernel resolves it now and keeps it resolved. An existing entry keeps its state. It may
+ * refuse: then the backend stays without a next hop and its packets go through the kernel, which
+ * says the same to them. -ENOBUFS: it has as many as it may have (gc_thresh3).
+ */
+static int install_neighbour(struct netlink *requests, uint32_t ifindex,
+			     const struct ip_address *address)
 {
 	alignas(struct nlmsghdr) char buffer[256];
 	struct nlmsghdr *request = put_neighbour(buffer, RTM_NEWNEIGH, ifindex, address);
 	request->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
 	mnl_attr_put_u32(request, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
 	mnl_attr_put_u8(request, NDA_PROTOCOL, NEXTHOP_PROTOCOL);
-	change_neighbour(requests, request);
+	return netlink_ask(requests, request, NULL, NULL);
 }
 
 static void remove_neighbour(struct netlink *requests, uint32_t ifindex,
 			     const struct ip_address *address)
 {
 	alignas(struct nlmsghdr) char buffer[256];
-	change_neighbour(requests, put_neighbour(buffer, RTM_DELNEIGH, ifindex, address));
+	int result = netlink_ask(requests, put_neighbour(buffer, RTM_DELNEIGH, ifindex, address),
+				 NULL, NULL);
+	(void)result; /* it may have gone by itself */
 }
 
 /* Interfaces as the program knows them */
@@ -279,8 +277,11 @@ static void resolve_neighbour(struct edge *edge, uint32_t backend, struct reach 
 	if (get_neighbour(&edge->requests, reach->ifindex, &reach->next_hop, &neighbour) < 0)
 		neighbour = (struct neighbour){0};
 	if (is_to_be_asked(edge, reach, &neighbour)) {
-		install_neighbour(&edge->requests, reach->ifindex, &reach->next_hop);
+		int result = install_neighbour(&edge->requests, reach->ifindex, &reach->next_hop);
 		reach->asked_ms = edge_now(edge);
+		if (result == -ENOBUFS)
+			edge->neighbours_full_ms[family_index(reach->next_hop.family)] =
+			    reach->asked_ms;
 	}
 	if (neighbour.state & NEXTHOP_USABLE && neighbour.has_link_address)
 		number = link_number(edge, reach->ifindex, link->address);
