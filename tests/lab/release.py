@@ -89,11 +89,11 @@ class ReleaseLab(Lab):
                 "--interface", up.interface, "--interface", rack.interface,
                 "--source", rack.v4, "--source", rack.v6, "--dns", up.v4, "--dns", up.v6]
 
-    def landing_command(self, name):
+    def landing_command(self, name, node=None):
         if self.is_upgraded:
-            return super().landing_command(name)
+            return super().landing_command(name, node)
         directory = self.directory(f"{name}/fairlead")
-        return [self.release, "run", "--role", "backend", "--node", name,
+        return [self.release, "run", "--role", "backend", "--node", node or name,
                 "--state", directory / "state", "--run-dir", directory / "run",
                 "--pins", self.capsule.bpffs / name,
                 "--underlay", topology.RACK[name].interface, "--join", f"unix:{self.socket}"]
