@@ -104,7 +104,7 @@ static void read_own_ttl(struct form *form, const struct yaml_node *node, void *
 static void read_record_name(struct form *form, const struct yaml_node *node, void *target)
 {
 	static const struct form_field FIELDS[] = {{.name = "ttl", .read = read_own_ttl},
-#define ZONE_RECORD_FIELD(id, key, number) {.name = key, .read = read_set},
+#define ZONE_RECORD_FIELD(id, key, number) {.name = (key), .read = read_set},
 						   ZONE_RECORD_TYPES(ZONE_RECORD_FIELD)
 #undef ZONE_RECORD_FIELD
 	};

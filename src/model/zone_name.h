@@ -13,7 +13,7 @@
 
 #define ZONE_CONTACT "hostmaster" /* the mailbox at the zone, when the file names no other */
 
-#define ZONE_CONTACT_BYTES (2 * ZONE_NAME_BYTES) /* with the dots of its first label escaped */
+#define ZONE_CONTACT_BYTES 508 /* with the dots of its first label escaped */
 
 /*
  * What `name` means in the file: "web" is web.ZONE, "@" the zone itself, "ns.example.org." itself

@@ -59,7 +59,7 @@ int snapshot_add_set(struct snapshot_builder *b, const struct naming_set *set)
 {
 	struct dns_name name = {.length = 1}; /* "@": no labels, and the root's byte */
 	struct naming_piece piece;
-	uint32_t index;
+	uint32_t index = 0;
 	if (strcmp(set->name, "@") != 0 && dns_name_parse(set->name, &name) < 0)
 		return error_set(b->err, -FL_EINVALID, "record \"%s\" is not a domain name",
 				 set->name);
@@ -69,7 +69,7 @@ int snapshot_add_set(struct snapshot_builder *b, const struct naming_set *set)
 	int result = put_values(b, set, &piece);
 	if (result == 0)
 		result = snapshot_node_add(b, name.bytes, name.length - 1u, &index);
-	if (result < 0)
+	if (result != 0)
 		return result;
 	struct naming_node *node = snapshot_node_at(b, index);
 	bool is_alias = set->type == DNS_CNAME;

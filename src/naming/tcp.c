@@ -279,7 +279,7 @@ static void make_room_of_source(struct tcp_worker *worker, const struct ip_addre
 			oldest = c;
 		open++;
 	}
-	if (open >= worker->per_source)
+	if (oldest && open >= worker->per_source)
 		drop(worker, oldest, NAMING_DROP_TCP_SOURCE);
 }
 
@@ -288,8 +288,9 @@ static void take_connection(struct tcp_worker *worker, int fd, const struct sock
 {
 	struct ip_address client = address_of(from);
 	make_room_of_source(worker, &client);
-	if (count_read(&worker->counts->tcp_open) >= worker->limit)
-		drop(worker, TAILQ_FIRST(&worker->open), NAMING_DROP_TCP_EVICTED);
+	struct tcp_connection *nearest = TAILQ_FIRST(&worker->open);
+	if (nearest && count_read(&worker->counts->tcp_open) >= worker->limit)
+		drop(worker, nearest, NAMING_DROP_TCP_EVICTED);
 
 	struct tcp_connection *c = calloc(1, sizeof(*c));
 	int on = 1;
