@@ -36,8 +36,9 @@ def kept():
 
 
 def told(status):
-    return {(service.name, version.number): (version.state, version.share, version.addresses,
-                                             version.late_addresses)
+    """Shares to three digits: the release said which 65,536th of the clients it is."""
+    return {(service.name, version.number): (version.state, round(version.share, 3),
+                                             version.addresses, version.late_addresses)
             for service in status.services.values() for version in service.versions.values()}
 
 
