@@ -94,6 +94,15 @@ static int expect_backends(struct change_draft *draft, const struct version *ver
 	return result;
 }
 
+/* What comes back. */
+static json_t *backend_names(const struct version *version)
+{
+	json_t *names = json_array();
+	for (size_t i = 0; i < version->backend_count; i++)
+		json_array_append_new(names, json_string(version->backends[i].name));
+	return names;
+}
+
 static int build_rollback(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct order *order = (struct order *)change;
@@ -110,7 +119,8 @@ static int build_rollback(struct change *change, struct change_draft *draft, str
 	uint32_t published = 0;
 	struct fabric fabric = {0};
 	bool is_retired = false;
-	result = lifecycle_rollback(state, draft->sequence, draft->wall_ms, &to, err);
+	result =
+	    lifecycle_rollback(state, order->version, draft->sequence, draft->wall_ms, &to, err);
 	const struct version *version = image_version(service, to);
 	if (result == -FL_ENOTFOUND && version) {
 		is_retired = true;
@@ -123,7 +133,7 @@ static int build_rollback(struct change *change, struct change_draft *draft, str
 	if (is_retired) {
 		/* Its content comes back as a new version. */
 		const struct version *again;
-		result = publication_make(draft, &fabric, fabric.services, &again, err);
+		result = publication_make_again(draft, &fabric, fabric.services, to, &again, err);
 		const char *name = order->service;
 		if (result == -FL_EEXHAUSTED)
 			result = order_lacks_slots(order->host, &name, 1, err);
@@ -140,8 +150,9 @@ static int build_rollback(struct change *change, struct change_draft *draft, str
 	if (result < 0)
 		return result;
 
-	draft->what = json_pack("{s:s, s:i, s:i, s:i}", "service", order->service, "from",
-				(int)from, "to", (int)to, "published", (int)published);
+	draft->what = json_pack("{s:s, s:i, s:i, s:i, s:o}", "service", order->service, "from",
+				(int)from, "to", (int)to, "published", (int)published, "backends",
+				backend_names(version));
 	json_decref(order->answer);
 	order->answer = json_deep_copy(draft->what);
 	return CHANGE_COMMIT;
@@ -229,7 +240,31 @@ static void submit_for_service(struct api_host *host, struct api_call *call, con
 
 void verb_rollback(struct api_host *host, struct api_call *call)
 {
-	submit_for_service(host, call, "rollback", build_rollback);
+	const json_t *parameters = api_parameters(call);
+	json_int_t to = json_integer_value(json_object_get(parameters, "to"));
+	if (json_object_get(parameters, "to") && (to < 1 || to > UINT32_MAX)) {
+		order_refuse(call, -FL_EUSAGE, "versions are numbered from 1");
+		return;
+	}
+	struct order *order = order_new(host, call, "rollback", build_rollback);
+	if (!order)
+		return;
+	snprintf(order->service, sizeof(order->service), "%s", api_text(call, "service"));
+	order->version = (uint32_t)to;
+	order->answer = json_object();
+	if (!json_is_true(json_object_get(parameters, "dry_run"))) {
+		changes_submit(host->changes, &order->change);
+		return;
+	}
+	struct error err = {0};
+	int result = must_succeed(changes_try(host->changes, &order->change, &err));
+	if (result < 0) {
+		api_fail(call, &err);
+	} else {
+		json_object_set_new(order->answer, "dry_run", json_true());
+		api_succeed(call, json_incref(order->answer));
+	}
+	order_free(order);
 }
 
 void verb_rollout_pause(struct api_host *host, struct api_call *call)

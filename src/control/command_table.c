@@ -45,6 +45,13 @@ static const struct command_option change_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
+static const struct command_option rollback_options[] = {
+    {"to", VALUE_NUMBER, "N", "to this version, which served once (default: what served before)"},
+    {"dry-run", VALUE_NONE, NULL, "say what would come back, change nothing"},
+    {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
 static const struct command_option recover_options[] = {
     {"dry-run", VALUE_NONE, NULL, "say what would be done, change nothing"},
     {"yes", VALUE_NONE, NULL, "do it without asking"},
@@ -232,15 +239,16 @@ const struct command command_table[] = {
 	.verb = VERB_rollback,
 	.thing = &thing_rollback,
 	.render = render_rollback,
-	.summary = "go back to the version before",
+	.summary = "go back to what served before",
 	.description =
-	    "While the previous version still drains, DNS names it again within one TTL. Once it\n"
-	    "is retired, a new version with its content is published. During a rollout it ends "
-	    "the\n"
-	    "rollout; again, it goes one further back. The stored configuration follows.",
-	.examples = "fairlead rollback web",
+	    "An undo: to the version that had the clients before this one was published, not to\n"
+	    "one that was itself rolled back from, nor to one that was given up before it had all\n"
+	    "clients; again, it goes one further back. While that version still drains, DNS names\n"
+	    "it again within one TTL. Once it is retired, a new version with its content is\n"
+	    "published. During a rollout it ends the rollout. The stored configuration follows.",
+	.examples = "fairlead rollback web --dry-run\nfairlead rollback web --to 3",
 	.arguments = {SERVICE_ARGUMENT},
-	.options = change_options,
+	.options = rollback_options,
     },
     {
 	.name = "backend forget",

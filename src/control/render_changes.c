@@ -72,7 +72,14 @@ void render_rollback(const struct render *render, const json_t *data)
 	else
 		buffer_printf(render->text, "DNS names version %lld again, in place of %lld", to,
 			      from);
-	end_order(render, data);
+	if (json_array_size(json_object_get(data, "backends"))) {
+		buffer_puts(render->text, "; backends: ");
+		part_join(json_object_get(data, "backends"), render->text);
+	}
+	if (part_true(data, "dry_run"))
+		buffer_puts(render->text, " (nothing was changed)\n");
+	else
+		end_order(render, data);
 }
 
 void render_rollout_pause(const struct render *render, const json_t *data)

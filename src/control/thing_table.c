@@ -662,6 +662,8 @@ const struct thing thing_rollback = {
 	FIELD("from", NUMBER, "version that clients had"),
 	FIELD("to", NUMBER, "version whose content they have again"),
 	FIELD("published", NUMBER, "new version with that content; 0: the old one serves"),
+	FIELD("backends", TEXTS, "that serve again"),
+	FIELD("dry_run", FLAG, "nothing was done"),
 	ORDER_FIELDS,
 	END,
     }};

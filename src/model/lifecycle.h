@@ -111,6 +111,11 @@ struct version_status {
 	bool reopened; /* its last closing was given up */
 	bool dismantled; /* an own address was freed: it cannot serve again */
 	bool cut; /* its remaining flows are to be ended at landing */
+	/* What a rollback from it returns to: the version that had the clients when it was
+	 * published, or 0 for none. Of one that a rollback published, that of the version whose
+	 * content it has. Releases before this one did not write it. */
+	uint32_t before;
+	bool before_known;
 };
 
 /*
@@ -302,13 +307,19 @@ must_check int lifecycle_publish(struct service_state *state, const struct versi
 				 struct arena *arena, struct error *err);
 
 /*
- * Back to the version before: during a rollout the base, else the highest-numbered version below
- * the current one that ever served. DNS names it again at once and with the whole share; the
- * newer one drains. -FL_ENOTFOUND when the one before is retired: then the caller publishes a new
- * version with the content of *ret_version. -FL_ESTATE when there never was one.
+ * Back to version `to`, which served once, or, with 0, to what served before, as an undo does:
+ * during a rollout the base, else the current version's `before`; repeated, it goes one further
+ * back, and never to what was rolled back from. DNS names it again at once and with the whole
+ * share; the newer one drains. -FL_ENOTFOUND when that version is retired: then the caller
+ * publishes a new version with the content of *ret_version, and says so with
+ * lifecycle_continue_from(). -FL_ESTATE when there is none.
  */
-must_check int lifecycle_rollback(struct service_state *state, uint64_t sequence, uint64_t wall_ms,
-				  uint32_t *ret_version, struct error *err);
+must_check int lifecycle_rollback(struct service_state *state, uint32_t to, uint64_t sequence,
+				  uint64_t wall_ms, uint32_t *ret_version, struct error *err);
+
+/* The newest version has the content of `source`: a rollback from it returns to what one from
+ * `source` does. */
+void lifecycle_continue_from(struct service_state *state, uint32_t source);
 
 /* The rollout stops at its share until it is resumed; -FL_ESTATE when none is under way. */
 must_check int lifecycle_pause(struct service_state *state, struct error *err);

@@ -59,6 +59,8 @@ int lifecycle_publish(struct service_state *state, const struct version *version
 	    .sequence = sequence,
 	    .changed_sequence = sequence,
 	    .changed_wall_ms = wall_ms,
+	    .before = rollout->base,
+	    .before_known = true,
 	};
 	for (size_t i = 0; i < binding_count; i++) {
 		all[state->binding_count++] = (struct binding){
@@ -88,29 +90,65 @@ static void settle(struct service_state *state, uint32_t number)
 	state->rollout.paused = false;
 }
 
-/* The version that a rollback returns to; NULL when there never was one. */
-static struct version_status *rollback_target(struct service_state *state)
+/* What served before `number`; 0: nothing that is known. Of a version of an earlier release it is
+ * taken to be the highest below it that ever served. */
+static uint32_t before(const struct service_state *state, uint32_t number)
 {
-	const struct rollout_state *rollout = &state->rollout;
-	if (rollout->target != rollout->base)
-		return lifecycle_find(state, rollout->base);
+	const struct version_status *status = service_version(state, number);
+	if (status && status->before_known)
+		return service_version(state, status->before) ? status->before : 0;
 	for (size_t i = state->version_count; i-- > 0;) {
-		struct version_status *version = &state->versions[i];
-		if (version->number < rollout->base && version->served)
-			return version;
+		const struct version_status *version = &state->versions[i];
+		if (version->number < number && version->served)
+			return version->number;
 	}
-	return NULL;
+	return 0;
 }
 
-int lifecycle_rollback(struct service_state *state, uint64_t sequence, uint64_t wall_ms,
-		       uint32_t *ret_version, struct error *err)
+void lifecycle_continue_from(struct service_state *state, uint32_t source)
+{
+	struct version_status *newest = &state->versions[state->version_count - 1];
+	newest->before = before(state, source);
+	newest->before_known = true;
+}
+
+/* The version that a rollback returns to; NULL when there is none. */
+static struct version_status *rollback_target(struct service_state *state, uint32_t to,
+					      struct error *err)
+{
+	const struct rollout_state *rollout = &state->rollout;
+	bool settled = rollout->target == rollout->base;
+	struct version_status *back = NULL;
+	if (to) {
+		back = lifecycle_find(state, to);
+		if (!back || !back->served)
+			error_set(err, -FL_ESTATE,
+				  back ? "version %u of %s never served: there is nothing to go "
+					 "back to"
+				       : "version %u of %s is not known any more; `fairlead "
+					 "describe` lists those that are",
+				  to, state->name);
+		else if (to == rollout->target)
+			error_set(err, -FL_ESTATE, "version %u of %s is what serves", to,
+				  state->name);
+		return back && back->served && to != rollout->target ? back : NULL;
+	}
+	back = lifecycle_find(state, settled ? before(state, rollout->base) : rollout->base);
+	if (!back)
+		error_set(err, -FL_ESTATE, "%s has no version before this one to roll back to",
+			  state->name);
+	return back;
+}
+
+int lifecycle_rollback(struct service_state *state, uint32_t to, uint64_t sequence,
+		       uint64_t wall_ms, uint32_t *ret_version, struct error *err)
 {
 	struct lifecycle_stamp stamp = {.sequence = sequence, .wall_ms = wall_ms};
+	struct rollout_state rollout = state->rollout;
 	service_state_check(state);
-	struct version_status *back = rollback_target(state);
+	struct version_status *back = rollback_target(state, to, err);
 	if (!back)
-		return error_set(err, -FL_ESTATE,
-				 "%s has no version before this one to roll back to", state->name);
+		return -FL_ESTATE;
 	*ret_version = back->number;
 	if (back->state == VERSION_RETIRED || back->dismantled)
 		return error_set(err, -FL_ENOTFOUND,
@@ -118,8 +156,9 @@ int lifecycle_rollback(struct service_state *state, uint64_t sequence, uint64_t 
 				 back->number, state->name);
 
 	/* All of it can be done from here on. */
-	struct version_status *newest = lifecycle_find(state, state->rollout.target);
-	lifecycle_retreat(newest, stamp);
+	lifecycle_retreat(lifecycle_find(state, rollout.target), stamp);
+	if (rollout.base && rollout.base != rollout.target && rollout.base != back->number)
+		lifecycle_retreat(lifecycle_find(state, rollout.base), stamp);
 	settle(state, back->number);
 	if (back->state == VERSION_CLOSING) {
 		int result = lifecycle_reopen(state, back, stamp);

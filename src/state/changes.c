@@ -188,6 +188,19 @@ static int build(struct change *change, struct change_draft *draft, struct error
 	return unread < 0 ? unread : result;
 }
 
+int changes_try(const struct changes *changes, struct change *change, struct error *err)
+{
+	int result = check_ready(changes, change, err);
+	if (result < 0)
+		return result;
+	struct change_draft *draft = draft_new(changes);
+	if (!draft)
+		return -ENOMEM;
+	result = build(change, draft, err);
+	draft_free(draft);
+	return result < 0 ? result : 0;
+}
+
 /* Build and send the first change. Returns false when it is already over. */
 static bool begin(struct changes *changes)
 {

@@ -99,6 +99,10 @@ void changes_free(struct changes *changes);
 /* Queue a change; its memory is the caller's until `done`. */
 void changes_submit(struct changes *changes, struct change *change);
 
+/* Build it from the image as it is now, and commit nothing: what its build function left in the
+ * change's owner is all that comes of it. Refused for what a commit would be refused for. */
+must_check int changes_try(const struct changes *changes, struct change *change, struct error *err);
+
 /* The same, before all others that wait. */
 void changes_submit_first(struct changes *changes, struct change *change);
 

@@ -163,6 +163,13 @@ int publication_make(struct change_draft *draft, const struct fabric *fabric,
 		     const struct service *service, const struct version **ret_version,
 		     struct error *err)
 {
+	return publication_make_again(draft, fabric, service, 0, ret_version, err);
+}
+
+int publication_make_again(struct change_draft *draft, const struct fabric *fabric,
+			   const struct service *service, uint32_t source,
+			   const struct version **ret_version, struct error *err)
+{
 	const struct image *image = draft->image;
 	const struct image_service *known = image_service(image, service->name);
 	struct service_state *state =
@@ -172,13 +179,13 @@ int publication_make(struct change_draft *draft, const struct fabric *fabric,
 	int result = state ? future_states_init(&future, image, 1, &draft->arena) : -ENOMEM;
 	return result < 0 ? result
 			  : publication_make_from(draft, fabric, service, image->placement, &future,
-						  state, ret_version, err);
+						  state, source, ret_version, err);
 }
 
 int publication_make_from(struct change_draft *draft, const struct fabric *fabric,
 			  const struct service *service, const struct placement *placement,
 			  struct future_states *future, struct service_state *state,
-			  const struct version **ret_version, struct error *err)
+			  uint32_t source, const struct version **ret_version, struct error *err)
 {
 	const struct image *image = draft->image;
 	const struct image_service *known = image_service(image, service->name);
@@ -202,6 +209,8 @@ int publication_make_from(struct change_draft *draft, const struct fabric *fabri
 	result = publication_take_place(draft, state, version, bindings, count, err);
 	if (result < 0)
 		goto out;
+	if (source)
+		lifecycle_continue_from(state, source);
 	result = record_version_put(version, &value);
 	if (result == 0)
 		result = publication_put_version(draft, service->name, version->number, &value);

@@ -86,12 +86,18 @@ must_check int publication_put_freed(struct change_draft *draft, const struct pl
 must_check int publication_make(struct change_draft *draft, const struct fabric *fabric,
 				const struct service *service, const struct version **ret_version,
 				struct error *err);
+/* The same for a rollback: its content is that of version `source`. */
+must_check int publication_make_again(struct change_draft *draft, const struct fabric *fabric,
+				      const struct service *service, uint32_t source,
+				      const struct version **ret_version, struct error *err);
+
 /* The same upon a state that the change has changed already; `future` shows those of the other
- * services. */
+ * services. `source` 0: it is no rollback. */
 must_check int publication_make_from(struct change_draft *draft, const struct fabric *fabric,
 				     const struct service *service,
 				     const struct placement *placement,
 				     struct future_states *future, struct service_state *state,
-				     const struct version **ret_version, struct error *err);
+				     uint32_t source, const struct version **ret_version,
+				     struct error *err);
 
 #endif

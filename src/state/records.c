@@ -10,14 +10,15 @@
 
 static json_t *version_status_json(const struct version_status *status)
 {
-	return json_pack("{s:I, s:s, s:o, s:I, s:I, s:I, s:b, s:b, s:b, s:b}", "number",
+	return json_pack("{s:I, s:s, s:o, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:o*}", "number",
 			 (json_int_t)status->number, "state", version_state_name(status->state),
 			 "digest", record_json_hex(status->digest.bytes, DIGEST_BYTES), "sequence",
 			 (json_int_t)status->sequence, "changed_sequence",
 			 (json_int_t)status->changed_sequence, "changed_ms",
 			 (json_int_t)status->changed_wall_ms, "served", (int)status->served,
 			 "reopened", (int)status->reopened, "dismantled", (int)status->dismantled,
-			 "cut", (int)status->cut);
+			 "cut", (int)status->cut, "before",
+			 status->before_known ? json_integer((json_int_t)status->before) : NULL);
 }
 
 static json_t *binding_json(const struct binding *binding)
@@ -77,6 +78,9 @@ static void read_version_status(struct record_reading *reading, const json_t *js
 	status->reopened = record_json_bool(reading, json, "reopened");
 	status->dismantled = record_json_bool(reading, json, "dismantled");
 	status->cut = record_json_bool(reading, json, "cut");
+	status->before_known = json_object_get(json, "before");
+	if (status->before_known)
+		status->before = record_json_u32(reading, json, "before");
 }
 
 static void read_binding(struct record_reading *reading, const json_t *json,

@@ -196,7 +196,7 @@ static int put_service(struct change_draft *draft, const struct recovery_service
 	if (!lifecycle_lose(state, service->lost, draft->sequence, draft->wall_ms) || !config)
 		return publication_put_state(draft, state);
 	int result = publication_make_from(draft, draft->image->fabric, config, placement, future,
-					   state, &version, err);
+					   state, 0, &version, err);
 	if (result == 0 && json_array_append_new(again, json_string(state->name)) < 0)
 		result = -ENOMEM;
 	return result;

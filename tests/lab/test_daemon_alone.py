@@ -681,6 +681,11 @@ def test_what_get_gives_plans_empty_in_every_state(running):
     running.wait_versions("web", {1: "draining", 2: "serving"}, ())
     # Since then the file has changed elsewhere, and keeps it.
     assert running.apply(fabric(second, other, sites="fra: {location: [1, 2]}")) and plans_empty()
+    sequence = running.ask("status")["sequence"]
+    told = running.ask("rollback", service="web", dry_run=True)
+    assert told["to"] == 1 and told["dry_run"] and told["backends"]
+    assert running.ask("status")["sequence"] == sequence
+    assert "not known" in str(running.refused("rollback", service="web", to=99))
     assert running.ask("rollback", service="web")["to"] == 1 and plans_empty()
     file = running.ask("get")["file"]
     assert "other:" in file and "location" in file and "web1" in file and "web3" not in file

@@ -211,7 +211,7 @@ static int put_rollback(struct change_draft *draft, const struct image_service *
 {
 	char key[RECORD_KEY_BYTES];
 	uint32_t to;
-	int result = lifecycle_rollback(state, draft->sequence, draft->wall_ms, &to, err);
+	int result = lifecycle_rollback(state, 0, draft->sequence, draft->wall_ms, &to, err);
 	const struct version *version = image_version(service, to);
 	if (result < 0)
 		return result;

@@ -772,7 +772,7 @@ static void step_operator(struct world *world)
 		publish(world);
 	if (chance(world, 4)) {
 		world->sequence++;
-		if (lifecycle_rollback(&world->state, world->sequence, world->now_ms, &version,
+		if (lifecycle_rollback(&world->state, 0, world->sequence, world->now_ms, &version,
 				       NULL) == 0)
 			world->tally->events[VERSION_EVENT_ROLLBACK]++;
 		commit(world);

@@ -547,20 +547,75 @@ static void rollback_ends_a_rollout(void **state)
 	uint32_t version = 0;
 	struct error err = {0};
 	publish(bench);
-	assert_int_equal(lifecycle_rollback(&bench->state, 9, 0, &version, &err), -FL_ESTATE);
+	assert_int_equal(lifecycle_rollback(&bench->state, 0, 9, 0, &version, &err), -FL_ESTATE);
 	assert_string_equal(err.text, "web has no version before this one to roll back to");
 	expect(bench, "confirm 1");
 	expect(bench, "start 1 100%");
-	assert_int_equal(lifecycle_rollback(&bench->state, 9, 0, &version, NULL), -FL_ESTATE);
+	assert_int_equal(lifecycle_rollback(&bench->state, 0, 9, 0, &version, NULL), -FL_ESTATE);
 
 	publish(bench);
 	expect(bench, "confirm 2");
 	expect(bench, "start 2 5%");
-	assert_int_equal(lifecycle_rollback(&bench->state, ++bench->sequence, 0, &version, NULL),
+	assert_int_equal(lifecycle_rollback(&bench->state, 0, ++bench->sequence, 0, &version, NULL),
 			 0);
 	assert_int_equal(version, 1);
 	expect_states(bench, "sd");
 	assert_int_equal(service_share(&bench->state, 1), SHARE_WHOLE);
+}
+
+static void roll_back(struct bench *bench, uint32_t to, uint32_t expected)
+{
+	uint32_t version = 0;
+	assert_int_equal(
+	    lifecycle_rollback(&bench->state, to, ++bench->sequence, 0, &version, NULL), 0);
+	assert_int_equal(version, expected);
+	assert_int_equal(bench->state.rollout.base, expected);
+}
+
+/* To what served before: neither to what was rolled back from, nor to a canary that was given up.
+ */
+static void rollback_is_an_undo(void **state)
+{
+	struct bench *bench = *state;
+	uint32_t version = 0;
+	struct error err = {0};
+	roll_out(bench, 2);
+	roll_back(bench, 0, 1);
+	roll_out(bench, 1);
+	roll_back(bench, 0, 1);
+	for (size_t i = 0; i < MOST; i++)
+		bench->bindings[i].connections = 1;
+	publish(bench);
+	expect(bench, "confirm 4");
+	expect(bench, "start 4 5%");
+	roll_out(bench, 1);
+	roll_back(bench, 0, 1);
+	/* By its number, whatever came between. */
+	roll_back(bench, 3, 3);
+	roll_back(bench, 0, 1);
+	assert_int_equal(lifecycle_rollback(&bench->state, 1, 99, 0, &version, &err), -FL_ESTATE);
+	assert_string_equal(err.text, "version 1 of web is what serves");
+	assert_int_equal(lifecycle_rollback(&bench->state, 9, 99, 0, &version, &err), -FL_ESTATE);
+	assert_non_null(strstr(err.text, "version 9 of web is not known"));
+}
+
+/* A version with the content of an older one goes back to where that does. */
+static void an_undo_goes_on_behind_what_it_published(void **state)
+{
+	struct bench *bench = *state;
+	roll_out(bench, 4);
+	assert_int_equal(bench->state.versions[3].before, 3);
+	lifecycle_continue_from(&bench->state, 2);
+	roll_back(bench, 0, 1);
+}
+
+/* Records of earlier releases do not say it: the highest that served. */
+static void an_earlier_release_did_not_note_what_served(void **state)
+{
+	struct bench *bench = *state;
+	roll_out(bench, 3);
+	bench->state.versions[2].before_known = false;
+	roll_back(bench, 0, 2);
 }
 
 static void rollback_returns_while_it_drains(void **state)
@@ -569,13 +624,13 @@ static void rollback_returns_while_it_drains(void **state)
 	uint32_t version = 0;
 	roll_out(bench, 2);
 	assert_int_equal(lifecycle_cut(&bench->state, 1, NULL), 0);
-	assert_int_equal(lifecycle_rollback(&bench->state, ++bench->sequence, 0, &version, NULL),
+	assert_int_equal(lifecycle_rollback(&bench->state, 0, ++bench->sequence, 0, &version, NULL),
 			 0);
 	assert_int_equal(version, 1);
 	expect_states(bench, "sd");
 	assert_false(bench->state.versions[0].cut);
 	/* There is none before it. */
-	assert_int_equal(lifecycle_rollback(&bench->state, ++bench->sequence, 0, &version, NULL),
+	assert_int_equal(lifecycle_rollback(&bench->state, 0, ++bench->sequence, 0, &version, NULL),
 			 -FL_ESTATE);
 }
 
@@ -585,7 +640,7 @@ static void rollback_reopens_what_closes(void **state)
 	uint32_t version = 0;
 	roll_out(bench, 2);
 	expect(bench, "close 1");
-	assert_int_equal(lifecycle_rollback(&bench->state, ++bench->sequence, 0, &version, NULL),
+	assert_int_equal(lifecycle_rollback(&bench->state, 0, ++bench->sequence, 0, &version, NULL),
 			 0);
 	expect_states(bench, "sd");
 	assert_false(bench->state.bindings[0].refusing);
@@ -600,7 +655,7 @@ static void rollback_names_the_retired_version(void **state)
 	uint32_t version = 0;
 	struct error err = {0};
 	retire_first(bench);
-	assert_int_equal(lifecycle_rollback(&bench->state, ++bench->sequence, 0, &version, &err),
+	assert_int_equal(lifecycle_rollback(&bench->state, 0, ++bench->sequence, 0, &version, &err),
 			 -FL_ENOTFOUND);
 	assert_int_equal(version, 1);
 	assert_string_equal(err.text,
@@ -617,7 +672,7 @@ static void rollback_passes_over_what_never_served(void **state)
 	publish(bench);
 	roll_out(bench, 1);
 	expect_states(bench, "dds");
-	assert_int_equal(lifecycle_rollback(&bench->state, ++bench->sequence, 0, &version, NULL),
+	assert_int_equal(lifecycle_rollback(&bench->state, 0, ++bench->sequence, 0, &version, NULL),
 			 0);
 	assert_int_equal(version, 1);
 }
@@ -685,7 +740,7 @@ static void removed_services_can_come_back(void **state)
 	roll_out(bench, 1);
 	assert_int_equal(lifecycle_remove(&bench->state, ++bench->sequence, bench->seen.wall_ms),
 			 0);
-	assert_int_equal(lifecycle_rollback(&bench->state, 99, 0, &version, NULL), -FL_ESTATE);
+	assert_int_equal(lifecycle_rollback(&bench->state, 0, 99, 0, &version, NULL), -FL_ESTATE);
 	report_anew(bench);
 	expect(bench, "close 1");
 	count_closings(bench);
@@ -889,6 +944,9 @@ int main(void)
 	    TEST(full_pools_take_late_addresses_back),
 	    TEST(reclaims_are_given_up),
 	    TEST(rollback_ends_a_rollout),
+	    TEST(rollback_is_an_undo),
+	    TEST(an_undo_goes_on_behind_what_it_published),
+	    TEST(an_earlier_release_did_not_note_what_served),
 	    TEST(rollback_returns_while_it_drains),
 	    TEST(rollback_reopens_what_closes),
 	    TEST(rollback_names_the_retired_version),
