@@ -150,6 +150,26 @@ json_t *show_binding(const struct api_host *host, const struct service_state *st
 	return json;
 }
 
+#define WAITS_SHOWN 8u
+
+/* Of a thousand backends that have not reported, the first few say what is wrong. */
+static void add_waits(const struct api_host *host, const struct service_state *state,
+		      json_t *rollout)
+{
+	struct gate_wait waits[WAITS_SHOWN];
+	char text[GATE_TEXT];
+	json_t *list = json_array();
+	size_t count = driver_waits(host->driver, state, waits, WAITS_SHOWN);
+	for (size_t i = 0; i < count && i < WAITS_SHOWN; i++)
+		json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:s}", "name",
+						      waits[i].backend->name, "address",
+						      show_address(&waits[i].backend->address),
+						      "reason", gate_reason_name(waits[i].reason),
+						      "text", gate_text(&waits[i], text)));
+	json_object_set_new(rollout, "waits", list);
+	json_object_set_new(rollout, "waits_for", json_integer((json_int_t)count));
+}
+
 json_t *show_rollout(const struct api_host *host, const struct service_state *state)
 {
 	const struct rollout_state *rollout = &state->rollout;
@@ -161,6 +181,7 @@ json_t *show_rollout(const struct api_host *host, const struct service_state *st
 		      text_share_number(rollout->share), "step", (int)rollout->step + 1, "steps",
 		      service ? (int)service->rollout.share_count : 1, "paused",
 		      (int)rollout->paused, "under_way", (int)under_way);
+	add_waits(host, state, json);
 	if (under_way && service && !rollout->paused && rollout->share) {
 		uint64_t due = rollout->step_wall_ms + service->rollout.pause_ms;
 		uint64_t wall_ms = clock_wall_ms(host->steady);

@@ -24,10 +24,11 @@ static void add_backend(const struct api_host *host, const struct image_version 
 	uint64_t longer_ms = awaited_ms > before_ms ? awaited_ms : before_ms;
 	bool forgotten = image_is_forgotten(host->image, backend, published) &&
 			 (!known || json_is_true(json_object_get(known, "forgotten")));
+	bool no_landing = backend->no_landing || json_is_true(json_object_get(known, "no_landing"));
 	json_object_set_new(rows, key,
-			    json_pack("{s:s, s:s, s:I, s:b}", "name", backend->name, "address",
+			    json_pack("{s:s, s:s, s:I, s:b, s:b}", "name", backend->name, "address",
 				      address, "awaited_ms", (json_int_t)longer_ms, "forgotten",
-				      (int)forgotten));
+				      (int)forgotten, "no_landing", (int)no_landing));
 }
 
 /* Every name and address of live versions, and the names of all others that report; with
@@ -128,6 +129,7 @@ static bool is_awaited(const struct api_host *host, const struct report *report,
 {
 	const json_t *awaited_ms = json_object_get(row, "awaited_ms");
 	return json_is_integer(awaited_ms) && !report &&
+	       !json_is_true(json_object_get(row, "no_landing")) &&
 	       !json_is_true(json_object_get(row, "forgotten")) &&
 	       (uint64_t)json_integer_value(awaited_ms) <
 		   REPORT_STALE_INTERVALS * image_report_interval_ms(host->image);
@@ -139,6 +141,7 @@ static json_t *backend_json(const struct api_host *host, const json_t *row)
 	struct backend backend = {.name = json_string_value(json_object_get(row, "name"))};
 	const char *address = json_string_value(json_object_get(row, "address"));
 	bool elsewhere;
+	bool no_landing = json_is_true(json_object_get(row, "no_landing"));
 	if (address)
 		must_succeed(ip_address_parse(address, &backend.address));
 	const struct report *report = find_report(host, &backend, &elsewhere);
@@ -149,8 +152,8 @@ static json_t *backend_json(const struct api_host *host, const json_t *row)
 		connections += report->said.counts.items[i].connections;
 	json_t *json = json_pack(
 	    "{s:s, s:O, s:b, s:b, s:o, s:o, s:I, s:s}", "name", backend.name, "address",
-	    json_object_get(row, "address"), "silent", !fresh || elsewhere, "forgotten",
-	    (int)json_is_true(json_object_get(row, "forgotten")), "last_report_ms",
+	    json_object_get(row, "address"), "silent", (!fresh && !no_landing) || elsewhere,
+	    "forgotten", (int)json_is_true(json_object_get(row, "forgotten")), "last_report_ms",
 	    report ? json_integer((json_int_t)(now_ms - report->received_ms)) : json_null(),
 	    "connections", show_connections(fresh && !elsewhere, connections), "cut",
 	    (json_int_t)(report ? report->said.cut : 0), "boot_id", report ? report->boot_id : "");
@@ -158,6 +161,8 @@ static json_t *backend_json(const struct api_host *host, const json_t *row)
 		json_object_set_new(json, "awaited", json_true());
 	if (elsewhere)
 		json_object_set_new(json, "elsewhere", json_true());
+	if (no_landing)
+		json_object_set_new(json, "no_landing", json_true());
 	if (report)
 		json_object_set_new(json, "landing", landing_json(&report->said));
 	if (fresh)

@@ -222,6 +222,44 @@ static int build_resume(struct change *change, struct change_draft *draft, struc
 	return change_service((struct order *)change, draft, apply_resume, err);
 }
 
+/* The first share is given here and now, and the entry says what was not waited for. */
+static int build_force(struct change *change, struct change_draft *draft, struct error *err)
+{
+	struct order *order = (struct order *)change;
+	const struct driver *driver = order->host->driver;
+	const struct sights sights = driver_sights(driver);
+	const struct image_service *service = NULL;
+	int result = need_service(draft, order->service,
+				  IMAGE_UNREAD_STATE | IMAGE_UNREAD_CONFIG | IMAGE_UNREAD_VERSION,
+				  &service, err);
+	if (result < 0)
+		return result;
+	ASSERT(service);
+	struct service_state *state = must_have(service_state_copy(service->state, &draft->arena));
+	uint32_t target = state->rollout.target;
+	const struct version_status *status = service_version(state, target);
+	json_t *rollout = show_rollout(order->host, service->state);
+	if (!service->config || !status)
+		result = error_set(err, -FL_ESTATE, "no rollout of %s is under way", state->name);
+	if (result == 0)
+		result = lifecycle_force(state, &service->config->rollout,
+					 merge_is_held(&sights, status->sequence), draft->sequence,
+					 draft->wall_ms, err);
+	if (result == 0)
+		result = publication_put_state(draft, state);
+	if (result == 0) {
+		draft->what = json_pack("{s:s, s:i, s:f, s:O, s:O, s:o}", "service", order->service,
+					"version", (int)target, "share",
+					service_share(state, target) / (double)SHARE_WHOLE, "waits",
+					json_object_get(rollout, "waits"), "waits_for",
+					json_object_get(rollout, "waits_for"), "evidence",
+					merge_evidence(&sights, image_version(service, target)));
+		result = CHANGE_COMMIT;
+	}
+	json_decref(rollout);
+	return result;
+}
+
 static int build_cut(struct change *change, struct change_draft *draft, struct error *err)
 {
 	return change_service((struct order *)change, draft, apply_cut, err);
@@ -274,7 +312,10 @@ void verb_rollout_pause(struct api_host *host, struct api_call *call)
 
 void verb_rollout_resume(struct api_host *host, struct api_call *call)
 {
-	submit_for_service(host, call, "rollout.resume", build_resume);
+	if (json_is_true(json_object_get(api_parameters(call), "force")))
+		submit_for_service(host, call, "rollout.force", build_force);
+	else
+		submit_for_service(host, call, "rollout.resume", build_resume);
 }
 
 void verb_rollout_cut(struct api_host *host, struct api_call *call)
@@ -304,7 +345,7 @@ static bool is_silent(const struct api_host *host, const struct backend *backend
 	enum report_doubt doubt =
 	    reports_doubt(host->reports, backend, image_report_interval_ms(host->image),
 			  clock_now_ms(host->clock), NULL);
-	return doubt == REPORT_SILENT || doubt == REPORT_ELSEWHERE;
+	return doubt == REPORT_SILENT || doubt == REPORT_ELSEWHERE || doubt == REPORT_NO_LANDING;
 }
 
 /* A name that no version has, perhaps mistyped there: nothing ever waited for it. */

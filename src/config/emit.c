@@ -241,6 +241,8 @@ static void emit_backend(const struct service *service, const struct backend *ba
 	buffer_puts(text, ", address: ");
 	emit_address_text(ip_address_format(&backend->address, address), text);
 	buffer_printf(text, ", weight: %u", backend->weight);
+	if (backend->no_landing)
+		buffer_puts(text, ", landing: none");
 	if (backend->listener_count > 0)
 		emit_listen(service, backend, text);
 	buffer_puts(text, "}\n");

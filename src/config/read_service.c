@@ -48,6 +48,18 @@ static void read_weight(struct form *form, const struct yaml_node *node, void *t
 	read_number(form, node, MODEL_MAX_WEIGHT, &backend->weight);
 }
 
+static void read_landing(struct form *form, const struct yaml_node *node, void *target)
+{
+	struct backend *backend = target;
+	if (!form_expect(form, node, YAML_SCALAR))
+		return;
+	if (strcmp(node->text, "none") == 0)
+		backend->no_landing = true;
+	else
+		form_note_value(form, node, "what `landing` takes",
+				"leave it out where a landing runs, or write `landing: none`");
+}
+
 /* One endpoint; `listener` already knows which port it is for. */
 static void read_endpoint(struct form *form, const struct yaml_node *node,
 			  struct backend_listener *listener)
@@ -127,7 +139,8 @@ static void read_backend(struct form *form, const struct yaml_node *node, void *
 	    {.name = "site", .read = read_backend_site, .is_required = true},
 	    {.name = "address", .read = read_backend_address, .is_required = true},
 	    {.name = "weight", .read = read_weight},
-	    {.name = "listen", .read = read_listen}};
+	    {.name = "listen", .read = read_listen},
+	    {.name = "landing", .read = read_landing}};
 	struct backend *backend = target;
 	backend->weight = DEFAULT_WEIGHT;
 	read_fields(form, node, "a backend", FIELDS, COUNT(FIELDS), backend);

@@ -59,6 +59,12 @@ static const struct command_option recover_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
+static const struct command_option resume_options[] = {
+    {"force", VALUE_NONE, NULL, "do not wait for backends before the first share"},
+    {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
 static const struct command_option log_options[] = {
     {"from", VALUE_NUMBER, "N", "begin at this entry (default: the last 20)"},
     {"limit", VALUE_NUMBER, "N", "at most so many entries (default: 20)"},
@@ -214,10 +220,17 @@ const struct command command_table[] = {
 	.thing = &thing_order,
 	.render = render_rollout_resume,
 	.summary = "let a paused rollout go on",
-	.description = "The pause between two shares begins anew.",
-	.examples = "fairlead rollout resume web",
+	.description =
+	    "The pause between two shares begins anew.\n"
+	    "\n"
+	    "A version whose backends are not known to be well gets no client: it waits for one\n"
+	    "that has not reported since the daemon started, that is silent, disputed or has an\n"
+	    "alarm, or that an edge has no next hop for; `rollout status` says for which. --force\n"
+	    "gives it its first share all the same, and the ledger keeps what was not waited for.",
+	.examples = "fairlead rollout resume web\n"
+		    "fairlead rollout resume web --force --message 'web9 comes tomorrow'",
 	.arguments = {SERVICE_ARGUMENT},
-	.options = change_options,
+	.options = resume_options,
     },
     {
 	.name = "rollout cut",

@@ -206,6 +206,15 @@ static void tell_service(const json_t *what, struct buffer *words)
 		buffer_printf(words, "/%lld", (long long)json_integer_value(version));
 }
 
+static void tell_force(const json_t *what, struct buffer *words)
+{
+	tell_service(what, words);
+	if (json_array_size(json_object_get(what, "waits"))) {
+		buffer_puts(words, " no longer ");
+		part_waits(what, words);
+	}
+}
+
 static void tell_node_key(const json_t *what, struct buffer *words)
 {
 	buffer_printf(words, "the key of %s", part_text(what, "node", "?"));
@@ -233,6 +242,7 @@ void render_entry_words(const char *kind, const json_t *what, struct buffer *wor
 	    {"transition", tell_transitions},
 	    {"rollout.pause", tell_service},
 	    {"rollout.resume", tell_service},
+	    {"rollout.force", tell_force},
 	    {"rollout.cut", tell_service},
 	    {"node.key", tell_node_key},
 	    {"backend.forget", tell_backend},

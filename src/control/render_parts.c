@@ -124,3 +124,13 @@ void part_table_end(struct table *table, const struct render *render, unsigned i
 		buffer_printf(render->text, "%*s%s\n", (int)indent, "", otherwise);
 	table_done(table);
 }
+
+void part_waits(const json_t *rollout, struct buffer *words)
+{
+	const json_t *first = json_array_get(json_object_get(rollout, "waits"), 0);
+	json_int_t more = part_number(rollout, "waits_for") - 1;
+	buffer_printf(words, "waits for %s: %s", part_text(first, "name", "?"),
+		      part_text(first, "text", "?"));
+	if (more > 0)
+		buffer_printf(words, " (and for %lld more)", (long long)more);
+}

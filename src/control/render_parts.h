@@ -100,4 +100,7 @@ void part_heading(const struct render *render, const char *title);
 void part_table_end(struct table *table, const struct render *render, unsigned indent,
 		    const char *otherwise);
 
+/* "waits for web9: it is silent (and 3 more)", of a rollout that does. */
+void part_waits(const json_t *rollout, struct buffer *words);
+
 #endif

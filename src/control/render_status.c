@@ -168,6 +168,18 @@ static void put_rollout(const struct render *render, const json_t *rollout)
 	else if (next)
 		buffer_printf(text, "; the next is due %s",
 			      part_due(json_integer_value(next), due));
+	if (json_array_size(json_object_get(rollout, "waits"))) {
+		struct buffer words;
+		buffer_init(&words, 0);
+		part_waits(rollout, &words);
+		buffer_puts(text, "\n    ");
+		screen_paint(text, PAINT_WARN, render->color,
+			     words.status ? "it waits" : words.data);
+		buffer_puts(text, "\n    `fairlead rollout resume ");
+		screen_puts(text, part_text(rollout, "service", "?"));
+		buffer_puts(text, " --force` lets it go on all the same");
+		buffer_done(&words);
+	}
 	buffer_putc(text, '\n');
 }
 

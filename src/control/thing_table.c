@@ -53,10 +53,13 @@ static void report_cell(struct table *table, const json_t *backend)
 	const json_t *last = json_object_get(backend, "last_report_ms");
 	bool silent = part_true(backend, "silent");
 	bool elsewhere = part_true(backend, "elsewhere");
+	bool no_landing = part_true(backend, "no_landing");
 	bool forgotten = part_true(backend, "forgotten");
 	bool awaited = part_true(backend, "awaited");
 	if (forgotten)
 		table_cell(table, "forgotten");
+	else if (no_landing)
+		table_cell(table, "no landing");
 	else if (awaited)
 		table_cell(table, "awaited");
 	else if (elsewhere)
@@ -66,10 +69,10 @@ static void report_cell(struct table *table, const json_t *backend)
 	else
 		table_cellf(table, silent ? "silent for %s" : "%s ago",
 			    part_duration(json_integer_value(last), ago));
-	table_paint(table, forgotten ? PAINT_FAINT
-			   : awaited ? PAINT_WARN
-			   : silent  ? PAINT_BAD
-				     : PAINT_NONE);
+	table_paint(table, forgotten || no_landing ? PAINT_FAINT
+			   : awaited               ? PAINT_WARN
+			   : silent                ? PAINT_BAD
+						   : PAINT_NONE);
 }
 
 static void target_cell(struct table *table, const json_t *service)
@@ -180,6 +183,12 @@ static void next_step_cell(struct table *table, const json_t *rollout)
 		table_paint(table, PAINT_WARN);
 	} else if (next) {
 		table_cell(table, part_due(json_integer_value(next), due));
+	} else if (json_array_size(json_object_get(rollout, "waits"))) {
+		struct buffer words;
+		buffer_init(&words, 0);
+		part_waits(rollout, &words);
+		table_buffer(table, &words);
+		table_paint(table, PAINT_WARN);
 	} else {
 		table_cell(table, "when every edge holds the version");
 	}
@@ -242,6 +251,18 @@ static const struct thing thing_next_hop = {
 	COLUMN("RESOLVED", "resolved", FLAG, "packets need not ask the kernel"),
 	COLUMN("INTERFACE", "interface", TEXT, "by which packets leave"),
 	COLUMN("MTU", "mtu", NUMBER, "of the way there, in bytes"),
+	END,
+    }};
+
+static const struct thing thing_wait = {
+    .name = "wait",
+    .help = "A backend that a version waits for.",
+    .none = "none",
+    .fields = (const struct field[]){
+	COLUMN("NAME", "name", TEXT, "of the backend"),
+	COLUMN("ADDRESS", "address", TEXT, "where tunnels to it end"),
+	COLUMN("REASON", "reason", TEXT, "which it is; keeps its meaning"),
+	COLUMN("WHY", "text", TEXT, "what is in the way"),
 	END,
     }};
 
@@ -357,6 +378,9 @@ const struct thing thing_rollout = {
 	FIELD("steps", NUMBER, "that it takes"),
 	FIELD("paused", FLAG, "it waits for `rollout resume`"),
 	FIELD("under_way", FLAG, "not all clients have the target yet"),
+	FIELD("waits", THINGS, "backends in the way of its first share, the first few",
+	      .thing = &thing_wait),
+	FIELD("waits_for", NUMBER, "backends that do"),
 	COLUMN("NEXT STEP", "next_step_in_ms", NUMBER, "until the next step, where it has a date",
 	       .unit = "ms", .cell = next_step_cell),
 	END,
@@ -393,6 +417,7 @@ const struct thing thing_backend = {
 	COLUMN("CUT", "cut", COUNTER, "connections that it ended by order"),
 	FIELD("silent", FLAG, "its last report is too old to be believed"),
 	FIELD("awaited", FLAG, "its first report may still be on the way"),
+	FIELD("no_landing", FLAG, "the file says `landing: none`"),
 	FIELD("elsewhere", FLAG, "who reports by its name has another address"),
 	FIELD("forgotten", FLAG, "it was declared gone by `backend forget`"),
 	FIELD("boot_id", TEXT, "of its kernel"),
@@ -721,6 +746,7 @@ const struct thing thing_event = {
 	FIELD("advice", TEXT, "what to do about it"),
 	FIELD("service", TEXT, "that it is about"),
 	FIELD("backend", TEXT, "that it is about"),
+	FIELD("address", TEXT, "of that backend's machine"),
 	FIELD("ms", NUMBER, "milliseconds for which the process stood still"),
 	END,
     }};

@@ -86,10 +86,16 @@ void daemon_observe_self(struct daemon *daemon, bool activity)
 	if (daemon->edge && activity)
 		observation.activity =
 		    edge_plane_activity(daemon->edge, &observation.activity_count);
+	struct ip_address *unreached = NULL;
+	if (daemon->edge)
+		must_succeed(
+		    edge_plane_unreached(daemon->edge, &unreached, &observation.unreached_count));
+	observation.unreached = unreached;
 	/* Before its first start is recorded, the node is a stranger to itself, too. */
 	int result = observations_take(daemon->observations, &daemon->image, &observation, now_ms);
 	(void)result;
 	free(wants);
+	free(unreached);
 }
 
 /* What `systemctl status` shows. */

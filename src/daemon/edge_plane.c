@@ -513,6 +513,12 @@ int edge_plane_counters(const struct edge_plane *plane, const struct ip_address 
 	return edge_counters(plane->edge, address, ret_counters);
 }
 
+int edge_plane_unreached(const struct edge_plane *plane, struct ip_address **ret_addresses,
+			 size_t *ret_count)
+{
+	return edge_unreached(plane->edge, ret_addresses, ret_count);
+}
+
 int edge_plane_drops(const struct edge_plane *plane, uint64_t ret_drops[DROP_REASONS])
 {
 	return edge_drops(plane->edge, ret_drops);

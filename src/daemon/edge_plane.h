@@ -58,6 +58,10 @@ void edge_plane_sample(struct edge_plane *plane, const struct image *image, uint
  * most: sorted by address, borrowed until the next one. */
 const struct activity *edge_plane_activity(const struct edge_plane *plane, size_t *ret_count);
 
+/* Backends without a known next hop, as edge_unreached() lists them. */
+must_check int edge_plane_unreached(const struct edge_plane *plane,
+				    struct ip_address **ret_addresses, size_t *ret_count);
+
 must_check int edge_plane_counters(const struct edge_plane *plane, const struct ip_address *address,
 				   struct edge_counters *ret_counters);
 must_check int edge_plane_drops(const struct edge_plane *plane, uint64_t ret_drops[DROP_REASONS]);

@@ -372,6 +372,23 @@ int edge_status(struct edge *edge, struct edge_status *ret_status)
 	return 0;
 }
 
+int edge_unreached(const struct edge *edge, struct ip_address **ret_addresses, size_t *ret_count)
+{
+	struct ip_address *list = calloc(edge->backend_count + 1, sizeof(*list));
+	size_t count = 0;
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < edge->backend_count; i++) {
+		uint32_t number = edge->backend_order[i];
+		union edge_map_hop hop = {.word = edge->maps.backends[number].hop};
+		if (edge->reaches[number].no_route || !hop.to.link || hop.to.link >= EDGE_MAP_LINKS)
+			list[count++] = backend_address(edge, number);
+	}
+	*ret_addresses = list;
+	*ret_count = count;
+	return 0;
+}
+
 int edge_attach(struct edge *edge, struct error *err)
 {
 	struct attachments *attachments = &edge->attachments;

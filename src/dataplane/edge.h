@@ -292,6 +292,11 @@ uint32_t edge_path_mtu(const struct edge *edge, const struct ip_address *backend
 /* Read what routers say of tunnels that were too big for a link; call it every tick. */
 void edge_hear_routers(struct edge *edge);
 
+/* Backends that packets cannot be sent to by a known next hop, sorted; -ENOMEM. The caller owns the
+ * array (free()). */
+must_check int edge_unreached(const struct edge *edge, struct ip_address **ret_addresses,
+			      size_t *ret_count);
+
 /* The program, for BPF_PROG_TEST_RUN in fixtures and benches. Owned by the edge. */
 int edge_program_fd(const struct edge *edge);
 

@@ -17,6 +17,7 @@ struct driver {
 	struct ledger_position closing;
 	uint64_t roomy_revision; /* of the image, that `has_room_for_all` is of */
 	bool has_room_for_all; /* no service finds its pools full */
+	struct gate_news *news;
 };
 
 /* What is due of all services, as far as one ledger entry holds it, on its way there. */
@@ -33,8 +34,10 @@ static void driver_tell(const struct driver *driver, const char *event, json_t *
 int driver_new(const struct driver_options *options, struct driver **ret_driver)
 {
 	struct driver *driver = calloc(1, sizeof(*driver));
-	if (!driver)
+	if (!driver || gate_news_new(&driver->news) < 0) {
+		free(driver);
 		return -ENOMEM;
+	}
 	driver->options = *options;
 	if (options->unsafe)
 		driver_tell(
@@ -48,6 +51,8 @@ int driver_new(const struct driver_options *options, struct driver **ret_driver)
 
 void driver_free(struct driver *driver)
 {
+	if (driver)
+		gate_news_free(driver->news);
 	free(driver);
 }
 
@@ -161,17 +166,26 @@ static const struct rollout_policy whole_at_once = {.shares = {SHARE_WHOLE}, .sh
 static const struct rollout_policy no_step = {
     .shares = {SHARE_WHOLE}, .share_count = 1, .pause_ms = UINT64_MAX};
 
-/* Do the edges hold the version, and, before DNS first answers it, are its landings ready for it?
- */
-static bool observe_held(struct driver *driver, const struct sights *sights, uint64_t wall_ms,
-			 const struct version_status *status, const struct version *version)
+/* What the version that is to get its first share waits for; 0 also when there is none. */
+static size_t find_waits(const struct driver *driver, const struct sights *sights,
+			 const struct image_service *known, struct gate_wait *ret_waits,
+			 size_t room)
 {
-	uint64_t age_ms = wall_ms > status->changed_wall_ms ? wall_ms - status->changed_wall_ms : 0;
-	if (!merge_is_held(sights, status->sequence))
-		return false;
-	return (status->state != VERSION_STAGED && status->state != VERSION_READY) ||
-	       landings_ready(driver->options.landings, sights->image, sights->reports, version,
-			      age_ms, sights->now_ms);
+	const struct rollout_state *rollout = &known->state->rollout;
+	const struct version_status *target = service_version(known->state, rollout->target);
+	const struct version *version = image_version(known, rollout->target);
+	if (!target || !version ||
+	    (target->state != VERSION_STAGED && target->state != VERSION_READY))
+		return 0;
+	return gate_find(sights, driver->options.landings, version, ret_waits, room);
+}
+
+size_t driver_waits(const struct driver *driver, const struct service_state *state,
+		    struct gate_wait *ret_waits, size_t room)
+{
+	const struct sights sights = driver_sights(driver);
+	return find_waits(driver, &sights, image_service(sights.image, state->name), ret_waits,
+			  room);
 }
 
 /* Only what is to go asks whether its slot is needed. */
@@ -255,6 +269,29 @@ static uint8_t wanted_pools(struct driver *driver, const struct look *look,
 	return wanted;
 }
 
+/* It is told of when it lasts for longer than a landing takes to hear of a version. */
+static bool observe_waits(struct driver *driver, const struct look *look,
+			  const struct image_service *known)
+{
+	char text[GATE_TEXT];
+	struct gate_wait first;
+	const struct rollout_state *rollout = &known->state->rollout;
+	uint32_t target = rollout->target;
+	uint64_t patience_ms =
+	    REPORT_STALE_INTERVALS * image_report_interval_ms(look->sights.image);
+	size_t count = find_waits(driver, &look->sights, known, &first, 1);
+	if (count && look->moment.wall_ms < rollout->step_wall_ms + patience_ms)
+		return true;
+	if (gate_news_note(driver->news, known->name, target, count ? &first : NULL))
+		driver_tell(driver, "rollout.waits",
+			    json_pack("{s:s, s:s, s:o}", "service", known->name, "backend",
+				      first.backend->name, "warning",
+				      json_sprintf("version %u waits for %s: %s%s", target,
+						   first.backend->name, gate_text(&first, text),
+						   count > 1 ? " (and for others)" : "")));
+	return count > 0;
+}
+
 /* What can be said without looking at addresses; `versions` has room for all of them. */
 static void observe_settings(struct driver *driver, const struct look *look,
 			     const struct image_service *known,
@@ -302,13 +339,14 @@ static int find_due(struct driver *driver, const struct look *look,
 	observe_settings(driver, look, known, versions, &seen);
 	if (lifecycle_is_at_rest(state, &seen))
 		return 0;
+	bool waits = observe_waits(driver, look, known);
 	for (size_t i = 0; i < state->version_count; i++) {
 		const struct version_status *status = &state->versions[i];
-		const struct version *version = image_version(known, status->number);
 		if (status->state == VERSION_RETIRED)
 			continue;
 		versions[i].held = !(known->unread & IMAGE_UNREAD_CONFIG) &&
-				   observe_held(driver, sights, seen.wall_ms, status, version);
+				   merge_is_held(sights, status->sequence);
+		versions[i].waits = waits && status->number == state->rollout.target;
 	}
 	seen.has_udp = service_has_udp(known, state);
 	for (size_t i = 0; i < state->binding_count; i++)

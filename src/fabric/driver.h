@@ -11,6 +11,7 @@
 #define FAIRLEAD_FABRIC_DRIVER_H
 
 #include "base/clock.h"
+#include "fabric/gate.h"
 #include "fabric/landings.h"
 #include "fabric/merge.h"
 #include "state/changes.h"
@@ -70,5 +71,10 @@ struct placement_moment driver_moment(const struct driver *driver, const struct 
 /* A version's connections, over all its bindings: `known`, `count`, `silent` and `cookies`. */
 struct connection_sum driver_connections(const struct driver *driver,
 					 const struct service_state *state, uint32_t version);
+
+/* What the rollout's target waits for before its first share, as gate_find() says it; 0 when it has
+ * clients already. */
+size_t driver_waits(const struct driver *driver, const struct service_state *state,
+		    struct gate_wait *ret_waits, size_t room);
 
 #endif

@@ -204,6 +204,8 @@ static bool add_listeners(struct row_list *list, const struct image *image,
 static bool add_backend(struct row_list *list, const struct image *image,
 			const struct binding *binding, const struct backend *backend)
 {
+	if (backend->no_landing)
+		return true;
 	char *name = arena_strdup(list->arena, backend->name);
 	struct row *row = name ? add_row(list) : NULL;
 	if (!row)
@@ -544,29 +546,9 @@ int landings_wanted(struct landings *landings, const char *name, struct landing_
 	return result;
 }
 
-static bool has_carried_out(struct landings *landings, const struct report *report)
+bool landings_has_carried_out(struct landings *landings, const struct report *report)
 {
 	struct landing_set *set = NULL;
 	return landings_wanted(landings, report->backend, &set) == 0 && set &&
 	       memcmp(&report->said.generation, &set->generation, sizeof(set->generation)) == 0;
-}
-
-bool landings_ready(struct landings *landings, const struct image *image,
-		    const struct reports *reports, const struct version *version,
-		    uint64_t version_age_ms, uint64_t now_ms)
-{
-	uint64_t interval_ms = image_report_interval_ms(image);
-	if (landings_update(landings, image) < 0)
-		return false;
-	for (size_t i = 0; i < version->backend_count; i++) {
-		const struct backend *backend = &version->backends[i];
-		const struct report *report =
-		    reports_owner(reports, backend->name, &backend->address);
-		if (!report && version_age_ms <= REPORT_STALE_INTERVALS * interval_ms)
-			return false;
-		if (report && report_is_fresh(report, interval_ms, now_ms) &&
-		    !has_carried_out(landings, report))
-			return false;
-	}
-	return true;
 }

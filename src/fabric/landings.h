@@ -7,9 +7,8 @@
  * The edges are the tunnel sources of the members: who is not on that list forwards to nobody,
  * which is the fence that makes the removal of an edge safe.
  *
- * A version is not ready before the landings of its backends are. Otherwise DNS would name an
- * address that a new backend does not take yet, or hands to no listener. A silent landing is not
- * waited for.
+ * A version gets no clients before the landings of its backends are ready for it (gate.h): DNS
+ * would name an address that a new backend does not take yet, or hands to no listener.
  *
  * One thread, that of the image.
  */
@@ -41,13 +40,7 @@ must_check int landings_wanted(struct landings *landings, const char *name,
  * peer_address. Borrowed until the next landings_update(). */
 struct wire_list landings_cuts(const struct landings *landings);
 
-/*
- * Has every landing that speaks carried out what `version` needs? One that never spoke to this
- * process is waited for only until the version is as old as a report may be. Brings `landings` up
- * to date; false also without memory for that.
- */
-bool landings_ready(struct landings *landings, const struct image *image,
-		    const struct reports *reports, const struct version *version,
-		    uint64_t version_age_ms, uint64_t now_ms);
+/* Did the landing that reported carry out what it is to be, as of the last landings_update()? */
+bool landings_has_carried_out(struct landings *landings, const struct report *report);
 
 #endif

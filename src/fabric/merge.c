@@ -122,6 +122,29 @@ bool merge_is_held(const struct sights *sights, uint64_t sequence)
 	return heard > 0;
 }
 
+static int compare_address(const void *list, size_t place, const void *address)
+{
+	const struct ip_address *addresses = list;
+	return ip_address_compare(&addresses[place], address);
+}
+
+const char *merge_unreached(const struct sights *sights, const struct ip_address *backend)
+{
+	for (size_t m = 0; m < sights->image->member_count; m++) {
+		const struct member *member = sights->image->members[m].member;
+		const struct observed_node *node =
+		    observations_find(sights->observations, member->name);
+		bool found = false;
+		if (member_has(member, MEMBER_EDGE) &&
+		    is_heard(sights, node, OBSERVATION_EDGE_HEARD_MS))
+			(void)search_place(node->unreached, node->unreached_count, backend,
+					   compare_address, &found);
+		if (found)
+			return member->name;
+	}
+	return NULL;
+}
+
 bool merge_everyone_is_heard(const struct sights *sights)
 {
 	for (size_t m = 0; m < sights->image->member_count; m++) {

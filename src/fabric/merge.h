@@ -39,6 +39,10 @@ uint64_t merge_applied_for_ms(const struct sights *sights, uint64_t sequence);
 /* Have all edges that are heard, and at least one, applied `sequence`? */
 bool merge_is_held(const struct sights *sights, uint64_t sequence);
 
+/* An edge that is heard and has no next hop for the backend; NULL: there is none. Borrowed until
+ * the next message. */
+const char *merge_unreached(const struct sights *sights, const struct ip_address *backend);
+
 /* Was everyone who would be waited for by a closing heard lately? */
 bool merge_everyone_is_heard(const struct sights *sights);
 

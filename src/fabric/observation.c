@@ -28,6 +28,7 @@ void observations_free(struct observations *observations)
 	for (size_t i = 0; i < observations->count; i++) {
 		free(observations->nodes[i]->activity);
 		free(observations->nodes[i]->wants);
+		free(observations->nodes[i]->unreached);
 		free(observations->nodes[i]);
 	}
 	free(observations->nodes);
@@ -116,10 +117,14 @@ int observations_take(struct observations *observations, const struct image *ima
 		return -ENOMEM;
 	void *activity = NULL;
 	void *wants = NULL;
-	if (copy_list(observation->activity, observation->activity_count, sizeof(struct activity),
+	size_t lost = observation->unreached_count;
+	struct ip_address *unreached = calloc(lost + 1, sizeof(*unreached));
+	if (!unreached ||
+	    copy_list(observation->activity, observation->activity_count, sizeof(struct activity),
 		      &activity) < 0 ||
 	    copy_list(observation->wants, observation->want_count, sizeof(struct slot_want),
 		      &wants) < 0) {
+		free(unreached);
 		free(activity);
 		return -ENOMEM;
 	}
@@ -135,6 +140,11 @@ int observations_take(struct observations *observations, const struct image *ima
 	node->is_names = observation->is_names;
 	note_applied(&node->edge_applied, image, &observation->edge_applied, now_ms);
 	note_applied(&node->names_applied, image, &observation->names_applied, now_ms);
+	if (lost)
+		memcpy(unreached, observation->unreached, lost * sizeof(*unreached));
+	free(node->unreached);
+	node->unreached = unreached;
+	node->unreached_count = lost;
 	if (activity) {
 		free(node->activity);
 		node->activity = activity;

@@ -51,6 +51,9 @@ struct observation {
 	struct ledger_position edge_applied; /* its maps do what the ledger says up to here */
 	const struct activity *activity;
 	size_t activity_count;
+	/* Backends that the edge has no next hop for, sorted, each once. */
+	const struct ip_address *unreached;
+	size_t unreached_count;
 	bool is_names;
 	struct ledger_position names_applied; /* it answers what the ledger says up to here */
 	const struct slot_want *wants; /* NULL: as told before */
@@ -76,6 +79,8 @@ struct observed_node {
 	struct activity *activity; /* ages as they were at activity_ms */
 	size_t activity_count;
 	uint64_t activity_ms;
+	struct ip_address *unreached; /* as it was told last */
+	size_t unreached_count;
 	bool is_names;
 	struct applied names_applied;
 	struct slot_want *wants; /* with the time that each had left at wants_ms */

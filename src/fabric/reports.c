@@ -414,9 +414,12 @@ enum report_doubt reports_doubt(const struct reports *reports, const struct back
 				uint64_t interval_ms, uint64_t now_ms,
 				const struct report **ret_report)
 {
-	const struct report *report = reports_owner(reports, backend->name, &backend->address);
+	const struct report *report =
+	    backend->no_landing ? NULL : reports_owner(reports, backend->name, &backend->address);
 	if (ret_report)
 		*ret_report = report;
+	if (backend->no_landing)
+		return REPORT_NO_LANDING;
 	if (!report || !report_is_fresh(report, interval_ms, now_ms))
 		return has_stranger(reports, backend->name, interval_ms, now_ms) ? REPORT_ELSEWHERE
 										 : REPORT_SILENT;

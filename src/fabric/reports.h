@@ -94,6 +94,7 @@ bool report_is_disputed(const struct report *report, uint64_t interval_ms, uint6
 	X(SILENT, "silent", "it does not report")                                                  \
 	X(ELSEWHERE, "elsewhere", "who reports by its name is another machine")                    \
 	X(DISPUTED, "disputed", "two processes report as it")                                      \
+	X(NO_LANDING, "no-landing", "it has no landing that could count")                          \
 	X(COOKIES, "cookies", "it sent SYN cookies within the last two minutes")
 
 enum report_doubt {

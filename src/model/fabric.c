@@ -128,7 +128,7 @@ static bool backend_equal(const struct backend *a, const struct backend *b)
 {
 	if (!text_equal(a->name, b->name) || !text_equal(a->site, b->site) ||
 	    !ip_address_equal(&a->address, &b->address) || a->weight != b->weight ||
-	    a->listener_count != b->listener_count)
+	    a->no_landing != b->no_landing || a->listener_count != b->listener_count)
 		return false;
 	for (size_t i = 0; i < a->listener_count; i++) {
 		if (!listener_equal(&a->listeners[i], &b->listeners[i]))

@@ -55,6 +55,8 @@ struct backend {
 	const char *site;
 	struct ip_address address; /* where the tunnel ends */
 	uint32_t weight; /* 0…MODEL_MAX_WEIGHT; 0 takes no flow */
+	bool no_landing; /* `landing: none`: something else takes tunnels there, and counts nothing
+			  */
 	struct backend_listener *listeners;
 	size_t listener_count;
 };

@@ -102,6 +102,17 @@ uint32_t service_share(const struct service_state *state, uint32_t number)
 	return number == rollout->base ? SHARE_WHOLE - rollout->share : 0;
 }
 
+uint32_t lifecycle_next_share(const struct rollout_state *rollout,
+			      const struct rollout_policy *policy, uint32_t *ret_step)
+{
+	uint32_t step = 0;
+	while (step < policy->share_count && policy->shares[step] <= rollout->share)
+		step++;
+	if (ret_step)
+		*ret_step = step;
+	return step < policy->share_count ? policy->shares[step] : SHARE_WHOLE;
+}
+
 struct service_state *service_state_copy(const struct service_state *state, struct arena *arena)
 {
 	struct service_state *copy = arena_alloc(arena, sizeof(*copy));

@@ -55,12 +55,11 @@ enum version_event {
 
 /* X(from, to, event, guard): `guard` is the sentence of the specification. */
 #define VERSION_TRANSITIONS(X)                                                                     \
-	X(STAGED, READY, CONFIRM,                                                                  \
-	  "every edge that is heard and must hold it confirms its digest, and every landing of "   \
-	  "its backends that speaks is ready for it")                                              \
+	X(STAGED, READY, CONFIRM, "every edge that is heard and must hold it confirms its digest") \
 	X(READY, SERVING, START,                                                                   \
-	  "it is the rollout's target, still held, and the rollout is not paused; it gets the "    \
-	  "first share, or the whole when no version serves")                                      \
+	  "it is the rollout's target, still held, waits for none of its backends unless the "     \
+	  "operator forces it, and the rollout is not paused; it gets the first share, or the "    \
+	  "whole when no version serves")                                                          \
 	X(STAGED, DRAINING, SUPERSEDE,                                                             \
 	  "a newer version, a rollback or the service's removal came before it served")            \
 	X(READY, DRAINING, SUPERSEDE,                                                              \
@@ -78,7 +77,10 @@ enum version_event {
 	  "ports no packet "                                                                       \
 	  "came for `quiet`, which never yields; every node has applied its bindings and was "     \
 	  "heard lately; a version "                                                               \
-	  "serves to which they can pass, or the service was removed; a closing given up before "  \
+	  "serves to which they can pass, or the service was removed; if it served, no newer "     \
+	  "version waits for its backends, a wish that yields as `quiet` does; a closing given "   \
+	  "up "                                                                                    \
+	  "before "                                                                                \
 	  "is a minute past, unless its flows were cut")                                           \
 	X(CLOSING, DRAINING, REOPEN,                                                               \
 	  "a backend counts a connection, a packet came to a UDP port, a rollback wants it, or "   \
@@ -178,6 +180,7 @@ struct binding_observation {
 
 struct version_observation {
 	bool held; /* by every edge that is heard and must hold it */
+	bool waits; /* for one of its backends, before it gets its first share */
 	/* At least so long no name server has answered it; 0: not known; UINT64_MAX: none is there.
 	 */
 	uint64_t answered_ago_ms;
@@ -326,6 +329,14 @@ must_check int lifecycle_pause(struct service_state *state, struct error *err);
 /* The pause before the next share begins anew; nothing changes when it was not paused. */
 must_check int lifecycle_resume(struct service_state *state, uint64_t wall_ms, struct error *err);
 
+/*
+ * The target gets its first share although it waits for backends; a pause ends. `held` as in struct
+ * proof. -FL_ESTATE when no rollout is under way, when the target has clients already, or when it
+ * is not held yet.
+ */
+must_check int lifecycle_force(struct service_state *state, const struct rollout_policy *policy,
+			       bool held, uint64_t sequence, uint64_t wall_ms, struct error *err);
+
 /* Order the remaining flows of a draining or closing version to be ended at landing. */
 must_check int lifecycle_cut(struct service_state *state, uint32_t version, struct error *err);
 
@@ -349,6 +360,11 @@ bool lifecycle_lose(struct service_state *state, const bool *lost, uint64_t sequ
 void lifecycle_forget_retired(struct service_state *state, uint32_t keep);
 
 /* --- reading --- */
+
+/* The policy's next share above the one that the target has; `ret_step` (NULL is fine) is its place
+ * in the policy, which may have changed since the last. */
+uint32_t lifecycle_next_share(const struct rollout_state *rollout,
+			      const struct rollout_policy *policy, uint32_t *ret_step);
 
 const struct version_status *service_version(const struct service_state *state, uint32_t number);
 /* The version's share of new clients, 0…SHARE_WHOLE. */

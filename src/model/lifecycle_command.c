@@ -196,6 +196,32 @@ int lifecycle_resume(struct service_state *state, uint64_t wall_ms, struct error
 	return 0;
 }
 
+int lifecycle_force(struct service_state *state, const struct rollout_policy *policy, bool held,
+		    uint64_t sequence, uint64_t wall_ms, struct error *err)
+{
+	struct rollout_state *rollout = &state->rollout;
+	const struct version_status *target = service_version(state, rollout->target);
+	if (rollout->target == rollout->base)
+		return no_rollout(state, err);
+	if (target->state != VERSION_STAGED && target->state != VERSION_READY)
+		return error_set(err, -FL_ESTATE,
+				 "version %u of %s has clients already, and waits for no backend",
+				 target->number, state->name);
+	if (target->state == VERSION_STAGED || !held)
+		return error_set(err, -FL_ESTATE,
+				 "version %u of %s is not held by every edge that is heard yet, "
+				 "which cannot be forced: try again in a moment",
+				 target->number, state->name);
+	struct transition start = {.kind = TRANSITION_VERSION,
+				   .event = VERSION_EVENT_START,
+				   .version = target->number,
+				   .proof = {.held = held}};
+	start.share =
+	    rollout->base ? lifecycle_next_share(rollout, policy, &start.step) : SHARE_WHOLE;
+	rollout->paused = false;
+	return lifecycle_apply(state, &start, sequence, wall_ms);
+}
+
 int lifecycle_cut(struct service_state *state, uint32_t version, struct error *err)
 {
 	int result = lifecycle_mark_cut(state, version);

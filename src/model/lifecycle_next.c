@@ -175,30 +175,17 @@ static enum barrier version_barrier(const struct next_step *step,
 
 /* --- the rollout --- */
 
-/* The next share above the present one; the policy may have changed since the last. */
-static uint32_t next_share(const struct next_step *step, uint32_t *ret_step)
-{
-	const struct rollout_policy *policy = step->seen->policy;
-	for (uint32_t i = 0; i < policy->share_count; i++) {
-		if (policy->shares[i] > step->state->rollout.share) {
-			*ret_step = i;
-			return policy->shares[i];
-		}
-	}
-	*ret_step = (uint32_t)policy->share_count;
-	return SHARE_WHOLE;
-}
-
 static void next_ready(struct next_step *step, const struct version_status *version,
 		       const struct version_observation *seen)
 {
-	if (step->state->rollout.paused || !seen->held)
+	if (step->state->rollout.paused || !seen->held || seen->waits)
 		return;
 	struct transition transition = {.kind = TRANSITION_VERSION,
 					.event = VERSION_EVENT_START,
 					.version = version->number,
 					.proof = {.held = seen->held}};
-	transition.share = next_share(step, &transition.step);
+	transition.share =
+	    lifecycle_next_share(&step->state->rollout, step->seen->policy, &transition.step);
 	if (!step->state->rollout.base)
 		transition.share = SHARE_WHOLE;
 	add(step, transition,
@@ -217,7 +204,8 @@ static void next_serving(struct next_step *step, const struct version_status *ve
 		return;
 	struct transition transition = {
 	    .kind = TRANSITION_SHARE, .version = version->number, .proof = {.held = seen->held}};
-	transition.share = next_share(step, &transition.step);
+	transition.share =
+	    lifecycle_next_share(&step->state->rollout, step->seen->policy, &transition.step);
 	add(step, transition,
 	    arena_printf(step->arena, "version %" PRIu32 " gets %.4g%% of the clients after %.4g%%",
 			 version->number, 100.0 * transition.share / SHARE_WHOLE,
@@ -234,6 +222,18 @@ static bool counted_since(const struct next_step *step, const struct version_sta
 	uint64_t drained_ms = since(step, version->changed_wall_ms);
 	return drained_ms > seen->report_ago_ms &&
 	       drained_ms - seen->report_ago_ms > step->seen->report_interval_ms;
+}
+
+/* Its clients go on to a version that is known to be well, or stay with one that served them. */
+static bool newer_one_waits(const struct next_step *step, const struct version_status *version)
+{
+	for (size_t i = 0; i < step->state->version_count; i++) {
+		const struct version_status *other = &step->state->versions[i];
+		if (other->number == step->state->rollout.target && step->seen->versions[i].waits &&
+		    (other->state == VERSION_STAGED || other->state == VERSION_READY))
+			return version->served;
+	}
+	return false;
 }
 
 static bool looks_unused(const struct next_step *step, const struct version_status *version,
@@ -255,7 +255,7 @@ static bool looks_unused(const struct next_step *step, const struct version_stat
 			new_flow_ago_ms = ago_ms;
 	}
 	return wanted || version->cut ||
-	       (new_flow_ago_ms >= step->seen->quiet_ms &&
+	       (!newer_one_waits(step, version) && new_flow_ago_ms >= step->seen->quiet_ms &&
 		version_seen->answered_ago_ms >= step->seen->stale_ms);
 }
 

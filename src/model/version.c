@@ -227,7 +227,7 @@ static bool backends_match(const struct version *version, const struct service *
 		const struct backend *is = &version->backends[i];
 		const struct backend *wanted = service_backend(service, is->name);
 		if (!wanted || strcmp(is->site, wanted->site) != 0 ||
-		    is->weight != wanted->weight ||
+		    is->weight != wanted->weight || is->no_landing != wanted->no_landing ||
 		    !ip_address_equal(&is->address, &wanted->address) ||
 		    !listeners_match(is, wanted))
 			return false;

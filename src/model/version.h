@@ -66,8 +66,9 @@ must_check int version_build(const struct fabric *fabric, const struct service *
 /*
  * The canonical bytes of a version: all of it but the digest. Numbers are big-endian, texts and
  * lists have their length before them, so no two versions share an encoding. Versions of algorithm
- * 1 have the format that they were made in, all later ones the second. The digest is SHA-256 over
- * these bytes, and they are fit for storing.
+ * 1 have the format that they were made in; later ones have the third if a backend is without a
+ * landing, which an earlier release would wait for, and the second otherwise. The digest is SHA-256
+ * over these bytes, and they are fit for storing.
  */
 void version_encode(const struct version *version, struct buffer *buffer);
 

@@ -11,6 +11,8 @@
 
 static const char FIRST_FORMAT[] = "fairlead version 1";
 static const char SECOND_FORMAT[] = "fairlead version 2";
+/* Of versions that have a backend without a landing; all others keep the second. */
+static const char THIRD_FORMAT[] = "fairlead version 3";
 
 /* --- writing --- */
 
@@ -43,12 +45,14 @@ static void put_port(struct buffer *buffer, const struct service_port *port)
 	put_number(buffer, port->last, 2);
 }
 
-static void put_backend(struct buffer *buffer, const struct backend *backend)
+static void put_backend(struct buffer *buffer, const struct backend *backend, bool is_third)
 {
 	put_text(buffer, backend->name);
 	put_text(buffer, backend->site);
 	put_address(buffer, &backend->address);
 	put_number(buffer, backend->weight, 4);
+	if (is_third)
+		put_number(buffer, backend->no_landing, 1);
 	put_number(buffer, backend->listener_count, 4);
 	for (size_t i = 0; i < backend->listener_count; i++) {
 		const struct backend_listener *listener = &backend->listeners[i];
@@ -74,10 +78,20 @@ static void put_ordinals(struct buffer *buffer, const uint16_t *ordinals, uint32
 	}
 }
 
+static bool lacks_landing(const struct version *version)
+{
+	for (size_t i = 0; i < version->backend_count; i++) {
+		if (version->backends[i].no_landing)
+			return true;
+	}
+	return false;
+}
+
 void version_encode(const struct version *version, struct buffer *buffer)
 {
 	bool is_first = version->algorithm == VERSION_SIPHASH13_5TUPLE;
-	put_text(buffer, is_first ? FIRST_FORMAT : SECOND_FORMAT);
+	bool is_third = !is_first && lacks_landing(version);
+	put_text(buffer, is_first ? FIRST_FORMAT : is_third ? THIRD_FORMAT : SECOND_FORMAT);
 	put_text(buffer, version->service);
 	put_number(buffer, version->number, 4);
 	put_number(buffer, version->algorithm, 1);
@@ -90,7 +104,7 @@ void version_encode(const struct version *version, struct buffer *buffer)
 		put_port(buffer, &version->ports[i]);
 	put_number(buffer, version->backend_count, 4);
 	for (size_t i = 0; i < version->backend_count; i++)
-		put_backend(buffer, &version->backends[i]);
+		put_backend(buffer, &version->backends[i], is_third);
 	put_number(buffer, version->ring_count, 4);
 	for (size_t i = 0; i < version->ring_count; i++) {
 		const struct ring *ring = &version->rings[i].ring;
@@ -206,12 +220,14 @@ static void get_port(struct code_reader *reader, struct service_port *port)
 	port->last = (uint16_t)get_number(reader, 2);
 }
 
-static void get_backend(struct code_reader *reader, struct backend *backend)
+static void get_backend(struct code_reader *reader, struct backend *backend, bool is_third)
 {
 	backend->name = get_text(reader);
 	backend->site = get_text(reader);
 	backend->address = get_address(reader);
 	backend->weight = get_bounded(reader, 4, 0, MODEL_MAX_WEIGHT);
+	if (is_third)
+		backend->no_landing = get_bounded(reader, 1, 0, 1);
 	backend->listener_count = get_bounded(reader, 4, 0, MODEL_MAX_PORTS);
 	backend->listeners =
 	    get_room(reader, backend->listener_count, sizeof(backend->listeners[0]));
@@ -283,7 +299,7 @@ static void get_ring(struct code_reader *reader, struct version_ring *ring, size
 		ring->seconds = get_ordinals(reader, ring->ring.length, backends, true);
 }
 
-static void get_lists(struct code_reader *reader, struct version *version)
+static void get_lists(struct code_reader *reader, struct version *version, bool is_third)
 {
 	version->port_count = get_bounded(reader, 4, 0, MODEL_MAX_PORTS);
 	for (size_t i = 0; i < version->port_count; i++)
@@ -292,11 +308,13 @@ static void get_lists(struct code_reader *reader, struct version *version)
 	version->backend_count = get_bounded(reader, 4, 1, MODEL_MAX_BACKENDS);
 	version->backends = get_room(reader, version->backend_count, sizeof(version->backends[0]));
 	for (size_t i = 0; !reader->status && i < version->backend_count; i++) {
-		get_backend(reader, &version->backends[i]);
+		get_backend(reader, &version->backends[i], is_third);
 		if (i && strcmp(version->backends[i - 1].name, version->backends[i].name) >= 0)
 			code_fail(reader, -FL_ECORRUPT);
 	}
 
+	if (is_third && !reader->status && !lacks_landing(version))
+		code_fail(reader, -FL_ECORRUPT);
 	version->ring_count = get_bounded(reader, 4, 0, MODEL_MAX_SITES);
 	version->rings = get_room(reader, version->ring_count, sizeof(version->rings[0]));
 	for (size_t i = 0; !reader->status && i < version->ring_count; i++) {
@@ -316,7 +334,8 @@ int version_decode(const void *bytes, size_t length, struct arena *arena,
 		return -ENOMEM;
 	const char *format = get_text(&reader);
 	bool is_first = !strcmp(format, FIRST_FORMAT);
-	if (!is_first && strcmp(format, SECOND_FORMAT) != 0)
+	bool is_third = !strcmp(format, THIRD_FORMAT);
+	if (!is_first && !is_third && strcmp(format, SECOND_FORMAT) != 0)
 		code_fail(&reader, -FL_ECORRUPT);
 	version->service = get_text(&reader);
 	version->number = get_bounded(&reader, 4, 1, UINT32_MAX);
@@ -327,7 +346,7 @@ int version_decode(const void *bytes, size_t length, struct arena *arena,
 		version->balance_by = get_bounded(&reader, 1, BALANCE_FLOW, BALANCE_SOURCE);
 	get_bytes(&reader, version->seed, sizeof(version->seed));
 	get_bytes(&reader, version->base.bytes, DIGEST_BYTES);
-	get_lists(&reader, version);
+	get_lists(&reader, version, is_third);
 	if (reader.left)
 		code_fail(&reader, -FL_ECORRUPT);
 	if (reader.status)

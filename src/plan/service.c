@@ -74,8 +74,9 @@ static const char *backend_text(struct plan_details *details, const struct backe
 	struct buffer text;
 	char address[IP_TEXT_BYTES];
 	buffer_init(&text, 0);
-	buffer_printf(&text, "%s, %s, weight %u", backend->site,
-		      ip_address_format(&backend->address, address), backend->weight);
+	buffer_printf(&text, "%s, %s, weight %u%s", backend->site,
+		      ip_address_format(&backend->address, address), backend->weight,
+		      backend->no_landing ? ", no landing: its versions never close by count" : "");
 	return plan_keep_buffer(details, &text);
 }
 
@@ -119,6 +120,11 @@ static const char *listeners_text(struct plan_details *details, const struct bac
 	return plan_keep_buffer(details, &text);
 }
 
+static const char *landing_text(const struct backend *backend)
+{
+	return backend->no_landing ? "none" : "reports";
+}
+
 static void compare_backend(struct plan_details *details, const struct backend *was,
 			    const struct backend *now)
 {
@@ -128,6 +134,8 @@ static void compare_backend(struct plan_details *details, const struct backend *
 			 ip_address_format(&was->address, before),
 			 ip_address_format(&now->address, after));
 	plan_note_number(details, "backend", now->name, "weight", was->weight, now->weight);
+	plan_note_change(details, "backend", now->name, "landing", landing_text(was),
+			 landing_text(now));
 	if (!listeners_equal(was, now))
 		plan_note_change(details, "backend", now->name, "listen",
 				 listeners_text(details, was), listeners_text(details, now));

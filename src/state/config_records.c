@@ -331,9 +331,15 @@ static json_t *backend_json(const struct backend *backend)
 	json_t *listeners = json_array();
 	for (size_t i = 0; i < backend->listener_count; i++)
 		json_array_append_new(listeners, listener_json(&backend->listeners[i]));
-	return json_pack("{s:s, s:s, s:o, s:i, s:o}", "name", backend->name, "site", backend->site,
-			 "address", record_json_address_text(&backend->address), "weight",
-			 (int)backend->weight, "listeners", listeners);
+	json_t *json =
+	    json_pack("{s:s, s:s, s:o, s:i, s:o}", "name", backend->name, "site", backend->site,
+		      "address", record_json_address_text(&backend->address), "weight",
+		      (int)backend->weight, "listeners", listeners);
+	if (backend->no_landing && json_object_set_new(json, "landing", json_false()) < 0) {
+		json_decref(json);
+		return NULL;
+	}
+	return json;
 }
 
 /* A kind without a path is TCP's; null is no check. */
@@ -379,7 +385,10 @@ int config_service_put(const struct service *service, struct buffer *value)
 		json_decref(json);
 		json = NULL;
 	}
-	return record_json_put_level(json, has_bits ? 2 : 1, value);
+	bool lacks_landing = false;
+	for (size_t i = 0; i < service->backend_count; i++)
+		lacks_landing |= service->backends[i].no_landing;
+	return record_json_put_level(json, has_bits || lacks_landing ? 2 : 1, value);
 }
 
 /* --- services, in --- */
@@ -407,6 +416,9 @@ static void read_backend(struct record_reading *reading, const json_t *json,
 		record_json_fault(reading, "site");
 	record_json_address(reading, json, "address", &backend->address);
 	backend->weight = (uint32_t)record_json_number(reading, json, "weight", MODEL_MAX_WEIGHT);
+	/* Only where there is none. */
+	backend->no_landing =
+	    json_object_get(json, "landing") && !record_json_bool(reading, json, "landing");
 	const json_t *listeners = record_json_array(reading, json, "listeners", MODEL_MAX_LISTENERS,
 						    sizeof(*backend->listeners),
 						    &backend->listeners, &backend->listener_count);

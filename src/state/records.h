@@ -3,7 +3,8 @@
  * Records: what the store's keys are, and how the model is written down as their values.
  *
  * Each type of record is a row below: its key, or what its keys begin with; what a person calls it;
- * and the level of its format, which this program writes and up to which it reads. A JSON record
+ * and the level of its format, up to which this program reads; it writes that one, or a lower one
+ * whose readers understand all that is said. A JSON record
  * carries its level in the member "level"; one without is of level 1. A new member, or a new
  * meaning of one, is a new level: who writes a record anew drops what it does not know of it, so
  * nobody may write one whose level is above his own. A record of a higher level, and one whose key
@@ -65,7 +66,7 @@
 	X(FREED_SLOT, "placement/slot/", true, 1, "freed slot")                                    \
 	X(PROBE, "probe", false, 1, "probe")                                                       \
 	X(SERVICE, "service/", true, 1, "service state")                                           \
-	X(VERSION, "version/", true, 2, "version")
+	X(VERSION, "version/", true, 3, "version")
 
 enum record_type {
 #define RECORD_TYPE_ID(id, key, is_prefix, level, what) RECORD_##id,

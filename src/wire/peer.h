@@ -192,7 +192,9 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	F(of, FLAG, is_names, 0, 1, 1, "the node acts as a name server")                           \
 	F(of, NUMBER, names_sequence, 0, UINT64_MAX, 1,                                            \
 	  "it answers what the ledger says up to this entry; 0: none")                             \
-	F(of, DIGEST, names_hash, 0, 0, 1, "that entry's hash")
+	F(of, DIGEST, names_hash, 0, 0, 1, "that entry's hash")                                    \
+	L(of, end, unreached, 0, PEER_ROWS_MAX, 2,                                                 \
+	  "backends that the edge has no next hop for; sorted, each once")
 
 #define PEER_REFUSED_FIELDS(F, L, of)                                                              \
 	F(of, NUMBER, code, 1, UINT16_MAX, 1, "of the error, without its sign")                    \

@@ -214,6 +214,8 @@ def test_silence_is_never_zero_and_forget_is_the_way_out(lab):
     # It was said of what there was: who names the backend again expects its reports again, and may
     # take it away, which waits for them.
     lab.apply(lab.fabric(WEB, services=OTHER + BOUND))
+    lab.wait_states("web", {before + 2: "ready"})
+    lab.cli("rollout", "resume", "web", "--force")
     status = lab.wait_states("web", {before + 2: "serving"})
     assert status.services["web"].versions[before + 2].connections is None
     wait_for(lambda: any("web1 has not reported" in alarm or "web1 is silent" in alarm

@@ -427,6 +427,24 @@ static void check_meanings(struct world *world)
 
 /* --- DNS begins to answer --- */
 
+/* Nobody is led to a backend that is not known to be well: each one that takes flows was heard
+ * lately, from its own machine, by one process. */
+static void check_backends(struct world *world, const struct known_version *known)
+{
+	for (size_t i = 0; i < known->version->backend_count; i++) {
+		uint8_t machine = known->machines[i];
+		const struct counted *counted = &world->counted[machine];
+		uint64_t most_ms = HEARD_INTERVALS * world->report_ms;
+		CHECK(world,
+		      !known->version->backends[i].weight ||
+			  (counted->is_there && committed_ms(world) - counted->at_ms <= most_ms &&
+			   (!counted->disputed_ms ||
+			    committed_ms(world) - counted->disputed_ms > most_ms)),
+		      "DNS begins to answer version %u, but nothing is known of machine %u",
+		      known->number, machine);
+	}
+}
+
 /* Invariant 1 and rule 7: every edge that is then heard holds it, and there is one. */
 static void check_start(struct world *world, const struct known_version *known)
 {
@@ -461,8 +479,10 @@ static void check_starts(struct world *world)
 				continue;
 			struct known_version *known =
 			    &world->versions[check_version(world, version, status->sequence)];
-			if (status->served && !known->served)
+			if (status->served && !known->served) {
 				check_start(world, known);
+				check_backends(world, known);
+			}
 			if (known->state == VERSION_DRAINING && status->state == VERSION_CLOSING)
 				check_stale(world, known, status);
 			if (known->changed != status->changed_sequence)

@@ -119,7 +119,7 @@ struct client {
 struct tally {
 	uint64_t kinds[8];
 	uint64_t events[8];
-	uint64_t flows, late, cut, exhausted;
+	uint64_t flows, late, cut, exhausted, gated;
 };
 
 struct world {
@@ -131,6 +131,7 @@ struct world {
 	bool is_calm;
 	bool has_udp;
 	uint64_t drain_limit_ms;
+	uint64_t gate_until_ms; /* so long the target waits for backends, before its first share */
 
 	struct fabric fabric;
 	struct service service;
@@ -681,6 +682,30 @@ static void apply_all(struct world *world, const struct transition *transitions,
 	}
 }
 
+/* While the target waits it gets no clients, and no version that served is closed, unless it was
+ * cut or its slots are wanted. */
+static void check_gate(struct world *world, const struct service_observation *seen,
+		       const struct transition *transitions, int count)
+{
+	const struct service_state *state = &world->state;
+	const struct version_status *target = service_version(state, state->rollout.target);
+	bool waits = target && world->now_ms < world->gate_until_ms &&
+		     (target->state == VERSION_STAGED || target->state == VERSION_READY);
+	world->tally->gated += waits;
+	for (int i = 0; i < count && waits; i++) {
+		if (transitions[i].kind != TRANSITION_VERSION)
+			continue;
+		const struct version_status *version =
+		    service_version(state, transitions[i].version);
+		CHECK(world, transitions[i].event != VERSION_EVENT_START,
+		      "version %u starts while it waits", transitions[i].version);
+		CHECK(world,
+		      transitions[i].event != VERSION_EVENT_CLOSE || !version->served ||
+			  version->cut || seen->exhausted_pools,
+		      "version %u closes while a newer one waits", transitions[i].version);
+	}
+}
+
 static void drive(struct world *world)
 {
 	struct binding_observation bindings[MAX_BINDINGS];
@@ -691,6 +716,8 @@ static void drive(struct world *world)
 		uint32_t number = world->state.versions[i].number;
 		versions[i] = (struct version_observation){
 		    .held = is_held(world, number),
+		    .waits = number == world->state.rollout.target &&
+			     world->now_ms < world->gate_until_ms,
 		    .answered_ago_ms = world->was_answered[number]
 					   ? world->now_ms - world->answered_at_ms[number]
 					   : UINT64_MAX};
@@ -720,6 +747,7 @@ static void drive(struct world *world)
 	CHECK(world, count == 0 || !lifecycle_is_at_rest(&world->state, &seen),
 	      "%d transitions are due of a service at rest", count);
 	assert_in_range(count, 0, LIFECYCLE_MAX_TRANSITIONS);
+	check_gate(world, &seen, transitions, count);
 	apply_all(world, transitions, count);
 	lifecycle_forget_retired(&world->state, 3);
 	arena_done(&scratch);
@@ -760,6 +788,8 @@ static void publish(struct world *world)
 					   salt, world->sequence, world->now_ms, &world->arena,
 					   NULL),
 			 0);
+	world->gate_until_ms =
+	    chance(world, 300) ? world->now_ms + random_below(&world->random, 60000) : 0;
 	commit(world);
 }
 
@@ -957,8 +987,9 @@ static void no_flow_breaks(void **state)
 	for (uint64_t i = 1; i <= WALKS; i++)
 		walk(i, &tally);
 
-	print_message("flows=%" PRIu64 " late=%" PRIu64 " cut=%" PRIu64 " exhausted=%" PRIu64 "\n",
-		      tally.flows, tally.late, tally.cut, tally.exhausted);
+	print_message("flows=%" PRIu64 " late=%" PRIu64 " cut=%" PRIu64 " exhausted=%" PRIu64
+		      " gated=%" PRIu64 "\n",
+		      tally.flows, tally.late, tally.cut, tally.exhausted, tally.gated);
 	/* A walk that never reaches a transition proves nothing about it. Supersede and drain come
 	 * with commands and shares. */
 #define X(id, name, guard)                                                                         \
@@ -973,7 +1004,7 @@ static void no_flow_breaks(void **state)
 		    VERSION_EVENT_##id == VERSION_EVENT_DRAIN);
 	VERSION_EVENTS(X)
 #undef X
-	assert_true(tally.late > 0 && tally.cut > 0 && tally.exhausted > 0);
+	assert_true(tally.late > 0 && tally.cut > 0 && tally.exhausted > 0 && tally.gated > 0);
 }
 
 int main(void)

@@ -337,65 +337,6 @@ static void a_difference_to_something_else_is_refused(void **state)
 	arena_done(&arena);
 }
 
-/* --- readiness -------------------------------------------------------------------------------- */
-
-#define INTERVAL_MS 10000u /* the default, for want of a configuration */
-
-static void say(struct reports *reports, const struct image *image, const char *name,
-		const struct digest *generation, uint64_t now_ms)
-{
-	const struct report_moment moment = {
-	    .now_ms = now_ms, .interval_ms = INTERVAL_MS, .image = image};
-	const struct peer_hello who = {.node = name, .boot_id = "b", .instance = "i"};
-	struct arena arena;
-	arena_init(&arena, 0);
-	struct peer_end *owned = arena_array(&arena, 1, sizeof(*owned));
-	assert_non_null(owned);
-	owned->address = address("10.0.0.1");
-	const struct peer_report said = {.generation = *generation, .owned = {owned, 1}};
-	assert_int_equal(reports_take(reports, &who, &said, &arena, &moment, NULL), 0);
-}
-
-static void a_version_waits_for_landings_that_speak(void **state)
-{
-	(void)state;
-	static struct world world;
-	struct reports *reports;
-	const struct digest none = {{0}};
-	world_init(&world, 3);
-	world.services[0].state = &world.states[0];
-	world.states[0].binding_count = 1;
-	world.bindings[0][0] = (struct binding){.pool = 0, .slot = 1, .version = 1};
-	struct version *version = &world.contents[0][0];
-	version->backend_count = 1;
-	world.backends[0][0][0] = (struct backend){.name = "a", .address = address("10.0.0.1")};
-	struct landings *landings;
-	assert_int_equal(landings_new(&landings), 0);
-	assert_int_equal(reports_new(&reports), 0);
-	uint64_t interval_ms = image_report_interval_ms(&world.image);
-	/* One that never spoke is waited for as long as a report may take. */
-	assert_false(landings_ready(landings, &world.image, reports, version, 0, 1000));
-	assert_true(
-	    landings_ready(landings, &world.image, reports, version, 3 * interval_ms + 1, 1000));
-	say(reports, &world.image, "a", &none, 1000);
-	assert_false(
-	    landings_ready(landings, &world.image, reports, version, 3 * interval_ms + 1, 1000));
-	say(reports, &world.image, "a", &wanted(landings, "a")->generation, 1000);
-	assert_true(landings_ready(landings, &world.image, reports, version, 0, 1000));
-	/* What it is to be changes: another version names another address of it. */
-	world.contents[0][1].backend_count = 1;
-	world.backends[0][1][0] = (struct backend){.name = "a", .address = address("10.0.0.9")};
-	world.states[0].binding_count = 2;
-	world.bindings[0][1] = (struct binding){.pool = 0, .slot = 2, .version = 2};
-	world.services[0].mod_revision = ++world.image.revision;
-	assert_false(landings_ready(landings, &world.image, reports, version, 0, 1000));
-	/* One that went silent is not waited for. */
-	assert_true(
-	    landings_ready(landings, &world.image, reports, version, 0, 1001 + 3 * interval_ms));
-	landings_free(landings);
-	reports_free(reports);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -403,7 +344,6 @@ int main(void)
 	    cmocka_unit_test(an_unchanged_landing_keeps_its_set),
 	    cmocka_unit_test(what_changed_adds_up),
 	    cmocka_unit_test(a_difference_to_something_else_is_refused),
-	    cmocka_unit_test(a_version_waits_for_landings_that_speak),
 	};
 	return cmocka_run_group_tests_name("landings", tests, NULL, NULL);
 }

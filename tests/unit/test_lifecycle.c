@@ -189,6 +189,71 @@ static void first_versions_serve_everybody(void **state)
 	assert_int_equal(service_share(&bench->state, 1), SHARE_WHOLE);
 }
 
+/* Not even the first of all: there is nobody whom it could hurt to wait. */
+static void a_version_that_waits_gets_no_clients(void **state)
+{
+	struct bench *bench = *state;
+	publish(bench);
+	bench->versions[0].waits = true;
+	expect(bench, "confirm 1");
+	expect(bench, "");
+	bench->versions[0].waits = false;
+	expect(bench, "start 1 100%");
+	publish(bench);
+	expect(bench, "confirm 2");
+	bench->versions[1].waits = true;
+	expect(bench, "");
+	bench->versions[1].waits = false;
+	expect(bench, "start 2 5%");
+	/* What falls later is another matter. */
+	bench->versions[1].waits = true;
+	bench->seen.wall_ms += PAUSE_MS;
+	expect(bench, "share 2 25%");
+}
+
+static void nothing_that_served_closes_while_a_newer_one_waits(void **state)
+{
+	struct bench *bench = *state;
+	roll_out(bench, 2);
+	publish(bench);
+	bench->versions[2].waits = true;
+	expect(bench, "confirm 3");
+	report_anew(bench);
+	expect(bench, "");
+	/* One that never served is in nobody's way back. */
+	publish(bench);
+	bench->versions[2].waits = false;
+	bench->versions[3].waits = true;
+	report_anew(bench);
+	expect(bench, "close 3, confirm 4");
+	bench->seen.exhausted_pools = 1;
+	expect(bench, "close 1");
+}
+
+static void an_operator_forces_the_first_share(void **state)
+{
+	struct bench *bench = *state;
+	struct error err;
+	roll_out(bench, 1);
+	assert_int_equal(lifecycle_force(&bench->state, &POLICY, true, 90, 5, &err), -FL_ESTATE);
+	publish(bench);
+	assert_int_equal(lifecycle_force(&bench->state, &POLICY, true, 90, 5, &err), -FL_ESTATE);
+	assert_non_null(strstr(err.text, "is not held by every edge"));
+	bench->versions[1].waits = true;
+	expect(bench, "confirm 2");
+	assert_int_equal(lifecycle_force(&bench->state, &POLICY, false, 91, 5, &err), -FL_ESTATE);
+	assert_int_equal(lifecycle_pause(&bench->state, NULL), 0);
+	assert_int_equal(
+	    lifecycle_force(&bench->state, &POLICY, true, 92, bench->seen.wall_ms, &err), 0);
+	assert_int_equal(service_share(&bench->state, 2), 3277);
+	assert_false(bench->state.rollout.paused);
+	expect_states(bench, "ss");
+	assert_int_equal(lifecycle_force(&bench->state, &POLICY, true, 93, 5, &err), -FL_ESTATE);
+	assert_non_null(strstr(err.text, "has clients already"));
+	bench->seen.wall_ms += PAUSE_MS;
+	expect(bench, "share 2 25%");
+}
+
 static void shares_grow_with_pauses(void **state)
 {
 	struct bench *bench = *state;
@@ -930,6 +995,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(first_versions_serve_everybody),
+	    TEST(a_version_that_waits_gets_no_clients),
+	    TEST(nothing_that_served_closes_while_a_newer_one_waits),
+	    TEST(an_operator_forces_the_first_share),
 	    TEST(shares_grow_with_pauses),
 	    TEST(paused_rollouts_stay),
 	    TEST(newer_versions_take_the_rollout_over),

@@ -204,7 +204,7 @@ static void a_higher_level_is_unsupported(void **unused)
 {
 	(void)unused;
 	static const char HIGHER[] = "{\"level\":9,\"something\":\"new\"}";
-	static const char VERSION[] = "\0\0\0\022fairlead version 3, and so on";
+	static const char VERSION[] = "\0\0\0\022fairlead version 4, and so on";
 	struct arena arena;
 	struct service_state *state;
 	struct service service;

@@ -379,6 +379,33 @@ static void bytes_come_back_as_they_went(void **state)
 	arena_done(&arena);
 }
 
+/* Only who has a backend without a landing needs a reader that knows of it. */
+static void a_backend_without_a_landing_has_a_format(void **state)
+{
+	(void)state;
+	struct arena arena;
+	struct buffer buffer, again;
+	struct version *back;
+	arena_init(&arena, 0);
+	struct version *version = encoded(&arena, &buffer);
+	assert_memory_equal(buffer.data + 4, "fairlead version 2", 18);
+	buffer_clear(&buffer);
+	version->backends[1].no_landing = true;
+	version_encode(version, &buffer);
+	assert_memory_equal(buffer.data + 4, "fairlead version 3", 18);
+	assert_int_equal(version_decode(buffer.data, buffer.length, &arena, &back), 0);
+	assert_false(back->backends[0].no_landing);
+	assert_true(back->backends[1].no_landing);
+	assert_false(version_matches(back, &fabric, &service));
+	buffer_init(&again, 0);
+	version_encode(back, &again);
+	assert_int_equal(again.length, buffer.length);
+	assert_memory_equal(again.data, buffer.data, buffer.length);
+	buffer_done(&again);
+	buffer_done(&buffer);
+	arena_done(&arena);
+}
+
 /* Truncated at every length of the head, and at every 997th of the rings. */
 static void truncated_bytes_are_refused(void **state)
 {
@@ -512,6 +539,7 @@ int main(void)
 	    cmocka_unit_test_setup(old_versions_keep_their_digest, build_fabric),
 	    cmocka_unit_test_setup(formats_and_algorithms_go_together, build_fabric),
 	    cmocka_unit_test_setup(bytes_come_back_as_they_went, build_fabric),
+	    cmocka_unit_test_setup(a_backend_without_a_landing_has_a_format, build_fabric),
 	    cmocka_unit_test_setup(truncated_bytes_are_refused, build_fabric),
 	    cmocka_unit_test_setup(changed_bytes_are_refused_or_canonical, build_fabric),
 	    cmocka_unit_test_setup(decoding_stops_at_the_arena_limit, build_fabric),
