@@ -433,7 +433,6 @@ static void on_report(struct world *world, void *context, uint64_t index)
 	if (result == -FL_ECONFLICT)
 		counted->disputed_ms = world->now_ms;
 	if (result == 0 && sent->is_own) {
-		const struct ip_address address = machine_address(index);
 		*counted = (struct counted){
 		    .is_there = true,
 		    .begun_ms = sent->begun_ms,
@@ -441,10 +440,14 @@ static void on_report(struct world *world, void *context, uint64_t index)
 		    .at_ms = world->now_ms,
 		    .process = sent->process,
 		    .disputed_ms = counted->process == sent->process ? counted->disputed_ms : 0};
-		order_return(world, landing->name, &address);
 	}
 	if (result == 0)
 		answer_report(world, landing, sent);
+	/* Last: the voter may end by it. */
+	if (result == 0 && sent->is_own) {
+		const struct ip_address address = machine_address(index);
+		order_return(world, landing->name, &address);
+	}
 	arena_done(&arena);
 }
 
