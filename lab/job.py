@@ -330,7 +330,7 @@ class MainJob:
             self.note("version 1 was retired: its content came back as version 3")
         with self.event(7, "back again", "roll back to version 2, which still drains"):
             began = time.monotonic()
-            self.lab.cli("rollback", "web")
+            self.lab.cli("rollback", "web", "--to", "2")
             self.wait_state(2, "serving")
             self.wait_moved(2)
             took = time.monotonic() - began

@@ -63,7 +63,7 @@ def test_nothing_takes_the_place_of_a_closed_standard_file(lab, closed, result):
     (["--from", "0"], "the ledger has no entry 0: it begins with 1")])
 def test_a_part_of_the_log_that_cannot_be_is_refused(lab, words, sentence):
     done = lab.cli.try_("log", *words)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"fairlead: {sentence}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"fairlead: {sentence}\n")
 
 
 def test_the_state_folder_is_taken(lab):

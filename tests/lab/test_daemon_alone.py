@@ -787,6 +787,7 @@ def test_names_come_back_after_a_restart_in_the_middle_of_a_rollout(running):
 def test_a_wildcard_is_not_published_as_an_address(node):
     node.start(dns="0.0.0.0")
     node.apply(fabric(service("web"), nameservers=False))
+    node.wait_versions("web", {1: "serving"})
     wait_for(lambda: node.resolve("web"), "the name")
     assert "0.0.0.0" not in node.resolve("edge1")
     assert any("nameservers" in alarm for alarm in sentences(node.ask("status")["alarms"]))
