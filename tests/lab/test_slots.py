@@ -129,6 +129,7 @@ def test_a_pool_is_used_in_the_files_order_and_leaves(running):  # noqa: F811
 
     def moved():
         report()
+        running.force()
         return running.resolve("web")[0].startswith("203.0.113.")
     wait_for(moved, "the name to lead into the larger pool", 10)
     assert running.plan(running.ask("get")["file"])["empty"]
