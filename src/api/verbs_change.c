@@ -287,7 +287,7 @@ void verb_rollback(struct api_host *host, struct api_call *call)
 	struct order *order = order_new(host, call, "rollback", build_rollback);
 	if (!order)
 		return;
-	snprintf(order->service, sizeof(order->service), "%s", api_text(call, "service"));
+	snprintf(order->service, sizeof(order->service), "%s", api_service(call));
 	order->version = (uint32_t)to;
 	order->answer = json_object();
 	if (!json_is_true(json_object_get(parameters, "dry_run"))) {

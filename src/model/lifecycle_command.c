@@ -135,7 +135,9 @@ static struct version_status *rollback_target(struct service_state *state, uint3
 	}
 	back = lifecycle_find(state, settled ? before(state, rollout->base) : rollout->base);
 	if (!back)
-		error_set(err, -FL_ESTATE, "%s has no version before this one to roll back to",
+		error_set(err, -FL_ESTATE,
+			  "%s has no version before this one to roll back to; `--to N` names any "
+			  "other that served",
 			  state->name);
 	return back;
 }

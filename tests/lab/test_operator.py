@@ -56,6 +56,7 @@ def test_an_alarm_ends_with_what_it_tells_of(running):  # noqa: F811
     def quiet():
         running.report("web1")
         running.report("web2", alarms=[TROUBLE])
+        running.force()
         status = running.ask("status")
         return (running.versions("web")[1] == "retired"
                 and "backend/web2" not in [alarm["subject"] for alarm in status["alarms"]])

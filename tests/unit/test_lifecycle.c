@@ -613,7 +613,8 @@ static void rollback_ends_a_rollout(void **state)
 	struct error err = {0};
 	publish(bench);
 	assert_int_equal(lifecycle_rollback(&bench->state, 0, 9, 0, &version, &err), -FL_ESTATE);
-	assert_string_equal(err.text, "web has no version before this one to roll back to");
+	assert_string_equal(err.text, "web has no version before this one to roll back to; "
+				      "`--to N` names any other that served");
 	expect(bench, "confirm 1");
 	expect(bench, "start 1 100%");
 	assert_int_equal(lifecycle_rollback(&bench->state, 0, 9, 0, &version, NULL), -FL_ESTATE);
