@@ -79,13 +79,13 @@ static long find_holder(uint32_t link, char comm[COMM_BYTES])
 		if (!isdigit((unsigned char)entry->d_name[0]) ||
 		    strtol(entry->d_name, NULL, 10) == (long)getpid())
 			continue;
-		snprintf(path, sizeof(path), "%.16s/fdinfo", entry->d_name);
-		int folder = openat(dirfd(proc), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		snprintf(path, sizeof(path), "/proc/%.16s/fdinfo", entry->d_name);
+		int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (folder < 0 || !holds(folder, wanted))
 			continue;
 		pid = strtol(entry->d_name, NULL, 10);
-		snprintf(path, sizeof(path), "%.16s/comm", entry->d_name);
-		(void)read_file(dirfd(proc), path, comm, COMM_BYTES);
+		snprintf(path, sizeof(path), "/proc/%.16s/comm", entry->d_name);
+		(void)read_file(AT_FDCWD, path, comm, COMM_BYTES);
 		comm[strcspn(comm, "\n")] = '\0';
 	}
 	closedir(proc);
