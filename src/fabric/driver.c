@@ -282,7 +282,8 @@ static bool observe_waits(struct driver *driver, const struct look *look,
 	size_t count = find_waits(driver, &look->sights, known, &first, 1);
 	if (count && look->moment.wall_ms < rollout->step_wall_ms + patience_ms)
 		return true;
-	if (gate_news_note(driver->news, known->name, target, count ? &first : NULL))
+	bool news = gate_news_note(driver->news, known->name, target, count ? &first : NULL);
+	if (news && count)
 		driver_tell(driver, "rollout.waits",
 			    json_pack("{s:s, s:s, s:o}", "service", known->name, "backend",
 				      first.backend->name, "warning",
