@@ -249,9 +249,12 @@ static void on_tick(uv_timer_t *timer)
 	prove(daemon, well, now_ms);
 	if (daemon->good_copy)
 		good_copy_run(daemon->good_copy, well, now_ms);
-	if (daemon->renew_ticks && !--daemon->renew_ticks) {
-		daemon->again = true;
-		uv_stop(&daemon->loop);
+	if (daemon->renew_ticks) {
+		daemon->renew_ticks--;
+		if (!daemon->renew_ticks) {
+			daemon->again = true;
+			uv_stop(&daemon->loop);
+		}
 	}
 	if (daemon->replica.kind != REPLICA_STORE)
 		look_for_store(daemon, now_ms);
