@@ -239,23 +239,24 @@ static int build_force(struct change *change, struct change_draft *draft, struct
 	uint32_t target = state->rollout.target;
 	const struct version_status *status = service_version(state, target);
 	json_t *rollout = show_rollout(order->host, service->state);
-	if (!service->config || !status)
+	if (!service->config || !status) {
 		result = error_set(err, -FL_ESTATE, "no rollout of %s is under way", state->name);
-	if (result == 0)
-		result = lifecycle_force(state, &service->config->rollout,
-					 merge_is_held(&sights, status->sequence), draft->sequence,
-					 draft->wall_ms, err);
+		goto out;
+	}
+	result = lifecycle_force(state, &service->config->rollout,
+				 merge_is_held(&sights, status->sequence), draft->sequence,
+				 draft->wall_ms, err);
 	if (result == 0)
 		result = publication_put_state(draft, state);
-	if (result == 0) {
-		draft->what = json_pack("{s:s, s:i, s:f, s:O, s:O, s:o}", "service", order->service,
-					"version", (int)target, "share",
-					service_share(state, target) / (double)SHARE_WHOLE, "waits",
-					json_object_get(rollout, "waits"), "waits_for",
-					json_object_get(rollout, "waits_for"), "evidence",
-					merge_evidence(&sights, image_version(service, target)));
-		result = CHANGE_COMMIT;
-	}
+	if (result < 0)
+		goto out;
+	draft->what = json_pack(
+	    "{s:s, s:i, s:f, s:O, s:O, s:o}", "service", order->service, "version", (int)target,
+	    "share", service_share(state, target) / (double)SHARE_WHOLE, "waits",
+	    json_object_get(rollout, "waits"), "waits_for", json_object_get(rollout, "waits_for"),
+	    "evidence", merge_evidence(&sights, image_version(service, target)));
+	result = CHANGE_COMMIT;
+out:
 	json_decref(rollout);
 	return result;
 }

@@ -391,6 +391,7 @@ static void note_output(struct parser *parser)
 		const char *text = parser->argv[at];
 		const char *value = NULL;
 		struct error ignored;
+		ASSERT(text);
 		if (strncmp(text, "--output=", strlen("--output=")) == 0)
 			value = text + strlen("--output=");
 		else if (strcmp(text, "-o") == 0 || strcmp(text, "--output") == 0)
