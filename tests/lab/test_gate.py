@@ -48,8 +48,10 @@ def test_a_version_waits_for_a_backend_that_never_reported(lab):
     lab.apply(lab.fabric(WEB + ("web3",)))
     lab.wait_states("web", {before: "serving", before + 1: "ready"})
     wait_waiting(lab, "web3", "has not reported since this daemon started")
-    said = lab.cli("status")
-    assert "waits for web3: it has not reported" in said and "--force" in said
+    # The daemon has just started: until the others report, one of them may be named first.
+    wait_for(lambda: "waits for web3: it has not reported" in lab.cli("status"),
+             "web3 to be the one that is waited for")
+    assert "--force" in lab.cli("status")
     assert "waits for web3" in lab.cli("rollout", "status", "web")
     wait_for(lambda: "rollout.waits" in lab.edge.tail(200), "the event")
     for _ in range(20):
