@@ -20,24 +20,29 @@
 
 /* --- changes of one service --- */
 
+/* What a change of a service's versions or of their shares is about. */
+#define NEED_VERSIONS (IMAGE_UNREAD_STATE | IMAGE_UNREAD_CONFIG | IMAGE_UNREAD_VERSION)
+
 /* The service with all that the order is about: `parts` of it (enum image_unread_part) must be
- * read. */
-static int need_service(const struct change_draft *draft, const char *name, unsigned parts,
-			const struct image_service **ret_service, struct error *err)
+ * read. NULL, and `err` says why: there is none, or it cannot be changed here. */
+static const struct image_service *need_service(const struct change_draft *draft, const char *name,
+						unsigned parts, struct error *err)
 {
 	const struct image_service *service = image_service(draft->image, name);
-	if (service && service->unread & parts)
-		return error_set(err, -FL_EUNSUPPORTED,
-				 "service %s has a record that is not understood here; `fairlead "
-				 "status` names it. Give the order on a node with a newer release, "
-				 "or upgrade this one",
-				 name);
-	if (!service || !service->state || service->state->removed)
-		return error_set(err, -FL_ENOTFOUND,
-				 "there is no service \"%s\"; `fairlead get services` lists them",
-				 name);
-	*ret_service = service;
-	return 0;
+	if (service && service->unread & parts) {
+		error_set(err, -FL_EUNSUPPORTED,
+			  "service %s has a record that is not understood here; `fairlead "
+			  "status` names it. Give the order on a node with a newer release, "
+			  "or upgrade this one",
+			  name);
+		return NULL;
+	}
+	if (!service || !service->state || service->state->removed) {
+		error_set(err, -FL_ENOTFOUND,
+			  "there is no service \"%s\"; `fairlead get services` lists them", name);
+		return NULL;
+	}
+	return service;
 }
 
 /* The service's configuration with the content of `version`, after a rollback: the file that `get
@@ -106,20 +111,17 @@ static json_t *backend_names(const struct version *version)
 static int build_rollback(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct order *order = (struct order *)change;
-	const struct image_service *service = NULL;
-	int result = need_service(draft, order->service,
-				  IMAGE_UNREAD_STATE | IMAGE_UNREAD_CONFIG | IMAGE_UNREAD_VERSION,
-				  &service, err);
-	if (result < 0)
-		return result;
-	ASSERT(service);
+	const struct image_service *service =
+	    need_service(draft, order->service, NEED_VERSIONS, err);
+	if (!service)
+		return err->code;
 	struct service_state *state = must_have(service_state_copy(service->state, &draft->arena));
 	uint32_t from = state->rollout.target;
 	uint32_t to = 0;
 	uint32_t published = 0;
 	struct fabric fabric = {0};
 	bool is_retired = false;
-	result =
+	int result =
 	    lifecycle_rollback(state, order->version, draft->sequence, draft->wall_ms, &to, err);
 	const struct version *version = image_version(service, to);
 	if (result == -FL_ENOTFOUND && version) {
@@ -165,13 +167,12 @@ typedef int service_change_fn(struct service_state *state, const struct order *o
 static int change_service(struct order *order, struct change_draft *draft, service_change_fn *apply,
 			  struct error *err)
 {
-	const struct image_service *service = NULL;
-	int result = need_service(draft, order->service, IMAGE_UNREAD_STATE, &service, err);
-	if (result < 0)
-		return result;
-	ASSERT(service);
+	const struct image_service *service =
+	    need_service(draft, order->service, IMAGE_UNREAD_STATE, err);
+	if (!service)
+		return err->code;
 	struct service_state *state = must_have(service_state_copy(service->state, &draft->arena));
-	result = apply(state, order, draft, err);
+	int result = apply(state, order, draft, err);
 	if (result != CHANGE_COMMIT)
 		return result;
 	result = publication_put_state(draft, state);
@@ -228,17 +229,15 @@ static int build_force(struct change *change, struct change_draft *draft, struct
 	struct order *order = (struct order *)change;
 	const struct driver *driver = order->host->driver;
 	const struct sights sights = driver_sights(driver);
-	const struct image_service *service = NULL;
-	int result = need_service(draft, order->service,
-				  IMAGE_UNREAD_STATE | IMAGE_UNREAD_CONFIG | IMAGE_UNREAD_VERSION,
-				  &service, err);
-	if (result < 0)
-		return result;
-	ASSERT(service);
+	const struct image_service *service =
+	    need_service(draft, order->service, NEED_VERSIONS, err);
+	if (!service)
+		return err->code;
 	struct service_state *state = must_have(service_state_copy(service->state, &draft->arena));
 	uint32_t target = state->rollout.target;
 	const struct version_status *status = service_version(state, target);
 	json_t *rollout = show_rollout(order->host, service->state);
+	int result;
 	if (!service->config || !status) {
 		result = error_set(err, -FL_ESTATE, "no rollout of %s is under way", state->name);
 		goto out;

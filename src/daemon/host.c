@@ -26,6 +26,17 @@ static const char *mode_name(enum edge_mode mode)
 	return "detached";
 }
 
+/* What is slower than it need be. */
+static void edge_notes(const struct edge_status *edge, json_t *notes)
+{
+	for (size_t i = 0; i < edge->interface_count; i++) {
+		const struct edge_interface_status *interface = &edge->interfaces[i];
+		if (interface->refused)
+			ALARM_PUT(notes, NULL, 0, INTERFACE_GENERIC, interface->name,
+				  interface->name, error_text(interface->refused));
+	}
+}
+
 static void status_edge(const struct daemon *daemon, json_t *status)
 {
 	struct edge_status edge;
@@ -51,6 +62,7 @@ static void status_edge(const struct daemon *daemon, json_t *status)
 	json_object_set_new(status, "rings", json_integer((json_int_t)edge.rings));
 	json_object_set_new(status, "interfaces", interfaces);
 	json_object_set_new(status, "next_hops", hops);
+	edge_notes(&edge, json_object_get(status, "notes"));
 
 	uint64_t drops[DROP_REASONS];
 	json_t *reasons = json_object();
@@ -202,20 +214,6 @@ static void size_alarms(const struct daemon *daemon, json_t *alarms)
 			  (unsigned long long)grown.icmp_too_big, GROWTH_WINDOW_MS / 1000);
 }
 
-/* What is slower than it need be. */
-static void edge_notes(const struct daemon *daemon, json_t *notes)
-{
-	struct edge_status edge;
-	if (!daemon->edge || must_succeed(edge_plane_status(daemon->edge, &edge)) < 0)
-		return;
-	for (size_t i = 0; i < edge.interface_count; i++) {
-		const struct edge_interface_status *interface = &edge.interfaces[i];
-		if (interface->refused)
-			ALARM_PUT(notes, NULL, 0, INTERFACE_GENERIC, interface->name,
-				  interface->name, error_text(interface->refused));
-	}
-}
-
 static void edge_alarms(const struct daemon *daemon, json_t *alarms)
 {
 	char text[IP_TEXT_BYTES];
@@ -311,7 +309,6 @@ static void put_status(void *context, json_t *status)
 	status_state(daemon, status);
 	status_edge(daemon, status);
 	status_names(daemon, status);
-	edge_notes(daemon, json_object_get(status, "notes"));
 }
 
 static bool count(void *context, const struct ip_address *address,
