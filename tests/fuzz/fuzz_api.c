@@ -65,7 +65,8 @@ static void check_request(const char *line, size_t length)
  * the line end. What comes from the daemon ready to print is exempt. */
 static void check_shown(const struct command *command, const struct buffer *text)
 {
-	static const char *const ready[] = {"plan", "apply", "validate", "get"};
+	static const char *const ready[] = {"plan",     "apply", "rollback",
+					    "validate", "get",   "store recover"};
 	for (size_t i = 0; i < sizeof(ready) / sizeof(ready[0]); i++) {
 		if (strcmp(ready[i], command->name) == 0)
 			return;
