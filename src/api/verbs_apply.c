@@ -71,16 +71,18 @@ static void live_versions(const struct api_host *host, const struct service_stat
 	}
 }
 
-/* What plan_build() wants to know of a service that has a state; lives in `arena`. */
+/* What plan_build() wants to know of a service that is known, be it by its end; lives in `arena`.
+ */
 static void live_service(const struct api_host *host, const struct image_service *service,
 			 struct arena *arena, struct plan_live_service *ret_live)
 {
 	const struct service_state *state = service->state;
 	*ret_live = (struct plan_live_service){
-	    .name = state->name,
-	    .current = state->removed ? NULL : image_version(service, state->rollout.target),
-	    .next_version = publication_next_number(host->image, service)};
-	live_versions(host, state, arena, ret_live);
+	    .name = service->name, .next_version = publication_next_number(host->image, service)};
+	if (state && !state->removed)
+		ret_live->current = image_version(service, state->rollout.target);
+	if (state)
+		live_versions(host, state, arena, ret_live);
 }
 
 static int compare_live(const void *a, const void *b)
@@ -100,7 +102,7 @@ static struct plan_live_service *live_services(const struct api_host *host,
 	for (size_t i = 0; i < apply->item_count; i++) {
 		const struct apply_item *item = &apply->items[i];
 		const struct image_service *known = image_service(host->image, item->name);
-		if (!known || !known->state)
+		if (!known)
 			continue;
 		live_service(host, known, arena, &live[count]);
 		live[count++].next = item->version;

@@ -377,8 +377,8 @@ static int forget_retired(struct change_draft *draft, const struct image_service
 	return 0;
 }
 
-/* A removed service ends with its last address: its records go, and its name and number are free
- * again. What it was stays in the ledger. */
+/* A removed service ends with its last address: its records go, and its place among the services is
+ * free again. What it was stays in the ledger, and where it stopped counting in a record. */
 static bool is_over(const struct service_state *state)
 {
 	return state->removed && !state->binding_count;
@@ -392,6 +392,9 @@ static int drop_service(struct change_draft *draft, const struct image_service *
 		result = draft_delete(
 		    draft,
 		    record_version_key(service->name, service->versions[i]->version->number, key));
+	/* It was removed by a release that wrote no such record. */
+	if (result == 0 && service->ended.next_version < service->state->next_version)
+		result = publication_put_ended(draft, service->state, 0);
 	return result < 0 ? result
 			  : draft_remove(draft, record_service_key(service->name, key),
 					 service->mod_revision);

@@ -310,6 +310,8 @@ static int put_removal(struct change_draft *draft, const struct apply_item *item
 		result = state ? lifecycle_remove(state, draft->sequence, draft->wall_ms) : -ENOMEM;
 		if (result == 0)
 			result = publication_put_state(draft, state);
+		if (result == 0)
+			result = publication_put_ended(draft, state, draft->sequence);
 	}
 	if (result == 0 && known && known->config)
 		result = draft_remove(draft, config_service_key(item->name, key),

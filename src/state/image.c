@@ -187,6 +187,29 @@ static int drop_service_config(struct image *image, const char *name)
 	return service ? image_pieces_take_service(image, service, NULL, NULL) : 0;
 }
 
+static int take_ended(struct image *image, const struct store_record *record, struct error *err)
+{
+	const char *name = record_key_rest(record->key, RECORD_ENDED);
+	struct ended_service ended;
+	int result = record_ended_parse(record->value, record->value_length, &ended, err);
+	struct image_service *service =
+	    result == 0 && strlen(name) < MODEL_NAME_BYTES ? service_get(image, name) : NULL;
+	if (result < 0 || !service)
+		return result < 0 ? result : -ENOMEM;
+	service->ended = ended;
+	service->ended_revision = record->mod_revision;
+	return 0;
+}
+
+static void drop_ended(struct image *image, const char *name)
+{
+	struct image_service *service = image_service(image, name);
+	if (!service)
+		return;
+	service->ended = (struct ended_service){0};
+	service->ended_revision = 0;
+}
+
 /* --- members --- */
 
 /* A node whose record cannot be read here is waited for all the same, in every role that matters.
@@ -414,6 +437,8 @@ static int take_known(struct image *image, enum record_type type, const struct s
 		return take_service(image, record, err);
 	case RECORD_CONFIG_SERVICE:
 		return take_service_config(image, record, err);
+	case RECORD_ENDED:
+		return take_ended(image, record, err);
 	case RECORD_FORGOTTEN:
 		return take_forgotten(image, record, err);
 	case RECORD_OLD_CONFIG:
@@ -447,6 +472,9 @@ static int drop_known(struct image *image, enum record_type type, const char *ke
 		return drop_service_config(image, rest);
 	case RECORD_MEMBER:
 		drop_member(image, rest);
+		break;
+	case RECORD_ENDED:
+		drop_ended(image, rest);
 		break;
 	case RECORD_FORGOTTEN:
 		drop_forgotten(image, key);
@@ -768,6 +796,9 @@ uint64_t image_record_revision(const struct image *image, const char *key)
 	case RECORD_CONFIG_SERVICE:
 		service = image_service(image, record_key_rest(key, type));
 		return service ? service->config_revision : 0;
+	case RECORD_ENDED:
+		service = image_service(image, record_key_rest(key, type));
+		return service ? service->ended_revision : 0;
 	case RECORD_OLD_CONFIG:
 	case RECORD_CONFIG_FABRIC:
 	case RECORD_CONFIG_POOL:

@@ -18,6 +18,7 @@
 #include "model/member.h"
 #include "model/placement.h"
 #include "model/version.h"
+#include "state/records.h"
 #include "store/store.h"
 
 #include <stdbool.h>
@@ -43,6 +44,8 @@ struct image_service {
 	const struct service *configured; /* what the configuration says; NULL: it is not in it */
 	uint64_t mod_revision; /* of service/NAME */
 	uint64_t config_revision; /* of config/service/NAME */
+	struct ended_service ended; /* of ended/NAME, which stays when the service is back */
+	uint64_t ended_revision;
 	unsigned unread; /* enum image_unread_part */
 	bool touched; /* by the revision that is being taken in */
 	char name[MODEL_NAME_BYTES];

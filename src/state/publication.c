@@ -63,14 +63,42 @@ static const struct version *base_of(const struct image_service *known)
 	return version;
 }
 
+static struct ended_service ended_at(const struct service_state *state)
+{
+	size_t count = state->version_count;
+	return (struct ended_service){.next_version = state->next_version,
+				      .given = count ? state->versions[count - 1].sequence : 0};
+}
+
+static uint32_t next_after(const struct image *image, const struct ended_service *ended)
+{
+	uint64_t next = ended->next_version ? ended->next_version : 1;
+	return (uint32_t)(image->placement
+			      ? placement_number_after(image->placement, next, ended->given)
+			      : next);
+}
+
 uint32_t publication_next_number(const struct image *image, const struct image_service *known)
 {
-	const struct service_state *state = known ? known->state : NULL;
-	uint64_t next = state ? state->next_version : 1;
-	uint64_t given =
-	    state && state->version_count ? state->versions[state->version_count - 1].sequence : 0;
-	return (uint32_t)(image->placement ? placement_number_after(image->placement, next, given)
-					   : next);
+	static const struct ended_service NEW;
+	uint32_t before = next_after(image, known ? &known->ended : &NEW);
+	if (!known || !known->state)
+		return before;
+	const struct ended_service now = ended_at(known->state);
+	uint32_t next = next_after(image, &now);
+	return next > before ? next : before;
+}
+
+int publication_put_ended(struct change_draft *draft, const struct service_state *state,
+			  uint64_t removed)
+{
+	struct ended_service ended = ended_at(state);
+	char key[RECORD_KEY_BYTES];
+	struct buffer value;
+	ended.removed = removed;
+	buffer_init(&value, STORE_VALUE_BYTES);
+	return put_value(draft, record_ended_key(state->name, key),
+			 record_ended_put(&ended, &value), &value);
 }
 
 struct service_state *publication_state(const struct image *image,
@@ -91,17 +119,18 @@ struct service_state *publication_state(const struct image *image,
 	return state;
 }
 
-/* Who holds what is known only when every state and every freed slot is. */
+/* Who holds what is known only when every state and every freed slot is, and which number is next
+ * when every end is. */
 static int check_read(const struct image *image, struct error *err)
 {
-	static const char *const PREFIXES[] = {"placement/", "service/"};
+	static const char *const PREFIXES[] = {"ended/", "placement/", "service/"};
 	char text[IMAGE_UNREAD_TEXT];
 	for (size_t i = 0; i < sizeof(PREFIXES) / sizeof(PREFIXES[0]); i++) {
 		const struct image_unread *unread = image_unread_under(image, PREFIXES[i]);
 		if (unread)
 			return error_set(
 			    err, -FL_EUNSUPPORTED,
-			    "which slots are free is not known here: %s; give the "
+			    "which slots and numbers are free is not known here: %s; give the "
 			    "order on a node with a newer release, or upgrade this one",
 			    image_unread_text(unread, text));
 	}
@@ -137,7 +166,9 @@ int publication_take_place(struct change_draft *draft, struct service_state *sta
 			   const struct version *version, const struct binding *bindings,
 			   size_t binding_count, struct error *err)
 {
+	const struct image_service *known = image_service(draft->image, state->name);
 	uint8_t salt[16];
+	ASSERT_INVARIANT(2, !known || version->number >= known->ended.next_version);
 	random_fill(draft->random, salt, sizeof(salt));
 	return lifecycle_publish(state, version, bindings, binding_count, salt, draft->sequence,
 				 draft->wall_ms, &draft->arena, err);

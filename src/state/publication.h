@@ -23,8 +23,14 @@ must_check int future_states_init(struct future_states *future, const struct ima
  */
 void future_states_set(struct future_states *future, const struct service_state *state);
 
-/* The number of the service's next version; `known` may be NULL. */
+/* The number of the service's next version; `known` may be NULL. It is above every number that the
+ * name ever had, in its lives before this one too. */
 uint32_t publication_next_number(const struct image *image, const struct image_service *known);
+
+/* The service leaves the configuration, or its state goes: write where it stopped counting.
+ * `removed` is the ledger entry that took it out. */
+must_check int publication_put_ended(struct change_draft *draft, const struct service_state *state,
+				     uint64_t removed);
 
 /* A copy of the service's state that may be changed, or the first state of a new service, ready for
  * its next version; NULL without memory. */

@@ -45,6 +45,11 @@ const char *record_service_key(const char *service, char *key)
 	return key_format(key, "service/%s", service);
 }
 
+const char *record_ended_key(const char *service, char *key)
+{
+	return key_format(key, "ended/%s", service);
+}
+
 const char *record_version_key(const char *service, uint32_t number, char *key)
 {
 	return key_format(key, "version/%s/%010u", service, number);

@@ -145,6 +145,36 @@ out:
 	return reading.status;
 }
 
+/* --- services that ended --- */
+
+int record_ended_put(const struct ended_service *ended, struct buffer *value)
+{
+	return record_json_put(
+	    RECORD_ENDED,
+	    json_pack("{s:I, s:I, s:I}", "next_version", (json_int_t)ended->next_version, "given",
+		      (json_int_t)ended->given, "removed", (json_int_t)ended->removed),
+	    value);
+}
+
+int record_ended_parse(const char *value, size_t length, struct ended_service *ret_ended,
+		       struct error *err)
+{
+	struct record_reading reading = {.type = RECORD_ENDED, .err = err};
+	json_t *json = record_json_open(&reading, value, length);
+	if (!json)
+		return reading.status;
+	const struct ended_service ended = {
+	    .next_version = record_json_u32(&reading, json, "next_version"),
+	    .given = record_json_number(&reading, json, "given", INT64_MAX),
+	    .removed = record_json_number(&reading, json, "removed", INT64_MAX)};
+	if (!ended.next_version)
+		record_json_fault(&reading, "next_version");
+	json_decref(json);
+	if (reading.status == 0)
+		*ret_ended = ended;
+	return reading.status;
+}
+
 /* --- members --- */
 
 int record_member_put(const struct member *member, struct buffer *value)

@@ -22,6 +22,8 @@
  *   placement/slot/00/0000005   a slot that was held and is free now: pool, slot
  *   service/NAME                the state of one service: number, versions, bindings, rollout
  *   version/NAME/0000000017     one version: the canonical bytes that its digest covers
+ *   ended/NAME                  where a service that left the configuration stopped counting its
+ *                               versions: it goes on there if it comes again, whenever that is
  *   forgotten/NAME/ADDRESS      a backend whose silence the operator declared to be its end: the
  *                               sequence of the ledger entry that says so. Releases up to 0.1 wrote
  *                               forgotten/NAME, of whatever addresses the name had
@@ -55,6 +57,7 @@
 	X(CONFIG_SERVICE, "config/service/", true, 2, "configuration of a service")                \
 	X(CONFIG_SETTING, "config/setting/", true, 1, "setting")                                   \
 	X(CONFIG_SITE, "config/site/", true, 1, "configuration of a site")                         \
+	X(ENDED, "ended/", true, 1, "ended service")                                               \
 	X(FORGOTTEN, "forgotten/", true, 1, "forgotten backend")                                   \
 	X(LEDGER, "ledger/", true, 1, "ledger")                                                    \
 	X(MEMBER, "member/", true, 1, "member")                                                    \
@@ -96,6 +99,7 @@ uint32_t record_level(const char *value, size_t length);
 
 /* Each writes a key into `key` (RECORD_KEY_BYTES) and returns it. */
 const char *record_service_key(const char *service, char *key);
+const char *record_ended_key(const char *service, char *key);
 const char *record_version_key(const char *service, uint32_t number, char *key);
 /* `address` IP_NONE: as earlier releases wrote it. */
 const char *record_forgotten_key(const char *backend, const struct ip_address *address, char *key);
@@ -104,6 +108,18 @@ const char *record_member_key(const char *node, char *key);
 must_check int record_service_put(const struct service_state *state, struct buffer *value);
 must_check int record_service_parse(const char *value, size_t length, struct arena *arena,
 				    struct service_state **ret_state, struct error *err);
+
+/* Where a service that left the configuration stopped. Written when it leaves, and kept for good:
+ * names of versions, metrics and logs know a number for longer than any state does. */
+struct ended_service {
+	uint32_t next_version; /* 0: there is no such record */
+	uint64_t given; /* the ledger entry that gave its last version a number; 0: none did */
+	uint64_t removed; /* the one that took it out of the configuration; 0: not known */
+};
+
+must_check int record_ended_put(const struct ended_service *ended, struct buffer *value);
+must_check int record_ended_parse(const char *value, size_t length, struct ended_service *ret_ended,
+				  struct error *err);
 
 must_check int record_member_put(const struct member *member, struct buffer *value);
 must_check int record_member_parse(const char *value, size_t length, struct arena *arena,

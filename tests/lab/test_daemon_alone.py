@@ -729,7 +729,7 @@ def test_a_removed_service_ends_and_may_come_back(running):
         return [one["name"] for one in running.ask("get", kind="services")] == ["other"]
     wait_for(gone, "the service to be gone", 20)
     running.apply(fabric(service("web"), service("other")))
-    running.wait_versions("web", {1: "serving"}, backends)
+    running.wait_versions("web", {2: "serving"}, backends)
     assert running.resolve("web")
     running.child.stop()
     running.again()

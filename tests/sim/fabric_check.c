@@ -77,9 +77,13 @@ uint32_t check_version(struct world *world, const struct version *version, uint6
 	uint8_t service = service_index(world, version->service);
 	for (uint32_t i = 0; i < world->version_count; i++) {
 		const struct known_version *known = &world->versions[i];
-		if (known->service != service || known->number != version->number ||
-		    known->sequence != sequence)
+		if (known->service != service || known->number != version->number)
 			continue;
+		/* Also where the service was gone in between. */
+		CHECK(world, known->sequence == sequence,
+		      "invariant 2: version %u of %s is what entry %" PRIu64
+		      " committed, and another one of entry %" PRIu64,
+		      version->number, version->service, known->sequence, sequence);
 		CHECK(world,
 		      memcmp(&known->version->digest, &version->digest, sizeof(struct digest)) == 0,
 		      "invariant 2: version %u of %s changed", version->number, version->service);

@@ -105,6 +105,64 @@ static void what_leaves_the_file_leaves_the_records(void **state)
 	assert_int_equal(world->image.placement->site_count, 2);
 }
 
+/* --- what comes again goes on counting --- */
+
+struct eraser {
+	struct change change;
+	const char *const *keys; /* ended by NULL */
+};
+
+static int build_eraser(struct change *change, struct change_draft *draft, struct error *err)
+{
+	int result = 0;
+	(void)err;
+	draft->what = json_object();
+	for (const char *const *key = ((struct eraser *)change)->keys; *key && result == 0; key++)
+		result = draft_delete(draft, *key);
+	return result < 0 ? result : CHANGE_COMMIT;
+}
+
+static void eraser_done(struct change *change, int result, const struct error *err,
+			uint64_t sequence)
+{
+	(void)change;
+	(void)sequence;
+	if (result < 0)
+		fail_msg("%s", err->text);
+}
+
+static void erase(struct world *world, const char *const *keys)
+{
+	struct eraser eraser = {
+	    .change = {.kind = "test", .build = build_eraser, .done = eraser_done}, .keys = keys};
+	changes_submit(world->changes, &eraser.change);
+	world_settle(world);
+}
+
+static void a_service_that_comes_again_goes_on_counting(void **state)
+{
+	struct world *world = *state;
+	static const char *const THE_STATE[] = {"service/web", "version/web/0000000001",
+						"version/web/0000000002", "version/web/0000000003",
+						NULL};
+	apply_text(world, HEAD SITES "services:\n" WEB(10) API(30s));
+	apply_text(world, HEAD SITES "services:\n" WEB(20) API(30s));
+	apply_text(world, HEAD SITES "services:\n" API(30s));
+	const struct image_service *web = image_service(&world->image, "web");
+	assert_int_equal(web->ended.next_version, 3);
+	assert_int_equal(web->ended.removed, world->image.head.sequence);
+	/* While it drains, and when nothing of it is left, which the driver sees to. */
+	apply_text(world, HEAD SITES "services:\n" WEB(20) API(30s));
+	assert_int_equal(web->state->rollout.target, 3);
+	apply_text(world, HEAD SITES "services:\n" API(30s));
+	erase(world, THE_STATE);
+	assert_null(web->state);
+	world_restart(world);
+	apply_text(world, HEAD SITES "services:\n" WEB(20) API(30s));
+	assert_int_equal(image_service(&world->image, "web")->state->rollout.target, 4);
+	assert_int_equal(image_service(&world->image, "api")->state->rollout.target, 1);
+}
+
 /* --- the same file comes back --- */
 
 static unsigned below(struct random *random, unsigned bound)
@@ -597,6 +655,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    CASE(one_changed_service_writes_its_records_only),
 	    CASE(what_leaves_the_file_leaves_the_records),
+	    CASE(a_service_that_comes_again_goes_on_counting),
 	    CASE(any_file_comes_back_as_it_was),
 	    CASE(as_many_services_as_documented_fit),
 	    CASE(an_unrelated_order_between_the_parts_does_not_matter),

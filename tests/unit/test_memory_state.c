@@ -223,6 +223,11 @@ static int write_number(const void *record, struct buffer *value)
 	return value->status;
 }
 
+static int write_ended(const void *record, struct buffer *value)
+{
+	return record_ended_put(record, value);
+}
+
 static const struct freed_slot_record freed_slot = {
     .slot = {.slot = 7, .sequence = 1, .binding_number = 1}, .service = "web"};
 
@@ -260,6 +265,7 @@ static void fill_store(void)
 	put(record_member_key("edge1", key), write_member, &sample.member);
 	const struct ip_address address = {.bytes = {10, 0, 1, 9}, .family = IP_V4};
 	put(record_forgotten_key("gone", &address, key), write_number, "1");
+	put(record_ended_key("gone", key), write_ended, &(struct ended_service){.next_version = 2});
 }
 
 static int setup(void **state)

@@ -252,6 +252,31 @@ static void a_sequence_is_all_of_its_record(void **unused)
 	assert_int_equal(number, 170);
 }
 
+static void the_end_of_a_service_round_trips(void **unused)
+{
+	(void)unused;
+	static const char *const BAD[] = {
+	    "",
+	    "7",
+	    "{}",
+	    "{\"given\":1,\"level\":1,\"next_version\":0,\"removed\":1}",
+	    "{\"given\":-1,\"level\":1,\"next_version\":1,\"removed\":1}",
+	    "{\"given\":1,\"level\":1,\"next_version\":1}"};
+	const struct ended_service ended = {
+	    .next_version = UINT32_MAX, .given = 12, .removed = INT64_MAX};
+	struct ended_service back = {0};
+	struct buffer value;
+	buffer_init(&value, 0);
+	assert_int_equal(record_ended_put(&ended, &value), 0);
+	assert_int_equal(record_ended_parse(value.data, value.length, &back, NULL), 0);
+	assert_memory_equal(&back, &ended, sizeof(ended));
+	buffer_done(&value);
+	for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++)
+		assert_int_equal(record_ended_parse(BAD[i], strlen(BAD[i]), &back, NULL),
+				 -FL_ECORRUPT);
+	assert_memory_equal(&back, &ended, sizeof(ended));
+}
+
 static void every_key_has_its_type(void **unused)
 {
 	(void)unused;
@@ -306,6 +331,7 @@ int main(void)
 	    cmocka_unit_test(the_first_releases_placement_is_read),
 	    cmocka_unit_test(a_higher_level_is_unsupported),
 	    cmocka_unit_test(a_sequence_is_all_of_its_record),
+	    cmocka_unit_test(the_end_of_a_service_round_trips),
 	    cmocka_unit_test(every_key_has_its_type),
 	    cmocka_unit_test(the_largest_numbers_round_trip),
 	};
