@@ -344,6 +344,13 @@ const char *text_check_label(const char *text)
 	return check_label(text, strlen(text));
 }
 
+bool text_is_node_name(const char *text)
+{
+	size_t length = strnlen(text, TEXT_NAME_MAX + 1);
+	return length >= 1 && length <= TEXT_NAME_MAX && text[0] != '-' &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == length;
+}
+
 const char *text_check_domain(const char *text)
 {
 	size_t length = strlen(text);

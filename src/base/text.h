@@ -12,6 +12,7 @@
 
 #include "base/netaddr.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,11 @@ const char *text_format_degrees(double degrees, char *text);
 
 /* A lower-case DNS label of letters, digits and inner hyphens (RFC 1123 section 2.1). */
 const char *text_check_label(const char *text);
+
+#define TEXT_NAME_MAX 63u /* bytes of a node's or a fabric's name */
+
+/* A node's name: 1 to TEXT_NAME_MAX of a-z, 0-9 and '-', no '-' first. */
+bool text_is_node_name(const char *text);
 
 /* Labels joined by dots, at most 253 characters, no dot at the end. */
 const char *text_check_domain(const char *text);

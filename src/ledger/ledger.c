@@ -3,6 +3,7 @@
 #include "ledger/ledger.h"
 
 #include "base/arena.h"
+#include "base/text.h"
 #include "ledger/key.h"
 
 #include <inttypes.h>
@@ -113,7 +114,7 @@ static int body_fields(json_t *body, struct ledger_entry *entry, struct error *e
 
 static int fields_check(const struct ledger_entry *entry, struct error *err)
 {
-	if (!ledger_node_name_valid(entry->node))
+	if (!text_is_node_name(entry->node))
 		return error_set(err, -FL_EINVALID, "its node is not a node name");
 	if (!kind_is_valid(entry->kind))
 		return error_set(err, -FL_EINVALID,
@@ -351,9 +352,8 @@ int ledger_introduce_ops(const struct ledger_head *head, const struct ledger_sig
 			 const char *public_key, struct arena *arena,
 			 struct ledger_append *ret_append, struct error *err)
 {
-	uint8_t key[LEDGER_PUBLIC_KEY_BYTES];
-	if (!ledger_node_name_valid(node) ||
-	    ledger_public_key_parse(public_key, strlen(public_key), key) < 0)
+	uint8_t key[KEY_BYTES];
+	if (!text_is_node_name(node) || key_text_parse(public_key, strlen(public_key), key) < 0)
 		return error_set(err, -FL_EINVALID, "ledger: not a node name and a public key");
 	if (head->sequence == 0 && (strcmp(node, ledger_signer_node(signer)) != 0 ||
 				    strcmp(public_key, ledger_signer_public_key(signer)) != 0))

@@ -56,7 +56,6 @@ struct arena;
 #define LEDGER_KIND_RECOVER "store.recover"
 
 #define LEDGER_SIGNATURE_BYTES 64u
-#define LEDGER_PUBLIC_KEY_TEXT_BYTES 56u /* "ed25519:" + 44 of base64 + NUL fit */
 
 /* --- the node's key pair ---------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
  */
 #include "ledger/ledger.h"
 
+#include "base/text.h"
 #include "ledger/key.h"
 
 #include <inttypes.h>
@@ -215,11 +216,10 @@ static int verify_introduction(struct verifier *verifier, const struct ledger_en
 {
 	const char *node = NULL;
 	const char *text = NULL;
-	uint8_t key[LEDGER_PUBLIC_KEY_BYTES];
+	uint8_t key[KEY_BYTES];
 	bool well_formed =
 	    json_unpack(entry->what, "{s:s, s:s !}", "key", &text, "node", &node) == 0 && node &&
-	    text && ledger_node_name_valid(node) &&
-	    ledger_public_key_parse(text, strlen(text), key) == 0;
+	    text && text_is_node_name(node) && key_text_parse(text, strlen(text), key) == 0;
 	if (!well_formed)
 		return error_set(err, -FL_ECORRUPT,
 				 "entry %" PRIu64 ": it does not introduce a node and its key",
@@ -238,9 +238,9 @@ static int verify_introduction(struct verifier *verifier, const struct ledger_en
 static int verify_signature(const struct verifier *verifier, const struct ledger_entry *entry,
 			    const struct store_record *record, struct error *err)
 {
-	uint8_t key[LEDGER_PUBLIC_KEY_BYTES];
+	uint8_t key[KEY_BYTES];
 	const char *text = json_string_value(json_object_get(verifier->keys, entry->node));
-	if (!text || ledger_public_key_parse(text, strlen(text), key) < 0)
+	if (!text || key_text_parse(text, strlen(text), key) < 0)
 		return error_set(err, -FL_ECORRUPT,
 				 "entry %" PRIu64
 				 ": node %s, which no entry introduced, signed it: "
