@@ -294,7 +294,7 @@ def test_tcp_finds_the_size_that_a_path_carries(capsule, start):
             while chunk := stream.recv(65536):
                 answer += chunk
         assert len(answer) > 8 << 20
-        wait_for(lambda: driver.numbers("count") == {}, "the connection to end before its way does")
+        wait_for(lambda: driver.numbers("count") == {}, "the connection to end before its way does", 30)
     finally:
         capsule.run(["nft", "delete", "table", "ip", "mute"], "edge", check=False)
         capsule.run(["ip", "link", "set", "clients", "mtu", "1500"], "edge")
