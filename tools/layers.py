@@ -17,6 +17,7 @@ MAY_INCLUDE = {
     "abi": set(),
     "base": set(),
     "wire": {"base", "abi"},
+    "peer": {"wire", "base"},
     "kernel": {"base", "abi"},
     "model": {"base", "abi"},
     "yaml": {"base", "abi"},
@@ -31,7 +32,7 @@ MAY_INCLUDE = {
     "dataplane": {"wire", "kernel", "base", "abi"},
     "landing": {"wire", "kernel", "base", "abi"},
     "api": {"control", "fabric", "state", "ledger", "plan", "config", "model", "base"},
-    "daemon": {"api", "control", "landing", "dataplane", "naming", "fabric", "state", "ledger", "store",
+    "daemon": {"api", "control", "peer", "landing", "dataplane", "naming", "fabric", "state", "ledger", "store",
                "plan", "config", "yaml", "model", "wire", "kernel", "base", "abi"},
     "cli": {"control", "config", "yaml", "base"},
     "lab": {"cli", "control", "yaml", "base"},
@@ -40,7 +41,8 @@ MAY_INCLUDE = {
 
 # headers of libraries → the only folders, or modules of a folder, that may include them
 OWNED_HEADERS = {
-    re.compile(r"uv\.h"): {"daemon", "api/unix"},
+    re.compile(r"uv\.h"): {"daemon", "api/unix", "peer"},
+    re.compile(r"openssl/ssl\.h"): {"peer"},
     re.compile(r"bpf/.*"): {"kernel", "dataplane", "landing", "bpf"},
     re.compile(r"sqlite3\.h"): {"store"},
     re.compile(r"curl/.*"): {"store"},
