@@ -3,17 +3,8 @@
 
 #include "base/text.h"
 #include "fabric/driver.h"
-#include "fabric/reports.h"
 
 #include <string.h>
-
-json_t *show_address(const struct ip_address *address)
-{
-	char text[IP_TEXT_BYTES];
-	return json_string(ip_address_format(address, text));
-}
-
-/* --- versions and bindings --- */
 
 struct ip_address show_own_address(const struct api_host *host, const struct binding *binding)
 {
@@ -44,54 +35,6 @@ static json_t *counters_json(const struct api_counters *counters)
 	    "late", (json_int_t)counters->late_flows, "refused", (json_int_t)counters->refused,
 	    "wrong_port", (json_int_t)counters->wrong_port, "asked_fib",
 	    (json_int_t)counters->asked_fib, "to_kernel", (json_int_t)counters->to_kernel);
-}
-
-json_t *show_connections(bool known, uint64_t connections)
-{
-	return known ? json_integer((json_int_t)connections) : json_null();
-}
-
-/* Connections on the version's addresses at one backend; null while its count is not believed. */
-static json_t *version_backend_json(const struct api_host *host, const struct service_state *state,
-				    uint32_t number, const struct backend *backend)
-{
-	const struct report *report;
-	enum report_doubt doubt =
-	    reports_doubt(host->reports, backend, image_report_interval_ms(host->image),
-			  clock_now_ms(host->clock), &report);
-	bool known = doubt == REPORT_BELIEVED || doubt == REPORT_COOKIES;
-	uint64_t connections = 0;
-	for (size_t b = 0; known && b < state->binding_count; b++) {
-		if (state->bindings[b].version != number)
-			continue;
-		for (size_t s = 0; s < host->image->placement->site_count; s++) {
-			struct ip_address address =
-			    placement_address(host->image->placement, &state->bindings[b],
-					      host->image->placement->sites[s]);
-			if (address.family)
-				connections += report_connections(report, &address);
-		}
-	}
-	json_t *json = json_pack("{s:s, s:o, s:o}", "name", backend->name, "address",
-				 show_address(&backend->address), "connections",
-				 show_connections(known, connections));
-	if (doubt != REPORT_BELIEVED)
-		json_object_set_new(json, "doubt", json_string(report_doubt_name(doubt)));
-	return json;
-}
-
-static json_t *version_backends_json(const struct api_host *host, const struct service_state *state,
-				     const struct version_status *status)
-{
-	json_t *list = json_array();
-	const struct version *version =
-	    status->state == VERSION_RETIRED
-		? NULL
-		: image_version(image_service(host->image, state->name), status->number);
-	for (size_t i = 0; version && i < version->backend_count; i++)
-		json_array_append_new(
-		    list, version_backend_json(host, state, status->number, &version->backends[i]));
-	return list;
 }
 
 json_t *show_version(const struct api_host *host, const struct service_state *state,
@@ -127,7 +70,7 @@ json_t *show_version(const struct api_host *host, const struct service_state *st
 		json_object_set_new(json, "silent_backend", json_string(sum.silent));
 	if (sum.cookies && status->state != VERSION_RETIRED)
 		json_object_set_new(json, "cookie_backend", json_string(sum.cookies));
-	json_object_set_new(json, "backends", version_backends_json(host, state, status));
+	show_outlook(host, state, status, json);
 	json_object_update_new(json, counters_json(&counters));
 	return json;
 }
@@ -147,47 +90,6 @@ json_t *show_binding(const struct api_host *host, const struct service_state *st
 	struct api_counters counters = {0};
 	add_counters(host, &address, &counters);
 	json_object_update_new(json, counters_json(&counters));
-	return json;
-}
-
-#define WAITS_SHOWN 8u
-
-/* Of a thousand backends that have not reported, the first few say what is wrong. */
-static void add_waits(const struct api_host *host, const struct service_state *state,
-		      json_t *rollout)
-{
-	struct gate_wait waits[WAITS_SHOWN];
-	char text[GATE_TEXT];
-	json_t *list = json_array();
-	size_t count = driver_waits(host->driver, state, waits, WAITS_SHOWN);
-	for (size_t i = 0; i < count && i < WAITS_SHOWN; i++)
-		json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:s}", "name",
-						      waits[i].backend->name, "address",
-						      show_address(&waits[i].backend->address),
-						      "reason", gate_reason_name(waits[i].reason),
-						      "text", gate_text(&waits[i], text)));
-	json_object_set_new(rollout, "waits", list);
-	json_object_set_new(rollout, "waits_for", json_integer((json_int_t)count));
-}
-
-json_t *show_rollout(const struct api_host *host, const struct service_state *state)
-{
-	const struct rollout_state *rollout = &state->rollout;
-	const struct service *service = fabric_service(host->image->fabric, state->name);
-	bool under_way = rollout->target != rollout->base;
-	json_t *json =
-	    json_pack("{s:s, s:i, s:i, s:f, s:i, s:i, s:b, s:b}", "service", state->name, "base",
-		      (int)rollout->base, "target", (int)rollout->target, "share",
-		      text_share_number(rollout->share), "step", (int)rollout->step + 1, "steps",
-		      service ? (int)service->rollout.share_count : 1, "paused",
-		      (int)rollout->paused, "under_way", (int)under_way);
-	add_waits(host, state, json);
-	if (under_way && service && !rollout->paused && rollout->share) {
-		uint64_t due = rollout->step_wall_ms + service->rollout.pause_ms;
-		uint64_t wall_ms = clock_wall_ms(host->steady);
-		json_object_set_new(json, "next_step_in_ms",
-				    json_integer(due > wall_ms ? (json_int_t)(due - wall_ms) : 0));
-	}
 	return json;
 }
 

@@ -12,19 +12,25 @@
 /* The binding's address at this node's site. */
 struct ip_address show_own_address(const struct api_host *host, const struct binding *binding);
 
-json_t *show_address(const struct ip_address *address);
 json_t *show_version(const struct api_host *host, const struct service_state *state,
 		     const struct version_status *status);
 json_t *show_binding(const struct api_host *host, const struct service_state *state,
 		     const struct binding *binding);
-json_t *show_rollout(const struct api_host *host, const struct service_state *state);
 json_t *show_service(const struct api_host *host, const struct service_state *state,
 		     bool with_retired);
 json_t *show_services(const struct api_host *host, bool with_retired);
 
-json_t *show_connections(bool known, uint64_t connections);
+/* --- show_rollout.c --- */
+
+json_t *show_rollout(const struct api_host *host, const struct service_state *state);
+/* Add to a version what it waits for, until when, and who has its connections. */
+void show_outlook(const struct api_host *host, const struct service_state *state,
+		  const struct version_status *status, json_t *version);
 
 /* --- show_backends.c --- */
+
+json_t *show_address(const struct ip_address *address);
+json_t *show_connections(bool known, uint64_t connections);
 
 /* All backends of live versions, by name and address, and all others that report. */
 json_t *show_backends(const struct api_host *host);

@@ -9,6 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
+json_t *show_address(const struct ip_address *address)
+{
+	char text[IP_TEXT_BYTES];
+	return json_string(ip_address_format(address, text));
+}
+
+json_t *show_connections(bool known, uint64_t connections)
+{
+	return known ? json_integer((json_int_t)connections) : json_null();
+}
+
 /* Of several versions the oldest says since when its report is awaited, and the newest whether it
  * was declared gone: that covers no version published later. */
 static void add_backend(const struct api_host *host, const struct image_version *entry,

@@ -152,7 +152,6 @@ void verb_get(struct api_host *host, struct api_call *call)
 static json_t *content_json(const struct version *version)
 {
 	json_t *ports = json_array();
-	json_t *backends = json_array();
 	json_t *rings = json_array();
 	for (size_t i = 0; i < version->port_count; i++) {
 		const struct service_port *port = &version->ports[i];
@@ -166,18 +165,11 @@ static json_t *content_json(const struct version *version)
 			snprintf(text, sizeof(text), "%s/%u-%u", protocol, port->first, port->last);
 		json_array_append_new(ports, json_string(text));
 	}
-	for (size_t i = 0; i < version->backend_count; i++) {
-		const struct backend *backend = &version->backends[i];
-		json_array_append_new(
-		    backends, json_pack("{s:s, s:s, s:o, s:i}", "name", backend->name, "site",
-					backend->site, "address", show_address(&backend->address),
-					"weight", (int)backend->weight));
-	}
 	for (size_t i = 0; i < version->ring_count; i++)
 		json_array_append_new(rings,
 				      json_pack("{s:s, s:i}", "site", version->rings[i].site,
 						"entries", (int)version->rings[i].ring.length));
-	return json_pack("{s:o, s:o, s:o}", "ports", ports, "backends", backends, "rings", rings);
+	return json_pack("{s:o, s:o}", "ports", ports, "rings", rings);
 }
 
 static json_t *describe_service(const struct api_host *host, const char *name)
@@ -264,6 +256,20 @@ void verb_describe(struct api_host *host, struct api_call *call)
 	    thing);
 }
 
+/* With the versions that are in the way of its end: older ones, until they are retired. */
+static json_t *show_whole_rollout(const struct api_host *host, const struct service_state *state)
+{
+	json_t *json = show_rollout(host, state);
+	json_t *older = json_array();
+	for (size_t i = 0; i < state->version_count; i++) {
+		const struct version_status *version = &state->versions[i];
+		if (version->state == VERSION_DRAINING || version->state == VERSION_CLOSING)
+			json_array_append_new(older, show_version(host, state, version));
+	}
+	json_object_set_new(json, "older", older);
+	return json;
+}
+
 void verb_rollout_status(struct api_host *host, struct api_call *call)
 {
 	const char *name = api_service(call);
@@ -271,7 +277,7 @@ void verb_rollout_status(struct api_host *host, struct api_call *call)
 	for (size_t i = 0; i < host->image->state_count; i++) {
 		const struct service_state *state = host->image->states[i];
 		if (!name || strcmp(name, state->name) == 0)
-			json_array_append_new(list, show_rollout(host, state));
+			json_array_append_new(list, show_whole_rollout(host, state));
 	}
 	if (name && !json_array_size(list)) {
 		json_decref(list);

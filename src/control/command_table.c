@@ -194,6 +194,7 @@ const struct command command_table[] = {
 	.place = COMMAND_DAEMON,
 	.verb = VERB_rollout_status,
 	.thing = &thing_rollout,
+	.render = render_rollout_status,
 	.repeatable = true,
 	.summary = "how far a rollout is",
 	.description =

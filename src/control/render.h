@@ -28,6 +28,14 @@ struct render_style {
 void render_answer(const struct invocation *invocation, const json_t *data,
 		   const struct render_style *style, struct buffer *text);
 
+/* Append why a version is not at its end: "web/1 drains until its connections have ended; web1 has
+ * 2". With `clock` also when it ends, which changes with each question. Nothing when it waits for
+ * nothing. */
+void render_why(const json_t *version, bool clock, struct buffer *text);
+
+/* Append how far a rollout is: "version 2 has 5% of the clients, step 1 of 3". */
+void render_progress(const json_t *rollout, bool clock, struct buffer *text);
+
 /* Append what went wrong in the form that answers were asked for in: a sentence, or an object
  * {"error": {"code", "text"}} for programs. Ends with a line end. */
 void render_error(const struct invocation *invocation, const struct error *error,

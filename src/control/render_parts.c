@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/render_parts.h"
 
+#include "base/memory.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *part_text(const json_t *object, const char *key, const char *otherwise)
@@ -133,4 +136,33 @@ void part_waits(const json_t *rollout, struct buffer *words)
 		      part_text(first, "text", "?"));
 	if (more > 0)
 		buffer_printf(words, " (and for %lld more)", (long long)more);
+}
+
+void part_wrap(const struct render *render, unsigned indent, const char *words)
+{
+	struct buffer safe;
+	size_t column = indent;
+	buffer_init(&safe, 0);
+	screen_puts(&safe, words);
+	must_succeed(safe.status);
+	buffer_printf(render->text, "%*s", (int)indent, "");
+	for (const char *at = safe.data ? safe.data : ""; *at;) {
+		char *word = must_have(strndup(at, strcspn(at, " ")));
+		size_t width = screen_width(word);
+		bool is_first = at == safe.data;
+		if (!is_first && render->width && column + 1 + width > render->width) {
+			buffer_printf(render->text, "\n%*s", (int)indent + 2, "");
+			column = indent + 2;
+		} else if (!is_first) {
+			buffer_putc(render->text, ' ');
+			column++;
+		}
+		buffer_puts(render->text, word);
+		column += width;
+		at += strlen(word);
+		at += *at == ' ';
+		free(word);
+	}
+	buffer_putc(render->text, '\n');
+	buffer_done(&safe);
 }

@@ -31,6 +31,7 @@ render_fn render_validate;
 render_fn render_plan;
 render_fn render_apply;
 render_fn render_rollback;
+render_fn render_rollout_status;
 render_fn render_rollout_pause;
 render_fn render_rollout_resume;
 render_fn render_rollout_cut;
@@ -99,6 +100,12 @@ void part_heading(const struct render *render, const char *title);
 /* Render the table, or `otherwise` when it has no row, and end it. */
 void part_table_end(struct table *table, const struct render *render, unsigned indent,
 		    const char *otherwise);
+
+/* Append words from anywhere on lines that fit the screen, further ones indented by two more. */
+void part_wrap(const struct render *render, unsigned indent, const char *words);
+
+/* Of the versions that wait for something, a sentence each. */
+void part_why_versions(const struct render *render, const json_t *versions, unsigned indent);
 
 /* "waits for web9: it is silent (and 3 more)", of a rollout that does. */
 void part_waits(const json_t *rollout, struct buffer *words);

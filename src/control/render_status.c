@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `status`: one screen for an operator. What needs attention comes first, then what is served, by
  * whom, and what was dropped. */
+#include "base/memory.h"
 #include "control/render_parts.h"
 
 #include <string.h>
@@ -150,37 +151,19 @@ static void put_alarms(const struct render *render, const char *heading, enum pa
 
 static void put_rollout(const struct render *render, const json_t *rollout)
 {
-	char share[PART_BYTES];
-	char due[PART_BYTES];
-	struct buffer *text = render->text;
-	const json_t *next = json_object_get(rollout, "next_step_in_ms");
+	struct buffer words;
+	const char *service = part_text(rollout, "service", "?");
 	if (!part_true(rollout, "under_way"))
 		return;
-	buffer_puts(text, "  rollout of ");
-	screen_puts(text, part_text(rollout, "service", "?"));
-	buffer_printf(text, ": version %lld has %s of the clients, step %lld of %lld",
-		      (long long)part_number(rollout, "target"),
-		      part_share(json_number_value(json_object_get(rollout, "share")), share),
-		      (long long)part_number(rollout, "step"),
-		      (long long)part_number(rollout, "steps"));
-	if (part_true(rollout, "paused"))
-		screen_paint(text, PAINT_WARN, render->color, "; paused");
-	else if (next)
-		buffer_printf(text, "; the next is due %s",
-			      part_due(json_integer_value(next), due));
-	if (json_array_size(json_object_get(rollout, "waits"))) {
-		struct buffer words;
-		buffer_init(&words, 0);
-		part_waits(rollout, &words);
-		buffer_puts(text, "\n    ");
-		screen_paint(text, PAINT_WARN, render->color,
-			     words.status ? "it waits" : words.data);
-		buffer_puts(text, "\n    `fairlead rollout resume ");
-		screen_puts(text, part_text(rollout, "service", "?"));
-		buffer_puts(text, " --force` lets it go on all the same");
-		buffer_done(&words);
-	}
-	buffer_putc(text, '\n');
+	buffer_init(&words, 0);
+	buffer_printf(&words, "rollout of %s: ", service);
+	render_progress(rollout, true, &words);
+	if (json_array_size(json_object_get(rollout, "waits")))
+		buffer_printf(&words, "; `fairlead rollout resume %s --force` lets it go on",
+			      service);
+	must_succeed(words.status);
+	part_wrap(render, 2, words.data);
+	buffer_done(&words);
 }
 
 static void put_services(const struct render *render, const json_t *status)
@@ -192,6 +175,9 @@ static void put_services(const struct render *render, const json_t *status)
 	render_lists(render, &thing_version, services, "versions", 2);
 	for (size_t i = 0; i < json_array_size(services); i++)
 		put_rollout(render, json_object_get(json_array_get(services, i), "rollout"));
+	for (size_t i = 0; i < json_array_size(services); i++)
+		part_why_versions(render, json_object_get(json_array_get(services, i), "versions"),
+				  2);
 }
 
 static void put_drops(const struct render *render, const json_t *status)

@@ -156,32 +156,50 @@ void render_lists(const struct render *render, const struct thing *thing, const 
 	part_table_end(&table, render, indent, thing->none);
 }
 
-/* A list inside a report, whose members may not have all fields, or some that are not described:
- * the first one says which columns there are. */
+/* The columns of a list inside a report, whose members may not have all fields, or some that are
+ * not described: what any of them has, in the order in which it comes. */
+static size_t find_columns(const struct thing *thing, const json_t *list,
+			   struct field columns[TABLE_MAX_COLUMNS])
+{
+	const char *key;
+	json_t *value;
+	size_t count = 0;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		json_object_foreach (json_array_get(list, i), key, value) {
+			const struct field *field = thing_field(thing, key);
+			size_t at = 0;
+			while (at < count && strcmp(columns[at].name, key) != 0)
+				at++;
+			if (at < count || is_nested(value) || count == TABLE_MAX_COLUMNS)
+				continue;
+			columns[count++] =
+			    field ? *field : (struct field){.name = key, .type = FIELD_TEXT};
+		}
+	}
+	return count;
+}
+
 static void put_list(const struct render *render, const struct thing *thing, const json_t *list,
 		     unsigned indent)
 {
 	struct table table;
 	struct field columns[TABLE_MAX_COLUMNS];
 	char headings[TABLE_MAX_COLUMNS][PART_BYTES];
-	size_t count = 0;
-	const char *key;
-	json_t *value;
+	size_t count = find_columns(thing, list, columns);
 	table_init(&table, NULL);
-	json_object_foreach (json_array_get(list, 0), key, value) {
-		const struct field *field = thing_field(thing, key);
-		if (is_nested(value) || count == TABLE_MAX_COLUMNS)
-			continue;
-		key_words(field, key, headings[count]);
-		for (char *c = headings[count]; *c; c++)
-			*c = (char)toupper((unsigned char)*c);
-		columns[count] = field ? *field : (struct field){.name = key, .type = FIELD_TEXT};
-		table_title(&table, field && field->heading ? field->heading : headings[count]);
-		count++;
+	for (size_t c = 0; c < count; c++) {
+		key_words(&columns[c], columns[c].name, headings[c]);
+		for (char *at = headings[c]; *at; at++)
+			*at = (char)toupper((unsigned char)*at);
+		table_title(&table, columns[c].heading ? columns[c].heading : headings[c]);
 	}
 	for (size_t i = 0; i < json_array_size(list); i++) {
-		for (size_t c = 0; c < count; c++)
-			put_cell(&table, &columns[c], json_array_get(list, i));
+		for (size_t c = 0; c < count; c++) {
+			if (json_object_get(json_array_get(list, i), columns[c].name))
+				put_cell(&table, &columns[c], json_array_get(list, i));
+			else
+				table_cell(&table, "-");
+		}
 	}
 	part_table_end(&table, render, indent, "-");
 }
@@ -267,5 +285,14 @@ void render_get(const struct render *render, const json_t *list)
 void render_describe(const struct render *render, const json_t *data)
 {
 	const char *name = part_text(render->invocation->parameters, "thing", "");
+	const json_t *versions = json_object_get(data, "versions");
 	render_thing(render, thing_find(name, strcspn(name, "/")), data);
+	part_why_versions(render, versions, 0);
+}
+
+void render_rollout_status(const struct render *render, const json_t *rollouts)
+{
+	render_thing(render, &thing_rollout, rollouts);
+	for (size_t i = 0; i < json_array_size(rollouts); i++)
+		part_why_versions(render, json_object_get(json_array_get(rollouts, i), "older"), 0);
 }

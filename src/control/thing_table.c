@@ -190,7 +190,8 @@ static void next_step_cell(struct table *table, const json_t *rollout)
 		table_buffer(table, &words);
 		table_paint(table, PAINT_WARN);
 	} else {
-		table_cell(table, "when every edge holds the version");
+		table_cellf(table, "when %s",
+			    part_text(json_object_get(rollout, "wait"), "text", "it is due"));
 	}
 }
 
@@ -266,6 +267,18 @@ static const struct thing thing_wait = {
 	END,
     }};
 
+static const struct thing thing_version_wait = {
+    .name = "version wait",
+    .help = "What a version waits for before its next change of state.",
+    .none = "nothing",
+    .fields = (const struct field[]){
+	COLUMN("REASON", "reason", TEXT, "which it is; keeps its meaning"),
+	COLUMN("UNTIL", "text", TEXT, "it waits so long"),
+	COLUMN("AT", "until", TIME, "when that is, where a clock decides"),
+	COLUMN("LEFT", "left_ms", NUMBER, "until then", .unit = "ms"),
+	END,
+    }};
+
 static const struct thing thing_dns = {
     .name = "dns",
     .help = "The name server of this node.",
@@ -309,15 +322,19 @@ static const struct thing thing_landing = {
 
 static const struct thing thing_version_backend = {
     .name = "backend of a version",
-    .help = "A backend as one version sees it.",
+    .help = "Who has connections of a version: its backends, and whoever else counts some.",
     .none = "none",
     .fields = (const struct field[]){
 	COLUMN("NAME", "name", TEXT, "of the backend"),
-	FIELD("doubt", TEXT, "why its count is not believed"),
 	COLUMN("SITE", "site", TEXT, "where it stands"),
-	COLUMN("ADDRESS", "address", TEXT, "where tunnels to it end"),
+	COLUMN("ADDRESS", "address", TEXT, "where tunnels to it end; null: it is no backend of it"),
 	COLUMN("WEIGHT", "weight", NUMBER, "its part of the flows, against the others' weights"),
 	COLUMN("CONNECTIONS", "connections", NUMBER, "to this version there; null: not known"),
+	COLUMN("REPORT", "report_ms", NUMBER, "since its machine reported; else it did not",
+	       .unit = "ms"),
+	COLUMN("DOUBT", "doubt", TEXT, "which doubt there is of its count"),
+	COLUMN("WHY", "why", TEXT, "the same as people read it"),
+	FIELD("forgotten", FLAG, "it was declared gone: it has none"),
 	END,
     }};
 
@@ -357,6 +374,14 @@ const struct thing thing_version = {
 	FIELD("sequence", NUMBER, "ledger entry that published it"),
 	FIELD("silent_backend", TEXT, "whose silence makes the connections unknown"),
 	FIELD("cookie_backend", TEXT, "that sent SYN cookies a moment ago"),
+	FIELD("waits", THINGS, "before its state changes, the first of all decides",
+	      .thing = &thing_version_wait),
+	FIELD("cut_at", TIME, "when its flows are cut, by drain_limit"),
+	FIELD("cut_in_ms", NUMBER, "until then", .unit = "ms"),
+	FIELD("reopens_at", TIME, "when its closing is given up, if it is not proven"),
+	FIELD("reopens_in_ms", NUMBER, "until then", .unit = "ms"),
+	FIELD("last_packet_ms", NUMBER, "of a service with UDP: at least so long none came",
+	      .unit = "ms"),
 	FIELD("backends", THINGS, "to which its flows go", .thing = &thing_version_backend),
 	PACKET_FIELDS,
 	FIELD("ports", TEXTS, "that are served (only of `describe`)"),
@@ -381,6 +406,9 @@ const struct thing thing_rollout = {
 	FIELD("waits", THINGS, "backends in the way of its first share, the first few",
 	      .thing = &thing_wait),
 	FIELD("waits_for", NUMBER, "backends that do"),
+	FIELD("wait", THING, "what its next step waits for", .thing = &thing_version_wait),
+	FIELD("older", THINGS, "that drain or close (only of `rollout status`)",
+	      .thing = &thing_version),
 	COLUMN("NEXT STEP", "next_step_in_ms", NUMBER, "until the next step, where it has a date",
 	       .unit = "ms", .cell = next_step_cell),
 	END,

@@ -52,11 +52,11 @@ uint64_t merge_applied(const struct sights *sights)
 	return least == UINT64_MAX ? 0 : least;
 }
 
-/* When the last member with one of these roles acknowledged `sequence`. False: one has not. Who is
- * a member no more, and had not acknowledged it, sent new flows by an old meaning until it ceased.
- */
-static bool all_applied_at(const struct sights *sights, unsigned roles, uint64_t sequence,
-			   uint64_t *ret_last_ms, size_t *ret_members)
+/* A member with one of these roles that has not acknowledged `sequence`; NULL: all have, the last
+ * of them then. Who is a member no more, and had not acknowledged it, sent new flows by an old
+ * meaning until it ceased. */
+static const char *find_behind(const struct sights *sights, unsigned roles, uint64_t sequence,
+			       uint64_t *ret_last_ms, size_t *ret_members)
 {
 	*ret_last_ms = sights->image->ceased_ms;
 	*ret_members = 0;
@@ -68,18 +68,25 @@ static bool all_applied_at(const struct sights *sights, unsigned roles, uint64_t
 		for (size_t i = 0; i < count; i++) {
 			uint64_t at_ms = applied[i] ? applied_at_ms(applied[i], sequence) : 0;
 			if (!at_ms)
-				return false;
+				return sights->image->members[m].member->name;
 			*ret_last_ms = at_ms > *ret_last_ms ? at_ms : *ret_last_ms;
 		}
 	}
-	return true;
+	return NULL;
+}
+
+const char *merge_behind(const struct sights *sights, unsigned roles, uint64_t sequence)
+{
+	uint64_t last_ms;
+	size_t members;
+	return find_behind(sights, roles, sequence, &last_ms, &members);
 }
 
 uint64_t merge_applied_for_ms(const struct sights *sights, uint64_t sequence)
 {
 	uint64_t last_ms;
 	size_t members;
-	if (!all_applied_at(sights, MEMBER_EDGE | MEMBER_NAMES, sequence, &last_ms, &members) ||
+	if (find_behind(sights, MEMBER_EDGE | MEMBER_NAMES, sequence, &last_ms, &members) ||
 	    !members)
 		return 0;
 	return sights->now_ms - last_ms + 1;
@@ -89,7 +96,7 @@ uint64_t merge_unanswered_ms(const struct sights *sights, uint64_t sequence)
 {
 	uint64_t last_ms;
 	size_t members;
-	if (!all_applied_at(sights, MEMBER_NAMES, sequence, &last_ms, &members))
+	if (find_behind(sights, MEMBER_NAMES, sequence, &last_ms, &members))
 		return 0;
 	return members ? sights->now_ms - last_ms : UINT64_MAX;
 }
@@ -105,9 +112,9 @@ static uint64_t heard_limit_ms(const struct sights *sights)
 	return OBSERVATION_HEARD_INTERVALS * image_report_interval_ms(sights->image);
 }
 
-bool merge_is_held(const struct sights *sights, uint64_t sequence)
+static const char *find_lacking(const struct sights *sights, uint64_t sequence, size_t *ret_heard)
 {
-	size_t heard = 0;
+	*ret_heard = 0;
 	for (size_t m = 0; m < sights->image->member_count; m++) {
 		const struct member *member = sights->image->members[m].member;
 		const struct observed_node *node =
@@ -116,10 +123,22 @@ bool merge_is_held(const struct sights *sights, uint64_t sequence)
 		    !is_heard(sights, node, OBSERVATION_EDGE_HEARD_MS))
 			continue;
 		if (applied_latest(&node->edge_applied) < sequence)
-			return false;
-		heard++;
+			return member->name;
+		(*ret_heard)++;
 	}
-	return heard > 0;
+	return NULL;
+}
+
+bool merge_is_held(const struct sights *sights, uint64_t sequence)
+{
+	size_t heard;
+	return !find_lacking(sights, sequence, &heard) && heard > 0;
+}
+
+const char *merge_lacking(const struct sights *sights, uint64_t sequence)
+{
+	size_t heard;
+	return find_lacking(sights, sequence, &heard);
 }
 
 static int compare_address(const void *list, size_t place, const void *address)
@@ -145,16 +164,16 @@ const char *merge_unreached(const struct sights *sights, const struct ip_address
 	return NULL;
 }
 
-bool merge_everyone_is_heard(const struct sights *sights)
+const char *merge_unheard(const struct sights *sights)
 {
 	for (size_t m = 0; m < sights->image->member_count; m++) {
 		const struct member *member = sights->image->members[m].member;
 		if ((member_has(member, MEMBER_EDGE) || member_has(member, MEMBER_NAMES)) &&
 		    !is_heard(sights, observations_find(sights->observations, member->name),
 			      heard_limit_ms(sights)))
-			return false;
+			return member->name;
 	}
-	return true;
+	return NULL;
 }
 
 /* --- packets --- */
@@ -220,9 +239,8 @@ void merge_activity(const struct sights *sights, const struct binding *binding,
 
 /* --- connections --- */
 
-/* A slot has one address at each site, and a flow may have come by any of them. */
-static size_t binding_addresses(const struct placement *placement, const struct binding *binding,
-				struct ip_address addresses[MODEL_MAX_SITES])
+size_t merge_addresses(const struct placement *placement, const struct binding *binding,
+		       struct ip_address addresses[MODEL_MAX_SITES])
 {
 	size_t count = 0;
 	for (size_t i = 0; i < placement->site_count && count < MODEL_MAX_SITES; i++) {
@@ -246,7 +264,7 @@ struct connection_sum merge_connections(const struct sights *sights,
 	    .version = image_version(image_service(image, state->name), binding->version),
 	    .published = status ? status->sequence : UINT64_MAX,
 	    .addresses = addresses,
-	    .address_count = binding_addresses(image->placement, binding, addresses),
+	    .address_count = merge_addresses(image->placement, binding, addresses),
 	    .closing = binding->sequence,
 	    .interval_ms = image_report_interval_ms(image),
 	    .now_ms = sights->now_ms};

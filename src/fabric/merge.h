@@ -39,12 +39,16 @@ uint64_t merge_applied_for_ms(const struct sights *sights, uint64_t sequence);
 /* Have all edges that are heard, and at least one, applied `sequence`? */
 bool merge_is_held(const struct sights *sights, uint64_t sequence);
 
+/* Who is waited for: an edge that is heard and has not applied `sequence`; a member with one of
+ * these roles that has not acknowledged it; one that was not heard lately, of all that a closing
+ * waits for. NULL: nobody. Borrowed from the image. */
+const char *merge_lacking(const struct sights *sights, uint64_t sequence);
+const char *merge_behind(const struct sights *sights, unsigned roles, uint64_t sequence);
+const char *merge_unheard(const struct sights *sights);
+
 /* An edge that is heard and has no next hop for the backend; NULL: there is none. Borrowed until
  * the next message. */
 const char *merge_unreached(const struct sights *sights, const struct ip_address *backend);
-
-/* Was everyone who would be waited for by a closing heard lately? */
-bool merge_everyone_is_heard(const struct sights *sights);
 
 /* How long the binding's addresses have been quiet at every edge; `packets_known` false when an
  * edge does not say. Fills in the three members about packets. */
@@ -54,6 +58,10 @@ void merge_activity(const struct sights *sights, const struct binding *binding,
 /* For how long no name server can have answered what `sequence` took out of DNS: since all of them
  * have acknowledged it. 0: one has not; UINT64_MAX: the fabric has none. */
 uint64_t merge_unanswered_ms(const struct sights *sights, uint64_t sequence);
+
+/* The binding's addresses, one at each site, since a flow may have come by any of them. */
+size_t merge_addresses(const struct placement *placement, const struct binding *binding,
+		       struct ip_address addresses[MODEL_MAX_SITES]);
 
 /* The connections on the binding's addresses, with the closing that it may be part of. Fills in the
  * members about connections. */

@@ -7,25 +7,9 @@
  * closes now starts a reclaim, and a binding is freed only after everything else, from the highest
  * index down, so that the indices of the others stay true.
  */
-#include "model/lifecycle.h"
+#include "model/lifecycle_guards.h"
 
 #include <inttypes.h>
-
-/* What one call works on. */
-struct next_step {
-	const struct service_state *state;
-	const struct service_observation *seen;
-	struct arena *arena;
-	struct transition *transitions;
-	int count;
-	int status;
-};
-
-/* A wall clock may go back; then no time has passed. */
-static uint64_t since(const struct next_step *step, uint64_t wall_ms)
-{
-	return step->seen->wall_ms > wall_ms ? step->seen->wall_ms - wall_ms : 0;
-}
 
 /* Add an answer; what no longer fits comes in the next call. `why` NULL is a failed allocation. */
 static void add(struct next_step *step, struct transition transition, const char *why)
@@ -46,57 +30,7 @@ static void add_event(struct next_step *step, uint32_t version, enum version_eve
 	add(step, transition, why);
 }
 
-/* --- what the observations say of addresses --- */
-
-static bool slot_is_wanted(const struct next_step *step, uint8_t pool)
-{
-	return pool < MODEL_MAX_POOLS && (step->seen->exhausted_pools >> pool & 1);
-}
-
-static bool pool_is_leaving(const struct next_step *step, uint8_t pool)
-{
-	return pool < MODEL_MAX_POOLS && (step->seen->leaving_pools >> pool & 1);
-}
-
-/* For UDP idleness is the only barrier, so it never yields. What is not known is neither. */
-static bool udp_is_busy(const struct next_step *step, const struct binding_observation *seen)
-{
-	return step->seen->has_udp && seen->packets_known &&
-	       seen->packet_ago_ms < step->seen->quiet_ms;
-}
-
-static bool udp_is_idle(const struct next_step *step, const struct binding_observation *seen)
-{
-	return !step->seen->has_udp ||
-	       (seen->packets_known && seen->packet_ago_ms >= step->seen->quiet_ms);
-}
-
-/* Known, not merely not heard of. */
-static bool counts_none(const struct binding_observation *seen)
-{
-	return seen->connections_known && seen->connections == 0;
-}
-
-/* A reason to take new flows again at once. */
-static bool is_in_use(const struct next_step *step, const struct binding_observation *seen)
-{
-	return (seen->connections_known && seen->connections > 0) ||
-	       (seen->closing_counted && seen->closing_connections > 0) || udp_is_busy(step, seen);
-}
-
-bool lifecycle_count_due(const struct binding *binding,
-			 const struct binding_observation *observation)
-{
-	return binding->refusing && observation->applied_by_all_ms >= CLOSING_SETTLE_MS;
-}
-
-/* The proof of invariant 3: nothing uses the address, and nothing can begin to. */
-static bool is_proven(const struct next_step *step, const struct binding *binding,
-		      const struct binding_observation *seen)
-{
-	return lifecycle_count_due(binding, seen) && seen->closing_counted &&
-	       seen->closing_connections == 0 && counts_none(seen) && udp_is_idle(step, seen);
-}
+/* --- proofs --- */
 
 static struct proof binding_proof(const struct binding *binding,
 				  const struct binding_observation *seen)
@@ -126,60 +60,11 @@ static struct proof version_proof(const struct next_step *step,
 	return all;
 }
 
-/* How the barrier of an address, or of a version with all its addresses, stands. */
-enum barrier {
-	BARRIER_WAITS,
-	BARRIER_PROVEN,
-	BARRIER_IN_USE,
-	BARRIER_OVERDUE, /* neither proven nor in use for as long as clients may be refused */
-};
-
-/* Has a refusal lasted for as long as it may without its proof? Also if it seems to begin later
- * than that from now: the clock was set back, and clients must not be refused until it has caught
- * up. */
-static bool is_overdue(const struct next_step *step, uint64_t changed_wall_ms)
-{
-	uint64_t limit_ms =
-	    CLOSING_LIMIT_MS + CLOSING_LIMIT_REPORTS * step->seen->report_interval_ms;
-	uint64_t now_ms = step->seen->wall_ms;
-	return since(step, changed_wall_ms) >= limit_ms ||
-	       (changed_wall_ms > now_ms && changed_wall_ms - now_ms >= limit_ms);
-}
-
-static enum barrier binding_barrier(const struct next_step *step, size_t index)
-{
-	const struct binding *binding = &step->state->bindings[index];
-	const struct binding_observation *seen = &step->seen->bindings[index];
-	if (is_in_use(step, seen))
-		return BARRIER_IN_USE;
-	if (is_proven(step, binding, seen))
-		return BARRIER_PROVEN;
-	return is_overdue(step, binding->changed_wall_ms) ? BARRIER_OVERDUE : BARRIER_WAITS;
-}
-
-static enum barrier version_barrier(const struct next_step *step,
-				    const struct version_status *version)
-{
-	enum barrier all = BARRIER_PROVEN;
-	for (size_t i = 0; i < step->state->binding_count; i++) {
-		if (step->state->bindings[i].version != version->number)
-			continue;
-		enum barrier one = binding_barrier(step, i);
-		if (one == BARRIER_IN_USE)
-			return BARRIER_IN_USE;
-		if (one != BARRIER_PROVEN)
-			all = one;
-	}
-	return all;
-}
-
 /* --- the rollout --- */
 
 static void next_ready(struct next_step *step, const struct version_status *version,
 		       const struct version_observation *seen)
 {
-	if (step->state->rollout.paused || !seen->held || seen->waits)
-		return;
 	struct transition transition = {.kind = TRANSITION_VERSION,
 					.event = VERSION_EVENT_START,
 					.version = version->number,
@@ -197,10 +82,7 @@ static void next_serving(struct next_step *step, const struct version_status *ve
 			 const struct version_observation *seen)
 {
 	const struct rollout_state *rollout = &step->state->rollout;
-	if (version->number != rollout->target || rollout->share == SHARE_WHOLE ||
-	    rollout->paused || !seen->held)
-		return;
-	if (since(step, rollout->step_wall_ms) < step->seen->policy->pause_ms)
+	if (version->number != rollout->target || rollout->share == SHARE_WHOLE)
 		return;
 	struct transition transition = {
 	    .kind = TRANSITION_SHARE, .version = version->number, .proof = {.held = seen->held}};
@@ -214,75 +96,14 @@ static void next_serving(struct next_step *step, const struct version_status *ve
 
 /* --- draining and closing --- */
 
-/* A count that was begun while DNS still named the version does not know its last clients: the
- * barrier would find them, but clients would be refused for nothing meanwhile. */
-static bool counted_since(const struct next_step *step, const struct version_status *version,
-			  const struct binding_observation *seen)
+static void next_draining(struct next_step *step, const struct version_status *version,
+			  const struct version_waits *waits)
 {
-	uint64_t drained_ms = since(step, version->changed_wall_ms);
-	return drained_ms > seen->report_ago_ms &&
-	       drained_ms - seen->report_ago_ms > step->seen->report_interval_ms;
-}
-
-/* Its clients go on to a version that is known to be well, or stay with one that served them. */
-static bool newer_one_waits(const struct next_step *step, const struct version_status *version)
-{
-	for (size_t i = 0; i < step->state->version_count; i++) {
-		const struct version_status *other = &step->state->versions[i];
-		if (other->number == step->state->rollout.target && step->seen->versions[i].waits &&
-		    (other->state == VERSION_STAGED || other->state == VERSION_READY))
-			return version->served;
-	}
-	return false;
-}
-
-static bool looks_unused(const struct next_step *step, const struct version_status *version,
-			 const struct version_observation *version_seen)
-{
-	bool wanted = false;
-	uint64_t new_flow_ago_ms = UINT64_MAX;
-	for (size_t i = 0; i < step->state->binding_count; i++) {
-		const struct binding *binding = &step->state->bindings[i];
-		const struct binding_observation *seen = &step->seen->bindings[i];
-		if (binding->version != version->number)
-			continue;
-		if (!counts_none(seen) || !udp_is_idle(step, seen) || binding->refusing ||
-		    !seen->applied_by_all_ms || !counted_since(step, version, seen))
-			return false;
-		wanted |= slot_is_wanted(step, binding->pool);
-		uint64_t ago_ms = seen->packets_known ? seen->new_flow_ago_ms : 0;
-		if (ago_ms < new_flow_ago_ms)
-			new_flow_ago_ms = ago_ms;
-	}
-	return wanted || version->cut ||
-	       (!newer_one_waits(step, version) && new_flow_ago_ms >= step->seen->quiet_ms &&
-		version_seen->answered_ago_ms >= step->seen->stale_ms);
-}
-
-static bool close_is_due(const struct next_step *step, size_t index)
-{
-	const struct version_status *version = &step->state->versions[index];
-	if (version->state != VERSION_DRAINING || !step->seen->everyone_is_heard)
-		return false;
-	if (!step->state->rollout.base && !step->state->removed)
-		return false;
-	if (version->reopened && !version->cut &&
-	    since(step, version->changed_wall_ms) < CLOSING_RETRY_MS)
-		return false;
-	return looks_unused(step, version, &step->seen->versions[index]);
-}
-
-static void next_draining(struct next_step *step, size_t index)
-{
-	const struct version_status *version = &step->state->versions[index];
-	if (close_is_due(step, index)) {
+	if (!waits->reasons) {
 		add_event(step, version->number, VERSION_EVENT_CLOSE, (struct proof){0},
 			  arena_printf(step->arena, "no connection is counted on version %" PRIu32,
 				       version->number));
-		return;
-	}
-	uint64_t limit = step->seen->drain_limit_ms;
-	if (limit && !version->cut && since(step, version->changed_wall_ms) >= limit) {
+	} else if (!waits->limit_ms) {
 		struct transition cut = {.kind = TRANSITION_CUT, .version = version->number};
 		add(step, cut,
 		    arena_printf(step->arena,
@@ -291,18 +112,9 @@ static void next_draining(struct next_step *step, size_t index)
 	}
 }
 
-static bool has_address(const struct service_state *state, uint32_t version)
-{
-	for (size_t i = 0; i < state->binding_count; i++) {
-		if (state->bindings[i].version == version)
-			return true;
-	}
-	return false;
-}
-
 static void next_proven(struct next_step *step, const struct version_status *version)
 {
-	if (step->state->rollout.base || !has_address(step->state, version->number)) {
+	if (step->state->rollout.base || !guard_has_address(step->state, version->number)) {
 		add_event(step, version->number, VERSION_EVENT_RETIRE, version_proof(step, version),
 			  arena_printf(step->arena,
 				       "every backend counted no connection for closing %" PRIu64,
@@ -311,14 +123,14 @@ static void next_proven(struct next_step *step, const struct version_status *ver
 	}
 	/* A removed service's addresses are freed first, in next_frees(). One that came back while
 	 * it closed, and serves nothing yet, has no version that the addresses could mean. */
-	if (!step->state->removed && is_overdue(step, version->changed_wall_ms))
+	if (!step->state->removed && guard_is_overdue(step, version->changed_wall_ms))
 		add_event(step, version->number, VERSION_EVENT_REOPEN, (struct proof){0},
 			  arena_printf(step->arena, "no version serves that could take over"));
 }
 
 static void next_closing(struct next_step *step, const struct version_status *version)
 {
-	switch (version_barrier(step, version)) {
+	switch (guard_version(step, version)) {
 	case BARRIER_WAITS:
 		break;
 	case BARRIER_PROVEN:
@@ -342,22 +154,25 @@ static void next_version(struct next_step *step, size_t index)
 {
 	const struct version_status *version = &step->state->versions[index];
 	const struct version_observation *seen = &step->seen->versions[index];
+	const struct version_waits waits = guard_move(step, index);
 	switch (version->state) {
 	case VERSION_STAGED:
-		if (seen->held)
+		if (!waits.reasons)
 			add_event(step, version->number, VERSION_EVENT_CONFIRM,
 				  (struct proof){.held = seen->held},
 				  arena_printf(step->arena, "every edge holds version %" PRIu32,
 					       version->number));
 		break;
 	case VERSION_READY:
-		next_ready(step, version, seen);
+		if (!waits.reasons)
+			next_ready(step, version, seen);
 		break;
 	case VERSION_SERVING:
-		next_serving(step, version, seen);
+		if (!waits.reasons)
+			next_serving(step, version, seen);
 		break;
 	case VERSION_DRAINING:
-		next_draining(step, index);
+		next_draining(step, version, &waits);
 		break;
 	case VERSION_CLOSING:
 		next_closing(step, version);
@@ -397,10 +212,11 @@ static bool is_reclaimable(const struct next_step *step, size_t index)
 	if (!binding->is_late || binding->refusing || !seen->applied_by_all_ms ||
 	    !step->seen->everyone_is_heard)
 		return false;
-	if (binding->released && since(step, binding->changed_wall_ms) < CLOSING_RETRY_MS)
+	if (binding->released && guard_since(step, binding->changed_wall_ms) < CLOSING_RETRY_MS)
 		return false;
-	binding_version(step, binding, &version);
-	return counts_none(seen) && udp_is_idle(step, seen) && !close_is_due(step, version);
+	return guard_is_unused(step, seen) &&
+	       (binding_version(step, binding, &version)->state != VERSION_DRAINING ||
+		guard_move(step, version).reasons);
 }
 
 /* One at a time where a slot is wanted, the oldest first. */
@@ -438,7 +254,8 @@ static void next_leaving(struct next_step *step, uint8_t pool)
 
 static bool is_to_be_freed(const struct next_step *step, const struct binding *binding)
 {
-	return slot_is_wanted(step, binding->pool) || pool_is_leaving(step, binding->pool);
+	return guard_slot_is_wanted(step, binding->pool) ||
+	       guard_pool_is_leaving(step, binding->pool);
 }
 
 /* A re-bound address, or a reclaim that cannot go on. Frees come later. */
@@ -460,7 +277,7 @@ static void next_refusing(struct next_step *step, size_t index)
 		return;
 	}
 	const char *why = NULL;
-	enum barrier barrier = binding_barrier(step, index);
+	enum barrier barrier = guard_binding(step, index);
 	if (!is_to_be_freed(step, binding))
 		why = "the slot is not wanted any more";
 	else if (barrier == BARRIER_IN_USE)
@@ -477,10 +294,10 @@ static bool free_is_due(const struct next_step *step, size_t index)
 	size_t version;
 	if (binding->reclaiming)
 		return is_to_be_freed(step, binding) &&
-		       binding_barrier(step, index) == BARRIER_PROVEN;
+		       guard_binding(step, index) == BARRIER_PROVEN;
 	const struct version_status *status = binding_version(step, binding, &version);
 	return step->state->removed && status->state == VERSION_CLOSING &&
-	       version_barrier(step, status) == BARRIER_PROVEN;
+	       guard_version(step, status) == BARRIER_PROVEN;
 }
 
 /* From the last to the first: removing one leaves the indices of those before it true. */
@@ -508,9 +325,9 @@ int lifecycle_next(const struct service_state *state,
 	for (size_t i = 0; i < state->binding_count; i++)
 		next_refusing(&step, i);
 	for (uint8_t pool = 0; pool < MODEL_MAX_POOLS; pool++) {
-		if (pool_is_leaving(&step, pool))
+		if (guard_pool_is_leaving(&step, pool))
 			next_leaving(&step, pool);
-		else if (slot_is_wanted(&step, pool))
+		else if (guard_slot_is_wanted(&step, pool))
 			next_reclaim(&step, pool);
 	}
 	next_frees(&step);

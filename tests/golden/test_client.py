@@ -568,6 +568,28 @@ def test_a_status_fits_the_screen(client, daemon, environment, columns):
     assert late[7] not in shown
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("words", [["rollout", "status"], ["status"], ["describe", "web"]])
+def test_why_a_version_drains_fits_the_screen(client, daemon, environment, columns, words):
+    version = {"service": "web", "number": 1, "state": "draining", "share": 0.0,
+               "connections": None, "addresses": ["198.51.100.1"], "late_addresses": [],
+               "waits": [{"reason": "connections", "text": "its connections have ended"}],
+               "backends": [{"name": "web1", "connections": 2},
+                            {"name": "web2", "connections": 0},
+                            {"name": "web3", "connections": None, "doubt": "silent",
+                             "why": "it does not report"}],
+               "last_packet_ms": 12000, "cut_at": "2026-11-22T08:31:04.123Z", "cut_in_ms": 3552000}
+    environment["COLUMNS"] = str(columns)
+    daemon(say(answer({"rollout": [{"service": "web", "older": [version]}],
+                       "status": status_of(versions=[version], backends=[]),
+                       "describe": {"name": "web", "versions": [version]}}[words[0]])))
+    shown = client(*words).stdout
+    assert all(len(line) <= columns for line in shown.splitlines())
+    assert ("web/1 drains until its connections have ended; web1 has 2, web3 is not known: it does "
+            "not report; the last packet came 12 s ago; what is left is cut at 2026-11-22 "
+            "08:31:04 UTC, in 59 min 12 s") in " ".join(shown.split())
+
+
 def test_the_log_obeys_no_direction(client, daemon):
     """Bidirectional controls would have a terminal write something else than what is in the ledger."""
     entry = {"sequence": 1, "time": "2026-11-22T07:31:04.123Z", "node": "edge1", "who": "mallory",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a version: each guard, alone, and what the operator can do to it. */
 #include "base/buffer.h"
-#include "model/lifecycle.h"
+#include "model/lifecycle_wait.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -385,6 +385,90 @@ static void no_closing_begins_while_somebody_is_silent(void **state)
 	expect(bench, "");
 	bench->seen.everyone_is_heard = true;
 	expect(bench, "close 1");
+}
+
+/* What version 1 waits for, as "connections, stale 1000". */
+static void expect_waits(struct bench *bench, const char *expected)
+{
+	const struct version_waits waits = lifecycle_waits(&bench->state, &bench->seen, 0);
+	buffer_clear(&bench->text);
+	for (unsigned i = 0; i < VERSION_WAIT_COUNT; i++) {
+		if (!(waits.reasons >> i & 1))
+			continue;
+		buffer_printf(&bench->text, "%s%s", bench->text.length ? ", " : "",
+			      version_wait_name((enum version_wait)i));
+		if (waits.left_ms[i])
+			buffer_printf(&bench->text, " %" PRIu64, waits.left_ms[i]);
+		assert_int_equal(waits.left_ms[i] != 0, i >= VERSION_WAIT_TIMED);
+	}
+	assert_string_equal(bench->text.data ? bench->text.data : "", expected);
+}
+
+/* The same conditions as above, each told by its name, with what is left of it. */
+static void a_draining_version_says_what_it_waits_for(void **state)
+{
+	static const struct {
+		struct binding_observation seen;
+		uint64_t answered_ago_ms;
+		uint8_t full;
+		bool has_udp;
+		const char *waits;
+	} cases[] = {
+	    {{true, 0, true, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 0, false, ""},
+	    {{false, 0, true, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 3, false, "counts"},
+	    {{true, 1, true, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 3, false, "connections"},
+	    {{false, 1, true, 0, 0, 1, false, 0, 0},
+	     STALE_MS - 7,
+	     0,
+	     false,
+	     "connections, counts, quiet 1000, stale 7"},
+	    {{true, 0, true, QUIET_MS, 0, 0, false, 0, 0}, STALE_MS, 3, false, "nodes"},
+	    {{true, 0, true, QUIET_MS - 1, 0, 1, false, 0, 0}, STALE_MS, 0, false, "quiet 1"},
+	    {{true, 0, true, QUIET_MS, 0, 1, false, 0, 0}, 0, 0, false, "names"},
+	    {{true, 0, true, QUIET_MS, 0, 1, false, 0, PAUSE_MS}, STALE_MS, 3, false, "report"},
+	    {{true, 0, true, 0, 0, 1, false, 0, 0}, 0, 1 << 1, false, ""},
+	    {{true, 0, true, QUIET_MS, QUIET_MS - 3, 1, false, 0, 0}, STALE_MS, 3, true, "udp 3"},
+	    {{true, 0, false, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 0, false, "packets"},
+	    {{true, 0, false, QUIET_MS, 0, 1, false, 0, 0}, STALE_MS, 3, true, "packets"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		tear_down(state);
+		set_up(state);
+		struct bench *bench = *state;
+		roll_out(bench, 2);
+		bench->bindings[1] = cases[i].seen;
+		bench->versions[0].answered_ago_ms = cases[i].answered_ago_ms;
+		bench->seen.exhausted_pools = cases[i].full;
+		bench->seen.has_udp = cases[i].has_udp;
+		expect_waits(bench, cases[i].waits);
+		expect(bench, *cases[i].waits ? "" : "close 1");
+	}
+}
+
+static void the_limits_of_draining_and_closing_are_told(void **state)
+{
+	struct bench *bench = *state;
+	roll_out(bench, 2);
+	bench->seen.everyone_is_heard = false;
+	expect_waits(bench, "heard");
+	assert_int_equal(lifecycle_waits(&bench->state, &bench->seen, 0).limit_ms, UINT64_MAX);
+	bench->seen.drain_limit_ms =
+	    bench->seen.wall_ms - bench->state.versions[0].changed_wall_ms + 5;
+	assert_int_equal(lifecycle_waits(&bench->state, &bench->seen, 0).limit_ms, 5);
+	bench->seen.wall_ms += 4;
+	expect(bench, "");
+	bench->seen.wall_ms += 1;
+	assert_int_equal(lifecycle_waits(&bench->state, &bench->seen, 0).limit_ms, 0);
+	expect(bench, "cut 1");
+	bench->seen.everyone_is_heard = true;
+	expect(bench, "close 1");
+	bench->bindings[0].applied_by_all_ms = 0;
+	bench->bindings[1].applied_by_all_ms = CLOSING_SETTLE_MS - 9;
+	expect_waits(bench, "refusals, settle 9");
+	assert_int_equal(lifecycle_waits(&bench->state, &bench->seen, 0).limit_ms,
+			 CLOSING_LIMIT_MS + CLOSING_LIMIT_REPORTS * 1000);
+	idle(bench);
+	expect_waits(bench, "closing-count");
 }
 
 /* What may be seen of one address of a closing, and what follows. */
@@ -1003,6 +1087,8 @@ int main(void)
 	    TEST(paused_rollouts_stay),
 	    TEST(newer_versions_take_the_rollout_over),
 	    TEST(closing_waits_for_every_condition),
+	    TEST(a_draining_version_says_what_it_waits_for),
+	    TEST(the_limits_of_draining_and_closing_are_told),
 	    TEST(no_closing_begins_while_somebody_is_silent),
 	    TEST(closings_need_their_proof),
 	    TEST(a_clock_that_goes_back_ends_a_closing),

@@ -146,11 +146,11 @@ static void a_silent_edge_is_waited_for_by_closings_only(void **state)
 	struct sights seen = sights(bench);
 	assert_int_equal(merge_applied(&seen), 50);
 	assert_true(merge_is_held(&seen, 60));
-	assert_false(merge_everyone_is_heard(&seen));
+	assert_string_equal(merge_unheard(&seen), "edge2");
 	assert_false(merge_is_held(&seen, 61));
 	say(bench, "edge2", "a", MEMBER_EDGE, entry(50, 0));
 	assert_false(merge_is_held(&seen, 60));
-	assert_true(merge_everyone_is_heard(&seen));
+	assert_null(merge_unheard(&seen));
 	bench->now_ms += OBSERVATION_EDGE_HEARD_MS + 1;
 	seen = sights(bench);
 	assert_false(merge_is_held(&seen, 1));
