@@ -4,6 +4,7 @@
 #include "cli/client.h"
 #include "cli/files.h"
 #include "cli/output.h"
+#include "cli/rollouts.h"
 #include "cli/validate.h"
 #include "cli/wait.h"
 #include "control/render.h"
@@ -58,22 +59,22 @@ static const char *socket_path(const struct invocation *invocation)
 	return invocation->socket ? invocation->socket : COMMAND_DEFAULT_SOCKET;
 }
 
+static int ask(const struct cli *cli, const json_t *parameters, json_t **ret_answer,
+	       struct error *err)
+{
+	return client_call(socket_path(cli->invocation), cli->interrupt_fd,
+			   cli->invocation->command, parameters, ret_answer, err);
+}
+
 /* One request and its one answer. */
 static int ask_once(const struct cli *cli, const json_t *parameters, bool redraw, struct error *err)
 {
-	struct client client;
 	json_t *data;
-	int result = client_open(socket_path(cli->invocation), cli->interrupt_fd, &client, err);
+	int result = ask(cli, parameters, &data, err);
 	if (result < 0)
 		return result;
-	result = client_ask(&client, cli->invocation->command, parameters, err);
-	if (result == 0)
-		result = client_answer(&client, &data, err);
-	if (result == 0) {
-		result = print(cli, data, redraw, err);
-		json_decref(data);
-	}
-	client_close(&client);
+	result = print(cli, data, redraw, err);
+	json_decref(data);
 	return result;
 }
 
@@ -138,17 +139,17 @@ static int run_validate(const struct cli *cli, struct error *err)
 }
 
 /* An order that is refused because what it needs is being made ready is given again until it is. */
-static int order(const struct cli *cli, json_t *parameters, struct error *err)
+static int order(const struct cli *cli, json_t *parameters, struct wait *wait, json_t **ret_answer,
+		 struct error *err)
 {
-	struct wait wait = {0};
-	bool waits = wait_is_wished(parameters);
-	int result = ask_once(cli, parameters, false, err);
-	while (result == -FL_EWAIT && waits) {
-		wait_say(&wait, err->text);
-		wait_pause();
+	int result = ask(cli, parameters, ret_answer, err);
+	while (result == -FL_EWAIT && wait->slots && !wait_is_over(wait)) {
+		wait_say(wait, err->text, NULL);
+		(void)wait_pause(-1);
 		*err = (struct error){0};
-		result = ask_once(cli, parameters, false, err);
+		result = ask(cli, parameters, ret_answer, err);
 	}
+	wait_clear(wait);
 	if (result != -FL_EWAIT)
 		return result;
 	size_t length = strlen(err->text);
@@ -174,41 +175,10 @@ static bool is_confirmed(const struct error *err)
 	return yes;
 }
 
-static int run_daemon_command(const struct cli *cli, struct error *err)
-{
-	const struct invocation *invocation = cli->invocation;
-	json_t *parameters;
-	int result = files_attach(invocation, &parameters, err);
-	if (result < 0)
-		return output_error(cli->invocation, err);
-	if (invocation->command->streams)
-		result = follow(cli, parameters, err);
-	else if (invocation->watch)
-		result = watch(cli, parameters, err);
-	else
-		result = order(cli, parameters, err);
-	if (result == -FL_ECONFIRM) {
-		bool yes = is_confirmed(err);
-		if (yes && json_object_set_new(parameters, "yes", json_true()) == 0)
-			result = order(cli, parameters, err);
-		if (!yes || result == -FL_ECONFIRM) {
-			json_decref(parameters);
-			return CLI_FAILURE;
-		}
-	}
-	json_decref(parameters);
-	return finish(cli, result, err);
-}
-
-/* An endless command ends well when it is interrupted, so it hears of it between two answers. Any
- * other is ended by the signal itself, as the shell expects. */
-static int open_interrupts(const struct invocation *invocation, int *ret_fd, struct error *err)
+/* They are heard of between two answers. */
+static int listen_to_interrupts(int *ret_fd, struct error *err)
 {
 	sigset_t set;
-	signal(SIGPIPE, SIG_IGN);
-	*ret_fd = -1;
-	if (!invocation->watch && !invocation->command->streams)
-		return 0;
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
@@ -217,6 +187,68 @@ static int open_interrupts(const struct invocation *invocation, int *ret_fd, str
 	if (*ret_fd < 0)
 		return error_set(err, -errno, "cannot listen to signals: %s", error_text(-errno));
 	return 0;
+}
+
+/* The answer to an order is shown at once, and what it began may be waited for; that of what only
+ * shows something is shown when that has ended. */
+static int end(struct cli *cli, const json_t *parameters, const json_t *answer, struct wait *wait,
+	       struct error *err)
+{
+	const struct invocation *invocation = cli->invocation;
+	bool only_shows = invocation->command->repeatable;
+	int result = wait->rollouts && only_shows ? 0 : print(cli, answer, false, err);
+	if (result < 0 || !wait->rollouts)
+		return finish(cli, result, err);
+	if (listen_to_interrupts(&cli->interrupt_fd, err) < 0)
+		return output_error(invocation, err);
+	int status =
+	    rollouts_wait(invocation, socket_path(invocation), answer, wait, cli->interrupt_fd);
+	if (status == CLI_OK && only_shows)
+		status = finish(cli, ask_once(cli, parameters, false, err), err);
+	return status;
+}
+
+static int run_daemon_command(struct cli *cli, struct error *err)
+{
+	const struct invocation *invocation = cli->invocation;
+	struct wait wait;
+	json_t *parameters;
+	json_t *answer = NULL;
+	int result = files_attach(invocation, &parameters, err);
+	if (result == 0)
+		result = wait_read(parameters, &wait, err);
+	if (result < 0)
+		return output_error(cli->invocation, err);
+	if (invocation->command->streams)
+		result = follow(cli, parameters, err);
+	else if (invocation->watch)
+		result = watch(cli, parameters, err);
+	else
+		result = order(cli, parameters, &wait, &answer, err);
+	if (result == -FL_ECONFIRM) {
+		bool yes = is_confirmed(err);
+		if (yes && json_object_set_new(parameters, "yes", json_true()) == 0)
+			result = order(cli, parameters, &wait, &answer, err);
+		if (!yes || result == -FL_ECONFIRM) {
+			json_decref(parameters);
+			return CLI_FAILURE;
+		}
+	}
+	int status = answer ? end(cli, parameters, answer, &wait, err) : finish(cli, result, err);
+	json_decref(answer);
+	json_decref(parameters);
+	return status;
+}
+
+/* An endless command ends well when it is interrupted. Any other is ended by the signal itself, as
+ * the shell expects, until all that is left is waiting. */
+static int open_interrupts(const struct invocation *invocation, int *ret_fd, struct error *err)
+{
+	signal(SIGPIPE, SIG_IGN);
+	*ret_fd = -1;
+	if (!invocation->watch && !invocation->command->streams)
+		return 0;
+	return listen_to_interrupts(ret_fd, err);
 }
 
 int cli_main(const struct invocation *invocation)

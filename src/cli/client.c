@@ -256,3 +256,17 @@ int client_answer(struct client *client, json_t **ret_data, struct error *err)
 			return result;
 	}
 }
+
+int client_call(const char *path, int interrupt_fd, const struct command *command,
+		const json_t *parameters, json_t **ret_answer, struct error *err)
+{
+	struct client client;
+	int result = client_open(path, interrupt_fd, &client, err);
+	if (result < 0)
+		return result;
+	result = client_ask(&client, command, parameters, err);
+	if (result == 0)
+		result = client_answer(&client, ret_answer, err);
+	client_close(&client);
+	return result;
+}

@@ -42,4 +42,8 @@ must_check int client_ask(struct client *client, const struct command *command,
  */
 must_check int client_answer(struct client *client, json_t **ret_data, struct error *err);
 
+/* One request and its one answer, which is a new reference. */
+must_check int client_call(const char *path, int interrupt_fd, const struct command *command,
+			   const json_t *parameters, json_t **ret_answer, struct error *err);
+
 #endif

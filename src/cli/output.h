@@ -22,7 +22,13 @@ must_check int output_write(const struct buffer *text, struct error *err);
 /* To standard error, as it is. */
 void output_message(const char *text);
 
-enum cli_exit { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
+enum cli_exit {
+	CLI_OK = 0,
+	CLI_FAILURE = 1,
+	CLI_USAGE = 2,
+	CLI_TIMEOUT = 3, /* what --wait waits for did not come within --timeout */
+	CLI_INTERRUPTED = 130, /* as shells have it for SIGINT, before it came */
+};
 
 /* What went wrong, to standard error, in the form that answers were asked for in; returns the exit
  * status. */

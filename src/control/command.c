@@ -509,7 +509,8 @@ static void help_overview(struct buffer *text)
 			  "  --watch          repeat or follow the answer until interrupted\n"
 			  "  --no-color       plain text (also $NO_COLOR)\n"
 			  "  --version        the version of this program\n\n"
-			  "exit status: 0 ok, 1 failure, 2 usage\n");
+			  "exit status: 0 ok, 1 failure, 2 usage, 3 --timeout is over, 130 "
+			  "interrupted waiting\n");
 }
 
 bool command_group_help(const char *group, struct buffer *text)

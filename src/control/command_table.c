@@ -9,6 +9,12 @@
 #define LAB_ARGUMENT {"topology", VALUE_TEXT, false, "the topology file, or the lab's name"}
 #define LINK_ARGUMENT {"link", VALUE_TEXT, false, "the link's name; `lab status` lists them"}
 
+#define WAIT_OPTIONS                                                                               \
+	{"wait", VALUE_NONE, NULL, "wait until the new version has all clients"},                  \
+	    {"retired", VALUE_NONE, NULL, "and until no older version drains; implies --wait"},    \
+	    {"timeout", VALUE_TEXT, "TIME",                                                        \
+	     "wait no longer than this, as 90s or 1h; implies --wait"}
+
 static const struct command_option run_options[] = {
     {"node", VALUE_TEXT, "NAME", "this node's name (default: the host name)"},
     {"role", VALUE_TEXT, "ROLES", "edge, names or both; or backend (default: edge,names)"},
@@ -29,8 +35,9 @@ static const struct command_option run_options[] = {
 
 static const struct command_option apply_options[] = {
     {"dry-run", VALUE_NONE, NULL, "show the plan, change nothing"},
-    {"wait", VALUE_NONE, NULL, "wait until slots are free for it (default: on a terminal)"},
-    {"no-wait", VALUE_NONE, NULL, "be refused where it would have to wait"},
+    {"no-wait", VALUE_NONE, NULL,
+     "be refused where slots come free in a moment (default: off a terminal)"},
+    WAIT_OPTIONS,
     {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
     {NULL, VALUE_NONE, NULL, NULL},
 };
@@ -48,6 +55,7 @@ static const struct command_option change_options[] = {
 static const struct command_option rollback_options[] = {
     {"to", VALUE_NUMBER, "N", "to this version, which served once (default: what served before)"},
     {"dry-run", VALUE_NONE, NULL, "say what would come back, change nothing"},
+    WAIT_OPTIONS,
     {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
     {NULL, VALUE_NONE, NULL, NULL},
 };
@@ -56,6 +64,11 @@ static const struct command_option recover_options[] = {
     {"dry-run", VALUE_NONE, NULL, "say what would be done, change nothing"},
     {"yes", VALUE_NONE, NULL, "do it without asking"},
     {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option rollout_status_options[] = {
+    WAIT_OPTIONS,
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
@@ -137,8 +150,11 @@ const struct command command_table[] = {
 	    "idle\n"
 	    "ones are freed for it, which takes some seconds, and it waits for them, or is refused "
 	    "and\n"
-	    "says how long that takes.",
-	.examples = "fairlead apply fairlead.yaml --message 'web4 in, web1 out'",
+	    "says how long that takes. With --wait it also waits for the rollouts that it began, "
+	    "as\n"
+	    "`rollout status --wait` does.",
+	.examples = "fairlead apply fairlead.yaml --message 'web4 in, web1 out'\n"
+		    "fairlead apply fairlead.yaml --wait --timeout 1h",
 	.arguments = {FILE_ARGUMENT},
 	.options = apply_options,
     },
@@ -198,9 +214,16 @@ const struct command command_table[] = {
 	.repeatable = true,
 	.summary = "how far a rollout is",
 	.description =
-	    "The share of clients that DNS gives each version, and when the next step is due.",
-	.examples = "fairlead rollout status web",
+	    "The share of clients that DNS gives each version, when the next step is due, and why\n"
+	    "an older version drains still: who has how many of its connections, what is waited\n"
+	    "for, and until when.\n"
+	    "\n"
+	    "With --wait it is shown when the new version has all clients, with --retired when no\n"
+	    "older one drains. The exit status is 1 when another order supersedes it, 3 when\n"
+	    "--timeout is over and 130 when you interrupt the waiting; the rollout goes on.",
+	.examples = "fairlead rollout status web\nfairlead rollout status web --wait --timeout 30m",
 	.arguments = {{"service", VALUE_TEXT, true, "name of the service (default: all)"}},
+	.options = rollout_status_options,
     },
     {
 	.name = "rollout pause",

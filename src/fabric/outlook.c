@@ -174,6 +174,8 @@ static const char *find_whom(const struct outlook_look *look, const struct outlo
 	switch (reason) {
 	case VERSION_WAIT_EDGES:
 		who = merge_lacking(look->sights, look->status->sequence);
+		if (!who)
+			return "none is heard";
 		lacks = " does not";
 		break;
 	case VERSION_WAIT_BACKENDS:

@@ -137,3 +137,28 @@ def client(daemon, environment):
                               timeout=TIMEOUT_S,
                               env={**environment, "FAIRLEAD_SOCKET": daemon.path}, **options)
     return run
+
+
+@pytest.fixture
+def start(daemon, environment):
+    """start("events"): a process that runs on; killed at the end if it has to be."""
+    running = []
+
+    def begin(*words, **options):
+        process = subprocess.Popen([CLIENT, *words], text=True, **{
+            "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
+            "env": {**environment, "FAIRLEAD_SOCKET": daemon.path}, **options})
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def blocks(process, number):
+    """Does it take the signal at a time of its own?"""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+        mask = next(line.split()[1] for line in file if line.startswith("SigBlk:"))
+    return int(mask, 16) >> (number - 1) & 1

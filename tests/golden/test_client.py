@@ -17,30 +17,12 @@ import time
 import pytest
 import yaml
 
-from conftest import CLIENT, TIMEOUT_S, answer, refusal, say
+from conftest import CLIENT, TIMEOUT_S, answer, blocks, refusal, say
 from lab.described import fields, undescribed
 
 STATUS = {"node": "edge1", "site": "fra", "version": "0.1.0", "uptime_ms": 1000, "sequence": 1,
           "applied": 1, "configured": True, "services": [], "backends": [],
           "alarms": [{"code": "store.failed", "text": "trouble", "advice": "wait"}]}
-
-
-@pytest.fixture
-def start(daemon, environment):
-    """start("events"): a process that runs on; killed at the end if it has to be."""
-    running = []
-
-    def begin(*words, **options):
-        process = subprocess.Popen([CLIENT, *words], text=True, **{
-            "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
-            "env": {**environment, "FAIRLEAD_SOCKET": daemon.path}, **options})
-        running.append(process)
-        return process
-
-    yield begin
-    for process in running:
-        process.kill()
-        process.communicate()
 
 
 def follow(*items):
@@ -381,13 +363,6 @@ def test_interrupt_while_nothing_happens(daemon, start):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     assert process.wait(TIMEOUT_S) == 0
-
-
-def blocks(process, number):
-    """Does it take the signal at a time of its own?"""
-    with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
-        mask = next(line.split()[1] for line in file if line.startswith("SigBlk:"))
-    return int(mask, 16) >> (number - 1) & 1
 
 
 def test_interrupt_while_the_queue_is_full(daemon, start):

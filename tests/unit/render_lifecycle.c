@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Renders the life cycle's tables as docs/design/lifecycle.md. */
-#include "model/lifecycle.h"
+#include "model/lifecycle_wait.h"
 #include "rendered_page.h"
 
 struct state_line {
@@ -39,12 +39,13 @@ static const struct answer_line ANSWERS[] = {
 
 static void render(struct buffer *page)
 {
-	buffer_puts(page, "# The life of a version\n\n"
-			  "Rendered from the tables in `src/model/lifecycle.h`, which are the "
-			  "specification; a test compares them.\n"
-			  "Change the tables, then run `ninja -C build/dev lifecycle-doc`.\n"
-			  "[model.md](model.md) tells the story behind them.\n\n"
-			  "## States\n\n| state | means |\n| --- | --- |\n");
+	buffer_puts(page,
+		    "# The life of a version\n\n"
+		    "Rendered from the tables in `src/model/lifecycle.h` and `lifecycle_wait.h`, "
+		    "which are the specification; a test compares them.\n"
+		    "Change the tables, then run `ninja -C build/dev lifecycle-doc`.\n"
+		    "[model.md](model.md) tells the story behind them.\n\n"
+		    "## States\n\n| state | means |\n| --- | --- |\n");
 	for (size_t i = 0; i < COUNT(STATES); i++)
 		buffer_printf(page, "| %s | %s |\n", STATES[i].name, STATES[i].meaning);
 
@@ -60,6 +61,17 @@ static void render(struct buffer *page)
 			  "change of the ledger.\n\n| transition | when |\n| --- | --- |\n");
 	for (size_t i = 0; i < COUNT(ANSWERS); i++)
 		buffer_printf(page, "| %s | %s |\n", ANSWERS[i].name, ANSWERS[i].guard);
+
+	buffer_puts(page,
+		    "\n## Waits\n\nWhat `lifecycle_waits()` finds in the way of a version's next "
+		    "move; a move is due when there is nothing.\n`status`, `describe` and "
+		    "`rollout status` tell the first that nobody's clock ends, otherwise the "
+		    "last to end.\n\n| wait | the version waits until | ends by itself |\n"
+		    "| --- | --- | --- |\n");
+	for (unsigned i = 0; i < VERSION_WAIT_COUNT; i++)
+		buffer_printf(page, "| %s | %s | %s |\n", version_wait_name((enum version_wait)i),
+			      version_wait_sentence((enum version_wait)i),
+			      i >= VERSION_WAIT_TIMED ? "yes" : "no");
 
 	buffer_printf(page,
 		      "\n## Times\n\n| name | value |\n| --- | --- |\n"
