@@ -31,7 +31,7 @@ const char *peer_verdict_text(enum peer_verdict verdict)
 /* --- writing ---------------------------------------------------------------------------------- */
 
 /* OpenSSL's functions fail here only when there is no memory. */
-static void must(int done)
+static void must(long done)
 {
 	must_have(done == 1 ? &done : NULL);
 }

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "peer_world.h"
+
+#include <string.h>
+
+static struct evp_pkey_st *pair_of(struct random *random)
+{
+	uint8_t key[KEY_BYTES];
+	struct evp_pkey_st *pair;
+	random_fill(random, key, sizeof(key));
+	int result = key_pair_from(key, &pair);
+	ASSERT(result == 0);
+	return pair;
+}
+
+void peer_authority_make(struct peer_authority *ca, const char *fabric, uint64_t seed)
+{
+	struct random random;
+	random_init_seeded(&random, seed);
+	*ca = (struct peer_authority){.pair = pair_of(&random), .fabric = fabric};
+	buffer_init(&ca->der, 0);
+	peer_ca_make(ca->pair, fabric, &random, PEER_WORLD_NOW - 400 * 86400, &ca->der);
+}
+
+void peer_authority_done(struct peer_authority *ca)
+{
+	key_pair_free(ca->pair);
+	buffer_done(&ca->der);
+}
+
+struct wire_bytes peer_authority_bytes(const struct peer_authority *ca)
+{
+	return (struct wire_bytes){.data = ca->der.data, .length = ca->der.length};
+}
+
+struct buffer peer_world_issue(const struct peer_authority *ca, struct evp_pkey_st *pair,
+			       const char *node, uint64_t now_s)
+{
+	uint8_t key[KEY_BYTES];
+	struct random random;
+	struct buffer leaf;
+	struct wire_bytes der = peer_authority_bytes(ca);
+	random_init_seeded(&random, now_s);
+	key_pair_public(pair, key);
+	buffer_init(&leaf, 0);
+	int result = peer_ca_issue(ca->pair, &der, node, key, &random, now_s, &leaf, NULL);
+	ASSERT(result == 0);
+	return leaf;
+}
+
+struct peer_side *peer_world_side(const struct peer_authority *ca,
+				  const struct peer_authority *other, const char *node,
+				  uint64_t seed, uint64_t now_s)
+{
+	struct random random;
+	struct peer_side *side;
+	struct wire_bytes cas[2] = {peer_authority_bytes(ca)};
+	if (other)
+		cas[1] = peer_authority_bytes(other);
+	random_init_seeded(&random, seed);
+	struct evp_pkey_st *pair = pair_of(&random);
+	struct buffer leaf = peer_world_issue(ca, pair, node, now_s);
+	struct wire_bytes der = {.data = leaf.data, .length = leaf.length};
+	int result = peer_side_new(pair, ca->fabric, &der, cas, other ? 2 : 1, &side, NULL);
+	ASSERT(result == 0);
+	buffer_done(&leaf);
+	key_pair_free(pair);
+	return side;
+}
