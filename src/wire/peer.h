@@ -3,7 +3,12 @@
  * What the parts of a fabric say to each other: the table of messages. codec.h says how a row
  * becomes bytes; docs/design/messages.md is rendered from this table.
  *
- * Two conversations use it now; `observation` waits for a third, from node to voter.
+ * Three conversations use it now; `observation` waits for a fourth, from node to voter.
+ *
+ * Any two nodes. Over the network both sides say `hello` first, and `beat` whenever they said
+ * nothing else for a second; `parting` is the last of a session that one side ends with a reason.
+ * A machine that wants to become a member says `join_ask`, once, and nothing else; the voter
+ * answers `join_take` or `join_refuse`, and the session is over (peer/session.h).
  *
  * A landing and its node. The landing says `hello` once, then a `report` in each interval. The node
  * answers each report with `heard` or `refused`. Before that it sends `configure` when what the
@@ -30,7 +35,7 @@
 
 #include <stdbool.h>
 
-#define PEER_LEVEL 2u /* the highest level of a field or message here */
+#define PEER_LEVEL 3u /* the highest level of a field or message here */
 #define PEER_FRAME_MAX (16u << 20) /* bytes of a frame whose number is not known */
 
 enum {
@@ -46,6 +51,46 @@ enum {
 	PEER_STORE_VALUE_MAX = 1048576,
 	PEER_STORE_PARTS_MAX = 128, /* compares or ops of a txn */
 	PEER_STORE_RECORDS_MAX = 1000,
+	PEER_SOURCES_MAX = 8, /* of a node's tunnels */
+	PEER_DOORS_MAX = 16, /* voters that a joiner is told of */
+	PEER_DER_MAX = 2048, /* bytes of a certificate */
+	PEER_PROOF_MAX = 16384, /* bytes of a removal, as the ledger has it */
+};
+
+/* X(ID, number, sentence): why a side ends a session. */
+#define PEER_PARTINGS(X)                                                                           \
+	X(STOP, 1, "it stops")                                                                     \
+	X(REMOVED, 2, "the node was removed from the fabric; `proof` says so")                     \
+	X(COPIED, 3, "another process speaks by the same key")                                     \
+	X(NAME, 4, "the name belongs to another key")                                              \
+	X(SLOW, 5, "it does not read what it is sent")                                             \
+	X(REPLACED, 6, "a newer session of the same process takes this one's place")               \
+	X(LEVEL, 7, "the two releases do not understand each other")                               \
+	X(OTHER, 8, "the sentence says why")
+
+enum peer_parting_reason {
+#define X(id, number, sentence) PEER_PARTING_##id = (number),
+	PEER_PARTINGS(X)
+#undef X
+};
+
+/* X(ID, number, meaning): why a join is refused. */
+#define PEER_JOIN_REFUSALS(X)                                                                      \
+	X(SECRET, 1, "the token's secret is not one that was given out")                           \
+	X(USED, 2, "the token was used")                                                           \
+	X(EXPIRED, 3, "the token has expired")                                                     \
+	X(FABRIC, 4, "the token is another fabric's")                                              \
+	X(CLOCK, 5, "the joiner's clock is too far off")                                           \
+	X(NAME, 6, "the name is taken")                                                            \
+	X(NO_VOTER, 7, "this node is no voter; `voters` says who is")                              \
+	X(LATER, 8, "it cannot be decided now: try again")                                         \
+	X(ROLES, 9, "the token does not allow what was asked for")                                 \
+	X(UNKNOWN_KEY, 10, "no member has this key")
+
+enum peer_join_refusal {
+#define X(id, number, meaning) PEER_JOIN_##id = (number),
+	PEER_JOIN_REFUSALS(X)
+#undef X
 };
 
 enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
@@ -78,6 +123,16 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 #define PEER_ADDRESS_FIELDS(F, L, of) F(of, ADDRESS, address, 1, 1, 1, "an address")
 
 #define PEER_END_FIELDS(F, L, of) F(of, ADDRESS, address, 1, 1, 2, "an address")
+
+#define PEER_SOURCE_FIELDS(F, L, of) F(of, ADDRESS, address, 1, 1, 3, "an address")
+
+#define PEER_AUTHORITY_FIELDS(F, L, of)                                                            \
+	F(of, BYTES, certificate, 1, PEER_DER_MAX, 3, "X.509, in DER")
+
+#define PEER_DOOR_FIELDS(F, L, of)                                                                 \
+	F(of, NAME, node, 1, PEER_NAME_MAX, 3, "the voter's name")                                 \
+	F(of, ADDRESS, address, 1, 1, 3, "where its node channel listens")                         \
+	F(of, NUMBER, port, 1, UINT16_MAX, 3, "and its port")
 
 #define PEER_LISTENER_FIELDS(F, L, of)                                                             \
 	F(of, PREFIX, destination, 0, 0, 1, "where the flows go to that it gets")                  \
@@ -116,6 +171,9 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(PREFIX, prefix, PEER_PREFIX_FIELDS, "a pool")                                            \
 	X(ADDRESS, address, PEER_ADDRESS_FIELDS, "an address")                                     \
 	X(END, end, PEER_END_FIELDS, "where tunnels end")                                          \
+	X(SOURCE, source, PEER_SOURCE_FIELDS, "where tunnels come from")                           \
+	X(AUTHORITY, authority, PEER_AUTHORITY_FIELDS, "a CA of the fabric")                       \
+	X(DOOR, door, PEER_DOOR_FIELDS, "where a voter is reached")                                \
 	X(LISTENER, listener, PEER_LISTENER_FIELDS, "where flows go that no socket takes")         \
 	X(RECORD, record, PEER_RECORD_FIELDS, "a record of the store")                             \
 	X(COMPARE, compare, PEER_COMPARE_FIELDS, "a condition of a txn")                           \
@@ -199,6 +257,48 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 #define PEER_REFUSED_FIELDS(F, L, of)                                                              \
 	F(of, NUMBER, code, 1, UINT16_MAX, 1, "of the error, without its sign")                    \
 	F(of, TEXT, sentence, 1, PEER_SENTENCE_MAX, 1, "what a person should know")
+
+/* --- any two nodes ---------------------------------------------------------------------------- */
+
+#define PEER_BEAT_FIELDS(F, L, of)                                                                 \
+	F(of, NUMBER, clock_ms, 0, UINT64_MAX, 3,                                                  \
+	  "the sender's wall clock, milliseconds since 1970")
+
+#define PEER_PARTING_FIELDS(F, L, of)                                                              \
+	F(of, NUMBER, reason, 1, UINT16_MAX, 3, "of enum peer_parting_reason")                     \
+	F(of, TEXT, sentence, 1, PEER_SENTENCE_MAX, 3, "what a person should know")                \
+	F(of, BYTES, proof, 0, PEER_PROOF_MAX, 3,                                                  \
+	  "the ledger's entry of a removal, with its signature; empty otherwise")
+
+#define PEER_JOIN_ASK_FIELDS(F, L, of)                                                             \
+	F(of, BYTES, secret, 0, 16, 3,                                                             \
+	  "the token's; empty when a member comes back by its key after its certificate's end")    \
+	F(of, NAME, fabric, 1, PEER_NAME_MAX, 3, "the fabric that it means to join")               \
+	F(of, NAME, node, 1, PEER_NAME_MAX, 3, "the name that it wants")                           \
+	F(of, NUMBER, roles, 1, UINT16_MAX, 3, "the roles that it wants, as in a member's record") \
+	F(of, NAME, site, 0, PEER_NAME_MAX, 3, "the site that it stands at; empty: the token's")   \
+	F(of, NUMBER, features, 0, UINT32_MAX, 3, "its feature level, as in a member's record")    \
+	F(of, KEY, ledger_key, 1, PEER_ID_MAX, 3,                                                  \
+	  "of its signatures, \"ed25519:BASE64\"; the key of its sessions is the one that its "    \
+	  "handshake proved")                                                                      \
+	L(of, source, sources, 0, PEER_SOURCES_MAX, 3, "where its tunnels will come from")         \
+	F(of, ADDRESS, address, 0, 1, 3,                                                           \
+	  "where its node channel will listen; none: where it asks from")                          \
+	F(of, NUMBER, port, 0, UINT16_MAX, 3, "and its port; 0: it will not listen")               \
+	F(of, KEY, boot_id, 1, PEER_ID_MAX, 3, "of its kernel")                                    \
+	F(of, NUMBER, clock_ms, 0, UINT64_MAX, 3, "its wall clock, milliseconds since 1970")
+
+#define PEER_JOIN_TAKE_FIELDS(F, L, of)                                                            \
+	F(of, NAME, node, 1, PEER_NAME_MAX, 3, "the member's name")                                \
+	F(of, BYTES, certificate, 1, PEER_DER_MAX, 3, "the member's; X.509, in DER")               \
+	L(of, authority, authorities, 1, 2, 3, "the CAs that members trust")                       \
+	L(of, door, voters, 0, PEER_DOORS_MAX, 3, "where the voters are")
+
+#define PEER_JOIN_REFUSE_FIELDS(F, L, of)                                                          \
+	F(of, NUMBER, reason, 1, UINT16_MAX, 3, "of enum peer_join_refusal")                       \
+	F(of, TEXT, sentence, 1, PEER_SENTENCE_MAX, 3, "what a person should know")                \
+	F(of, TEXT, command, 0, PEER_SENTENCE_MAX, 3, "the command that helps")                    \
+	L(of, door, voters, 0, PEER_DOORS_MAX, 3, "where the voters are")
 
 /* --- a store's client and its server ---------------------------------------------------------- */
 
@@ -293,6 +393,12 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(5, HEARD, heard, 1, 4096, PEER_HEARD_FIELDS, "The node took the report in.")             \
 	X(6, REFUSED, refused, 1, 4096, PEER_REFUSED_FIELDS,                                       \
 	  "The node did not take the report in.")                                                  \
+	X(7, BEAT, beat, 3, 64, PEER_BEAT_FIELDS, "A node is still there.")                        \
+	X(8, PARTING, parting, 3, 32768, PEER_PARTING_FIELDS, "A node ends the session.")          \
+	X(9, JOIN_ASK, join_ask, 3, 4096, PEER_JOIN_ASK_FIELDS,                                    \
+	  "A machine wants to become a member, or a member its next certificate.")                 \
+	X(10, JOIN_TAKE, join_take, 3, 16384, PEER_JOIN_TAKE_FIELDS, "It is a member.")            \
+	X(11, JOIN_REFUSE, join_refuse, 3, 8192, PEER_JOIN_REFUSE_FIELDS, "It is none.")           \
 	X(16, OBSERVATION, observation, 1, 12u << 20, PEER_OBSERVATION_FIELDS,                     \
 	  "What a node saw, as it tells every voter.")                                             \
 	X(32, STORE_SERVES, store_serves, 1, 4096, PEER_STORE_SERVES_FIELDS,                       \

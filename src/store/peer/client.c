@@ -723,6 +723,11 @@ static void take_frame(struct peer_client *client, const struct arrival *arrival
 		case PEER_CUT:
 		case PEER_HEARD:
 		case PEER_REFUSED:
+		case PEER_BEAT:
+		case PEER_PARTING:
+		case PEER_JOIN_ASK:
+		case PEER_JOIN_TAKE:
+		case PEER_JOIN_REFUSE:
 		case PEER_OBSERVATION:
 		case PEER_STORE_RANGE:
 		case PEER_STORE_TXN:
