@@ -33,6 +33,7 @@ struct order {
 	json_t *plan; /* the same for people; `apply` notes parts of it */
 	bool only_planned; /* nothing is to be done, so nothing is wanted either */
 	const struct recovery_knowledge *recovery; /* store recover */
+	uint64_t undoes; /* the entry that is undone; `service`, where only that comes back */
 	unsigned parts; /* entries that are committed */
 	uint64_t sequence; /* of the last of them */
 };
@@ -56,6 +57,23 @@ int order_explain_slots(const struct api_host *host, const char *const *services
 			struct error *err);
 /* The service has what it wanted. */
 void order_has_slots(struct api_host *host, const char *service);
+
+/* A text that is to become the configuration. */
+struct order_text {
+	const char *file; /* what it is called; borrowed for as long as the order lives */
+	const char *text; /* borrowed for the call */
+	size_t length;
+	uint64_t undoes; /* the entry that it undoes; 0: it is a file */
+};
+
+/* The order that applies it, worked out, with the plan as its answer; NULL: the call is answered.
+ */
+struct order *order_of_text(struct api_host *host, struct api_call *call,
+			    const struct order_text *text, bool only_planned);
+/* Commit it, or answer what it would do. */
+void order_carry_out(struct order *order);
+/* True, and the call is answered: another configuration is being committed. */
+bool order_must_wait(struct api_host *host, struct api_call *call);
 
 /* Answer `call` with an error that needs no order. */
 void order_refuse(struct api_call *call, int code, const char *text);

@@ -11,6 +11,10 @@
 COMMAND_VERBS(X)
 #undef X
 
+/* `rollback` of a service that was removed: what its removal changed of it is undone. False: it was
+ * not removed. */
+bool verb_undo_removal(struct api_host *host, struct api_call *call);
+
 /* Give the call to its command's handler. */
 void api_begin(struct api_host *host, struct api_call *call);
 

@@ -15,7 +15,9 @@
 #include "fabric/merge.h"
 #include "plan/plan.h"
 #include "state/apply.h"
+#include "state/config_records.h"
 #include "state/publication.h"
+#include "state/undo.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -134,18 +136,32 @@ static int check_meant_for_us(const struct api_host *host, const struct fabric *
 			 host->site, host->node);
 }
 
+/* What the entry keeps of a service's configuration, as it was and as it is. */
+static size_t undo_bytes(const struct image *image, const struct apply_item *item)
+{
+	const struct image_service *known = image_service(image, item->name);
+	struct buffer before;
+	buffer_init(&before, 0);
+	if (known && known->config && (item->config.length || !item->service))
+		must_succeed(config_service_put(known->config, &before));
+	size_t bytes = before.length + item->config.length;
+	buffer_done(&before);
+	return bytes;
+}
+
 /* Each of the plan's services goes into the entry that tells of its item; both are in one order. */
-static void note_items(struct apply *apply, const json_t *plan)
+static void note_items(const struct image *image, struct apply *apply, const json_t *plan)
 {
 	const json_t *services = json_object_get(plan, "services");
 	size_t at = 0;
 	for (size_t i = 0; i < apply->item_count; i++) {
 		json_t *service = json_array_get(services, at);
 		const char *name = json_string_value(json_object_get(service, "service"));
+		apply->items[i].note_bytes = undo_bytes(image, &apply->items[i]);
 		if (!name || strcmp(name, apply->items[i].name) != 0)
 			continue;
 		apply->items[i].note = service;
-		apply->items[i].note_bytes = json_dumpb(service, NULL, 0, JSON_COMPACT);
+		apply->items[i].note_bytes += json_dumpb(service, NULL, 0, JSON_COMPACT);
 		at++;
 	}
 }
@@ -192,7 +208,7 @@ static int work_out(struct order *order, struct buffer *text, struct error *err)
 	for (size_t i = 0; i < json_array_size(notes); i++)
 		buffer_printf(text, "note: %s\n", json_string_value(json_array_get(notes, i)));
 	json_object_set_new(json, "notes", notes);
-	note_items(apply, json);
+	note_items(host->image, apply, json);
 	apply_planned(apply);
 	apply_free(order->apply);
 	json_decref(order->plan);
@@ -237,9 +253,10 @@ static json_t *published_json(const struct apply_item *item)
 }
 
 /* What the entry says: of the plan, what this part carries out. */
-static json_t *part_json(const struct order *order)
+static json_t *part_json(const struct order *order, const struct change_draft *draft)
 {
 	const struct apply *apply = order->apply;
+	json_t *changed;
 	json_t *published = json_array();
 	json_t *removed = json_array();
 	json_t *services = json_array();
@@ -254,10 +271,26 @@ static json_t *part_json(const struct order *order)
 	}
 	json_t *changes =
 	    order->parts ? json_array() : json_incref(json_object_get(order->plan, "changes"));
-	return json_pack("{s:o, s:o, s:i, s:s, s:{s:b, s:o, s:o}}", "published", published,
-			 "removed", removed, "part", (int)order->parts + 1, "file", order->file,
-			 "plan", "empty", !json_array_size(changes) && !json_array_size(services),
-			 "changes", changes, "services", services);
+	must_succeed(undo_note(draft, &changed));
+	json_t *what = json_pack("{s:o, s:o, s:i, s:s, s:o, s:{s:b, s:o, s:o}}", "published",
+				 published, "removed", removed, "part", (int)order->parts + 1,
+				 "file", order->file, "changed", changed, "plan", "empty",
+				 !json_array_size(changes) && !json_array_size(services), "changes",
+				 changes, "services", services);
+	if (order->undoes)
+		json_object_set_new(what, "undoes", json_integer((json_int_t)order->undoes));
+	return what;
+}
+
+/* The version in which a removed service comes back. */
+static void note_return(struct order *order)
+{
+	for (size_t i = 0; *order->service && i < order->apply->item_count; i++) {
+		const struct apply_item *item = &order->apply->items[i];
+		if (strcmp(item->name, order->service) == 0)
+			json_object_set_new(order->answer, "published",
+					    json_integer((json_int_t)item->number));
+	}
 }
 
 static int build_apply(struct change *change, struct change_draft *draft, struct error *err)
@@ -276,7 +309,8 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 	}
 	if (result != CHANGE_COMMIT)
 		return result;
-	draft->what = part_json(order);
+	draft->what = part_json(order, draft);
+	note_return(order);
 	return CHANGE_COMMIT;
 }
 
@@ -306,18 +340,18 @@ static void apply_done(struct change *change, int result, const struct error *er
 	}
 }
 
-static struct order *file_order(struct api_host *host, struct api_call *call, bool only_planned)
+struct order *order_of_text(struct api_host *host, struct api_call *call,
+			    const struct order_text *text, bool only_planned)
 {
-	struct order *order = order_new(host, call, "apply", build_apply);
+	struct order *order = order_new(host, call, text->undoes ? "undo" : "apply", build_apply);
 	if (!order)
 		return NULL;
 	order->only_planned = only_planned;
-	const json_t *text = json_object_get(api_parameters(call), "text");
-	const char *file = api_text(call, "file");
 	order->change.done = apply_done;
-	order->file = file ? file : "the file";
-	order->text = json_string_value(text);
-	order->text_length = json_string_length(text);
+	order->file = text->file;
+	order->text = text->text;
+	order->text_length = text->length;
+	order->undoes = text->undoes;
 	struct error err = {0};
 	/* What apply would be refused for, plan says as well. */
 	if (plan_answer(order, &err) < 0) {
@@ -326,6 +360,38 @@ static struct order *file_order(struct api_host *host, struct api_call *call, bo
 		return NULL;
 	}
 	return order;
+}
+
+void order_carry_out(struct order *order)
+{
+	if (!order->only_planned) {
+		changes_submit(order->host->changes, &order->change);
+		return;
+	}
+	json_object_set_new(order->answer, "dry_run", json_true());
+	api_succeed(order->call, json_incref(order->answer));
+	order_free(order);
+}
+
+bool order_must_wait(struct api_host *host, struct api_call *call)
+{
+	if (!changes_pending(host->changes, "apply") && !changes_pending(host->changes, "undo"))
+		return false;
+	order_refuse(call, -FL_ECONFLICT,
+		     "another apply is being committed; look at what it changed with "
+		     "`fairlead log` and `fairlead plan`, then apply again");
+	return true;
+}
+
+static struct order *file_order(struct api_host *host, struct api_call *call, bool only_planned)
+{
+	const json_t *text = json_object_get(api_parameters(call), "text");
+	const char *file = api_text(call, "file");
+	return order_of_text(host, call,
+			     &(struct order_text){.file = file ? file : "the file",
+						  .text = json_string_value(text),
+						  .length = json_string_length(text)},
+			     only_planned);
 }
 
 void verb_plan(struct api_host *host, struct api_call *call)
@@ -339,21 +405,10 @@ void verb_plan(struct api_host *host, struct api_call *call)
 
 void verb_apply(struct api_host *host, struct api_call *call)
 {
-	if (changes_pending(host->changes, "apply")) {
-		order_refuse(call, -FL_ECONFLICT,
-			     "another apply is being committed; look at what it changed with "
-			     "`fairlead log` and `fairlead plan`, then apply again");
+	if (order_must_wait(host, call))
 		return;
-	}
 	bool is_dry = json_is_true(json_object_get(api_parameters(call), "dry_run"));
 	struct order *order = file_order(host, call, is_dry);
-	if (!order)
-		return;
-	if (is_dry) {
-		json_object_set_new(order->answer, "dry_run", json_true());
-		api_succeed(call, json_incref(order->answer));
-		order_free(order);
-		return;
-	}
-	changes_submit(host->changes, &order->change);
+	if (order)
+		order_carry_out(order);
 }

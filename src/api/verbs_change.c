@@ -284,6 +284,8 @@ void verb_rollback(struct api_host *host, struct api_call *call)
 		order_refuse(call, -FL_EUSAGE, "versions are numbered from 1");
 		return;
 	}
+	if (verb_undo_removal(host, call))
+		return;
 	struct order *order = order_new(host, call, "rollback", build_rollback);
 	if (!order)
 		return;

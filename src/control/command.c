@@ -355,9 +355,13 @@ static int bind_arguments(struct parser *parser)
 			return error_set(parser->err, -FL_EUSAGE, "`%s` needs <%s>: %s",
 					 command->name, argument->name, argument->help);
 		}
-		json_t *value = json_string(parser->words[given]);
+		const char *word = parser->words[given];
+		bool is_number = argument->value == VALUE_NUMBER;
+		json_t *value = is_number ? number_of(word) : json_string(word);
 		if (json_object_set_new(parameters, argument->name, value) < 0)
-			return error_set(parser->err, -FL_EUSAGE, "<%s> is not UTF-8 text",
+			return error_set(parser->err, -FL_EUSAGE,
+					 is_number ? "<%s> is a number of 0 or more"
+						   : "<%s> is not UTF-8 text",
 					 argument->name);
 		given++;
 	}

@@ -63,6 +63,7 @@ struct command_argument {
 	X(rollout_resume)                                                                          \
 	X(rollout_cut)                                                                             \
 	X(rollback)                                                                                \
+	X(undo)                                                                                    \
 	X(backend_forget)                                                                          \
 	X(store_recover)                                                                           \
 	X(log)                                                                                     \

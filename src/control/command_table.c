@@ -60,6 +60,15 @@ static const struct command_option rollback_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
+static const struct command_option undo_options[] = {
+    {"dry-run", VALUE_NONE, NULL, "show the plan, change nothing"},
+    {"no-wait", VALUE_NONE, NULL,
+     "be refused where slots come free in a moment (default: off a terminal)"},
+    WAIT_OPTIONS,
+    {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
 static const struct command_option recover_options[] = {
     {"dry-run", VALUE_NONE, NULL, "say what would be done, change nothing"},
     {"yes", VALUE_NONE, NULL, "do it without asking"},
@@ -282,10 +291,30 @@ const struct command command_table[] = {
 	    "one that was itself rolled back from, nor to one that was given up before it had all\n"
 	    "clients; again, it goes one further back. While that version still drains, DNS names\n"
 	    "it again within one TTL. Once it is retired, a new version with its content is\n"
-	    "published. During a rollout it ends the rollout. The stored configuration follows.",
+	    "published. During a rollout it ends the rollout. The stored configuration follows.\n"
+	    "A service that was removed comes back as it was, as its next version. For anything\n"
+	    "else of the configuration there is `fairlead undo`.",
 	.examples = "fairlead rollback web --dry-run\nfairlead rollback web --to 3",
 	.arguments = {SERVICE_ARGUMENT},
 	.options = rollback_options,
+    },
+    {
+	.name = "undo",
+	.place = COMMAND_DAEMON,
+	.verb = VERB_undo,
+	.thing = &thing_apply,
+	.render = render_apply,
+	.summary = "take back what an entry of the ledger changed",
+	.description =
+	    "Applies the present configuration without what this entry changed of it: pools,\n"
+	    "sites, settings, the zone and its records, services with all their options. It is a\n"
+	    "change like any other, with an entry, new versions and slots of its own, and can be\n"
+	    "undone. Refused where a later entry changed the same thing: undo that one first.\n"
+	    "An apply that took several entries is undone from the last of them on. Of entries\n"
+	    "that hold no configuration it says what takes them back.",
+	.examples = "fairlead undo 17 --dry-run\nfairlead undo 17 --message 'the wrong pool'",
+	.arguments = {{"entry", VALUE_NUMBER, false, "its number; `fairlead log` lists them"}},
+	.options = undo_options,
     },
     {
 	.name = "backend forget",

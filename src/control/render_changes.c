@@ -64,7 +64,10 @@ void render_rollback(const struct render *render, const json_t *data)
 	long long from = (long long)part_number(data, "from");
 	long long to = (long long)part_number(data, "to");
 	begin_order(render, data, "service");
-	if (published)
+	if (!from)
+		buffer_printf(render->text,
+			      "it was removed; what it was comes back as version %lld", published);
+	else if (published)
 		buffer_printf(render->text,
 			      "version %lld is retired, so its content is published anew as "
 			      "version %lld, in place of %lld",
@@ -141,6 +144,12 @@ static void tell_apply(const json_t *what, struct buffer *words)
 	}
 	if (!words->length)
 		buffer_puts(words, "settings only");
+}
+
+static void tell_undo(const json_t *what, struct buffer *words)
+{
+	tell_apply(what, words);
+	buffer_printf(words, "; undoes entry %lld", (long long)part_number(what, "undoes"));
 }
 
 static void tell_rollback(const json_t *what, struct buffer *words)
@@ -239,6 +248,7 @@ void render_entry_words(const char *kind, const json_t *what, struct buffer *wor
 	} tellers[] = {
 	    {"apply", tell_apply},
 	    {"rollback", tell_rollback},
+	    {"undo", tell_undo},
 	    {"transition", tell_transitions},
 	    {"rollout.pause", tell_service},
 	    {"rollout.resume", tell_service},

@@ -409,7 +409,8 @@ int apply_part(struct apply *apply, struct change_draft *draft, struct error *er
 		struct apply_item *item =
 		    apply->after.step == STEP_SERVICES ? &apply->items[apply->after.index] : NULL;
 		int result = put_one(apply, draft, err);
-		notes += item ? item->note_bytes : 0;
+		/* Of sites the entry says what they were and are, which is about as much. */
+		notes += item ? item->note_bytes : 2 * (draft->bytes - bytes);
 		bool is_full =
 		    result == -FL_ELIMIT ||
 		    (result == 0 && (draft->bytes > CHANGE_MAX_BYTES || notes > PART_NOTE_BYTES));

@@ -40,6 +40,8 @@ CASES = [
      {"file": "FILE", "text": "TEXT", "dry_run": True}),
     ("rolled_back", ["rollback", "web"], {"service": "web"}),
     ("rolled_back_published", ["rollback", "web"], {"service": "web"}),
+    ("brought_back", ["rollback", "web", "--dry-run"], {"service": "web", "dry_run": True}),
+    ("undone", ["undo", "17", "--no-wait"], {"entry": 17}),
     ("service_done", ["rollout", "pause", "web"], {"service": "web"}),
     ("service_same", ["rollout", "resume", "web"], {"service": "web"}),
     ("cut", ["rollout", "cut", "web/1"], {"version": "web/1"}),
@@ -103,6 +105,7 @@ DESCRIBED = [("status", ["status"]), ("status_new", ["status"]), ("status_names"
              ("file", ["get"]), ("plan", ["plan"]), ("plan_empty", ["plan"]),
              ("applied", ["apply"]), ("applied_nothing", ["apply"]), ("applied_dry", ["apply"]),
              ("rolled_back", ["rollback"]), ("rolled_back_published", ["rollback"]),
+             ("brought_back", ["rollback"]), ("undone", ["undo"]),
              ("service_done", ["rollout", "pause"]), ("service_same", ["rollout", "resume"]),
              ("cut", ["rollout", "cut"]), ("forgotten", ["backend", "forget"])]
 DESCRIBED += [(kind, ["get", kind]) for kind in ("services", "versions", "backends", "bindings",

@@ -736,6 +736,85 @@ def test_a_removed_service_ends_and_may_come_back(running):
     assert running.ask("verify")["sound"]
 
 
+def test_the_removal_of_a_service_is_undone(running):
+    """Also when nothing is left of it; as its next version, with what it was when it went."""
+    backends = "web1", "web3"
+    last = service("web", (("web1", 11, 5), ("web3", 13))).replace("ttl: 1s", "ttl: 7s")
+    running.apply(fabric(service("web"), service("other")))
+    running.wait_versions("web", {1: "serving"})
+    running.apply(fabric(last, service("other")))
+    running.wait_versions("web", {2: "serving"}, ("web1", "web2", "web3"))
+    before = running.ask("get")["file"]
+    for number in (3, 4):
+        running.apply(fabric(service("other")))
+        if number == 4:
+            def gone():
+                for name in (*backends, "web2"):
+                    running.report(name)
+                return [one["name"] for one in running.ask("get", kind="services")] == ["other"]
+            wait_for(gone, "the service to be gone", 20)
+            running.child.stop()
+            running.again()
+        sequence = running.ask("status")["sequence"]
+        told = running.ask("rollback", service="web", dry_run=True)
+        assert told["published"] == number and told["to"] == number - 1 and told["dry_run"]
+        assert told["backends"] == ["web1", "web3"]
+        assert running.ask("status")["sequence"] == sequence
+        assert "without --to" in str(running.refused("rollback", service="web", to=1))
+        assert running.ask("rollback", service="service/web")["published"] == number
+        assert running.ask("get")["file"] == before
+        running.wait_versions("web", {number: "serving"}, backends)
+        wait_for(lambda: running.resolve("web"), "an answer")
+    entry = [one for one in running.ask("log") if one["kind"] == "undo"][-1]
+    assert entry["what"]["undoes"] < entry["sequence"]
+    assert entry["what"]["published"][0]["version"] == 4
+    assert running.ask("verify")["sound"]
+
+
+def test_any_entry_of_configuration_is_undone(running):
+    running.apply(fabric(service("web"), service("other")))
+    running.wait_versions("web", {1: "serving"})
+    first = running.ask("get")["file"]
+    entries = [running.apply(fabric(*services, sites=sites, settings=settings))["sequence"]
+               for services, sites, settings in (
+                   ((service("web"), service("other")), "fra: {}, nyc: {}", ", quarantine: 9d"),
+                   ((service("web", extra="    drain_limit: 9m\n"), service("other")),
+                    "fra: {}, nyc: {}", ", quarantine: 9d"),
+                   ((service("web", extra="    drain_limit: 8m\n"),), "fra: {}", ", quarantine: 8d"))]
+    last = running.ask("get")["file"]
+    refusal = str(running.refused("undo", entry=entries[0]))
+    assert "the setting quarantine was changed again" in refusal and "log" in refusal
+    told = running.ask("undo", entry=entries[2], dry_run=True)
+    assert "drain_limit" in told["text"] and running.ask("get")["file"] == last
+    for entry in reversed(entries):
+        assert running.ask("undo", entry=entry, message="back")["changed"]
+    assert running.ask("get")["file"] == first
+    assert not running.ask("undo", entry=entries[0])["changed"]
+    # The site came, the service came again, the site went.
+    assert max(running.versions("other")) == 4
+
+    # And an undo.
+    undone = [one["sequence"] for one in running.ask("log", limit=100) if one["kind"] == "undo"]
+    for sequence in reversed(undone):
+        assert running.ask("undo", entry=sequence)["changed"]
+    assert running.ask("get")["file"] == last
+    assert running.ask("verify")["sound"]
+
+
+def test_what_undoes_other_entries(running):
+    running.apply(fabric(service("web")))
+    running.wait_versions("web", {1: "serving"})
+    slow = service("web", (("web3", 13),)).replace("[100%]", "[50%, 100%], pause: 1h")
+    running.apply(fabric(slow))
+    pause = running.ask("rollout pause", service="web")["sequence"]
+    assert "`fairlead rollout resume web` takes it back" in str(running.refused("undo", entry=pause))
+    back = running.ask("rollback", service="web")["sequence"]
+    assert "`fairlead rollback web` goes" in str(running.refused("undo", entry=back))
+    assert "(node.key) changed no configuration" in str(running.refused("undo", entry=1))
+    assert running.refused("undo", entry=9999).code == "FL_ENOTFOUND"
+    assert running.refused("undo", entry=0).code == "FL_EUSAGE"
+
+
 def test_a_service_that_comes_back_while_it_drains(running):
     running.apply(fabric(service("web"), service("other")))
     running.wait_versions("web", {1: "serving"})

@@ -3,6 +3,7 @@
 
 #include "config/config.h"
 #include "state/publication.h"
+#include "state/undo.h"
 #include "yaml/findings.h"
 
 #include <setjmp.h>
@@ -109,6 +110,7 @@ void world_init(struct world *world)
 
 void world_done(struct world *world)
 {
+	json_decref(world->last_what);
 	end(world);
 	harness_done(&world->harness);
 	ledger_signer_free(world->signer);
@@ -151,8 +153,13 @@ static int build(struct change *change, struct change_draft *draft, struct error
 {
 	struct applying *applying = (struct applying *)change;
 	int result = apply_part(applying->apply, draft, err);
-	if (result == CHANGE_COMMIT)
-		draft->what = json_object();
+	json_t *changed;
+	if (result != CHANGE_COMMIT)
+		return result;
+	assert_int_equal(undo_note(draft, &changed), 0);
+	draft->what = json_pack("{s:o}", "changed", changed);
+	json_decref(applying->world->last_what);
+	applying->world->last_what = json_incref(draft->what);
 	return result;
 }
 

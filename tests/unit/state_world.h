@@ -21,6 +21,7 @@ struct world {
 	unsigned moves; /* how often the image did */
 	size_t puts; /* records that were written, but for the ledger's */
 	char last_kind[64]; /* of the last ledger entry */
+	json_t *last_what; /* owned; what the last apply's entry says */
 };
 
 /* An empty store whose ledger has begun. */

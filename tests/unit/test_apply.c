@@ -9,6 +9,7 @@
 #include "state/config_records.h"
 #include "state/placement_records.h"
 #include "state/records.h"
+#include "state/undo.h"
 #include "state_world.h"
 
 #include <setjmp.h>
@@ -294,12 +295,50 @@ static void agree(struct world *world, const struct store_event *events, size_t 
 	assert_agreement(world);
 }
 
+/* What undoes the last entry, as a file that is to be freed. */
+static char *undone_file(struct world *world, struct arena *arena)
+{
+	struct fabric *fabric;
+	struct error err;
+	struct buffer text;
+	buffer_init(&text, 0);
+	if (undo_fabric(&world->image, 7, world->last_what, NULL, arena, &fabric, &err) < 0)
+		fail_msg("%s", err.text);
+	sort_maps(fabric);
+	config_emit(fabric, &text);
+	buffer_putc(&text, '\0');
+	assert_int_equal(text.status, 0);
+	return text.data;
+}
+
+/* Undone, and undone again, which is the file once more; each as a change of its own. */
+static void assert_undone(struct world *world, const char *before, const char *now)
+{
+	const char *const wanted[] = {before, now};
+	for (size_t i = 0; i < 2; i++) {
+		struct arena arena;
+		arena_init(&arena, 0);
+		char *back = undone_file(world, &arena);
+		assert_string_equal(back, wanted[i]);
+		struct world_apply outcome = world_apply(world, world_parse(back, &arena));
+		if (outcome.result < 0)
+			fail_msg("%s", outcome.err.text);
+		assert_int_not_equal(outcome.parts, 0);
+		if (outcome.parts > 1) /* its last entry says less than all of it */
+			i = 2;
+		free(back);
+		arena_done(&arena);
+	}
+}
+
 static void any_file_comes_back_as_it_was(void **state)
 {
 	struct world *world = *state;
 	const char *seed = getenv("FAIRLEAD_SEED");
 	struct random random;
 	random_init_seeded(&random, seed ? strtoull(seed, NULL, 10) : 1);
+	char *before = NULL;
+	unsigned undone = 0;
 	world->moved = agree;
 	for (unsigned round = 0; round < 150; round++) {
 		struct arena arena;
@@ -312,6 +351,8 @@ static void any_file_comes_back_as_it_was(void **state)
 		struct world_apply outcome = world_apply(world, fabric);
 		if (outcome.result < 0)
 			fail_msg("round %u: %s", round, outcome.err.text);
+		unsigned parts = outcome.parts;
+		undone += parts == 1 && before;
 		sort_maps(fabric);
 		config_emit(fabric, &wanted);
 		if (round % 10 == 9)
@@ -325,10 +366,92 @@ static void any_file_comes_back_as_it_was(void **state)
 		assert_int_equal(outcome.result, 0);
 		assert_int_equal(outcome.parts, 0);
 		assert_int_equal(world->image.revision, revision);
+		if (before && parts == 1)
+			assert_undone(world, before, got);
+		free(before);
 		free(got);
+		before = world_file(world);
 		free(file);
 		buffer_done(&wanted);
 		arena_done(&arena);
+	}
+	free(before);
+	assert_true(undone > 50);
+}
+
+/* --- undo --- */
+
+static void assert_no_way_back(struct world *world, const json_t *what, const char *service,
+			       const char *why)
+{
+	struct arena arena;
+	struct fabric *fabric;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	assert_true(undo_fabric(&world->image, 7, what, service, &arena, &fabric, &err) < 0);
+	if (!strstr(err.text, why))
+		fail_msg("%s", err.text);
+	arena_done(&arena);
+}
+
+static void an_entry_is_undone_while_it_is_the_last_word(void **state)
+{
+	struct world *world = *state;
+	struct arena arena;
+	arena_init(&arena, 0);
+	apply_text(world, HEAD SITES "services:\n" WEB(10) API(30s));
+	assert_no_way_back(world, world->last_what, NULL, "entry 7 holds the first configuration");
+	apply_text(world, HEAD SITES "services:\n" WEB(20) API(30s));
+	json_t *second = json_incref(world->last_what);
+	apply_text(world, HEAD SITES "services:\n" WEB(30) API(10s));
+	json_t *third = json_incref(world->last_what);
+	assert_no_way_back(world, second, NULL, "service web was changed again after entry 7");
+
+	/* With the later one undone, it can be; and of each service alone. */
+	apply_text(world, HEAD SITES "services:\n" WEB(20) API(10s));
+	assert_no_way_back(world, second, "api", "entry 7 does not say what it changed of service");
+	struct fabric *fabric;
+	assert_int_equal(undo_fabric(&world->image, 7, second, NULL, &arena, &fabric, NULL), 0);
+	assert_int_equal(fabric_service(fabric, "web")->backends[0].weight, 10);
+	assert_int_equal(fabric_service(fabric, "api")->ttl_seconds, 10);
+	/* What is as it was before is left alone. */
+	assert_int_equal(undo_fabric(&world->image, 7, third, NULL, &arena, &fabric, NULL), 0);
+	assert_int_equal(fabric_service(fabric, "web")->backends[0].weight, 20);
+	assert_int_equal(fabric_service(fabric, "api")->ttl_seconds, 30);
+	json_decref(second);
+	json_decref(third);
+	arena_done(&arena);
+}
+
+static void an_entry_that_does_not_say_is_not_undone(void **state)
+{
+	static const struct {
+		const char *what, *why;
+	} ENTRIES[] = {
+	    {"{}", "an earlier release wrote it"},
+	    {"{\"changed\":[]}", "that was nothing"},
+	    {"{\"changed\":[{\"key\":\"config/service/web\",\"too_large\":true}]}",
+	     "more than an entry keeps"},
+	    {"{\"changed\":[{\"key\":\"config/other\",\"before\":null,\"after\":null}]}",
+	     "does not know of"},
+	    {"{\"changed\":[{\"key\":\"service/web\",\"before\":null,\"after\":null}]}",
+	     "does not know of"},
+	    {"{\"changed\":[7]}", "does not know of"},
+	    {"{\"changed\":[{\"key\":\"config/service/web\",\"before\":7,\"after\":null}]}",
+	     "what cannot be"},
+	    {"{\"changed\":[{\"key\":\"config/service/web\",\"before\":{},\"after\":null}]}",
+	     "stored configuration of a service"},
+	    {"{\"changed\":[{\"key\":\"config/service/web\",\"before\":{\"level\":9},"
+	     "\"after\":null}]}",
+	     "has level 9"},
+	};
+	struct world *world = *state;
+	apply_text(world, HEAD SITES "services:\n" WEB(10) API(30s));
+	for (size_t i = 0; i < sizeof(ENTRIES) / sizeof(ENTRIES[0]); i++) {
+		json_t *what = json_loads(ENTRIES[i].what, 0, NULL);
+		assert_non_null(what);
+		assert_no_way_back(world, what, NULL, ENTRIES[i].why);
+		json_decref(what);
 	}
 }
 
@@ -657,6 +780,8 @@ int main(void)
 	    CASE(what_leaves_the_file_leaves_the_records),
 	    CASE(a_service_that_comes_again_goes_on_counting),
 	    CASE(any_file_comes_back_as_it_was),
+	    CASE(an_entry_is_undone_while_it_is_the_last_word),
+	    CASE(an_entry_that_does_not_say_is_not_undone),
 	    CASE(as_many_services_as_documented_fit),
 	    CASE(an_unrelated_order_between_the_parts_does_not_matter),
 	    CASE(free_slots_are_records_of_their_own),

@@ -19,6 +19,7 @@
 #include "state/placement_records.h"
 #include "state/records.h"
 #include "state/replica.h"
+#include "state/undo.h"
 #include "store/store.h"
 #include "yaml/findings.h"
 
@@ -845,6 +846,45 @@ static int step_change(void *context)
 	return result;
 }
 
+/* What an entry keeps, and the way back that is made of it. */
+static int step_undo(void *context)
+{
+	const struct image *image = context;
+	struct change_draft draft = {.image = image, .op_count = 3};
+	json_t *changed = NULL;
+	struct fabric *fabric = NULL;
+	struct arena arena;
+	draft.ops[0] = (struct store_op){.kind = STORE_DELETE, .key = "config/service/web"};
+	draft.ops[1] = (struct store_op){.kind = STORE_DELETE, .key = "config/site/fra"};
+	draft.ops[2] = (struct store_op){
+	    .kind = STORE_PUT, .key = "config/setting/quiet", .value = "{}", .value_length = 2};
+	arena_init(&arena, 0);
+	int result = undo_note(&draft, &changed);
+	if (result == 0) {
+		/* As if it had left things as they are. */
+		failing_memory_pause();
+		json_t *what = json_pack("{s:o}", "changed", changed);
+		for (size_t i = 0; i < json_array_size(changed); i++) {
+			json_t *change = json_array_get(changed, i);
+			json_object_set(change, "after", json_object_get(change, "before"));
+		}
+		failing_memory_go_on();
+		result = undo_fabric(image, 7, what, NULL, &arena, &fabric, NULL);
+		json_decref(what);
+	}
+	arena_done(&arena);
+	return result;
+}
+
+static void test_undo(void **state)
+{
+	struct image image = {0};
+	(void)state;
+	assert_int_equal(image_load(&image, sample.store, 0, NULL), 0);
+	failing_memory_each("undo", step_undo, &image, 10);
+	image_done(&image);
+}
+
 static void test_changes(void **state)
 {
 	(void)state;
@@ -978,11 +1018,11 @@ static void test_replica(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_records), cmocka_unit_test(test_ledger),
-	    cmocka_unit_test(test_engine),  cmocka_unit_test(test_copies),
-	    cmocka_unit_test(test_image),   cmocka_unit_test(test_changes),
-	    cmocka_unit_test(test_reports), cmocka_unit_test(test_landings),
-	    cmocka_unit_test(test_replica),
+	    cmocka_unit_test(test_records),  cmocka_unit_test(test_ledger),
+	    cmocka_unit_test(test_engine),   cmocka_unit_test(test_copies),
+	    cmocka_unit_test(test_image),    cmocka_unit_test(test_undo),
+	    cmocka_unit_test(test_changes),  cmocka_unit_test(test_reports),
+	    cmocka_unit_test(test_landings), cmocka_unit_test(test_replica),
 	};
 	return cmocka_run_group_tests_name("memory_state", tests, setup, teardown);
 }
