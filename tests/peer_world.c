@@ -13,33 +13,33 @@ static struct evp_pkey_st *pair_of(struct random *random)
 	return pair;
 }
 
-void peer_authority_make(struct peer_authority *ca, const char *fabric, uint64_t seed)
+void world_authority_make(struct world_authority *ca, const char *fabric, uint64_t seed)
 {
 	struct random random;
 	random_init_seeded(&random, seed);
-	*ca = (struct peer_authority){.pair = pair_of(&random), .fabric = fabric};
+	*ca = (struct world_authority){.pair = pair_of(&random), .fabric = fabric};
 	buffer_init(&ca->der, 0);
 	peer_ca_make(ca->pair, fabric, &random, PEER_WORLD_NOW - 400 * 86400, &ca->der);
 }
 
-void peer_authority_done(struct peer_authority *ca)
+void world_authority_done(struct world_authority *ca)
 {
 	key_pair_free(ca->pair);
 	buffer_done(&ca->der);
 }
 
-struct wire_bytes peer_authority_bytes(const struct peer_authority *ca)
+struct wire_bytes world_authority_bytes(const struct world_authority *ca)
 {
 	return (struct wire_bytes){.data = ca->der.data, .length = ca->der.length};
 }
 
-struct buffer peer_world_issue(const struct peer_authority *ca, struct evp_pkey_st *pair,
+struct buffer peer_world_issue(const struct world_authority *ca, struct evp_pkey_st *pair,
 			       const char *node, uint64_t now_s)
 {
 	uint8_t key[KEY_BYTES];
 	struct random random;
 	struct buffer leaf;
-	struct wire_bytes der = peer_authority_bytes(ca);
+	struct wire_bytes der = world_authority_bytes(ca);
 	random_init_seeded(&random, now_s);
 	key_pair_public(pair, key);
 	buffer_init(&leaf, 0);
@@ -48,15 +48,15 @@ struct buffer peer_world_issue(const struct peer_authority *ca, struct evp_pkey_
 	return leaf;
 }
 
-struct peer_side *peer_world_side(const struct peer_authority *ca,
-				  const struct peer_authority *other, const char *node,
+struct peer_side *peer_world_side(const struct world_authority *ca,
+				  const struct world_authority *other, const char *node,
 				  uint64_t seed, uint64_t now_s)
 {
 	struct random random;
 	struct peer_side *side;
-	struct wire_bytes cas[2] = {peer_authority_bytes(ca)};
+	struct wire_bytes cas[2] = {world_authority_bytes(ca)};
 	if (other)
-		cas[1] = peer_authority_bytes(other);
+		cas[1] = world_authority_bytes(other);
 	random_init_seeded(&random, seed);
 	struct evp_pkey_st *pair = pair_of(&random);
 	struct buffer leaf = peer_world_issue(ca, pair, node, now_s);

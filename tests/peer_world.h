@@ -8,24 +8,24 @@
 #define PEER_WORLD_NOW 1800000000ull
 
 /* A CA. The same fabric and seed give the same one. */
-struct peer_authority {
+struct world_authority {
 	struct evp_pkey_st *pair;
 	struct buffer der;
 	const char *fabric;
 };
 
-void peer_authority_make(struct peer_authority *ca, const char *fabric, uint64_t seed);
-void peer_authority_done(struct peer_authority *ca);
-struct wire_bytes peer_authority_bytes(const struct peer_authority *ca);
+void world_authority_make(struct world_authority *ca, const char *fabric, uint64_t seed);
+void world_authority_done(struct world_authority *ca);
+struct wire_bytes world_authority_bytes(const struct world_authority *ca);
 
 /* A certificate for `pair`, issued at `now_s`; the caller's. */
-struct buffer peer_world_issue(const struct peer_authority *ca, struct evp_pkey_st *pair,
+struct buffer peer_world_issue(const struct world_authority *ca, struct evp_pkey_st *pair,
 			       const char *node, uint64_t now_s);
 
 /* A node with a key drawn by `seed`, that `ca` vouches for since `now_s`, and that trusts `other`
  * (NULL: nobody), too. */
-struct peer_side *peer_world_side(const struct peer_authority *ca,
-				  const struct peer_authority *other, const char *node,
+struct peer_side *peer_world_side(const struct world_authority *ca,
+				  const struct world_authority *other, const char *node,
 				  uint64_t seed, uint64_t now_s);
 
 #endif

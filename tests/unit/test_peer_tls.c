@@ -88,7 +88,7 @@ static void expect_fault(const struct peer_tls *tls, enum peer_tls_fault fault,
 }
 
 struct world {
-	struct peer_authority ca, new_ca, other;
+	struct world_authority ca, new_ca, other;
 	struct peer_side *a, *b;
 };
 
@@ -96,9 +96,9 @@ static int setup(void **state)
 {
 	struct world *world = malloc(sizeof(*world));
 	assert_non_null(world);
-	peer_authority_make(&world->ca, "example", 1);
-	peer_authority_make(&world->new_ca, "example", 2);
-	peer_authority_make(&world->other, "elsewhere", 3);
+	world_authority_make(&world->ca, "example", 1);
+	world_authority_make(&world->new_ca, "example", 2);
+	world_authority_make(&world->other, "elsewhere", 3);
 	world->a = peer_world_side(&world->ca, NULL, "node-a", 4, NOW);
 	world->b = peer_world_side(&world->ca, NULL, "node-b", 5, NOW);
 	*state = world;
@@ -110,9 +110,9 @@ static int teardown(void **state)
 	struct world *world = *state;
 	peer_side_unref(world->a);
 	peer_side_unref(world->b);
-	peer_authority_done(&world->ca);
-	peer_authority_done(&world->new_ca);
-	peer_authority_done(&world->other);
+	world_authority_done(&world->ca);
+	world_authority_done(&world->new_ca);
+	world_authority_done(&world->other);
 	free(world);
 	return 0;
 }
@@ -244,12 +244,12 @@ static void test_clocks(void **state)
 	part(&ends);
 }
 
-static struct peer_side *joiner(const char *fabric, const struct peer_authority *ca)
+static struct peer_side *joiner(const char *fabric, const struct world_authority *ca)
 {
 	struct random random;
 	struct evp_pkey_st *pair;
 	struct digest hash;
-	struct wire_bytes der = peer_authority_bytes(ca);
+	struct wire_bytes der = world_authority_bytes(ca);
 	random_init_seeded(&random, 9);
 	assert_int_equal(key_pair_make(&pair), 0);
 	peer_ca_hash(&der, &hash);
@@ -419,7 +419,7 @@ static void test_parts_that_do_not_belong_together(void **state)
 	struct evp_pkey_st *pair, *another;
 	struct peer_side *side = NULL;
 	struct error err = {0};
-	struct wire_bytes ca = peer_authority_bytes(&world->ca);
+	struct wire_bytes ca = world_authority_bytes(&world->ca);
 	assert_int_equal(key_pair_make(&pair), 0);
 	assert_int_equal(key_pair_make(&another), 0);
 	struct buffer leaf = peer_world_issue(&world->ca, pair, "node-a", NOW);
@@ -428,7 +428,7 @@ static void test_parts_that_do_not_belong_together(void **state)
 			 -FL_EINVALID);
 	assert_int_equal(peer_side_new(world->ca.pair, "example", &ca, &ca, 1, &side, &err),
 			 -FL_EINVALID);
-	ca = peer_authority_bytes(&world->new_ca);
+	ca = world_authority_bytes(&world->new_ca);
 	assert_int_equal(peer_side_new(pair, "example", &der, &ca, 1, &side, &err), -FL_EINVALID);
 	assert_null(side);
 	buffer_done(&leaf);
