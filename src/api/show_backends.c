@@ -114,7 +114,8 @@ static void show_report(const struct api_host *host, const struct report *report
 }
 
 /* The last report by that name which came from the machine with the address, and is believed as far
- * as it is fresh; else one that came from a machine without. */
+ * as it is fresh; else one that came from a machine without. Of who is no backend, any: it may
+ * still have the address that it had as one. */
 static const struct report *find_report(const struct api_host *host, const struct backend *backend,
 					bool *ret_elsewhere)
 {
@@ -128,7 +129,8 @@ static const struct report *find_report(const struct api_host *host, const struc
 		return report;
 	const struct report *any = NULL;
 	for (size_t i = 0; (report = reports_at(host->reports, i)); i++) {
-		if (strcmp(report->backend, backend->name) == 0 && !report->said.owned.count &&
+		if (strcmp(report->backend, backend->name) == 0 &&
+		    (!has_address || !report->said.owned.count) &&
 		    report_is_fresh(report, interval_ms, now_ms))
 			any = report;
 	}

@@ -41,16 +41,17 @@ static struct connection_holder find_holder(const struct outlook_look *look,
 					    const struct backend *backend)
 {
 	const struct sights *sights = look->sights;
+	uint64_t interval_ms = image_report_interval_ms(sights->image);
 	struct connection_holder holder = {.backend = backend->name, .of = backend};
 	if (look->status->state == VERSION_RETIRED)
 		return holder;
 	holder.doubt =
-	    reports_doubt(sights->reports, backend, image_report_interval_ms(sights->image),
-			  sights->now_ms, &holder.report);
+	    reports_doubt(sights->reports, backend, interval_ms, sights->now_ms, &holder.report);
 	holder.known = holder.doubt == REPORT_BELIEVED || holder.doubt == REPORT_COOKIES;
 	holder.is_forgotten =
 	    !holder.known && image_is_forgotten(sights->image, backend, look->status->sequence);
-	if (holder.known)
+	/* What is disputed is counted as well: it may be more, but is not less. */
+	if (holder.report && report_is_fresh(holder.report, interval_ms, sights->now_ms))
 		holder.connections = count_of(look, holder.report);
 	return holder;
 }

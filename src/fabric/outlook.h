@@ -17,7 +17,7 @@ struct connection_holder {
 	const char *backend; /* borrowed from the version or the report */
 	const struct backend *of; /* borrowed from the version; NULL: it is no backend of it */
 	enum report_doubt doubt; /* why its count is not believed, or not yet proof of anything */
-	bool known; /* `connections` says what it has */
+	bool known; /* `connections` says what it has; otherwise it may have more */
 	bool is_forgotten; /* it was declared gone: what it had is none */
 	uint64_t connections;
 	const struct report *report; /* that says so; NULL: there is none of its machine */

@@ -63,6 +63,54 @@ def test_an_alarm_ends_with_what_it_tells_of(running):  # noqa: F811
     wait_for(quiet, "the alarm to end with its backend", 20)
 
 
+def about(running, *words):
+    """The alarms that speak of any of these."""
+    return [alarm["code"] for alarm in running.ask("status")["alarms"]
+            if any(word in alarm["subject"] or word in alarm["text"] for word in words)]
+
+
+def test_every_alarm_about_a_backend_ends_with_its_version(running):  # noqa: F811
+    """Of the landing, of the node and of the edge: at the first look at which the last version that
+    names it is retired. What is left is the note that a stranger reports."""
+    web = ("web2", "10.0.0.12")
+    running.apply(fabric(service("web"), service("api", (("web1", 11), ("web9", 19)))))
+    running.wait_versions("web", {1: "serving"})
+    running.wait_versions("api", {1: "serving"})
+
+    def troubled():
+        """Its landing is in alarm and carries nothing out, and nobody is at its address."""
+        running.report("web1")
+        running.report("web2", alarms=[TROUBLE], generation="22" * 32)
+        return {"disk.on-fire", "backend.late", "backend.no-next-hop"} <= set(about(running, *web))
+    wait_for(troubled, "all alarms about web2", 20)
+    wait_for(lambda: "backend.silent" in about(running, "web9")
+             or "backend.never-reported" in about(running, "web9"), "the silence of web9", 10)
+
+    running.apply(fabric(service("web", (("web1", 11),)),
+                         service("api", (("web1", 11),))))
+
+    def retired(name):
+        running.report("web1")
+        running.report("web2", alarms=[TROUBLE], generation="22" * 32)
+        running.force()
+        if running.versions(name)[1] == "retired":
+            return True
+        assert name != "web" or about(running, *web)
+        return False
+    wait_for(lambda: retired("web"), "web/1 to retire", 30)
+    assert not about(running, *web)
+    notes = running.ask("status")["notes"]
+    assert [note["subject"] for note in notes if note["code"] == "backend.spare"] == [
+        "backend/web2"]
+
+    # Silence is in use until somebody says otherwise; then it is told of no more.
+    assert running.versions("api")[1] == "draining" and about(running, "web9")
+    running.ask("backend forget", backend="web9")
+    assert set(about(running, "web9", "10.0.0.19")) <= {"backend.no-next-hop"}
+    wait_for(lambda: retired("api"), "api/1 to retire", 30)
+    assert not about(running, "web9", "10.0.0.19")
+
+
 def test_a_program_in_the_way_is_named_with_who_holds_it(running):  # noqa: F811
     """`ip link … xdp off` takes none away that a link holds: another Fairlead's, say."""
     other = running.folder.parent / "other"

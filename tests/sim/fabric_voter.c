@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The node that decides: what the daemon wires together on a voter, without its loop. */
 #include "base/digest.h"
+#include "fabric/outlook.h"
 #include "fabric_world.h"
 #include "power_disk.h"
 
@@ -116,6 +117,38 @@ void voter_start(struct world *world)
 	memset(world->counted, 0, sizeof(world->counted));
 }
 
+/* What is told of a version adds up: whoever holds connections is named, and whatever it waits for
+ * has its sentence. */
+static void check_outlook(struct world *world, const struct service_state *state, size_t index)
+{
+	struct outlook outlook;
+	struct arena arena;
+	uint64_t sum = 0;
+	const struct version_status *status = &state->versions[index];
+	arena_init(&arena, 0);
+	int result = outlook_find(world->driver, state, index, &arena, &outlook);
+	CHECK(world, result == 0, "no outlook: %s", error_text(result));
+	for (size_t i = 0; i < outlook.holder_count; i++)
+		sum += outlook.holders[i].connections;
+	uint64_t counted = driver_connections(world->driver, state, status->number).count;
+	CHECK(world, sum == counted || status->state == VERSION_RETIRED,
+	      "version %u: holders have %" PRIu64 " connections of %" PRIu64, status->number, sum,
+	      counted);
+	for (size_t i = 0; i < outlook.wait_count; i++)
+		CHECK(world, *outlook.waits[i].text, "version %u waits for nothing",
+		      status->number);
+	arena_done(&arena);
+}
+
+static void check_outlooks(struct world *world)
+{
+	const struct image *image = &voter(world)->image;
+	for (size_t s = 0; image->fabric && s < image->state_count; s++) {
+		for (size_t i = 0; i < image->states[s]->version_count; i++)
+			check_outlook(world, image->states[s], i);
+	}
+}
+
 void voter_moved(struct world *world, uint64_t revision)
 {
 	struct node *node = voter(world);
@@ -127,6 +160,7 @@ void voter_moved(struct world *world, uint64_t revision)
 	node_carry_out(world, node);
 	node_observe(world, node, false);
 	changes_image_moved(world->changes);
+	check_outlooks(world);
 	driver_run(world->driver);
 }
 

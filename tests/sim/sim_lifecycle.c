@@ -15,7 +15,7 @@
  */
 #include "abi/pick.h"
 #include "base/random.h"
-#include "model/lifecycle.h"
+#include "model/lifecycle_wait.h"
 #include "model/placement.h"
 #include "tests/addresses.h"
 
@@ -706,6 +706,43 @@ static void check_gate(struct world *world, const struct service_observation *se
 	}
 }
 
+static bool moves(const struct transition *transitions, int count, uint32_t version)
+{
+	for (int i = 0; i < count; i++) {
+		bool is_move = transitions[i].kind == TRANSITION_VERSION ||
+			       transitions[i].kind == TRANSITION_SHARE;
+		if (is_move && transitions[i].version == version &&
+		    transitions[i].event != VERSION_EVENT_REOPEN)
+			return true;
+	}
+	return false;
+}
+
+/* A version waits for something exactly if nothing is done for it. */
+static void check_waits(struct world *world, const struct service_observation *seen,
+			const struct transition *transitions, int count)
+{
+	for (size_t i = 0; i < world->state.version_count && count < LIFECYCLE_MAX_TRANSITIONS;
+	     i++) {
+		const struct version_status *version = &world->state.versions[i];
+		const struct version_waits waits = lifecycle_waits(&world->state, seen, i);
+		bool moved = moves(transitions, count, version->number);
+		bool rests = version->state == VERSION_RETIRED ||
+			     (version->state == VERSION_SERVING &&
+			      (version->number != world->state.rollout.target ||
+			       world->state.rollout.share == SHARE_WHOLE));
+		/* Of a removed service the addresses go first. */
+		if (version->state == VERSION_CLOSING && world->state.removed)
+			continue;
+		/* What is in use is reopened, whatever its proof lacks. */
+		if (version->state == VERSION_CLOSING && !moved)
+			continue;
+		CHECK(world, !waits.reasons == (moved || rests),
+		      "version %u, %s: waits for %#x and %s", version->number,
+		      version_state_name(version->state), waits.reasons, moved ? "moves" : "stays");
+	}
+}
+
 static void drive(struct world *world)
 {
 	struct binding_observation bindings[MAX_BINDINGS];
@@ -748,6 +785,7 @@ static void drive(struct world *world)
 	      "%d transitions are due of a service at rest", count);
 	assert_in_range(count, 0, LIFECYCLE_MAX_TRANSITIONS);
 	check_gate(world, &seen, transitions, count);
+	check_waits(world, &seen, transitions, count);
 	apply_all(world, transitions, count);
 	lifecycle_forget_retired(&world->state, 3);
 	arena_done(&scratch);
