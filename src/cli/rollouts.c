@@ -46,25 +46,6 @@ static void add_goal(struct rollouts *rollouts, const json_t *of, json_int_t ver
 	    json_pack("{s:s, s:I}", "service", text_of(of, "service"), "version", version));
 }
 
-static void find_goals(struct rollouts *rollouts, const json_t *answer)
-{
-	const json_t *services = json_object_get(json_object_get(answer, "plan"), "services");
-	json_int_t published = number_of(answer, "published");
-	if (is_true(answer, "dry_run"))
-		return;
-	for (size_t i = 0; i < json_array_size(services); i++) {
-		const json_t *service = json_array_get(services, i);
-		if (is_true(service, "new_version"))
-			add_goal(rollouts, service, number_of(service, "to_version"));
-	}
-	if (json_object_get(answer, "service"))
-		add_goal(rollouts, answer, published ? published : number_of(answer, "to"));
-	for (size_t i = 0; i < json_array_size(answer); i++) {
-		const json_t *rollout = json_array_get(answer, i);
-		add_goal(rollouts, rollout, number_of(rollout, "target"));
-	}
-}
-
 enum goal_state { GOAL_WAITS, GOAL_REACHED, GOAL_LOST };
 
 /* Clients may have all come to it, and be on their way to a newer one already. */
@@ -78,6 +59,28 @@ static enum goal_state judge(const struct wait *wait, json_int_t version, const 
 		return GOAL_WAITS;
 	return wait->retired && json_array_size(json_object_get(rollout, "older")) ? GOAL_WAITS
 										   : GOAL_REACHED;
+}
+
+/* Of several rollouts, as `rollout status` tells of them, those that have not ended. */
+static void add_rollouts(struct rollouts *rollouts, const json_t *list)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *rollout = json_array_get(list, i);
+		json_int_t target = number_of(rollout, "target");
+		if (json_array_size(list) == 1 ||
+		    judge(rollouts->wait, target, rollout) == GOAL_WAITS)
+			add_goal(rollouts, rollout, target);
+	}
+}
+
+static void add_published(struct rollouts *rollouts, const json_t *plan)
+{
+	const json_t *services = json_object_get(plan, "services");
+	for (size_t i = 0; i < json_array_size(services); i++) {
+		const json_t *service = json_array_get(services, i);
+		if (is_true(service, "new_version"))
+			add_goal(rollouts, service, number_of(service, "to_version"));
+	}
 }
 
 /* --- what is said --- */
@@ -224,6 +227,27 @@ static int look(struct rollouts *rollouts, const json_t *list)
 	return -1;
 }
 
+/* A file that is applied already may be on its way to clients still: then it is that what is waited
+ * for. */
+static int find_goals(struct rollouts *rollouts, const json_t *answer, struct error *err)
+{
+	json_int_t published = number_of(answer, "published");
+	json_t *list = NULL;
+	if (is_true(answer, "dry_run"))
+		return 0;
+	if (json_is_array(answer))
+		add_rollouts(rollouts, answer);
+	else if (json_object_get(answer, "service"))
+		add_goal(rollouts, answer, published ? published : number_of(answer, "to"));
+	else if (!is_true(answer, "empty"))
+		add_published(rollouts, json_object_get(answer, "plan"));
+	else if (ask(rollouts, &list, err) < 0)
+		return err->code;
+	add_rollouts(rollouts, list);
+	json_decref(list);
+	return 0;
+}
+
 /* A daemon that is being replaced is back in a moment. */
 static bool is_absence(int result)
 {
@@ -264,10 +288,11 @@ int rollouts_wait(const struct invocation *invocation, const char *socket, const
 				    .wait = wait,
 				    .interrupt_fd = interrupt_fd,
 				    .goals = json_array()};
+	struct error err = {0};
 	*wait->said = '\0';
 	wait->is_quiet = invocation->output != OUTPUT_TABLE;
-	find_goals(&rollouts, answer);
-	int status = wait_for_all(&rollouts);
+	int status = find_goals(&rollouts, answer, &err) < 0 ? output_error(invocation, &err)
+							     : wait_for_all(&rollouts);
 	json_decref(rollouts.goals);
 	return status;
 }

@@ -82,8 +82,20 @@ static struct landing_desired desired_of(const struct landing_set *set, struct a
 					.listener_count = (unsigned)listener_count};
 }
 
+static void check(struct landing_plane *plane)
+{
+	struct error err = {0};
+	struct landing_alarms alarms;
+	int result = landing_check(plane->landing, &alarms, &err);
+	failed(plane, LANDING_FAILURE_CHECKED, result, &err);
+	if (result == 0)
+		landing_trouble_found(&plane->trouble, &alarms, now_of(plane));
+}
+
 /* The generation is taken over only when all of it is in place: until then who is told by reports
- * knows that we do not land by it. */
+ * knows that we do not land by it. A check comes with it, so that no report says of this generation
+ * what was found of the one before: a version would get clients although its listener is missing.
+ */
 static void configure(struct landing_plane *plane)
 {
 	struct arena arena;
@@ -99,6 +111,7 @@ static void configure(struct landing_plane *plane)
 		plane->generation = plane->wanted->generation;
 		hex_encode(plane->generation.bytes, DIGEST_BYTES, text);
 		log_event(LOG_LEVEL_INFO, "landing.configured", "generation", text, NULL);
+		check(plane);
 	}
 	failed(plane, LANDING_FAILURE_CONFIGURED, result, &err);
 	arena_done(&arena);
@@ -277,16 +290,6 @@ int landing_plane_report(struct landing_plane *plane, const struct ledger_positi
 }
 
 /* --- watching --- */
-
-static void check(struct landing_plane *plane)
-{
-	struct error err = {0};
-	struct landing_alarms alarms;
-	int result = landing_check(plane->landing, &alarms, &err);
-	failed(plane, LANDING_FAILURE_CHECKED, result, &err);
-	if (result == 0)
-		landing_trouble_found(&plane->trouble, &alarms, now_of(plane));
-}
 
 static void on_watch(uv_poll_t *poll, int status, int events)
 {

@@ -62,6 +62,12 @@ def test_a_rollout_is_waited_for_and_shown(client, daemon):
                for one in node.requests)
 
 
+def test_nothing_is_waited_for_where_nothing_was_ordered(client, daemon):
+    node = daemon(turns(answer({**APPLIED, "dry_run": True})))
+    assert client("apply", "-", "--dry-run", "--wait", input="x").returncode == 0
+    assert len(node.requests) == 1
+
+
 def test_what_has_ended_is_not_waited_for(client, daemon):
     daemon(turns(*rollouts(DONE)))
     assert said(client("rollout", "status", "web", "--wait")) == (
@@ -85,6 +91,22 @@ def test_orders_wait_for_what_they_began(client, daemon, words, first):
     assert done.stderr.endswith(f"fairlead: version {target} of web has all clients\n")
     assert not {"wait", "timeout", "retired"} & set(node.requests[0]["parameters"])
     assert [one["verb"] for one in node.requests[1:]] == ["rollout status"] * 2
+
+
+def test_a_file_that_is_applied_already_may_be_on_its_way(client, daemon):
+    """Of all services those whose rollouts are under way; what has ended needs no line."""
+    empty = {"plan": {"services": []}, "empty": True, "changed": False, "sequence": 0, "text": "",
+             "warnings": ""}
+    others = [{**DONE, "service": "api"}, {**FIRST, "service": "mail"}]
+    node = daemon(turns(answer(empty), answer([FIRST, *others]), answer([FIRST, *others]),
+                        answer([DONE, *others]), *rollouts({**DONE, "service": "mail"})))
+    done = client("apply", "-", "--wait", input="x")
+    assert said(done) == (0, (
+        "fairlead: waiting: web: version 2 has 5% of the clients, step 1 of 2 (and 1 more)\n"
+        "fairlead: version 2 of web has all clients\n"
+        "fairlead: waiting: mail: version 2 has 5% of the clients, step 1 of 2\n"
+        "fairlead: version 2 of mail has all clients\n"))
+    assert [one["parameters"] for one in node.requests[1:]] == [{}, {}, {}, {"service": "mail"}]
 
 
 def test_older_versions_are_waited_for_on_demand(client, daemon):

@@ -120,3 +120,27 @@ def test_a_version_waits_for_a_landing_in_alarm(lab):
     finally:
         lab.capsule.run(["ip", "rule", "del", "pref", "40"], "web3")
     lab.wait_states("web", {before + 1: "serving"})
+
+
+def test_a_version_whose_listener_is_missing_gets_no_client(lab):
+    """The landing looks for the listeners of a configuration before it says that it carried it
+    out. The alarm ends with the service."""
+    extra = f"""\
+  extra:
+    ports: [tcp/81]
+    ttl: 1s
+    backends:
+      - {{name: web3, site: fra, address: "{topology.RACK['web3'].v4}", listen: {{tcp/81: ":8099"}}}}
+"""
+    for _ in range(3):
+        lab.apply(lab.fabric(WEB, services=extra))
+
+        def waits():
+            found = lab.cli.json("rollout", "status", "extra")[0]["waits"]
+            assert lab.cli.status().services["extra"].serving is None, "it has clients"
+            return [wait for wait in found if "nothing listens on" in wait["text"]]
+        wait_for(waits, "the version to wait for its listener")
+        lab.apply(lab.fabric(WEB))
+        wait_for(lambda: "extra" not in lab.cli.status().services, "the service to be gone", 40)
+        wait_for(lambda: not any("8099" in alarm for alarm in lab.cli.status().alarms),
+                 "the alarm to end", 3)
