@@ -219,16 +219,39 @@ static json_t *describe_address(const struct api_host *host, const char *text)
 	return NULL;
 }
 
+static bool names_simply(const char *name)
+{
+	return *name && !strchr(name, '/');
+}
+
+static bool names_backend(const char *name)
+{
+	return *name;
+}
+
+static bool names_version(const char *name)
+{
+	const char *slash = strchr(name, '/');
+	return slash && slash > name && slash[1] && !slash[1 + strspn(slash + 1, "0123456789")];
+}
+
+static bool names_address(const char *name)
+{
+	struct ip_address address;
+	return ip_address_parse(name, &address) == 0;
+}
+
 void verb_describe(struct api_host *host, struct api_call *call)
 {
 	static const struct {
 		const char *kind;
+		bool (*names)(const char *name);
 		json_t *(*describe)(const struct api_host *host, const char *name);
 	} kinds[] = {
-	    {"service/", describe_service},
-	    {"version/", describe_version},
-	    {"backend/", show_backend},
-	    {"address/", describe_address},
+	    {"service/", names_simply, describe_service},
+	    {"version/", names_version, describe_version},
+	    {"backend/", names_backend, show_backend},
+	    {"address/", names_address, describe_address},
 	};
 	char named[64 + MODEL_NAME_BYTES];
 	const char *thing = api_text(call, "thing");
@@ -238,7 +261,7 @@ void verb_describe(struct api_host *host, struct api_call *call)
 		thing = named;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		size_t length = strlen(kinds[i].kind);
-		if (strncmp(thing, kinds[i].kind, length) != 0)
+		if (strncmp(thing, kinds[i].kind, length) != 0 || !kinds[i].names(thing + length))
 			continue;
 		bool whole = kinds[i].describe == describe_service && api_all(call);
 		json_t *json = !host->image->fabric ? NULL

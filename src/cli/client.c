@@ -73,7 +73,7 @@ int client_open(const char *path, int interrupt_fd, struct client *ret_client, s
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	size_t length = strlen(path);
 	if (length >= sizeof(address.sun_path))
-		return error_set(err, -ENAMETOOLONG,
+		return error_set(err, -FL_EUSAGE,
 				 "%s: the path of a Unix socket has at most %zu bytes", path,
 				 sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, length);

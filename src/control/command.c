@@ -83,6 +83,8 @@ static int parse_global(struct parser *parser, const char *name, const char *inl
 	const char *value = option_value(parser, name, inline_value);
 	if (!value)
 		return -FL_EUSAGE;
+	if (is_socket && !*value)
+		return error_set(parser->err, -FL_EUSAGE, "--socket needs a path");
 	if (is_socket) {
 		invocation->socket = value;
 		return 1;
@@ -156,6 +158,13 @@ static json_t *number_of(const char *text)
 	return !digits || text[digits] || errno ? NULL : json_integer(number);
 }
 
+static bool is_utf8(const char *text)
+{
+	json_t *json = json_string(text);
+	json_decref(json);
+	return json;
+}
+
 static int set_option(struct parser *parser, const struct command_option *option, const char *value)
 {
 	json_t *parameters = parser->invocation->parameters;
@@ -185,7 +194,7 @@ static int set_option(struct parser *parser, const struct command_option *option
 		break;
 	}
 	}
-	if (!json && option->value == VALUE_NUMBER)
+	if (!json && option->value == VALUE_NUMBER && is_utf8(value))
 		return error_set(parser->err, -FL_EUSAGE, "--%s %s: it takes a number of 0 or more",
 				 option->name, value);
 	if (!json)
@@ -224,7 +233,12 @@ static int parse_option(struct parser *parser, const char *text)
 		return set_option(parser, option, NULL);
 	}
 	const char *value = option_value(parser, name, inline_value);
-	return value ? set_option(parser, option, value) : -FL_EUSAGE;
+	if (!value)
+		return -FL_EUSAGE;
+	/* Only a sentence may be empty: no folder, name or address is. */
+	if (!*value && option->value != VALUE_NUMBER && strcmp(option->placeholder, "TEXT") != 0)
+		return error_set(parser->err, -FL_EUSAGE, "--%s needs a value", name);
+	return set_option(parser, option, value);
 }
 
 /* "status, pause, resume, cut" for "rollout"; false when no command begins with this word. */
@@ -239,24 +253,33 @@ static bool second_words(const char *first, struct buffer *words)
 	return words->length > 0;
 }
 
+static bool is_group(const char *first)
+{
+	struct buffer words;
+	buffer_init(&words, 0);
+	bool is = second_words(first, &words);
+	buffer_done(&words);
+	return is;
+}
+
 /* `second` is NULL when there was one word only. */
 static int unknown_command(const char *first, const char *second, struct error *err)
 {
 	struct buffer words;
 	char typed[128];
 	buffer_init(&words, 0);
-	bool is_group = second_words(first, &words);
-	snprintf(typed, sizeof(typed), second && is_group ? "%s %s" : "%s", first, second);
+	bool has_seconds = second_words(first, &words);
+	snprintf(typed, sizeof(typed), second && has_seconds ? "%s %s" : "%s", first, second);
 	struct guess guess = {.typed = typed};
 	/* The first word of two is no slip. */
 	for (const struct command *command = command_table; command->name; command++) {
-		if (second || !is_group)
+		if (second || !has_seconds)
 			guess_try(&guess, command->name);
 	}
 	if (guess.name)
 		error_set(err, -FL_EUSAGE, "there is no command \"%s\"; is `%s` meant?", typed,
 			  guess.name);
-	else if (is_group)
+	else if (has_seconds)
 		error_set(err, -FL_EUSAGE, "after `%s` comes one of: %s", first,
 			  words.data ? words.data : "");
 	else
@@ -356,6 +379,9 @@ static int bind_arguments(struct parser *parser)
 					 command->name, argument->name, argument->help);
 		}
 		const char *word = parser->words[given];
+		if (!*word)
+			return error_set(parser->err, -FL_EUSAGE, "`%s`: <%s> is empty",
+					 command->name, argument->name);
 		bool is_number = argument->value == VALUE_NUMBER;
 		json_t *value = is_number ? number_of(word) : json_string(word);
 		if (json_object_set_new(parameters, argument->name, value) < 0)
@@ -423,6 +449,8 @@ int command_parse(int argc, char **argv, struct invocation *ret_invocation, stru
 	    ret_invocation->command && parser.word_count ? parser.words[0] : NULL;
 	ret_invocation->group =
 	    !ret_invocation->command && parser.word_count ? parser.words[0] : NULL;
+	if (ret_invocation->help && ret_invocation->group && !is_group(ret_invocation->group))
+		return unknown_command(ret_invocation->group, NULL, err);
 	if (ret_invocation->help || ret_invocation->version)
 		return 0;
 	if (!ret_invocation->command) {
@@ -519,11 +547,7 @@ static void help_overview(struct buffer *text)
 
 bool command_group_help(const char *group, struct buffer *text)
 {
-	struct buffer words;
-	buffer_init(&words, 0);
-	bool is_group = second_words(group, &words);
-	buffer_done(&words);
-	if (!is_group)
+	if (!is_group(group))
 		return false;
 	buffer_printf(text, "usage: fairlead %s <command> …\n\ncommands:\n", group);
 	size_t length = strlen(group);

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "naming/server.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -16,6 +17,7 @@
 #define DEFAULT_RUN "/run/fairlead"
 #define DEFAULT_PINS "/sys/fs/bpf/fairlead"
 #define DNS_PORT 53
+#define DNS_THREADS ((int)NAMING_SERVER_THREADS_MAX)
 
 static const char *text_of(const json_t *parameters, const char *key, const char *otherwise,
 			   struct arena *arena)
@@ -157,8 +159,11 @@ static int parse_dns(const json_t *parameters, struct daemon_options *options, s
 		if (result < 0)
 			return result;
 	}
-	options->dns_threads =
-	    (unsigned)json_integer_value(json_object_get(parameters, "dns_threads"));
+	json_int_t threads = json_integer_value(json_object_get(parameters, "dns_threads"));
+	if (threads > DNS_THREADS)
+		return error_set(err, -FL_EUSAGE, "--dns-threads %lld: there are at most %d",
+				 (long long)threads, DNS_THREADS);
+	options->dns_threads = (unsigned)threads;
 	return 0;
 }
 
@@ -186,6 +191,35 @@ static int check_complete(const struct daemon_options *options, struct error *er
 	if (options->backend && !options->join)
 		return error_set(err, -FL_EUSAGE,
 				 "the role backend needs --join unix:PATH: the node to report to");
+	return 0;
+}
+
+/* What means nothing in this role was meant for another one. */
+static int check_roles_options(const json_t *parameters, const struct daemon_options *options,
+			       struct error *err)
+{
+	const struct {
+		const char *key, *name;
+		bool has_meaning;
+	} rows[] = {
+	    {"site", "--site", options->edge || options->names},
+	    {"interface", "--interface", options->edge},
+	    {"source", "--source", options->edge},
+	    {"generic", "--generic", options->edge},
+	    {"dns", "--dns", options->names},
+	    {"dns_threads", "--dns-threads", options->names},
+	    {"underlay", "--underlay", options->backend},
+	    {"join", "--join", options->backend},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (!rows[i].has_meaning && json_object_get(parameters, rows[i].key))
+			return error_set(err, -FL_EUSAGE, "%s means nothing to a node that is %s",
+					 rows[i].name,
+					 options->backend ? "a backend"
+					 : !options->edge ? "a name server only"
+					 : options->names ? "no backend"
+							  : "an edge only");
+	}
 	return 0;
 }
 
@@ -217,6 +251,8 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 		result = parse_sources(parameters, &options, err);
 	if (result == 0)
 		result = parse_dns(parameters, &options, arena, err);
+	if (result == 0)
+		result = check_roles_options(parameters, &options, err);
 	if (result < 0)
 		return result;
 

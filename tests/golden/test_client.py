@@ -70,7 +70,7 @@ def test_default_socket(environment):
 
 def test_path_too_long(client):
     done = client("status", "--socket", "/" + "x" * 108)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.endswith("the path of a Unix socket has at most 107 bytes\n")
 
 

@@ -141,3 +141,41 @@ def test_a_source_is_an_address_that_tunnels_can_come_from(node, source, why):  
     assert done.returncode == 2 and f"--source {source}: no tunnel can come from there" in (
         done.stderr)
     assert why in done.stderr
+
+
+WRONGLY = [
+    ("get", {"kind": "nope"}),
+    ("get", {"kind": "service"}),
+    *(("describe", {"thing": thing}) for thing in (
+        "/", "nope/web", "service/", "service/web/1", "version/web", "version/web/", "version/web/x",
+        "version/web/1x", "version//1", "address/", "address/web", "address/10.0.0", "backend/")),
+    *((verb, {"service": name})
+      for verb in ("rollback", "rollout pause", "rollout resume", "rollout status")
+      for name in ("backend/web1", "version/web/1", "service/web/1")),
+    ("rollback", {"service": "web", "to": 0}),
+    ("rollback", {"service": "web", "to": 2 ** 32}),
+    *(("rollout cut", {"version": version}) for version in (
+        "web", "web/", "web/x", "web/0", "web/1x", "service/web", "web/99999999999")),
+    ("backend forget", {"backend": "service/web"}),
+    ("backend forget", {"backend": "web1", "address": "web1"}),
+    ("undo", {"entry": 0}),
+    ("log", {"from": 0}),
+    ("log", {"limit": 0}),
+    ("log", {"limit": 2 ** 40}),
+]
+NOWHERE = [
+    ("describe", {"thing": "nope"}),
+    ("describe", {"thing": "version/web/99"}),
+    ("describe", {"thing": "address/203.0.113.1"}),
+    ("rollback", {"service": "nope"}),
+    ("undo", {"entry": 10 ** 9}),
+]
+
+
+def test_what_is_named_wrongly_is_a_usage_error(running):  # noqa: F811
+    """Exit status 2, as for what the program itself finds; what is not there is none."""
+    running.apply(fabric(service("web")))
+    for wanted, cases in (("FL_EUSAGE", WRONGLY), ("FL_ENOTFOUND", NOWHERE)):
+        for verb, parameters in cases:
+            error = running.refused(verb, **parameters)
+            assert error.code == wanted, (verb, parameters, str(error))
