@@ -5,6 +5,7 @@
  * versions give out, and only they), nor take what belongs to a service or a name server.
  */
 #include "config/check.h"
+#include "config/config.h"
 
 #include "base/netaddr.h"
 #include "model/fabric.h"
@@ -137,6 +138,38 @@ static void check_pools_of(const struct record_check *at, const struct yaml_node
 					       "(cname) of the service follows them");
 		return;
 	}
+}
+
+static bool is_within(const struct zone_set *set, const struct dns_name *zone,
+		      const struct ip_prefix *prefix)
+{
+	unsigned number = zone_record_rows[set->type].number;
+	for (size_t i = 0; i < set->value_count; i++) {
+		uint8_t data[DNS_DATA_MAX];
+		struct ip_address addresses[DNS_DATA_ADDRESSES_MAX];
+		const char *fault = NULL;
+		int length = dns_data_parse(number, set->values[i], zone, data, &fault);
+		size_t count =
+		    length < 0 ? 0 : dns_data_addresses(number, data, (size_t)length, addresses);
+		for (size_t j = 0; j < count && j < DNS_DATA_ADDRESSES_MAX; j++)
+			if (ip_prefix_contains(prefix, &addresses[j]))
+				return true;
+	}
+	return false;
+}
+
+const char *config_record_within(const struct fabric *fabric, const struct ip_prefix *prefix)
+{
+	struct dns_name zone;
+	if (dns_name_parse(fabric->zone, &zone) < 0)
+		return NULL;
+	for (size_t i = 0; i < fabric->dns.name_count; i++) {
+		const struct zone_name *owner = &fabric->dns.names[i];
+		for (size_t j = 0; j < owner->set_count; j++)
+			if (is_within(&owner->sets[j], &zone, prefix))
+				return owner->name;
+	}
+	return NULL;
 }
 
 static void check_set(const struct record_check *at, const struct zone_set *set)

@@ -24,6 +24,7 @@
 
 struct fabric;
 struct findings;
+struct ip_prefix;
 struct json_t;
 
 /*
@@ -48,6 +49,10 @@ must_check int config_read(const char *text, size_t length, const char *file, st
  * for every fabric that config_parse() can give. Failures stick in the buffer.
  */
 void config_emit(const struct fabric *fabric, struct buffer *ret_text);
+
+/* The first name of the zone with a record of its own that has an address in `prefix`; NULL: none
+ * has. */
+const char *config_record_within(const struct fabric *fabric, const struct ip_prefix *prefix);
 
 /* For `validate`: what each pool allows, a line a pool ("198.51.100.0/26: …"). */
 void config_capacity_render(const struct fabric *fabric, struct buffer *ret_text);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "state/apply.h"
 
+#include "config/config.h"
 #include "state/config_records.h"
 #include "state/publication.h"
 #include "state/records.h"
@@ -190,6 +191,29 @@ static int prepare_removals(struct apply *apply, const struct image *image)
 	return 0;
 }
 
+/* The addresses of a pool that leaves mean versions until its last slot is free. */
+static int check_leaving_pools(const struct apply *apply, const struct image *image,
+			       struct error *err)
+{
+	uint8_t held = placement_held_pools(image->states, image->state_count);
+	for (size_t i = 0; i < apply->placement->pool_count; i++) {
+		const struct placed_pool *placed = &apply->placement->pools[i];
+		char text[IP_TEXT_BYTES];
+		const char *name = placed->removed && held >> i & 1
+				       ? config_record_within(apply->fabric, &placed->pool.prefix)
+				       : NULL;
+		if (!name)
+			continue;
+		ip_prefix_format(&placed->pool.prefix, text);
+		return error_set(err, -FL_ESTATE,
+				 "record `%s` names an address of pool %s, which is leaving, and "
+				 "where versions still are: apply this when `fairlead get pools` "
+				 "lists %s no more",
+				 name, text, text);
+	}
+	return 0;
+}
+
 int apply_new(const struct image *image, const struct fabric *fabric,
 	      const struct publication_moment *moment, struct apply **ret_apply, struct error *err)
 {
@@ -206,6 +230,8 @@ int apply_new(const struct image *image, const struct fabric *fabric,
 		goto fail;
 	result = placement_update(image->placement, fabric, image->states, image->state_count,
 				  &apply->arena, &apply->placement, err);
+	if (result == 0)
+		result = check_leaving_pools(apply, image, err);
 	if (result < 0)
 		goto fail;
 	result = -ENOMEM;

@@ -106,6 +106,26 @@ static void what_leaves_the_file_leaves_the_records(void **state)
 	assert_int_equal(world->image.placement->site_count, 2);
 }
 
+/* --- pools that leave --- */
+
+static void no_record_names_an_address_of_a_pool_that_leaves(void **state)
+{
+#define OTHER_POOL                                                                                 \
+	"fabric: example\nzone: svc.example.net\npools: [{prefix: \"2001:db8:e::/108\"}]\n"        \
+	"sites: {fra: {}}\nservices:\n" WEB(10)
+#define RECORD(type, value) "dns: {records: {old: {" type ": '" value "'}}}\n"
+	static const char *const FILES[] = {
+	    OTHER_POOL RECORD("aaaa", "2001:db8:f::7"),
+	    OTHER_POOL RECORD("https", "1 . ipv6hint=2001:db8:f::7")};
+	struct world *world = *state;
+	apply_text(world, HEAD "sites: {fra: {}}\nservices:\n" WEB(10));
+	for (size_t i = 0; i < sizeof(FILES) / sizeof(FILES[0]); i++)
+		assert_refused(world, FILES[i], -FL_ESTATE,
+			       "record `old` names an address of pool 2001:db8:f::/108, which is");
+	apply_text(world, OTHER_POOL RECORD("aaaa", "2001:db8:d::7"));
+	assert_refused(world, FILES[0], -FL_ESTATE, "which is leaving");
+}
+
 /* --- what comes again goes on counting --- */
 
 struct eraser {
@@ -778,6 +798,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    CASE(one_changed_service_writes_its_records_only),
 	    CASE(what_leaves_the_file_leaves_the_records),
+	    CASE(no_record_names_an_address_of_a_pool_that_leaves),
 	    CASE(a_service_that_comes_again_goes_on_counting),
 	    CASE(any_file_comes_back_as_it_was),
 	    CASE(an_entry_is_undone_while_it_is_the_last_word),
