@@ -38,12 +38,12 @@ BOUND = f"""\
 
 @pytest.fixture(scope="module")
 def lab(shared_lab):
+    shared_lab.start_nginx("web4", "127.0.0.1:8080", "bound4")
+    shared_lab.start_nginx("web4", "[::1]:8080", "bound6")
     shared_lab.apply(shared_lab.fabric(WEB, services=OTHER + BOUND))
     for service in ("web", "other", "bound", "probe"):
         shared_lab.wait_states(service, {1: "serving"})
     shared_lab.wait_landings()
-    shared_lab.start_nginx("web4", "127.0.0.1:8080", "bound4")
-    shared_lab.start_nginx("web4", "[::1]:8080", "bound6")
     return shared_lab
 
 
