@@ -107,7 +107,7 @@ static void add_target(const struct api_host *host, const struct service_state *
 	const struct version_status *target = service_version(state, state->rollout.target);
 	struct outlook outlook;
 	struct arena arena;
-	if (!target)
+	if (!target || state->rollout.target == state->rollout.base)
 		return;
 	arena_init(&arena, 0);
 	must_succeed(outlook_find(host->driver, state, (size_t)(target - state->versions), &arena,

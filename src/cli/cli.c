@@ -153,6 +153,10 @@ static int order(const struct cli *cli, json_t *parameters, struct wait *wait, j
 	if (result != -FL_EWAIT)
 		return result;
 	size_t length = strlen(err->text);
+	if (wait_is_over(wait)) {
+		error_prefix(err, "--timeout is over, and nothing was changed");
+		return -ETIMEDOUT;
+	}
 	snprintf(err->text + length, sizeof(err->text) - length, "; try again then%s",
 		 command_has_option(cli->invocation->command, "wait") ? ", or give --wait" : "");
 	return result;
@@ -235,6 +239,8 @@ static int run_daemon_command(struct cli *cli, struct error *err)
 		}
 	}
 	int status = answer ? end(cli, parameters, answer, &wait, err) : finish(cli, result, err);
+	if (result == -ETIMEDOUT && wait_is_over(&wait))
+		status = CLI_TIMEOUT;
 	json_decref(answer);
 	json_decref(parameters);
 	return status;

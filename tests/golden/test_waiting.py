@@ -160,6 +160,15 @@ def test_the_waiting_has_an_end(client, daemon):
         "of web goes on: `fairlead rollout status` shows it")
 
 
+def test_waiting_for_slots_has_an_end_too(client, daemon):
+    text = "pool 198.51.100.0/29 has no free slot; 1 idle, 0 closing: it is being freed"
+    daemon(turns(refusal("FL_EWAIT", text)))
+    done = client("apply", "-", "--timeout", "1s", input="x")
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == (
+        f"fairlead: --timeout is over, and nothing was changed: {text}")
+
+
 @pytest.mark.parametrize("words, sentence", [
     (["--timeout", "soon"], '--timeout: "soon" is not a duration: '),
     (["--timeout", "0s"], '--timeout: there is no time in "0s"')])
