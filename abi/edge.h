@@ -26,6 +26,7 @@
 #define EDGE_MAP_INTERFACES 16
 #define EDGE_MAP_OWN 32
 #define EDGE_MAP_LINKS 64 /* 0 means none */
+#define EDGE_MAP_HERE 0xffffu /* in a link's place: the backend is this machine itself */
 #define EDGE_MAP_SPANS 4096
 #define EDGE_MAP_ADDRESSES (1u << 18)
 #define EDGE_MAP_DESCRIPTORS 512 /* 0 means none; at first: the table grows with what it holds */
@@ -97,6 +98,8 @@ struct edge_map_settings {
 	 * that is not ready for it would lose them without a trace. 0 in entries that are not in
 	 * use. */
 	__u32 direct[EDGE_MAP_INTERFACES];
+	/* Where the next stage takes what is not the edge's. 0 likewise. */
+	__u32 shared[EDGE_MAP_INTERFACES];
 };
 
 /* A span: which words are the addresses of one site. One 64-bit value. */
@@ -149,7 +152,8 @@ struct edge_map_page {
 	__u16 backend[EDGE_MAP_PAGE_ENTRIES];
 };
 
-/* Next hop as one 64-bit value; link 0 means that it is not known. */
+/* Next hop as one 64-bit value; link 0 means that it is not known, and with EDGE_MAP_HERE the
+ * packet goes to this machine's own landing, bare. */
 union edge_map_hop {
 	__u64 word;
 	struct {

@@ -4,9 +4,10 @@
  *
  *   parse → match (pool, word, descriptor, port) → pick → encapsulate → next hop
  *
- * Packets for other addresses are the kernel's (XDP_PASS). The verdict of every stage is an XDP
- * action, or a negative enum drop_reason that edge() counts. There is no state per flow, and no
- * step whose cost grows with the number of flows, addresses or backends.
+ * What is for other addresses, or for other machines, is not the edge's: landing's program takes
+ * it, where that shares the interface, and else the kernel. The verdict of every stage is an XDP
+ * action, NOT_OURS, or a negative enum drop_reason that edge() counts. There is no state per flow,
+ * and no step whose cost grows with the number of flows, addresses or backends.
  */
 #include "bpf/edge_encap.h"
 #include "bpf/edge_maps.h"
@@ -19,6 +20,8 @@
 
 /* The one of this file's two licences that the kernel wants to hear of for bpf_fib_lookup(). */
 char LICENSE[] SEC("license") = "GPL v2";
+
+#define NOT_OURS 64 /* no XDP action */
 
 /* A packet on its way: what parse found, and what it means. */
 struct packet {
@@ -148,12 +151,16 @@ static __always_inline int write_headers(struct xdp_md *ctx, const struct encap 
 	return 0;
 }
 
-/* Encapsulate the packet to its backend and send it off. */
+/* Encapsulate the packet to its backend and send it off; to this machine it goes as it is. */
 static __always_inline int deliver(struct xdp_md *ctx, const struct packet *packet,
 				   const struct edge_map_backend *backend, struct encap *encap,
 				   struct edge_map_counters *counts)
 {
 	union edge_map_hop hop = {.word = *(const volatile __u64 *)&backend->hop};
+	if (hop.to.link == EDGE_MAP_HERE) {
+		count_forwarded(packet, counts);
+		return XDP_PASS;
+	}
 	const struct edge_map_link *link = nexthop_link(hop);
 	__u32 header = encap_header_bytes(encap->outer_family);
 
@@ -269,12 +276,12 @@ static __always_inline int edge_v4(struct xdp_md *ctx, const struct ethhdr *eth,
 	if ((const void *)(ip + 1) > end)
 		return -DROP_V4_SHORT;
 	if (!match_pool4(ip->daddr, &match))
-		return XDP_PASS;
+		return NOT_OURS;
 	/* RFC 1812 section 5.3.4: what came as a link-layer broadcast is not forwarded. */
 	if (eth->h_dest[0] & 1)
 		return -DROP_LINK_GROUP;
 	if (!is_to_us(ctx, eth))
-		return XDP_PASS;
+		return NOT_OURS;
 	int failure = parse_v4(ctx, ip, end, &packet.ip);
 	if (failure)
 		return failure;
@@ -309,11 +316,11 @@ static __always_inline int edge_v6(struct xdp_md *ctx, const struct ethhdr *eth,
 	if ((const void *)(ip + 1) > end)
 		return -DROP_V6_SHORT;
 	if (!match_pool6((const __u64 *)&ip->daddr, &match))
-		return XDP_PASS;
+		return NOT_OURS;
 	if (eth->h_dest[0] & 1)
 		return -DROP_LINK_GROUP;
 	if (!is_to_us(ctx, eth))
-		return XDP_PASS;
+		return NOT_OURS;
 	int failure = parse_v6(ctx, ip, end, &packet.ip);
 	if (failure)
 		return failure;
@@ -340,6 +347,17 @@ static __always_inline int count_drop(int failure)
 	return XDP_DROP;
 }
 
+/* Whoever shares the interface takes the packet; the call does not come back then. */
+static __always_inline int pass_on(struct xdp_md *ctx)
+{
+	const __u32 ifindex = ctx->ingress_ifindex;
+	for (__u32 i = 0; i < EDGE_MAP_INTERFACES; i++) {
+		if (settings.shared[i] == ifindex)
+			bpf_tail_call(ctx, &stages, 0);
+	}
+	return XDP_PASS;
+}
+
 /* For user space, which runs it with BPF_PROG_TEST_RUN: only the kernel can read its jiffies. */
 SEC("syscall")
 int heartbeat(void *context)
@@ -356,7 +374,7 @@ int edge(struct xdp_md *ctx)
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;
 	const struct ethhdr *eth = data;
-	int verdict = XDP_PASS;
+	int verdict = NOT_OURS;
 
 	if ((const void *)(eth + 1) > end)
 		return XDP_PASS;
@@ -365,5 +383,7 @@ int edge(struct xdp_md *ctx)
 		verdict = edge_v4(ctx, eth, end);
 	else if (protocol == bpf_htons(ETH_P_IPV6))
 		verdict = edge_v6(ctx, eth, end);
+	if (verdict == NOT_OURS)
+		return pass_on(ctx);
 	return verdict < 0 ? count_drop(verdict) : verdict;
 }

@@ -35,7 +35,7 @@ static int run(const struct invocation *invocation)
 		result = daemon_options_parse(invocation->parameters, &arena, &options, &err);
 	if (result == 0)
 		result =
-		    options.backend ? landing_node_run(&options, &err) : daemon_run(&options, &err);
+		    options.join ? landing_node_run(&options, &err) : daemon_run(&options, &err);
 	arena_done(&arena);
 	return result < 0 ? print_failure(invocation, &err, result) : 0;
 }

@@ -17,7 +17,7 @@
 
 static const struct command_option run_options[] = {
     {"node", VALUE_TEXT, "NAME", "this node's name (default: the host name)"},
-    {"role", VALUE_TEXT, "ROLES", "edge, names or both; or backend (default: edge,names)"},
+    {"role", VALUE_TEXT, "ROLES", "edge, names, backend, any mix of them (default: edge,names)"},
     {"site", VALUE_TEXT, "SITE", "the site this node stands at; edge and names need it"},
     {"interface", VALUE_LIST, "IF", "edge: take packets from this interface; may be repeated"},
     {"source", VALUE_LIST, "ADDRESS", "edge: outer source of its tunnels, one per family"},
@@ -25,7 +25,7 @@ static const struct command_option run_options[] = {
     {"dns", VALUE_LIST, "ADDR[@PORT]", "names: answer DNS here; may be repeated"},
     {"dns-threads", VALUE_NUMBER, "N", "names: threads per address (default: one per core)"},
     {"underlay", VALUE_LIST, "IF", "backend: accept tunnels on this interface; may be repeated"},
-    {"join", VALUE_TEXT, "unix:PATH", "backend: the local socket of the node to report to"},
+    {"join", VALUE_TEXT, "unix:PATH", "a backend alone: the local socket of the node to report to"},
     {"state", VALUE_TEXT, "DIR", "what must survive (default: /var/lib/fairlead)"},
     {"run-dir", VALUE_TEXT, "DIR", "the local socket (default: /run/fairlead)"},
     {"pins", VALUE_TEXT, "DIR", "BPF objects are pinned below it (default: /sys/fs/bpf/fairlead)"},
@@ -120,7 +120,9 @@ const struct command command_table[] = {
 	.examples = "fairlead run --node edge1 --site fra --interface eth0 --source 10.0.0.2 --dns "
 		    "10.0.0.2\n"
 		    "fairlead run --role backend --node web1 --underlay eth0 --join "
-		    "unix:/run/fairlead/fairlead.sock",
+		    "unix:/run/fairlead/fairlead.sock\n"
+		    "fairlead run --role edge,names,backend --site fra --interface eth0 --underlay "
+		    "eth0 --source 10.0.0.2 --dns 10.0.0.2",
 	.options = run_options,
     },
     {

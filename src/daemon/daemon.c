@@ -9,6 +9,7 @@
 #include "daemon/good_copy.h"
 #include "daemon/landing_api.h"
 #include "daemon/names_plane.h"
+#include "daemon/own_landing.h"
 #include "fabric/burned.h"
 #include "fabric/driver.h"
 #include "fabric/landings.h"
@@ -355,7 +356,8 @@ static void describe_self(struct daemon *daemon)
 			    .site = options->site,
 			    .key = daemon->signer ? ledger_signer_public_key(daemon->signer) : "",
 			    .roles = MEMBER_VOTER | (options->edge ? MEMBER_EDGE : 0u) |
-				     (options->names ? MEMBER_NAMES : 0u),
+				     (options->names ? MEMBER_NAMES : 0u) |
+				     (options->backend ? MEMBER_BACKEND : 0u),
 			    .features = MEMBER_FEATURES};
 	if (options->edge && options->source_v4.family)
 		self->sources[self->source_count++] = options->source_v4;
@@ -456,6 +458,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result = landing_api_open(daemon, options->peers_path, daemon->files.landings,
 					  &daemon->landing_api, err);
+	if (result == 0 && options->backend)
+		result = own_landing_open(daemon, &daemon->own_landing, err);
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);
@@ -479,6 +483,8 @@ static int start_handles(struct daemon *daemon, struct error *err)
 	daemon->signals = (struct signals_watch){
 	    .event = "daemon.stopping", .key = "forwarding", .value = "goes on"};
 	signals_watch_start(&daemon->signals, &daemon->loop);
+	if (daemon->own_landing)
+		own_landing_start(daemon->own_landing);
 	return 0;
 }
 
@@ -506,6 +512,7 @@ static void close_all(struct daemon *daemon)
 	api_unix_close(daemon->api);
 	daemon->api = NULL;
 	landing_api_close(daemon->landing_api);
+	own_landing_close(daemon->own_landing);
 	driver_free(daemon->driver);
 	membership_free(daemon->membership);
 	burned_free(daemon->burned);

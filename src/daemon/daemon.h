@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The daemon of a node with the roles edge and names: one libuv loop that owns all state.
+ * The daemon of a node in any mix of roles: one libuv loop that owns all state.
  *
  *   store ─watch→ image ─→ edge plane (forward), names plane (answer) ─→ observation
  *                   ├────→ driver (what is due?) ─→ changes ─txn→ store      │
@@ -41,6 +41,7 @@ struct landings;
 struct membership;
 struct names_plane;
 struct observations;
+struct own_landing;
 struct reports;
 
 struct daemon {
@@ -62,6 +63,7 @@ struct daemon {
 	struct changes *changes;
 	struct edge_plane *edge; /* NULL without the role */
 	struct names_plane *names; /* NULL without the role */
+	struct own_landing *own_landing; /* NULL without the role */
 	struct reports *reports;
 	struct landings *landings; /* what each landing is to be */
 	struct observations *observations; /* of all nodes, this one among them */
@@ -105,7 +107,7 @@ struct daemon {
  */
 must_check int daemon_run(const struct daemon_options *options, struct error *err);
 
-/* The same for the role backend. */
+/* The same for a backend without a replica, which reports to a node's socket. */
 must_check int landing_node_run(const struct daemon_options *options, struct error *err);
 
 /*

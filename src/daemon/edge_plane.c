@@ -7,6 +7,7 @@
 #include "base/growth.h"
 #include "base/memory.h"
 #include "base/search.h"
+#include "daemon/landing_plane.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ struct edge_plane {
 	int opened; /* what came of it */
 	struct error open_error;
 	struct edge *edge;
+	struct landing_plane *landing; /* that shares interfaces; NULL: none does */
 	const struct daemon_options *options;
 	const struct clock *clock;
 	const char *site;
@@ -75,6 +77,17 @@ static void on_heartbeat(uv_timer_t *timer)
 	follow(timer->data);
 }
 
+static int yield(void *context, const char *interface, struct error *err)
+{
+	const struct edge_plane *plane = context;
+	return plane->landing ? landing_plane_yield(plane->landing, interface, err) : 0;
+}
+
+void edge_plane_share(struct edge_plane *plane, struct landing_plane *landing)
+{
+	plane->landing = landing;
+}
+
 static void open_edge(void *context)
 {
 	struct edge_plane *plane = context;
@@ -82,6 +95,11 @@ static void open_edge(void *context)
 	const struct edge_options edge_options = {.pin_root = options->edge_pins,
 						  .interfaces = options->interfaces,
 						  .interface_count = options->interface_count,
+						  .shared = options->underlays,
+						  .shared_count = options->underlay_count,
+						  .yield = yield,
+						  .yield_context = plane,
+						  .lands_here = options->backend,
 						  .force_generic = options->generic,
 						  .source_v4 = options->source_v4,
 						  .source_v6 = options->source_v6,

@@ -17,6 +17,7 @@
 #include <uv.h>
 
 struct edge_plane;
+struct landing_plane;
 
 /*
  * Begin to load the program, which takes the kernel's verifier a while: a thread does it, while the
@@ -24,6 +25,10 @@ struct edge_plane;
  */
 must_check int edge_plane_new(const struct daemon_options *options, const struct clock *clock,
 			      struct edge_plane **ret_plane, struct error *err);
+/* This landing is on some of the edge's interfaces; borrowed until it is NULL again, or the plane
+ * freed. Before the first edge_plane_publish(). */
+void edge_plane_share(struct edge_plane *plane, struct landing_plane *landing);
+
 /* Wait for that to end, and follow the kernel's news; before everything below but the free. */
 must_check int edge_plane_start(struct edge_plane *plane, uv_loop_t *loop, struct error *err);
 /* Stops following; what is pinned goes on forwarding. Runs the loop until its handles are closed.

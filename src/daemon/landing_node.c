@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "daemon/daemon.h"
-#include "daemon/landing_plane.h"
+#include "daemon/landing_talk.h"
 #include "daemon/peer_stream.h"
 #include "kernel/boot.h"
 
@@ -18,7 +18,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FIRST_INTERVAL_MS 1000u
 #define RETRY_MS 500u
 #define ANSWER_MS 5000u /* after this silence the node is taken for gone, and tried anew */
 
@@ -26,20 +25,16 @@ struct landing_node {
 	const struct daemon_options *options;
 	uv_loop_t loop;
 	struct landing_plane *plane;
+	struct landing_talk talk;
 	uv_timer_t report_timer;
 	struct signals_watch signals;
 	struct peer_stream stream;
 	uv_connect_t connect;
 	bool stream_open; /* the handle exists */
 	bool connected; /* messages may be sent */
-	bool awaiting; /* an answer is outstanding */
 	bool said_unreachable;
 	char boot_id[BOOT_ID_BYTES];
 	char instance[33]; /* hex; tells this process from another one of the same name */
-	char refusal[1024]; /* why the node refused the last report; "" if it did not */
-	uint64_t interval_ms;
-	struct ledger_position closing; /* that the last answer of this connection named */
-	bool reported_carried_out; /* the last report named a generation */
 };
 
 static void report(struct landing_node *node);
@@ -61,9 +56,7 @@ static void lost(struct landing_node *node, const char *why)
 			  "error", why, NULL);
 	node->said_unreachable = true;
 	node->connected = false;
-	node->awaiting = false;
-	/* What another life of the node said proves nothing to the next. */
-	node->closing = (struct ledger_position){0};
+	landing_talk_lost(&node->talk);
 	report_in(node, RETRY_MS);
 }
 
@@ -78,82 +71,23 @@ static void on_stream_closed(struct peer_stream *stream)
 	node->stream_open = false;
 }
 
-static void take_configuration(struct landing_node *node, const struct peer_configure *message)
-{
-	struct landing_set *set = NULL;
-	struct error err = {0};
-	/* What is not understood is asked for anew, as a whole, by another session. */
-	if (landing_set_apply(landing_plane_wanted(node->plane), message, &set, &err) < 0) {
-		landing_plane_want(node->plane, NULL);
-		peer_stream_end(&node->stream, err.text);
-		return;
-	}
-	landing_plane_want(node->plane, set);
-	landing_set_unref(set);
-}
-
-static void take_cuts(struct landing_node *node, const struct peer_cut *message)
-{
-	struct wire_list list;
-	memcpy(&list, &message->addresses, sizeof(list));
-	landing_plane_cut(node->plane, &list);
-}
-
-static void answered(struct landing_node *node, uint64_t next_ms)
-{
-	if (node->said_unreachable)
-		log_event(LOG_LEVEL_INFO, "node.reached", "socket", node->options->join, NULL);
-	node->said_unreachable = false;
-	node->awaiting = false;
-	report_in(node, next_ms);
-}
-
-static void take_heard(struct landing_node *node, const struct peer_heard *heard, bool first)
-{
-	node->interval_ms = heard->interval_ms;
-	landing_plane_path_mtu(node->plane, (uint32_t)heard->path_mtu);
-	landing_plane_carry_out(node->plane);
-	/* The next count begins after this moment, so it may name the closing. */
-	node->closing = (struct ledger_position){.sequence = heard->closing_sequence,
-						 .digest = heard->closing_hash};
-	node->refusal[0] = '\0';
-	answered(node, first ? 0 : node->interval_ms);
-}
-
-static void take_refusal(struct landing_node *node, const struct peer_refused *refused)
-{
-	char text[sizeof(node->refusal)];
-	snprintf(text, sizeof(text), "%.1000s", refused->sentence);
-	if (strcmp(node->refusal, text) != 0)
-		log_event(LOG_LEVEL_ERROR, "report.refused", "error", text, NULL);
-	memcpy(node->refusal, text, sizeof(text));
-	node->closing = (struct ledger_position){0};
-	answered(node, node->interval_ms);
-}
-
 static void on_message(struct peer_stream *stream, const struct peer_message *message,
 		       struct arena *arena)
 {
 	struct landing_node *node = stream->context;
-	bool first = !node->reported_carried_out;
+	struct error err = {0};
+	uint64_t next_ms;
 	(void)arena;
-	switch ((int)message->number) {
-	case PEER_CONFIGURE:
-		take_configuration(node, &message->configure);
-		break;
-	case PEER_CUT:
-		take_cuts(node, &message->cut);
-		break;
-	case PEER_HEARD:
-		take_heard(node, &message->heard, first && landing_plane_lands(node->plane));
-		break;
-	case PEER_REFUSED:
-		take_refusal(node, &message->refused);
-		break;
-	default:
-		peer_stream_end(stream, "it says what no node says to a landing");
-		break;
+	if (landing_talk_take(&node->talk, message, &next_ms, &err) < 0) {
+		peer_stream_end(stream, err.text);
+		return;
 	}
+	if (next_ms == LANDING_TALK_LATER)
+		return;
+	if (node->said_unreachable)
+		log_event(LOG_LEVEL_INFO, "node.reached", "socket", node->options->join, NULL);
+	node->said_unreachable = false;
+	report_in(node, next_ms);
 }
 
 /* A node of an earlier release has only the local API there. */
@@ -208,21 +142,18 @@ static void report(struct landing_node *node)
 		reconnect(node);
 		return;
 	}
-	if (node->awaiting) {
+	if (node->talk.awaiting) {
 		peer_stream_end(&node->stream, "it does not answer");
 		return;
 	}
 	struct arena arena;
-	struct peer_message message = {.number = PEER_REPORT};
+	struct peer_message message;
 	arena_init(&arena, 0);
-	if (landing_plane_report(node->plane, &node->closing, &arena, &message.report) == 0) {
-		node->awaiting = true;
-		node->reported_carried_out = landing_plane_lands(node->plane);
+	if (landing_talk_report(&node->talk, &arena, &message))
 		peer_stream_send(&node->stream, &message);
-	}
 	arena_done(&arena);
 	if (node->connected)
-		report_in(node, node->awaiting ? ANSWER_MS : node->interval_ms);
+		report_in(node, node->talk.awaiting ? ANSWER_MS : node->talk.interval_ms);
 }
 
 static void on_walk(uv_handle_t *handle, void *context)
@@ -253,13 +184,14 @@ static void draw_instance(char text[33])
 
 int landing_node_run(const struct daemon_options *options, struct error *err)
 {
-	struct landing_node node = {.options = options, .interval_ms = FIRST_INTERVAL_MS};
+	struct landing_node node = {.options = options};
 	draw_instance(node.instance);
 	int result = boot_id_read(node.boot_id, err);
 	if (result == 0)
 		result = landing_plane_open(options, &node.plane, err);
 	if (result < 0)
 		return result;
+	landing_talk_init(&node.talk, node.plane);
 	uv_loop_init(&node.loop);
 	start_handles(&node);
 	log_event(LOG_LEVEL_INFO, "landing.started", "node", options->node, "join", options->join,

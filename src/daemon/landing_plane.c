@@ -167,6 +167,11 @@ bool landing_plane_lands(const struct landing_plane *plane)
 	return !landing_generation_is_none(&plane->generation);
 }
 
+int landing_plane_yield(struct landing_plane *plane, const char *interface, struct error *err)
+{
+	return landing_yield(plane->landing, interface, err);
+}
+
 void landing_plane_path_mtu(struct landing_plane *plane, uint32_t bytes)
 {
 	landing_set_path_mtu(plane->landing, bytes);
@@ -328,12 +333,15 @@ int landing_plane_open(const struct daemon_options *options, struct landing_plan
 	char former_sysctls[4096];
 	snprintf(former_sysctls, sizeof(former_sysctls), "%s/landing/sysctls",
 		 options->state_folder);
-	const struct landing_options landing = {.pin_root = options->landing_pins,
-						.former_sysctls = former_sysctls,
-						.interfaces = options->underlays,
-						.interface_count =
-						    (unsigned)options->underlay_count,
-						.generic_only = options->generic};
+	const struct landing_options landing = {
+	    .pin_root = options->landing_pins,
+	    .former_sysctls = former_sysctls,
+	    .interfaces = options->underlays,
+	    .interface_count = (unsigned)options->underlay_count,
+	    .admitted = options->interfaces,
+	    .admitted_count = (unsigned)options->interface_count,
+	    .stages_root = options->edge ? options->edge_pins : NULL,
+	    .generic_only = options->generic};
 	struct landing_plane *plane = must_alloc(1, sizeof(*plane));
 	arena_init(&plane->cuts_arena, 0);
 	int result = landing_open(&landing, &plane->landing, err);

@@ -44,6 +44,10 @@ void landing_plane_carry_out(struct landing_plane *plane);
 /* Has any set been carried out? */
 bool landing_plane_lands(const struct landing_plane *plane);
 
+/* As landing_yield(). */
+must_check int landing_plane_yield(struct landing_plane *plane, const char *interface,
+				   struct error *err);
+
 /* As landing_set_path_mtu() takes it. */
 void landing_plane_path_mtu(struct landing_plane *plane, uint32_t bytes);
 

@@ -58,11 +58,6 @@ static int parse_roles(const char *roles, struct daemon_options *options, struct
 					 "backend",
 					 roles, role);
 	}
-	if (options->backend && (options->edge || options->names))
-		return error_set(err, -FL_EUSAGE,
-				 "--role %s: a backend that is also an edge or a name server comes "
-				 "in a later release; run them on separate machines",
-				 roles);
 	return 0;
 }
 
@@ -188,9 +183,14 @@ static int check_complete(const struct daemon_options *options, struct error *er
 	if (options->backend && !options->underlay_count)
 		return error_set(err, -FL_EUSAGE,
 				 "the role backend needs --underlay: where do tunnels come in?");
-	if (options->backend && !options->join)
+	if (options->join && (options->edge || options->names))
 		return error_set(err, -FL_EUSAGE,
-				 "the role backend needs --join unix:PATH: the node to report to");
+				 "--join is for a node that is only a backend: one that is more "
+				 "reports to itself");
+	if (options->backend && !options->join && !options->edge && !options->names)
+		return error_set(err, -FL_EUSAGE,
+				 "a node that is only a backend needs --join unix:PATH: the node "
+				 "to report to");
 	return 0;
 }
 

@@ -7,15 +7,27 @@
 #include <string.h>
 #include <unistd.h>
 
+static bool is_shared(const struct edge_options *options, const char *name)
+{
+	for (size_t i = 0; i < options->shared_count; i++) {
+		if (strcmp(options->shared[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
 void attach_init(struct attachments *attachments, const struct edge_options *options)
 {
 	*attachments = (struct attachments){.count = options->interface_count,
+					    .yield = options->yield,
+					    .yield_context = options->yield_context,
 					    .generic_only = options->force_generic};
 	snprintf(attachments->root, sizeof(attachments->root), "%s", options->pin_root);
 	for (size_t i = 0; i < options->interface_count; i++) {
 		struct attachment *attachment = &attachments->items[i];
 		snprintf(attachment->name, sizeof(attachment->name), "%s", options->interfaces[i]);
 		attachment->ifindex = if_nametoindex(attachment->name);
+		attachment->shared = is_shared(options, attachment->name);
 		attachment->link = -1;
 	}
 }
@@ -57,6 +69,8 @@ static void attach_one(const struct attachments *attachments, struct attachment 
 	link_path(attachments, attachment, path);
 	int result = slow_path_prepare(attachments->root, attachment->name, &err);
 	struct xdp_attached attached;
+	if (result == 0 && attachment->shared && attachments->yield)
+		result = attachments->yield(attachments->yield_context, attachment->name, &err);
 	if (result == 0)
 		result = xdp_attach(&place, program, &attached, &err);
 	if (result == 0) {

@@ -14,6 +14,7 @@
 struct attachment {
 	char name[16];
 	uint32_t ifindex; /* 0: absent */
+	bool shared; /* the next stage takes what is not ours */
 	int link; /* owned; -1: not attached */
 	enum xdp_mode mode;
 	int refused; /* why the driver did not take the program; 0 if it did, or was not asked */
@@ -25,6 +26,8 @@ struct attachments {
 	char root[PINS_ROOT_BYTES]; /* of the pins */
 	struct attachment items[EDGE_INTERFACES];
 	size_t count;
+	int (*yield)(void *context, const char *interface, struct error *err);
+	void *yield_context;
 	bool generic_only;
 	bool wanted; /* interfaces that appear are attached */
 };

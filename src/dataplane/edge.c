@@ -49,6 +49,7 @@ static struct edge *create(const struct edge_options *options)
 	attach_init(&edge->attachments, options);
 	edge->source_v4 = options->source_v4;
 	edge->source_v6 = options->source_v6;
+	edge->lands_here = options->lands_here;
 	edge->most_pages = options->most_pages ? options->most_pages : EDGE_MOST_PAGES;
 	edge->most_descriptors =
 	    (options->most_addresses ? options->most_addresses : EDGE_MOST_ADDRESSES) + 1;
@@ -313,6 +314,11 @@ static void fill_interfaces(struct edge *edge)
 	}
 }
 
+static bool has_next_hop(union edge_map_hop hop)
+{
+	return hop.to.link == EDGE_MAP_HERE || (hop.to.link != 0 && hop.to.link < EDGE_MAP_LINKS);
+}
+
 static void fill_backend(const struct edge *edge, uint32_t number,
 			 struct edge_backend_status *status)
 {
@@ -321,13 +327,14 @@ static void fill_backend(const struct edge *edge, uint32_t number,
 	*status = (struct edge_backend_status){
 	    .address = backend_address(edge, number),
 	    .no_route = edge->reaches[number].no_route,
-	    .resolved = hop.to.link != 0 && hop.to.link < EDGE_MAP_LINKS,
+	    .resolved = has_next_hop(hop),
+	    .here = hop.to.link == EDGE_MAP_HERE,
 	    .mtu = entry->mtu,
 	};
 	uint64_t since_ms = edge->reaches[number].unresolved_since_ms;
 	if (!status->resolved && since_ms != 0)
 		status->unresolved_ms = edge_now(edge) - since_ms;
-	if (!status->resolved)
+	if (!status->resolved || status->here)
 		return;
 	memcpy(status->link_address, hop.to.address, sizeof(status->link_address));
 	uint32_t ifindex = edge->maps.settings->links[hop.to.link].ifindex;
@@ -381,7 +388,7 @@ int edge_unreached(const struct edge *edge, struct ip_address **ret_addresses, s
 	for (size_t i = 0; i < edge->backend_count; i++) {
 		uint32_t number = edge->backend_order[i];
 		union edge_map_hop hop = {.word = edge->maps.backends[number].hop};
-		if (edge->reaches[number].no_route || !hop.to.link || hop.to.link >= EDGE_MAP_LINKS)
+		if (edge->reaches[number].no_route || !has_next_hop(hop))
 			list[count++] = backend_address(edge, number);
 	}
 	*ret_addresses = list;
@@ -443,6 +450,8 @@ int edge_remove(const char *pin_root, struct error *err)
 		result = maps_sweep(pin_root, NULL, err);
 	if (result == 0)
 		result = pins_remove(pin_root, MARK_NAME, err);
+	if (result == 0)
+		result = pins_remove(pin_root, PINS_STAGES, err);
 	if (result == 0)
 		result = pins_remove_root(pin_root, err);
 	if (pins.lock >= 0)

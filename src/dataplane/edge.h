@@ -19,7 +19,8 @@
  * Under pin_root, where whatever else lies is left alone:
  *   <layout digest>/<map>   the maps; in <layout digest>_new/ while edge_attach() is under way
  *   links/<interface>       the XDP links
- *   sysctls                 the values of the sysctls that attaching changed, for undoing it
+ *   stages                  the program of the next stage, which whoever shares interfaces puts
+ * there sysctls                 the values of the sysctls that attaching changed, for undoing it
  */
 #ifndef FAIRLEAD_DATAPLANE_EDGE_H
 #define FAIRLEAD_DATAPLANE_EDGE_H
@@ -55,6 +56,15 @@ struct edge_options {
 	const char *pin_root; /* a folder on a BPF file system; made if absent */
 	const char *const *interfaces;
 	size_t interface_count; /* 1 … EDGE_INTERFACES */
+	/* Those of them, by name, on which the program in <pin_root>/stages takes what is not the
+	 * edge's. */
+	const char *const *shared;
+	size_t shared_count;
+	/* One of these gets the edge's program in a moment: whoever is on it becomes the next
+	 * stage. NULL: nobody is. */
+	int (*yield)(void *context, const char *interface, struct error *err);
+	void *yield_context;
+	bool lands_here; /* a backend at an address of this machine gets its packets bare */
 	bool force_generic; /* generic XDP even where the driver could do native */
 	/* Of this machine: the outer sources of tunnels to IPv4 and to IPv6 backends; IP_NONE if
 	 * there are none of that kind. */
@@ -260,6 +270,7 @@ struct edge_backend_status {
 	struct ip_address address;
 	bool no_route; /* packets to it go nowhere */
 	bool resolved; /* the next hop is known; else the kernel is asked per packet */
+	bool here; /* it is this machine, whose own landing gets the packets bare */
 	uint64_t unresolved_ms; /* for so long now; finding a neighbour takes a moment */
 	char interface[16];
 	uint8_t link_address[6];

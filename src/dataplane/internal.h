@@ -90,6 +90,7 @@ struct edge {
 	char build_id[LAYOUT_HEX];
 
 	struct ip_address source_v4, source_v6;
+	bool lands_here;
 	bool source_missing[2]; /* v4, v6; not on this machine any more */
 
 	/* What of the maps is taken. */

@@ -141,6 +141,21 @@ static uint32_t pinned_size(const struct edge_pins *pins, const struct bpf_map *
 	return info.max_entries;
 }
 
+/* The next stage is another plane's, and stays. */
+static int reuse_stages(const struct edge_maps *maps, const struct edge_pins *pins,
+			struct error *err)
+{
+	int fd;
+	int result = pins_open_stages(pins->root, &fd, err);
+	if (result < 0)
+		return result;
+	result = bpf_map__reuse_fd(maps->skeleton->maps.stages, fd);
+	close(fd);
+	return result < 0 ? error_set(err, result, "the next stage cannot be taken over: %s",
+				      error_text(result))
+			  : 0;
+}
+
 int maps_open(struct edge_maps *maps, struct edge_pins *pins, struct error *err)
 {
 	int result = open_object(maps, err);
@@ -155,7 +170,9 @@ int maps_open(struct edge_maps *maps, struct edge_pins *pins, struct error *err)
 	if (result < 0)
 		return error_set(err, result, "the sizes of the maps cannot be set: %s",
 				 error_text(result));
-	result = load_object(maps->skeleton->obj, "the edge", err);
+	result = reuse_stages(maps, pins, err);
+	if (result == 0)
+		result = load_object(maps->skeleton->obj, "the edge", err);
 	return result < 0 ? result : view(maps, err);
 }
 

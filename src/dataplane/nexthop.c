@@ -233,6 +233,7 @@ static void sweep_links(struct edge *edge)
 	}
 }
 
+/* `address` is NULL with EDGE_MAP_HERE. */
 static void store_hop(struct edge *edge, uint32_t backend, uint16_t link, const uint8_t *address,
 		      uint32_t mtu)
 {
@@ -243,10 +244,9 @@ static void store_hop(struct edge *edge, uint32_t backend, uint16_t link, const 
 		*since_ms = 0;
 	else if (*since_ms == 0)
 		*since_ms = edge_now(edge);
-	if (link != 0) {
+	hop.to.link = link;
+	if (address && link != 0)
 		memcpy(hop.to.address, address, sizeof(hop.to.address));
-		hop.to.link = link;
-	}
 	if (entry->mtu != mtu)
 		__atomic_store_n(&entry->mtu, mtu, __ATOMIC_RELAXED);
 	if (entry->hop != hop.word)
@@ -300,6 +300,10 @@ void nexthop_resolve(struct edge *edge, uint32_t backend)
 				.told_mtu = reach->told_mtu,
 				.told_ms = reach->told_ms};
 	reach->no_route = get_route(&edge->requests, &address, &route) < 0;
+	if (!reach->no_route && route.type == RTN_LOCAL && edge->lands_here) {
+		store_hop(edge, backend, EDGE_MAP_HERE, NULL, 0);
+		return;
+	}
 	if (reach->no_route || route.type != RTN_UNICAST ||
 	    link_read(&edge->requests, route.ifindex, &link) < 0) {
 		store_hop(edge, backend, 0, NULL, 0);
@@ -380,16 +384,28 @@ static void fill_own(struct edge *edge)
 		__atomic_store_n(&own[count].ifindex, 0, __ATOMIC_RELEASE);
 }
 
-void nexthop_resolve_all(struct edge *edge)
+static void store_number(uint32_t *place, uint32_t number)
+{
+	if (*place != number)
+		__atomic_store_n(place, number, __ATOMIC_RELAXED);
+}
+
+static void fill_interfaces(struct edge *edge)
 {
 	struct edge_map_settings *settings = edge->maps.settings;
-	fill_own(edge);
+	const struct attachment none = {0};
 	for (size_t i = 0; i < EDGE_MAP_INTERFACES; i++) {
-		const struct attachments *all = &edge->attachments;
-		uint32_t ifindex = i < all->count ? all->items[i].ifindex : 0;
-		if (settings->direct[i] != ifindex)
-			__atomic_store_n(&settings->direct[i], ifindex, __ATOMIC_RELAXED);
+		const struct attachment *attachment =
+		    i < edge->attachments.count ? &edge->attachments.items[i] : &none;
+		store_number(&settings->direct[i], attachment->ifindex);
+		store_number(&settings->shared[i], attachment->shared ? attachment->ifindex : 0);
 	}
+}
+
+void nexthop_resolve_all(struct edge *edge)
+{
+	fill_own(edge);
+	fill_interfaces(edge);
 	for (size_t i = 0; i < edge->backend_count; i++)
 		nexthop_resolve(edge, edge->backend_order[i]);
 	sweep_links(edge);

@@ -65,15 +65,15 @@ int pins_lock_root(const char *root, const char *what, int *ret_lock, struct err
 	return result < 0 ? result : lock_folder(root, what, ret_lock, err);
 }
 
-int pins_open_array(const char *root, const char *name, size_t value_bytes, uint32_t entries,
-		    int *ret_fd, struct error *err)
+static int open_map(const char *root, const char *name, enum bpf_map_type type, size_t value_bytes,
+		    uint32_t entries, int *ret_fd, struct error *err)
 {
 	char path[PINS_PATH_BYTES];
 	pins_path(path, root, name, NULL);
 	int fd = bpf_obj_get(path);
 	if (fd < 0 && errno == ENOENT) {
-		fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(uint32_t),
-				    (uint32_t)value_bytes, entries, NULL);
+		fd = bpf_map_create(type, name, sizeof(uint32_t), (uint32_t)value_bytes, entries,
+				    NULL);
 		if (fd >= 0 && bpf_obj_pin(fd, path) < 0) {
 			int code = -errno;
 			close(fd);
@@ -86,6 +86,18 @@ int pins_open_array(const char *root, const char *name, size_t value_bytes, uint
 				 error_text(-errno));
 	*ret_fd = fd;
 	return 0;
+}
+
+int pins_open_array(const char *root, const char *name, size_t value_bytes, uint32_t entries,
+		    int *ret_fd, struct error *err)
+{
+	return open_map(root, name, BPF_MAP_TYPE_ARRAY, value_bytes, entries, ret_fd, err);
+}
+
+int pins_open_stages(const char *root, int *ret_fd, struct error *err)
+{
+	return open_map(root, PINS_STAGES, BPF_MAP_TYPE_PROG_ARRAY, sizeof(uint32_t), 1, ret_fd,
+			err);
 }
 
 int pins_remove(const char *root, const char *name, struct error *err)

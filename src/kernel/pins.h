@@ -39,6 +39,12 @@ must_check int pins_lock_root(const char *root, const char *what, int *ret_lock,
 must_check int pins_open_array(const char *root, const char *name, size_t value_bytes,
 			       uint32_t entries, int *ret_fd, struct error *err);
 
+#define PINS_STAGES "stages"
+
+/* The same for an array of one program, <root>/PINS_STAGES: the stage that takes what another one
+ * does not, where two planes share interfaces. */
+must_check int pins_open_stages(const char *root, int *ret_fd, struct error *err);
+
 /* Remove the pin, if it is there. */
 must_check int pins_remove(const char *root, const char *name, struct error *err);
 

@@ -38,6 +38,8 @@ struct landing {
 	unsigned pool_count;
 	struct ip_address addresses[LANDING_ADDRESSES_MAX];
 	unsigned address_count;
+	char admitted[LANDING_INTERFACES_MAX][16]; /* interfaces of an edge of this machine */
+	unsigned admitted_count;
 	uint32_t path_mtu; /* from the edges; 0: not known */
 	struct exits exits; /* which the clamp of the MSS is on */
 	struct watches watches;
@@ -75,6 +77,20 @@ static int take_over_pools(struct landing *landing, struct error *err)
 	return result;
 }
 
+static int take_admitted(struct landing *landing, const struct landing_options *options,
+			 struct error *err)
+{
+	if (options->admitted_count > LANDING_INTERFACES_MAX)
+		return error_set(err, -FL_ELIMIT,
+				 "%u interfaces of an edge; landing takes at most %d",
+				 options->admitted_count, LANDING_INTERFACES_MAX);
+	for (unsigned i = 0; i < options->admitted_count; i++)
+		snprintf(landing->admitted[i], sizeof(landing->admitted[i]), "%s",
+			 options->admitted[i]);
+	landing->admitted_count = options->admitted_count;
+	return 0;
+}
+
 int landing_open(const struct landing_options *options, struct landing **ret_landing,
 		 struct error *err)
 {
@@ -84,6 +100,8 @@ int landing_open(const struct landing_options *options, struct landing **ret_lan
 	landing->journal.map = -1;
 	/* Privileges and interfaces come first: their errors explain what would follow. */
 	int result = programs_open(&landing->programs, options, err);
+	if (result == 0)
+		result = take_admitted(landing, options, err);
 	if (result == 0)
 		result = open_netlink(landing, err);
 	if (result == 0)
@@ -226,18 +244,39 @@ static int apply_clamp(struct landing *landing, struct landing_alarms *alarms, s
 	return result;
 }
 
-/* Packets come in by the underlay interfaces, or by what those are ports of. */
-static void list_admitted(const struct landing *landing, const struct link_chain *chains,
+static bool is_listed(const struct rules_wish *wish, const char *name)
+{
+	for (unsigned i = 0; i < wish->interface_count; i++) {
+		if (strcmp(wish->interfaces[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The interface, and what it is a port of. */
+static void admit(struct rules_wish *wish, const char *name, const struct link_chain *chain)
+{
+	for (size_t i = 0; i < (chain->count ? chain->count : 1); i++) {
+		char *place = wish->interfaces[wish->interface_count];
+		if (i == 0)
+			snprintf(place, sizeof(*wish->interfaces), "%s", name);
+		else if (!if_indextoname(chain->ifindex[i], place))
+			continue;
+		if (wish->interface_count < RULES_INTERFACES_MAX - 1 && !is_listed(wish, place))
+			wish->interface_count++;
+	}
+}
+
+/* Packets come in by the underlay interfaces, bare ones by those of an edge. */
+static void list_admitted(struct landing *landing, const struct link_chain *chains,
 			  struct rules_wish *wish)
 {
-	for (unsigned i = 0; i < landing->programs.interface_count; i++) {
-		const char *name = landing->programs.interfaces[i].name;
-		memcpy(wish->interfaces[wish->interface_count++], name, sizeof(*wish->interfaces));
-		for (size_t j = 1; j < chains[i].count; j++) {
-			if (if_indextoname(chains[i].ifindex[j],
-					   wish->interfaces[wish->interface_count]))
-				wish->interface_count++;
-		}
+	for (unsigned i = 0; i < landing->programs.interface_count; i++)
+		admit(wish, landing->programs.interfaces[i].name, &chains[i]);
+	for (unsigned i = 0; i < landing->admitted_count; i++) {
+		struct link_chain chain = {0};
+		link_chain_read(&landing->route, if_nametoindex(landing->admitted[i]), &chain);
+		admit(wish, landing->admitted[i], &chain);
 	}
 }
 
@@ -294,6 +333,11 @@ int landing_apply(struct landing *landing, const struct landing_desired *desired
 	if (result == 0)
 		result = programs_attach(&landing->programs, NULL, err);
 	return result < 0 ? result : programs_sweep(&landing->programs, err);
+}
+
+int landing_yield(struct landing *landing, const char *interface, struct error *err)
+{
+	return programs_yield(&landing->programs, interface, err);
 }
 
 void landing_set_path_mtu(struct landing *landing, uint32_t mtu)

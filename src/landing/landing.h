@@ -52,6 +52,13 @@ struct landing_options {
 	    *former_sysctls; /* where earlier releases kept what they changed; NULL: nowhere */
 	const char *const *interfaces; /* names of the underlay interfaces; none: only to undo */
 	unsigned interface_count;
+	/* Further interfaces that packets for the pools may come in by, bare: an edge's of this
+	 * machine, whose backend it is. */
+	const char *const *admitted;
+	unsigned admitted_count; /* at most LANDING_INTERFACES_MAX */
+	/* The pin root of the edge (dataplane/edge.h) that shares those underlay interfaces which
+	 * are admitted, too: there landing's program is its next stage. NULL: none. */
+	const char *stages_root;
 	bool generic_only; /* skip the driver's native XDP, for drivers that get it wrong */
 };
 
@@ -142,6 +149,10 @@ must_check int landing_open(const struct landing_options *options, struct landin
  */
 must_check int landing_apply(struct landing *landing, const struct landing_desired *desired,
 			     struct error *err);
+
+/* An edge's program comes on this interface in a moment, which it shares: landing, if it has a link
+ * of its own there, goes on behind that. */
+must_check int landing_yield(struct landing *landing, const char *interface, struct error *err);
 
 /*
  * The largest tunnel packet that the way from the edges carries, in bytes, as they know it; 0: they

@@ -25,6 +25,15 @@ _Static_assert(LANDING_ABI_POOLS >= 2 * LANDING_POOLS_MAX, "room to add before d
 
 /* --- loading --- */
 
+static bool is_shared(const struct landing_options *options, const char *name)
+{
+	for (unsigned i = 0; options->stages_root && i < options->admitted_count; i++) {
+		if (strcmp(options->admitted[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int find_interfaces(struct programs *programs, const struct landing_options *options,
 			   struct error *err)
 {
@@ -44,6 +53,7 @@ static int find_interfaces(struct programs *programs, const struct landing_optio
 					 "tunnels on it (underlay)",
 					 name);
 		memcpy(interface->name, name, strlen(name));
+		interface->shared = is_shared(options, name);
 		programs->interface_count++;
 	}
 	return 0;
@@ -101,8 +111,8 @@ static int read_tag(struct programs *programs, struct error *err)
 int programs_open(struct programs *programs, const struct landing_options *options,
 		  struct error *err)
 {
-	*programs =
-	    (struct programs){.lookup_link = -1, .lock = -1, .generic_only = options->generic_only};
+	*programs = (struct programs){
+	    .lookup_link = -1, .lock = -1, .stages = -1, .generic_only = options->generic_only};
 	int result = pins_check_root(options->pin_root, err);
 	if (result < 0)
 		return result;
@@ -115,6 +125,8 @@ int programs_open(struct programs *programs, const struct landing_options *optio
 					&programs->lock, err);
 	if (result == 0)
 		result = load(programs, err);
+	if (result == 0 && options->stages_root)
+		result = pins_open_stages(options->stages_root, &programs->stages, err);
 	return result < 0 ? result : read_tag(programs, err);
 }
 
@@ -134,6 +146,7 @@ void programs_done(struct programs *programs)
 	lookup_bpf__destroy(programs->lookup);
 	programs->landing = NULL;
 	programs->lookup = NULL;
+	programs_close_link(&programs->stages);
 	programs_close_link(&programs->lock);
 }
 

@@ -7,6 +7,8 @@
  *	PIN_ROOT/link_ifN	the XDP program on the interface with index N
  *	PIN_ROOT/link_lookup	the sk_lookup program on the namespace
  *	PIN_ROOT/sysctls	the journal of changed kernel settings
+ * On an interface that an edge of this machine is on, too, there is no link: ours is in the array
+ * that the edge's program calls for what is not its own.
  *
  * A start loads new programs over the pinned maps of its own layout, or over new ones, fills
  * them, and only then switches each link; up- and downgrade are the same path. Then what other
@@ -28,6 +30,7 @@ struct program_interface {
 	unsigned ifindex; /* 0: it is not there */
 	int link; /* owned descriptor, or -1 */
 	bool native;
+	bool shared; /* an edge's program is on it, and ours is that one's next stage */
 };
 
 struct programs {
@@ -39,6 +42,7 @@ struct programs {
 	struct lookup_bpf *lookup; /* owned */
 	struct program_interface interfaces[LANDING_INTERFACES_MAX];
 	unsigned interface_count;
+	int stages; /* the edge's array; owned descriptor, or -1 */
 	int lookup_link; /* owned descriptor, or -1 */
 	int lock; /* of pin_root; owned descriptor, or -1 */
 };
@@ -69,6 +73,10 @@ must_check int programs_set_mss(struct programs *programs, uint32_t v4, uint32_t
 
 /* The program of src/landing/clamp.c, borrowed. */
 int programs_clamp(const struct programs *programs);
+
+/* The edge's program is about to come on an interface that it shares: what lands there by a link of
+ * ours lands as the next stage from now on. */
+must_check int programs_yield(struct programs *programs, const char *interface, struct error *err);
 
 /* Have our program on every interface that is there; see which are not. */
 must_check int programs_attach(struct programs *programs, struct landing_alarms *alarms,

@@ -26,10 +26,21 @@ static int decapsulator(const struct programs *programs)
 	return bpf_program__fd(programs->landing->progs.landing_decapsulate);
 }
 
+static bool is_next_stage(const struct programs *programs)
+{
+	const uint32_t zero = 0;
+	uint32_t ours;
+	uint32_t present;
+	return bpf_map_lookup_elem(programs->stages, &zero, &present) == 0 &&
+	       load_program_id(decapsulator(programs), &ours) == 0 && present == ours;
+}
+
 static bool is_in_place(const struct programs *programs, const struct program_interface *interface)
 {
 	uint32_t ours;
 	uint32_t present;
+	if (interface->shared)
+		return is_next_stage(programs);
 	return interface->link >= 0 && xdp_link_is_on(interface->link, interface->ifindex) &&
 	       xdp_query(interface->ifindex, &present) != XDP_MODE_NONE &&
 	       load_program_id(decapsulator(programs), &ours) == 0 && present == ours;
@@ -43,10 +54,54 @@ static const char *link_name(const struct program_interface *interface, char nam
 	return name;
 }
 
+static int become_next_stage(int stages, int program, struct error *err)
+{
+	const uint32_t zero = 0;
+	int result = bpf_map_update_elem(stages, &zero, &program, BPF_ANY);
+	return result < 0
+		   ? error_set(err, result, "the program cannot be made the edge's next stage: %s",
+			       error_text(result))
+		   : 0;
+}
+
+static int yield(const struct programs *programs, const char *path, struct error *err)
+{
+	uint32_t ifindex;
+	uint32_t program_id;
+	int link = bpf_obj_get(path);
+	if (link < 0)
+		return 0;
+	int program =
+	    xdp_link_read(link, &ifindex, &program_id) ? bpf_prog_get_fd_by_id(program_id) : -1;
+	close(link);
+	int result = program < 0 ? 0 : become_next_stage(programs->stages, program, err);
+	programs_close_link(&program);
+	return result < 0 ? result : xdp_remove(path, BPF_LINK_TYPE_XDP, err);
+}
+
+int programs_yield(struct programs *programs, const char *name, struct error *err)
+{
+	for (unsigned i = 0; i < programs->interface_count; i++) {
+		const struct program_interface *interface = &programs->interfaces[i];
+		char pin[PIN_NAME_BYTES];
+		char path[PINS_PATH_BYTES];
+		if (!interface->shared || strcmp(interface->name, name) != 0)
+			continue;
+		pins_path(path, programs->pin_root, link_name(interface, pin), NULL);
+		return yield(programs, path, err);
+	}
+	return 0;
+}
+
 /* Switch a link that an earlier run left, or make one. */
 static int attach_interface(const struct programs *programs, struct program_interface *interface,
 			    struct error *err)
 {
+	if (interface->shared) {
+		uint32_t edge;
+		interface->native = xdp_query(interface->ifindex, &edge) == XDP_MODE_NATIVE;
+		return become_next_stage(programs->stages, decapsulator(programs), err);
+	}
 	char name[PIN_NAME_BYTES];
 	char path[PINS_PATH_BYTES];
 	struct xdp_attached attached;

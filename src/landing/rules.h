@@ -49,7 +49,7 @@ bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule);
 /* Whether it is one of landing's. Pure. */
 bool rule_is_ours(const struct rule *rule);
 
-#define RULES_INTERFACES_MAX (LANDING_INTERFACES_MAX * 4)
+#define RULES_INTERFACES_MAX (LANDING_INTERFACES_MAX * 8)
 
 /* What the rules shall do; borrowed. */
 struct rules_wish {

@@ -75,7 +75,10 @@ static void what_is_missing_or_wrong_is_named(void **state)
 	    {"{\"node\": \"e\", \"site\": \"fra\", \"interface\": [\"eth0\"]}", "--source"},
 	    {"{" EDGE "}", "--dns"},
 	    {"{\"role\": \"edge,king\"}", "\"king\" is no role"},
-	    {"{\"role\": \"backend,edge\"}", "separate machines"},
+	    {"{" EDGE ", \"role\": \"edge,backend\"}", "--underlay"},
+	    {"{" EDGE ", \"role\": \"edge,backend\", \"underlay\": [\"eth0\"], \"join\": "
+	     "\"unix:/s\"}",
+	     "reports to itself"},
 	    {"{\"role\": \"backend\", \"node\": \"w\"}", "--underlay"},
 	    {"{\"role\": \"backend\", \"node\": \"w\", \"underlay\": [\"eth0\"]}", "--join"},
 	    {"{\"role\": \"backend\", \"join\": \"10.0.0.1:1\"}", "unix:PATH"},
