@@ -205,6 +205,53 @@ static void check_set(const struct record_check *at, const struct zone_set *set)
 	}
 }
 
+/* The name of the zone that an alias stands for, if that is an alias as well; else NULL. */
+static const struct zone_name *next_alias(const struct record_check *at,
+					  const struct zone_name *alias)
+{
+	const struct zone_settings *dns = &at->check->fabric->dns;
+	const struct zone_set *set = alias->sets;
+	struct dns_name target;
+	char text[DNS_NAME_TEXT_BYTES];
+	const char *fault = NULL;
+	uint8_t data[DNS_DATA_MAX];
+	if (alias->set_count != 1 || set->type != ZONE_RECORD_CNAME || set->value_count != 1)
+		return NULL;
+	int length = dns_data_parse(DNS_CNAME, set->values[0], at->zone, data, &fault);
+	if (length < 0 || (size_t)length > sizeof(target.bytes))
+		return NULL;
+	target.length = (uint8_t)length;
+	memcpy(target.bytes, data, (size_t)length);
+	int below = dns_name_below(&target, at->zone);
+	if (below <= 0)
+		return NULL; /* the zone itself is no alias */
+	target.bytes[below] = 0;
+	target.length = (uint8_t)(below + 1);
+	text[strlen(dns_name_format(&target, text)) - 1] = '\0';
+	for (size_t i = 0; i < dns->name_count; i++) {
+		const struct zone_name *name = &dns->names[i];
+		if (strcmp(name->name, text) == 0)
+			return name->set_count == 1 && name->sets[0].type == ZONE_RECORD_CNAME
+				   ? name
+				   : NULL;
+	}
+	return NULL;
+}
+
+/* The name server follows so many aliases in a row, and a loop has no end. */
+static void check_alias(const struct record_check *at)
+{
+	const struct zone_name *alias = next_alias(at, at->owner);
+	for (unsigned i = 1; alias && i < DNS_ALIASES_MAX; i++)
+		alias = next_alias(at, alias);
+	if (!alias)
+		return;
+	notes_error(at->check->notes, at->node->key->span,
+		    "`%s` leads back to itself, or over more than %u aliases", at->owner->name,
+		    DNS_ALIASES_MAX);
+	notes_advise(at->check->notes, "let it stand for the last name itself");
+}
+
 /* A contact is a mailbox, or the same as a domain name (RFC 1035 section 8). */
 static void check_contact(struct config_check *check, const struct yaml_node *root)
 {
@@ -253,6 +300,7 @@ void check_records(struct config_check *check, const struct yaml_node *root)
 		check_conflicts(&at);
 		for (size_t j = 0; j < at.owner->set_count; j++)
 			check_set(&at, &at.owner->sets[j]);
+		check_alias(&at);
 		bytes += text_bytes(at.owner);
 	}
 	if (bytes > ZONE_MAX_RECORD_BYTES) {

@@ -14,6 +14,11 @@
 
 #include <string.h>
 
+/* The question's own name, which begins right behind the header. */
+#define QUESTION_POINTER (0xc000u | DNS_HEADER_BYTES)
+/* Of a record whose owner is a pointer: that, type, class, TTL and the length of its data. */
+#define ALIAS_HEAD_BYTES 12u
+
 /* The records of an answer, by section, before they are written. */
 struct reply {
 	enum dns_rcode rcode;
@@ -21,6 +26,8 @@ struct reply {
 	enum dns_extended_error extended;
 	bool authoritative;
 	bool in_zone; /* so that the zone's version may be told */
+	const struct naming_piece *aliases[DNS_ALIASES_MAX]; /* that led to what is answered */
+	unsigned alias_count;
 	const struct naming_piece *answer; /* NULL: none */
 	const struct naming_piece *authority;
 	bool glue;
@@ -162,21 +169,60 @@ static void reply_other(struct reply *reply, const struct naming_snapshot *snaps
 	reply_negative(reply, snapshot, DNS_NOERROR);
 }
 
+static const struct naming_node *find_name(const struct naming_snapshot *snapshot,
+					   const uint8_t *labels, size_t length)
+{
+	const struct naming_node *node = find(snapshot, labels, length);
+	return node || !snapshot->has_wildcards ? node : find_wildcard(snapshot, labels, length);
+}
+
+/* The name that an alias stands for. Its record has a pointer for an owner, and one name. */
+static void alias_target(const struct naming_snapshot *snapshot, const struct naming_piece *alias,
+			 struct dns_name *ret_name)
+{
+	const uint8_t *record = snapshot->bytes + alias->offset;
+	ret_name->length = (uint8_t)dns_get_u16(record + ALIAS_HEAD_BYTES - 2);
+	memcpy(ret_name->bytes, record + ALIAS_HEAD_BYTES, ret_name->length);
+}
+
+/* RFC 1034 §4.3.2 step 3a: an alias is answered, and the search begins again with the name that it
+ * stands for, whatever the type but CNAME. Returns false where who asked has to go on himself: the
+ * name is not of this zone, or there are too many aliases in a row. */
+static bool follow_aliases(struct reply *reply, const struct naming_snapshot *snapshot,
+			   const struct naming_node **node, size_t *below)
+{
+	while (*node && (*node)->alias) {
+		struct dns_name target;
+		if (reply->alias_count == DNS_ALIASES_MAX)
+			return false;
+		const struct naming_piece *alias =
+		    &snapshot->others[(*node)->first_other - 1].piece;
+		reply->aliases[reply->alias_count++] = alias;
+		reply->result = NAMING_RESULT_DATA;
+		alias_target(snapshot, alias, &target);
+		int labels = dns_name_below(&target, &snapshot->zone);
+		if (labels < 0)
+			return false;
+		*below = (size_t)labels;
+		*node = find_name(snapshot, target.bytes, *below);
+	}
+	return true;
+}
+
 /* A question about a name of the zone. */
 static void reply_name(struct reply *reply, const struct naming_snapshot *snapshot, size_t below,
 		       const struct dns_query *query, const struct ip_address *source)
 {
 	reply->authoritative = reply->in_zone = true;
 	reply->subnet = query->edns.has_subnet;
-	const struct naming_node *node = find(snapshot, query->name.bytes, below);
-	if (!node && snapshot->has_wildcards)
-		node = find_wildcard(snapshot, query->name.bytes, below);
+	const struct naming_node *node = find_name(snapshot, query->name.bytes, below);
+	bool is_any = query->type == DNS_ANY;
+	if (!is_any && query->type != DNS_CNAME && !follow_aliases(reply, snapshot, &node, &below))
+		return;
 	if (!node)
-		reply_negative(reply, snapshot, DNS_NXDOMAIN);
-	else if (query->type == DNS_ANY)
+		reply_negative(reply, snapshot, DNS_NXDOMAIN); /* of the last name: RFC 6604 §3 */
+	else if (is_any)
 		reply_records(reply, &snapshot->hinfo);
-	else if (node->alias) /* for all types; who asked goes on with the name that it is */
-		reply_other(reply, snapshot, node, DNS_CNAME);
 	else if (query->type == DNS_A || query->type == DNS_AAAA)
 		reply_addresses(reply, snapshot, node, query, source);
 	else if (query->type == DNS_SOA && below == 0)
@@ -283,20 +329,57 @@ static unsigned put_piece(struct reply_writer *w, const struct naming_piece *pie
 	return piece->records;
 }
 
+/* An alias led here: what would answer the question itself answers the name that it stands for. */
+static void set_owner(const struct reply_writer *w, size_t begin, unsigned owner)
+{
+	while (begin < w->length) {
+		uint8_t *record = w->bytes + begin;
+		if (dns_get_u16(record) == QUESTION_POINTER)
+			dns_put_u16(record, owner);
+		begin += ALIAS_HEAD_BYTES + dns_get_u16(record + ALIAS_HEAD_BYTES - 2);
+	}
+}
+
+/* Returns the pointer to the name that the last of them stands for; 0: there is none, or not all of
+ * them fit. */
+static unsigned put_aliases(struct reply_writer *w, const struct reply *reply)
+{
+	unsigned owner = QUESTION_POINTER;
+	for (unsigned i = 0; i < reply->alias_count; i++) {
+		size_t begin = w->length;
+		if (put_piece(w, reply->aliases[i]) == 0)
+			return 0;
+		set_owner(w, begin, owner);
+		owner = 0xc000u | (unsigned)(begin + ALIAS_HEAD_BYTES);
+	}
+	return owner;
+}
+
 /* Write the sections and their counts into the header. Returns whether something owed did not
  * fit: then the sections are empty, and the client comes again over TCP. */
 static bool put_sections(struct reply_writer *w, const struct reply *reply)
 {
 	const struct naming_piece *owed = reply->answer ? reply->answer : reply->authority;
-	unsigned records = owed ? put_piece(w, owed) : 0;
+	unsigned aliases = reply->alias_count;
+	size_t begin = w->length;
+	unsigned owner = put_aliases(w, reply);
+	size_t at = w->length;
+	unsigned records = owed && owner ? put_piece(w, owed) : 0;
 	unsigned glue = 0;
+	bool is_cut = !owner || (owed && records == 0);
+	if (is_cut) {
+		w->length = begin;
+		aliases = 0;
+	} else if (aliases && reply->answer) {
+		set_owner(w, at, owner);
+	}
 	/* Addresses of name servers are a courtesy here (this is no referral): as many as fit. */
 	for (uint32_t i = 0; reply->glue && records > 0 && i < w->snapshot->glue_count; i++)
 		glue += put_piece(w, &w->snapshot->glue[i]);
-	dns_put_u16(w->bytes + 6, reply->answer ? records : 0);
+	dns_put_u16(w->bytes + 6, aliases + (reply->answer ? records : 0));
 	dns_put_u16(w->bytes + 8, reply->answer ? 0 : records);
 	dns_put_u16(w->bytes + 10, glue);
-	return owed && records == 0;
+	return is_cut;
 }
 
 static size_t answer_limit(enum naming_transport transport, const struct dns_edns *edns)

@@ -94,6 +94,9 @@ enum dns_extended_error {
 
 #define DNS_ZONE_VERSION_SERIAL 0u /* the type that is an SOA serial (RFC 9660 §2.1) */
 
+/* So many aliases in a row lead on to a name of the same zone; who asked follows the rest. */
+#define DNS_ALIASES_MAX 8u
+
 struct dns_name {
 	uint8_t length; /* 1…255 */
 	uint8_t bytes[DNS_NAME_MAX];

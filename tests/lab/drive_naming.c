@@ -64,6 +64,12 @@ static int build(uint32_t serial, struct naming_snapshot **ret_snapshot, struct 
 	    {"*.dev", DNS_TXT, 60, VALUES("wild")},
 	    {"*.dev", DNS_AAAA, 60, VALUES("2001:db8::7")},
 	    {"*.out2", DNS_CNAME, 60, VALUES("www.example.org.")},
+	    {"in", DNS_CNAME, 60, VALUES("web")},
+	    {"in2", DNS_CNAME, 60, VALUES("in")},
+	    {"apex", DNS_CNAME, 60, VALUES("@")},
+	    {"gone", DNS_CNAME, 60, VALUES("not-there")},
+	    {"*.in3", DNS_CNAME, 60, VALUES("web")},
+	    {"in4", DNS_CNAME, 60, VALUES("any.dev")},
 	};
 	struct naming_input input = {
 	    .zone = "svc.example.net",

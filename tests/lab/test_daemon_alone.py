@@ -863,6 +863,16 @@ def test_names_come_back_after_a_restart_in_the_middle_of_a_rollout(running):
         assert running.versions("web") == {1: "serving", 2: "serving"}
 
 
+def test_a_service_may_be_called_like_the_node_and_not_like_a_name_server(running):
+    running.apply(fabric(service("edge1"), service("web1")))
+    for name in ("edge1", "web1"):
+        running.wait_versions(name, {1: "serving"})
+        wait_for(lambda: running.resolve(name), f"{name} to be answered")
+    assert running.ask("describe", thing="service/web1")["name"] == "web1"
+    error = running.refused("apply", file="f", text=fabric(service("ns1")))
+    assert "`ns1` is the name of a name server already" in str(error)
+
+
 def test_a_wildcard_is_not_published_as_an_address(node):
     node.start(dns="0.0.0.0")
     node.apply(fabric(service("web"), nameservers=False))
