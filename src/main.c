@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One program: `run` makes it the daemon, `detach` undoes what `run` pinned, `lab …` makes it
- * fairlead-lab, the rest is the CLI. */
+ * fairlead-lab, the rest is the CLI. The daemon itself starts `channel` (peer/worker.h). */
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -11,6 +11,7 @@
 #include "daemon/options.h"
 #include "daemon/signals.h"
 #include "dataplane/edge.h"
+#include "peer/worker.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -88,6 +89,8 @@ int main(int argc, char **argv)
 	int status;
 	output_hold_standard_files();
 	memory_end_without_json();
+	if (argc > 1 && strcmp(argv[1], PEER_WORKER_VERB) == 0)
+		return peer_worker_main(argc, argv);
 	int result = command_parse(argc, argv, &invocation, &err);
 	if (result < 0)
 		status = print_failure(&invocation, &err, result);

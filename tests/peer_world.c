@@ -33,8 +33,8 @@ struct wire_bytes world_authority_bytes(const struct world_authority *ca)
 	return (struct wire_bytes){.data = ca->der.data, .length = ca->der.length};
 }
 
-struct buffer peer_world_issue(const struct world_authority *ca, struct evp_pkey_st *pair,
-			       const char *node, uint64_t now_s)
+struct buffer world_issue(const struct world_authority *ca, struct evp_pkey_st *pair,
+			  const char *node, uint64_t now_s)
 {
 	uint8_t key[KEY_BYTES];
 	struct random random;
@@ -48,9 +48,8 @@ struct buffer peer_world_issue(const struct world_authority *ca, struct evp_pkey
 	return leaf;
 }
 
-struct peer_side *peer_world_side(const struct world_authority *ca,
-				  const struct world_authority *other, const char *node,
-				  uint64_t seed, uint64_t now_s)
+struct peer_side *world_side(const struct world_authority *ca, const struct world_authority *other,
+			     const char *node, uint64_t seed, uint64_t now_s)
 {
 	struct random random;
 	struct peer_side *side;
@@ -59,7 +58,7 @@ struct peer_side *peer_world_side(const struct world_authority *ca,
 		cas[1] = world_authority_bytes(other);
 	random_init_seeded(&random, seed);
 	struct evp_pkey_st *pair = pair_of(&random);
-	struct buffer leaf = peer_world_issue(ca, pair, node, now_s);
+	struct buffer leaf = world_issue(ca, pair, node, now_s);
 	struct wire_bytes der = {.data = leaf.data, .length = leaf.length};
 	int result = peer_side_new(pair, ca->fabric, &der, cas, other ? 2 : 1, &side, NULL);
 	ASSERT(result == 0);

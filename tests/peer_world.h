@@ -19,13 +19,12 @@ void world_authority_done(struct world_authority *ca);
 struct wire_bytes world_authority_bytes(const struct world_authority *ca);
 
 /* A certificate for `pair`, issued at `now_s`; the caller's. */
-struct buffer peer_world_issue(const struct world_authority *ca, struct evp_pkey_st *pair,
-			       const char *node, uint64_t now_s);
+struct buffer world_issue(const struct world_authority *ca, struct evp_pkey_st *pair,
+			  const char *node, uint64_t now_s);
 
 /* A node with a key drawn by `seed`, that `ca` vouches for since `now_s`, and that trusts `other`
  * (NULL: nobody), too. */
-struct peer_side *peer_world_side(const struct world_authority *ca,
-				  const struct world_authority *other, const char *node,
-				  uint64_t seed, uint64_t now_s);
+struct peer_side *world_side(const struct world_authority *ca, const struct world_authority *other,
+			     const char *node, uint64_t seed, uint64_t now_s);
 
 #endif

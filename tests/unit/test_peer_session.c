@@ -144,8 +144,8 @@ static int setup(void **state)
 	struct link *link = calloc(1, sizeof(*link));
 	assert_non_null(link);
 	world_authority_make(&link->ca, "example", 1);
-	link->sides[0] = peer_world_side(&link->ca, NULL, "node-a", 4, PEER_WORLD_NOW);
-	link->sides[1] = peer_world_side(&link->ca, NULL, "node-b", 5, PEER_WORLD_NOW);
+	link->sides[0] = world_side(&link->ca, NULL, "node-a", 4, PEER_WORLD_NOW);
+	link->sides[1] = world_side(&link->ca, NULL, "node-b", 5, PEER_WORLD_NOW);
 	link->now = (struct peer_now){.now_ms = 1000000, .wall_ms = WALL_MS};
 	*state = link;
 	return 0;

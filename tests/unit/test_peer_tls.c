@@ -99,8 +99,8 @@ static int setup(void **state)
 	world_authority_make(&world->ca, "example", 1);
 	world_authority_make(&world->new_ca, "example", 2);
 	world_authority_make(&world->other, "elsewhere", 3);
-	world->a = peer_world_side(&world->ca, NULL, "node-a", 4, NOW);
-	world->b = peer_world_side(&world->ca, NULL, "node-b", 5, NOW);
+	world->a = world_side(&world->ca, NULL, "node-a", 4, NOW);
+	world->b = world_side(&world->ca, NULL, "node-b", 5, NOW);
 	*state = world;
 	return 0;
 }
@@ -175,7 +175,7 @@ static void test_server_is_not_who_was_meant(void **state)
 static void test_other_fabric(void **state)
 {
 	struct world *world = *state;
-	struct peer_side *stranger = peer_world_side(&world->other, NULL, "node-a", 6, NOW);
+	struct peer_side *stranger = world_side(&world->other, NULL, "node-a", 6, NOW);
 	struct ends ends;
 	meet(&ends, peer_tls_new_client(stranger, PEER_WAY_MEMBER, NULL), world->b);
 	run(&ends);
@@ -185,7 +185,7 @@ static void test_other_fabric(void **state)
 	part(&ends);
 	/* It trusts us, we do not trust it. */
 	peer_side_unref(stranger);
-	stranger = peer_world_side(&world->new_ca, &world->ca, "node-a", 6, NOW);
+	stranger = world_side(&world->new_ca, &world->ca, "node-a", 6, NOW);
 	meet(&ends, peer_tls_new_client(stranger, PEER_WAY_MEMBER, NULL), world->b);
 	run(&ends);
 	expect_fault(ends.server, PEER_TLS_FAULT_CERTIFICATE, PEER_VERDICT_STRANGER,
@@ -199,9 +199,9 @@ static void test_other_fabric(void **state)
 static void test_rotation(void **state)
 {
 	struct world *world = *state;
-	struct peer_side *old = peer_world_side(&world->ca, &world->new_ca, "node-a", 6, NOW);
-	struct peer_side *new = peer_world_side(&world->new_ca, &world->ca, "node-b", 7, NOW);
-	struct peer_side *last = peer_world_side(&world->new_ca, NULL, "node-c", 8, NOW);
+	struct peer_side *old = world_side(&world->ca, &world->new_ca, "node-a", 6, NOW);
+	struct peer_side *new = world_side(&world->new_ca, &world->ca, "node-b", 7, NOW);
+	struct peer_side *last = world_side(&world->new_ca, NULL, "node-c", 8, NOW);
 	struct peer_side *const pairs[][2] = {{old, new}, {new, old}, {new, last}, {last, new}};
 	struct ends ends;
 	for (size_t i = 0; i < 4; i++) {
@@ -272,7 +272,7 @@ static void test_joiner(void **state)
 	peer_side_unref(side);
 
 	/* A member whose certificate has expired comes back by the same way. */
-	struct peer_side *late = peer_world_side(&world->ca, NULL, "node-a", 4, NOW - 90 * 86400);
+	struct peer_side *late = world_side(&world->ca, NULL, "node-a", 4, NOW - 90 * 86400);
 	meet(&ends, peer_tls_new_client(late, PEER_WAY_JOIN, "node-b"), world->b);
 	run(&ends);
 	expect_open(&ends, PEER_WAY_JOIN);
@@ -300,7 +300,7 @@ static void test_joiner_at_the_wrong_door(void **state)
 		peer_side_unref(sides[i]);
 	}
 	/* A server that shows the right CA's certificate beside one that this CA did not sign. */
-	struct peer_side *thief = peer_world_side(&world->new_ca, &world->ca, "node-b", 6, NOW);
+	struct peer_side *thief = world_side(&world->new_ca, &world->ca, "node-b", 6, NOW);
 	struct peer_side *side = joiner("example", &world->ca);
 	struct ends ends;
 	meet(&ends, peer_tls_new_client(side, PEER_WAY_JOIN, NULL), thief);
@@ -315,7 +315,7 @@ static void test_joiner_at_the_wrong_door(void **state)
 static void test_joiner_is_no_member(void **state)
 {
 	struct world *world = *state;
-	struct peer_side *late = peer_world_side(&world->ca, NULL, "node-a", 4, NOW - 90 * 86400);
+	struct peer_side *late = world_side(&world->ca, NULL, "node-a", 4, NOW - 90 * 86400);
 	struct ends ends;
 	meet(&ends, peer_tls_new_client(late, PEER_WAY_MEMBER, NULL), world->b);
 	run(&ends);
@@ -422,7 +422,7 @@ static void test_parts_that_do_not_belong_together(void **state)
 	struct wire_bytes ca = world_authority_bytes(&world->ca);
 	assert_int_equal(key_pair_make(&pair), 0);
 	assert_int_equal(key_pair_make(&another), 0);
-	struct buffer leaf = peer_world_issue(&world->ca, pair, "node-a", NOW);
+	struct buffer leaf = world_issue(&world->ca, pair, "node-a", NOW);
 	struct wire_bytes der = {.data = leaf.data, .length = leaf.length};
 	assert_int_equal(peer_side_new(another, "example", &der, &ca, 1, &side, &err),
 			 -FL_EINVALID);

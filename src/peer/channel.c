@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "peer/channel.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "peer/exchange.h"
+#include "peer/ids.h"
+#include "peer/pipe.h"
+#include "peer/worker.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <openssl/crypto.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct peer_remote {
+	struct peer_id id;
+	struct peer_channel *channel;
+	void *context;
+	bool may_send; /* it is up, or a join that is not answered yet */
+	bool is_cut;
+	uint64_t sent, taken; /* bytes of frames */
+};
+
+struct peer_channel {
+	struct peer_channel_options options;
+	int listen_fd; /* -1: it does not listen */
+	uint16_t port;
+	struct peer_pipe pipe;
+	uv_process_t process;
+	uv_timer_t stop_timer;
+	unsigned open_handles; /* of the process that runs: pipe, process, timer */
+	bool runs, stops;
+	bool hung_up; /* by the process: its status says more */
+	char why[512]; /* it ended */
+	struct peer_ids remotes;
+	uint64_t next_number; /* even */
+	struct buffer identity, members; /* frames, for the next process */
+};
+
+/* --- remotes ---------------------------------------------------------------------------------- */
+
+static struct peer_remote *remote_new(struct peer_channel *channel, uint64_t number)
+{
+	struct peer_remote *remote = must_alloc(1, sizeof(*remote));
+	remote->channel = channel;
+	peer_ids_put(&channel->remotes, &remote->id, number);
+	return remote;
+}
+
+static struct peer_remote *find(const struct peer_channel *channel, uint64_t number)
+{
+	return (struct peer_remote *)peer_ids_find(&channel->remotes, number);
+}
+
+static void remote_down(struct peer_remote *remote, const struct channel_down *down)
+{
+	struct peer_channel *channel = remote->channel;
+	peer_ids_remove(&channel->remotes, &remote->id);
+	remote->may_send = false;
+	channel->options.calls->on_down(channel->options.context, remote, down);
+	free(remote);
+	if (channel->stops && !channel->remotes.count)
+		peer_pipe_end(&channel->pipe, "it was stopped");
+}
+
+void *peer_remote_context(const struct peer_remote *remote)
+{
+	return remote->context;
+}
+
+void peer_remote_set_context(struct peer_remote *remote, void *context)
+{
+	remote->context = context;
+}
+
+static void tell(struct peer_channel *channel, const struct channel_message *message)
+{
+	if (!channel->runs)
+		return;
+	peer_pipe_send(&channel->pipe, message);
+	if (channel->pipe.unsent > PEER_CHANNEL_BACKLOG)
+		peer_pipe_end(&channel->pipe, "the channel's process does not read");
+}
+
+struct peer_remote *peer_channel_connect(struct peer_channel *channel,
+					 const struct ip_address *address, uint16_t port,
+					 const char *node, const struct wire_bytes *question,
+					 void *context)
+{
+	if (!channel->runs || channel->pipe.ended || channel->stops)
+		return NULL;
+	struct channel_message message = {.number = CHANNEL_CONNECT,
+					  .connect = {.peer = channel->next_number,
+						      .address = *address,
+						      .port = port,
+						      .node = node ? node : ""}};
+	if (question)
+		message.connect.question = *question;
+	struct peer_remote *remote = remote_new(channel, channel->next_number);
+	remote->context = context;
+	channel->next_number += 2;
+	tell(channel, &message);
+	return remote;
+}
+
+bool peer_channel_send(struct peer_remote *remote, const void *frame, size_t length)
+{
+	if (!remote->may_send || remote->is_cut)
+		return false;
+	if (peer_channel_queued(remote) + length > PEER_QUEUE_BYTES) {
+		peer_channel_cut(remote, PEER_PARTING_SLOW, "it does not read what it is sent",
+				 NULL);
+		return false;
+	}
+	remote->sent += length;
+	tell(remote->channel,
+	     &(struct channel_message){
+		 .number = CHANNEL_SEND,
+		 .send = {.peer = remote->id.number, .frame = {.data = frame, .length = length}}});
+	return true;
+}
+
+size_t peer_channel_queued(const struct peer_remote *remote)
+{
+	return (size_t)(remote->sent - remote->taken);
+}
+
+void peer_channel_cut(struct peer_remote *remote, enum peer_parting_reason reason,
+		      const char *sentence, const struct wire_bytes *proof)
+{
+	struct channel_message message = {
+	    .number = CHANNEL_PART,
+	    .part = {.peer = remote->id.number, .reason = reason, .sentence = sentence}};
+	if (remote->is_cut)
+		return;
+	if (proof)
+		message.part.proof = *proof;
+	remote->is_cut = true;
+	tell(remote->channel, &message);
+}
+
+/* --- what the process says -------------------------------------------------------------------- */
+
+/* True when it makes sense. */
+static bool take_frame(struct peer_channel *channel, const struct channel_frame *told)
+{
+	struct peer_remote *remote = find(channel, told->peer);
+	struct arena arena;
+	struct peer_message message;
+	if (!remote)
+		return false;
+	if (remote->is_cut)
+		return true;
+	arena_init(&arena, 0);
+	int result =
+	    must_succeed(peer_decode(told->frame.data, told->frame.length, &arena, &message, NULL));
+	if (result == 0)
+		channel->options.calls->on_frame(channel->options.context, remote, &told->frame,
+						 &message, &arena);
+	arena_done(&arena);
+	return result == 0;
+}
+
+static bool take_up(struct peer_channel *channel, const struct channel_up *up)
+{
+	struct peer_remote *remote = find(channel, up->peer);
+	bool ours = up->peer % 2 == 0;
+	if (up->outgoing != ours || ours != (remote != NULL) || (remote && remote->may_send))
+		return false;
+	if (!remote)
+		remote = remote_new(channel, up->peer);
+	remote->may_send = true;
+	channel->options.calls->on_up(channel->options.context, remote, up);
+	return true;
+}
+
+static bool take_join(struct peer_channel *channel, const struct channel_join *join)
+{
+	struct arena arena;
+	struct peer_message message;
+	if (join->peer % 2 == 0 || find(channel, join->peer))
+		return false;
+	arena_init(&arena, 0);
+	int result =
+	    must_succeed(peer_decode(join->frame.data, join->frame.length, &arena, &message, NULL));
+	bool good = result == 0 && message.number == PEER_JOIN_ASK;
+	if (good) {
+		struct peer_remote *remote = remote_new(channel, join->peer);
+		remote->may_send = true;
+		channel->options.calls->on_join(channel->options.context, remote, join,
+						&message.join_ask);
+	}
+	arena_done(&arena);
+	return good;
+}
+
+static void on_message(struct peer_pipe *pipe, const struct channel_message *message)
+{
+	struct peer_channel *channel = pipe->context;
+	const struct peer_channel_calls *calls = channel->options.calls;
+	struct peer_remote *remote = NULL;
+	bool good = true;
+	switch (message->number) {
+	case CHANNEL_READY:
+		calls->on_ready(channel->options.context);
+		break;
+	case CHANNEL_UP:
+		good = take_up(channel, &message->up);
+		break;
+	case CHANNEL_FRAME:
+		good = take_frame(channel, &message->frame);
+		break;
+	case CHANNEL_TAKEN:
+		remote = find(channel, message->taken.peer);
+		good = remote && message->taken.bytes <= remote->sent &&
+		       message->taken.bytes >= remote->taken;
+		if (good)
+			remote->taken = message->taken.bytes;
+		break;
+	case CHANNEL_DOWN:
+		remote = find(channel, message->down.peer);
+		good = remote != NULL;
+		if (good)
+			remote_down(remote, &message->down);
+		break;
+	case CHANNEL_JOIN:
+		good = take_join(channel, &message->join);
+		break;
+	case CHANNEL_TURNED_AWAY:
+		calls->on_turned_away(channel->options.context, &message->turned_away);
+		break;
+	case CHANNEL_COUNTERS:
+		calls->on_counters(channel->options.context, &message->counters);
+		break;
+	case CHANNEL_IDENTITY:
+	case CHANNEL_MEMBERS:
+	case CHANNEL_CONNECT:
+	case CHANNEL_SEND:
+	case CHANNEL_PART:
+		good = false;
+		break;
+	}
+	if (!good)
+		peer_pipe_end(pipe, "the channel's process says what makes no sense");
+}
+
+/* --- the process ------------------------------------------------------------------------------ */
+
+/* When the last handle is closed the process is gone. */
+static void one_closed(struct peer_channel *channel)
+{
+	if (--channel->open_handles)
+		return;
+	channel->runs = false;
+	channel->stops = false;
+	channel->options.calls->on_end(channel->options.context, channel->why);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	one_closed(handle->data);
+}
+
+static void on_pipe_closed(struct peer_pipe *pipe)
+{
+	one_closed(pipe->context);
+}
+
+/* Whoever ends first, pipe or process, takes the other one along. */
+static void on_pipe_end(struct peer_pipe *pipe, const char *why)
+{
+	struct peer_channel *channel = pipe->context;
+	struct channel_down down = {.how = PEER_END_LEFT,
+				    .sentence = "the channel's process ended"};
+	struct peer_id *id;
+	snprintf(channel->why, sizeof(channel->why), "%.400s", why);
+	channel->hung_up = strcmp(why, uv_strerror(UV_EOF)) == 0;
+	channel->stops = false;
+	if (uv_is_active((uv_handle_t *)&channel->process))
+		uv_process_kill(&channel->process, SIGKILL);
+	uv_close((uv_handle_t *)&channel->stop_timer, on_handle_closed);
+	while ((id = peer_ids_next(&channel->remotes, NULL))) {
+		down.peer = id->number;
+		remote_down((struct peer_remote *)id, &down);
+	}
+}
+
+static void on_exit_of(uv_process_t *process, int64_t status, int signal)
+{
+	struct peer_channel *channel = process->data;
+	char why[128];
+	snprintf(why, sizeof(why), "the channel's process ended, with %s %d",
+		 signal ? "signal" : "status", signal ? signal : (int)status);
+	peer_pipe_end(&channel->pipe, why);
+	if (channel->hung_up)
+		snprintf(channel->why, sizeof(channel->why), "%s", why);
+	uv_close((uv_handle_t *)process, on_handle_closed);
+}
+
+static void send_kept(struct peer_channel *channel, const struct buffer *frame)
+{
+	struct arena arena;
+	struct channel_message message;
+	if (!frame->length || !channel->runs)
+		return;
+	arena_init(&arena, 0);
+	int result =
+	    must_succeed(channel_decode(frame->data, frame->length, &arena, &message, NULL));
+	ASSERT(result == 0);
+	tell(channel, &message);
+	arena_done(&arena);
+}
+
+static void keep(struct buffer *frame, const struct channel_message *message)
+{
+	if (frame->data)
+		OPENSSL_cleanse(frame->data, frame->length);
+	buffer_clear(frame);
+	int result = must_succeed(channel_encode(message, frame, NULL));
+	ASSERT(result == 0);
+}
+
+int peer_channel_identity(struct peer_channel *channel, const struct channel_identity *identity,
+			  struct error *err)
+{
+	struct random random;
+	struct evp_pkey_st *pair;
+	struct peer_side *side = NULL;
+	random_init_system(&random);
+	must_succeed(key_pair_from(identity->key.data, &pair));
+	int result =
+	    peer_side_of(pair, identity, &random, clock_wall_ms(&clock_system) / 1000, &side, err);
+	peer_side_unref(side);
+	key_pair_free(pair);
+	if (result < 0)
+		return result;
+	keep(&channel->identity,
+	     &(struct channel_message){.number = CHANNEL_IDENTITY, .identity = *identity});
+	send_kept(channel, &channel->identity);
+	return 0;
+}
+
+void peer_channel_members(struct peer_channel *channel, const struct channel_members *members)
+{
+	keep(&channel->members,
+	     &(struct channel_message){.number = CHANNEL_MEMBERS, .members = *members});
+	send_kept(channel, &channel->members);
+}
+
+int peer_channel_start(struct peer_channel *channel, struct error *err)
+{
+	char files[16];
+	char program[] = "fairlead", verb[] = PEER_WORKER_VERB, listens[] = "listen",
+	     connects[] = "connect";
+	char *user = must_have(strdup(channel->options.user));
+	char *arguments[] = {
+	    program, verb, user, files, channel->listen_fd < 0 ? connects : listens, NULL};
+	uv_stdio_container_t files_of_child[] = {
+	    {.flags = UV_IGNORE},
+	    {.flags = UV_IGNORE},
+	    {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
+	    {.flags = (uv_stdio_flags)(UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE),
+	     .data.stream = (uv_stream_t *)&channel->pipe.handle},
+	    {.flags = UV_INHERIT_FD, .data.fd = channel->listen_fd},
+	};
+	const uv_process_options_t options = {.file = "/proc/self/exe",
+					      .args = arguments,
+					      .stdio = files_of_child,
+					      .stdio_count = channel->listen_fd < 0 ? 4 : 5,
+					      .exit_cb = on_exit_of};
+	ASSERT(!channel->runs && !channel->open_handles);
+	snprintf(files, sizeof(files), "%u", channel->options.files);
+	peer_pipe_init(&channel->pipe, channel->options.loop);
+	channel->pipe.on_message = on_message;
+	channel->pipe.on_sent = NULL;
+	channel->pipe.on_end = on_pipe_end;
+	channel->pipe.on_closed = on_pipe_closed;
+	channel->pipe.context = channel;
+	uv_timer_init(channel->options.loop, &channel->stop_timer);
+	channel->stop_timer.data = channel;
+	channel->process.data = channel;
+	channel->open_handles = 3;
+	int result = uv_spawn(channel->options.loop, &channel->process, &options);
+	free(user);
+	if (result < 0) {
+		error_set(err, result, "the channel's process cannot be started: %s",
+			  uv_strerror(result));
+		uv_close((uv_handle_t *)&channel->process, on_handle_closed);
+		peer_pipe_end(&channel->pipe, err ? err->text : uv_strerror(result));
+		return result;
+	}
+	channel->runs = true;
+	peer_pipe_start(&channel->pipe);
+	send_kept(channel, &channel->identity);
+	send_kept(channel, &channel->members);
+	return 0;
+}
+
+static void on_stop_timer(uv_timer_t *timer)
+{
+	struct peer_channel *channel = timer->data;
+	peer_pipe_end(&channel->pipe, "it was stopped");
+}
+
+void peer_channel_stop(struct peer_channel *channel)
+{
+	if (!channel->runs || channel->pipe.ended || channel->stops)
+		return;
+	if (!channel->remotes.count) {
+		peer_pipe_end(&channel->pipe, "it was stopped");
+		return;
+	}
+	channel->stops = true;
+	uv_timer_start(&channel->stop_timer, on_stop_timer, PEER_CHANNEL_STOP_MS, 0);
+	for (struct peer_id *id = peer_ids_next(&channel->remotes, NULL);
+	     id && !channel->pipe.ended; id = peer_ids_next(&channel->remotes, id))
+		peer_channel_cut((struct peer_remote *)id, PEER_PARTING_STOP, "this node stops",
+				 NULL);
+}
+
+/* --- making and freeing ----------------------------------------------------------------------- */
+
+/* A socket that is bound, or a negative errno. */
+static int bind_socket(const struct ip_address *address, uint16_t port)
+{
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+	const int on = 1, off = 0;
+	bool is_v6 = address->family != IP_V4;
+	memcpy(&v6.sin6_addr, address->bytes, sizeof(v6.sin6_addr));
+	memcpy(&v4.sin_addr, address->bytes, sizeof(v4.sin_addr));
+	int fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (address->family == IP_NONE)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	/* Who comes while no process accepts waits for the next one. */
+	if (bind(fd, is_v6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4,
+		 is_v6 ? sizeof(v6) : sizeof(v4)) < 0 ||
+	    listen(fd, PEER_LISTEN_BACKLOG) < 0) {
+		int code = -errno;
+		close(fd);
+		return code;
+	}
+	return fd;
+}
+
+int peer_channel_new(const struct peer_channel_options *options, struct peer_channel **ret_channel,
+		     struct error *err)
+{
+	const struct ip_address any_v4 = {.family = IP_V4};
+	struct sockaddr_in6 name = {0}; /* the port lies where IPv4 has it */
+	socklen_t size = sizeof(name);
+	int fd = options->listens ? bind_socket(&options->address, options->port) : -1;
+	/* A kernel without IPv6. */
+	if (fd == -EAFNOSUPPORT && options->address.family == IP_NONE)
+		fd = bind_socket(&any_v4, options->port);
+	if (fd < 0 && options->listens)
+		return error_set(err, fd,
+				 "the node channel cannot have port %u: %s; give it another one, "
+				 "or end who has it (ss -ltnp)",
+				 options->port, error_text(fd));
+	struct peer_channel *channel = must_alloc(1, sizeof(*channel));
+	channel->options = *options;
+	channel->listen_fd = fd;
+	channel->next_number = 2;
+	buffer_init(&channel->identity, 0);
+	buffer_init(&channel->members, 0);
+	if (fd >= 0 && getsockname(fd, (struct sockaddr *)&name, &size) == 0)
+		channel->port = ntohs(name.sin6_port);
+	*ret_channel = channel;
+	return 0;
+}
+
+void peer_channel_free(struct peer_channel *channel)
+{
+	if (!channel)
+		return;
+	ASSERT(!channel->open_handles);
+	if (channel->listen_fd >= 0)
+		close(channel->listen_fd);
+	if (channel->identity.data)
+		OPENSSL_cleanse(channel->identity.data, channel->identity.length);
+	buffer_done(&channel->identity);
+	buffer_done(&channel->members);
+	free(channel);
+}
+
+uint16_t peer_channel_port(const struct peer_channel *channel)
+{
+	return channel->port;
+}
+
+int peer_channel_pid(const struct peer_channel *channel)
+{
+	return channel->runs ? uv_process_get_pid(&channel->process) : 0;
+}
