@@ -10,7 +10,8 @@
 
 /*
  * X(id, name, sentence): the sentence goes on after "it waits until". Those from VERSION_WAIT_TIMED
- * on end by themselves, after a time that is known; the others end when something happens.
+ * on end by themselves, after a time that is known; the others end when something happens, and of
+ * several the first one is told.
  */
 #define VERSION_WAITS(X)                                                                           \
 	X(PAUSED, "paused", "`fairlead rollout resume` lets the rollout go on")                    \
@@ -18,11 +19,11 @@
 	X(BACKENDS, "backends", "its backends are ready for it")                                   \
 	X(CONNECTIONS, "connections", "its connections have ended")                                \
 	X(COUNTS, "counts", "the connections are known that each backend has")                     \
+	X(HEARD, "heard", "every node is heard")                                                   \
 	X(PACKETS, "packets", "every edge says when its last packet came")                         \
 	X(NODES, "nodes", "every node has applied its addresses")                                  \
 	X(REFUSED, "refused", "its addresses take new flows again")                                \
 	X(REPORT, "report", "every backend has counted since DNS named it last")                   \
-	X(HEARD, "heard", "every node is heard")                                                   \
 	X(SUCCESSOR, "successor", "a version serves that its addresses can pass to")               \
 	X(NEWER, "newer", "the newer version, which waits for its backends, has clients")          \
 	X(NAMES, "names", "every name server has ceased to name it")                               \
@@ -43,6 +44,8 @@ enum version_wait {
 };
 
 #define VERSION_WAIT_TIMED VERSION_WAIT_STEP
+
+_Static_assert(VERSION_WAIT_COUNT <= 32, "a set of them fits a word");
 
 struct version_waits {
 	uint32_t reasons; /* a bit per enum version_wait; 0: nothing is in the way */
