@@ -18,6 +18,7 @@ void order_free(struct order *order)
 	arena_done(&order->arena);
 	apply_free(order->apply);
 	json_decref(order->plan);
+	buffer_done(&order->asks);
 	free(order);
 }
 
@@ -60,6 +61,7 @@ struct order *order_new(struct api_host *host, struct api_call *call, const char
 	struct order *order = must_alloc(1, sizeof(*order));
 	const char *message = api_text(call, "message");
 	arena_init(&order->arena, 0);
+	buffer_init(&order->asks, 0);
 	order->host = host;
 	order->call = call;
 	order->change.kind = kind;

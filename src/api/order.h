@@ -32,6 +32,12 @@ struct order {
 	struct apply *apply; /* owned; what the file does */
 	json_t *plan; /* the same for people; `apply` notes parts of it */
 	bool only_planned; /* nothing is to be done, so nothing is wanted either */
+	bool confirmed; /* somebody said yes to what clients lose */
+	struct buffer asks; /* what that is; empty: nothing that wants a yes */
+	bool expects; /* no order may have come after the entry `expected` */
+	bool has_moved; /* but one has */
+	uint64_t expected;
+	uint64_t looked_up_to; /* no order is known to have come after `expected` up to here */
 	const struct recovery_knowledge *recovery; /* store recover */
 	uint64_t undoes; /* the entry that is undone; `service`, where only that comes back */
 	unsigned parts; /* entries that are committed */

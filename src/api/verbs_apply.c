@@ -4,7 +4,9 @@
  * becomes the service's next version. The file is read once, and what it does is worked out once
  * (state/apply.h): that is what the plan tells of, and what is committed.
  */
+#include "api/expect.h"
 #include "api/order.h"
+#include "api/plan_live.h"
 #include "api/show.h"
 #include "api/verbs.h"
 #include "base/buffer.h"
@@ -19,100 +21,9 @@
 #include "state/publication.h"
 #include "state/undo.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-/* --- what is there --- */
-
-/* The configuration, and what is left of a file that a daemon of the first release did not carry
- * out to its end: services that live and are not in it. Of those only the name matters. */
-static const struct fabric *present_fabric(const struct image *image, const struct fabric *fabric,
-					   struct arena *arena)
-{
-	size_t left = 0;
-	for (size_t i = 0; image->fabric && i < image->service_count; i++) {
-		const struct image_service *service = image->services[i];
-		left += service->state && !service->state->removed && !service->configured &&
-			!fabric_service(fabric, service->name);
-	}
-	if (!left)
-		return image->fabric;
-	struct fabric *present = must_have(arena_alloc(arena, sizeof(*present)));
-	struct service *services =
-	    must_have(arena_array(arena, image->fabric->service_count + left, sizeof(*services)));
-	*present = *image->fabric;
-	present->services = services;
-	memcpy(services, image->fabric->services, present->service_count * sizeof(*services));
-	for (size_t i = 0; i < image->service_count; i++) {
-		const struct image_service *service = image->services[i];
-		if (service->state && !service->state->removed && !service->configured &&
-		    !fabric_service(fabric, service->name))
-			services[present->service_count++] =
-			    (struct service){.name = service->name};
-	}
-	must_succeed(fabric_index(present, arena));
-	return present;
-}
-
-static void live_versions(const struct api_host *host, const struct service_state *state,
-			  struct arena *arena, struct plan_live_service *live)
-{
-	struct plan_live_version *versions =
-	    must_have(arena_array(arena, state->version_count + 1, sizeof(*versions)));
-	live->versions = versions;
-	for (size_t i = 0; i < state->version_count; i++) {
-		const struct version_status *status = &state->versions[i];
-		if (status->state == VERSION_RETIRED)
-			continue;
-		struct plan_live_version *version = &versions[live->version_count++];
-		version->number = status->number;
-		version->state = version_state_name(status->state);
-		struct connection_sum sum = driver_connections(host->driver, state, status->number);
-		version->connections_known = sum.known;
-		version->connections = sum.count;
-	}
-}
-
-/* What plan_build() wants to know of a service that is known, be it by its end; lives in `arena`.
- */
-static void live_service(const struct api_host *host, const struct image_service *service,
-			 struct arena *arena, struct plan_live_service *ret_live)
-{
-	const struct service_state *state = service->state;
-	*ret_live = (struct plan_live_service){
-	    .name = service->name, .next_version = publication_next_number(host->image, service)};
-	if (state && !state->removed)
-		ret_live->current = image_version(service, state->rollout.target);
-	if (state)
-		live_versions(host, state, arena, ret_live);
-}
-
-static int compare_live(const void *a, const void *b)
-{
-	return strcmp(((const struct plan_live_service *)a)->name,
-		      ((const struct plan_live_service *)b)->name);
-}
-
-/* What is known of the services that the file changes, by rising names. */
-static struct plan_live_service *live_services(const struct api_host *host,
-					       const struct apply *apply, struct arena *arena,
-					       size_t *ret_count)
-{
-	struct plan_live_service *live =
-	    must_have(arena_array(arena, apply->item_count + 1, sizeof(struct plan_live_service)));
-	size_t count = 0;
-	for (size_t i = 0; i < apply->item_count; i++) {
-		const struct apply_item *item = &apply->items[i];
-		const struct image_service *known = image_service(host->image, item->name);
-		if (!known)
-			continue;
-		live_service(host, known, arena, &live[count]);
-		live[count++].next = item->version;
-	}
-	qsort(live, count, sizeof(struct plan_live_service), compare_live);
-	*ret_count = count;
-	return live;
-}
+#define ASKS_BYTES 1200u /* of an error's text, for what clients lose */
 
 /* --- working it out --- */
 
@@ -195,8 +106,8 @@ static int work_out(struct order *order, struct buffer *text, struct error *err)
 		result = lacks_slots(order, &arena, err);
 	if (result < 0)
 		goto out;
-	struct plan_live_service *live = live_services(host, apply, &arena, &live_count);
-	const struct fabric *present = present_fabric(host->image, order->fabric, &arena);
+	struct plan_live_service *live = plan_live_services(host, apply, &arena, &live_count);
+	const struct fabric *present = plan_present(host->image, order->fabric, &arena);
 	result = plan_build(present, order->fabric, live, live_count, &arena, &plan, err);
 	if (result < 0) {
 		apply_free(apply);
@@ -205,6 +116,9 @@ static int work_out(struct order *order, struct buffer *text, struct error *err)
 	json_t *json = plan_json(plan);
 	json_t *notes = show_pool_notes(host, order->fabric, plan);
 	plan_render(plan, text);
+	buffer_clear(&order->asks);
+	(void)plan_asks(plan, ASKS_BYTES, &order->asks);
+	must_succeed(order->asks.status);
 	for (size_t i = 0; i < json_array_size(notes); i++)
 		buffer_printf(text, "note: %s\n", json_string_value(json_array_get(notes, i)));
 	json_object_set_new(json, "notes", notes);
@@ -233,10 +147,11 @@ static int plan_answer(struct order *order, struct error *err)
 	if (result == 0)
 		result = work_out(order, &text, err);
 	if (result == 0)
-		order->answer = json_pack("{s:O, s:O, s:s, s:s}", "plan", order->plan, "empty",
+		order->answer = json_pack("{s:O, s:O, s:s, s:s, s:I}", "plan", order->plan, "empty",
 					  json_object_get(order->plan, "empty"), "text",
 					  text.data ? text.data : "", "warnings",
-					  warnings.data ? warnings.data : "");
+					  warnings.data ? warnings.data : "", "expect",
+					  (json_int_t)order->host->image->head.sequence);
 	buffer_done(&text);
 	buffer_done(&warnings);
 	return result;
@@ -293,9 +208,23 @@ static void note_return(struct order *order)
 	}
 }
 
+/* What clients lose is done when somebody said yes to it. */
+static int check_confirmed(const struct order *order, struct error *err)
+{
+	if (!order->asks.length || order->confirmed)
+		return 0;
+	return error_set(err, -FL_ECONFIRM, "clients lose what this file leaves out:\n%s",
+			 order->asks.data);
+}
+
 static int build_apply(struct change *change, struct change_draft *draft, struct error *err)
 {
 	struct order *order = (struct order *)change;
+	order->has_moved = order->expects && draft->image->ordered > order->looked_up_to;
+	if (order->has_moved)
+		return error_set(err, -FL_ECONFLICT,
+				 "another order came meanwhile, entry %llu of the ledger",
+				 (unsigned long long)draft->image->ordered);
 	int result = apply_part(order->apply, draft, err);
 	if (result == -FL_ECONFLICT) {
 		struct buffer text;
@@ -304,6 +233,8 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 		draft->op_count = draft->compare_count = draft->bytes = 0;
 		result = work_out(order, &text, err);
 		buffer_done(&text);
+		if (result == 0)
+			result = check_confirmed(order, err);
 		if (result == 0)
 			result = apply_part(order->apply, draft, err);
 	}
@@ -314,6 +245,8 @@ static int build_apply(struct change *change, struct change_draft *draft, struct
 	return CHANGE_COMMIT;
 }
 
+static void carry_on(void *context, int result, const struct error *err, uint64_t newest);
+
 /* A file that publishes more services than one txn holds takes several entries. */
 static void apply_done(struct change *change, int result, const struct error *err,
 		       uint64_t sequence)
@@ -321,13 +254,16 @@ static void apply_done(struct change *change, int result, const struct error *er
 	struct order *order = (struct order *)change;
 	if (sequence) {
 		order->parts++;
-		order->sequence = sequence;
+		order->sequence = order->looked_up_to = sequence;
 		for (size_t i = 0; i < order->apply->part_count; i++)
 			order_has_slots(order->host, order->apply->part[i]->name);
 		apply_part_committed(order->apply);
 	}
 	if (result == 0 && order->apply->more) {
 		changes_submit(order->host->changes, change);
+	} else if (result < 0 && order->has_moved && !order->parts) {
+		/* The ledger knows whose order it was. */
+		expect_begin(order->host, order->expected, carry_on, order);
 	} else if (result < 0 && order->parts) {
 		struct error partial = *err;
 		error_prefix(&partial,
@@ -352,6 +288,8 @@ struct order *order_of_text(struct api_host *host, struct api_call *call,
 	order->text = text->text;
 	order->text_length = text->length;
 	order->undoes = text->undoes;
+	/* What an entry changed is known to who undoes it. */
+	order->confirmed = text->undoes != 0;
 	struct error err = {0};
 	/* What apply would be refused for, plan says as well. */
 	if (plan_answer(order, &err) < 0) {
@@ -383,6 +321,24 @@ bool order_must_wait(struct api_host *host, struct api_call *call)
 	return true;
 }
 
+/* What is expected is so, as far as the ledger went: the rest is up to build_apply(). */
+static void carry_on(void *context, int result, const struct error *err, uint64_t newest)
+{
+	struct order *order = context;
+	struct error fault = {0};
+	if (result < 0)
+		fault = *err;
+	else if (!order->only_planned)
+		result = check_confirmed(order, &fault);
+	order->looked_up_to = newest;
+	if (result == 0) {
+		order_carry_out(order);
+		return;
+	}
+	api_fail(order->call, &fault);
+	order_free(order);
+}
+
 static struct order *file_order(struct api_host *host, struct api_call *call, bool only_planned)
 {
 	const json_t *text = json_object_get(api_parameters(call), "text");
@@ -407,8 +363,17 @@ void verb_apply(struct api_host *host, struct api_call *call)
 {
 	if (order_must_wait(host, call))
 		return;
-	bool is_dry = json_is_true(json_object_get(api_parameters(call), "dry_run"));
-	struct order *order = file_order(host, call, is_dry);
-	if (order)
-		order_carry_out(order);
+	const json_t *parameters = api_parameters(call);
+	const json_t *expect = json_object_get(parameters, "expect");
+	struct order *order =
+	    file_order(host, call, json_is_true(json_object_get(parameters, "dry_run")));
+	if (!order)
+		return;
+	order->confirmed = json_is_true(json_object_get(parameters, "yes"));
+	order->expects = expect != NULL;
+	order->expected = (uint64_t)json_integer_value(expect);
+	if (expect)
+		expect_begin(host, order->expected, carry_on, order);
+	else
+		carry_on(order, 0, NULL, 0);
 }

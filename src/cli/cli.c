@@ -27,20 +27,23 @@ struct cli {
 	const struct invocation *invocation;
 	struct render_style style;
 	int interrupt_fd;
+	int status; /* of a good end: with --exit-code, what the answer said */
 };
 
 /* How it ended, when the person, or the program that reads us, has had enough: well. */
 static int finish(const struct cli *cli, int result, const struct error *err)
 {
 	if (result == 0 || result == -EINTR || result == -EPIPE)
-		return CLI_OK;
+		return cli->status;
 	return output_error(cli->invocation, err);
 }
 
-static int print(const struct cli *cli, const json_t *data, bool redraw, struct error *err)
+static int print(struct cli *cli, const json_t *data, bool redraw, struct error *err)
 {
 	const struct invocation *invocation = cli->invocation;
 	struct buffer text;
+	if (invocation->exit_code)
+		cli->status = json_is_true(json_object_get(data, "empty")) ? CLI_OK : CLI_DIFFERS;
 	buffer_init(&text, 0);
 	if (redraw)
 		buffer_puts(&text, REDRAW);
@@ -67,7 +70,7 @@ static int ask(const struct cli *cli, const json_t *parameters, json_t **ret_ans
 }
 
 /* One request and its one answer. */
-static int ask_once(const struct cli *cli, const json_t *parameters, bool redraw, struct error *err)
+static int ask_once(struct cli *cli, const json_t *parameters, bool redraw, struct error *err)
 {
 	json_t *data;
 	int result = ask(cli, parameters, &data, err);
@@ -78,7 +81,7 @@ static int ask_once(const struct cli *cli, const json_t *parameters, bool redraw
 	return result;
 }
 
-static int follow(const struct cli *cli, const json_t *parameters, struct error *err)
+static int follow(struct cli *cli, const json_t *parameters, struct error *err)
 {
 	struct client client;
 	int result = client_open(socket_path(cli->invocation), cli->interrupt_fd, &client, err);
@@ -103,7 +106,7 @@ static bool is_absence(int result)
 	return result == -ENOENT || result == -ECONNREFUSED || result == -ECONNRESET;
 }
 
-static int watch(const struct cli *cli, const json_t *parameters, struct error *err)
+static int watch(struct cli *cli, const json_t *parameters, struct error *err)
 {
 	bool redraw = output_is_terminal() && cli->invocation->output == OUTPUT_TABLE;
 	struct pollfd fds[] = {{.fd = cli->interrupt_fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
@@ -118,7 +121,7 @@ static int watch(const struct cli *cli, const json_t *parameters, struct error *
 	return result;
 }
 
-static int run_validate(const struct cli *cli, struct error *err)
+static int run_validate(struct cli *cli, struct error *err)
 {
 	struct buffer messages;
 	json_t *answer;
@@ -162,21 +165,54 @@ static int order(const struct cli *cli, json_t *parameters, struct wait *wait, j
 	return result;
 }
 
-/* Somebody at a terminal is told what is lost, and may say yes; a program says --yes. */
-static bool is_confirmed(const struct error *err)
+/* What the question is about: a plan, and the answer to it is about that plan only. Somebody may
+ * give an order while the person thinks. */
+static int show_plan(const struct cli *cli, json_t *parameters, struct error *err)
+{
+	json_t *data;
+	json_object_set_new(parameters, "dry_run", json_true());
+	int result = ask(cli, parameters, &data, err);
+	json_object_del(parameters, "dry_run");
+	if (result < 0)
+		return result;
+	const char *text = json_string_value(json_object_get(data, "text"));
+	output_message(text ? text : "");
+	json_object_set(parameters, "expect", json_object_get(data, "expect"));
+	json_decref(data);
+	return 0;
+}
+
+static bool says_yes(void)
 {
 	char line[16] = "";
-	fprintf(stderr, "%s", err->text);
-	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
-		fprintf(stderr, "fairlead: nothing was changed; say --yes to do it\n");
-		return false;
-	}
 	fprintf(stderr, "Do it? [y/N] ");
 	bool yes = fgets(line, sizeof(line), stdin) &&
 		   (strcasecmp(line, "y\n") == 0 || strcasecmp(line, "yes\n") == 0);
 	if (!yes)
 		fprintf(stderr, "fairlead: nothing was changed\n");
 	return yes;
+}
+
+/* Somebody at a terminal is told what is lost, and may say yes; a program says --yes. 1 for a yes,
+ * 0 for a no, of which all is said; or why it could not be asked. */
+static int confirm(const struct cli *cli, json_t *parameters, struct error *err)
+{
+	const struct invocation *invocation = cli->invocation;
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+		if (invocation->output != OUTPUT_TABLE)
+			return err->code;
+		fprintf(stderr, "%sfairlead: nothing was changed; say --yes to do it\n", err->text);
+		return 0;
+	}
+	if (command_has_option(invocation->command, "expect")) {
+		*err = (struct error){0};
+		int result = show_plan(cli, parameters, err);
+		if (result < 0)
+			return result;
+	} else {
+		output_message(err->text);
+	}
+	return says_yes();
 }
 
 /* They are heard of between two answers. */
@@ -230,12 +266,12 @@ static int run_daemon_command(struct cli *cli, struct error *err)
 	else
 		result = order(cli, parameters, &wait, &answer, err);
 	if (result == -FL_ECONFIRM) {
-		bool yes = is_confirmed(err);
-		if (yes && json_object_set_new(parameters, "yes", json_true()) == 0)
+		result = confirm(cli, parameters, err);
+		if (result == 0)
+			cli->status = CLI_FAILURE;
+		if (result > 0) {
+			json_object_set_new(parameters, "yes", json_true());
 			result = order(cli, parameters, &wait, &answer, err);
-		if (!yes || result == -FL_ECONFIRM) {
-			json_decref(parameters);
-			return CLI_FAILURE;
 		}
 	}
 	int status = answer ? end(cli, parameters, answer, &wait, err) : finish(cli, result, err);
@@ -261,7 +297,8 @@ int cli_main(const struct invocation *invocation)
 {
 	const struct command *command = invocation->command;
 	struct cli cli = {.invocation = invocation,
-			  .style = {.color = output_color(invocation), .width = output_width()}};
+			  .style = {.color = output_color(invocation), .width = output_width()},
+			  .status = invocation->exit_code ? CLI_FAILURE : CLI_OK};
 	struct error err = {0};
 	bool is_validate = strcmp(command->name, "validate") == 0;
 	ASSERT(is_validate || command->place == COMMAND_DAEMON);

@@ -57,7 +57,7 @@ int output_error(const struct invocation *invocation, const struct error *err)
 	must_succeed(text.status);
 	output_message(text.data);
 	buffer_done(&text);
-	return err->code == -FL_EUSAGE ? CLI_USAGE : CLI_FAILURE;
+	return err->code == -FL_EUSAGE && !invocation->exit_code ? CLI_USAGE : CLI_FAILURE;
 }
 
 void output_message(const char *text)

@@ -22,10 +22,12 @@ must_check int output_write(const struct buffer *text, struct error *err);
 /* To standard error, as it is. */
 void output_message(const char *text);
 
+/* With --exit-code a mistake in usage is a failure like any other. */
 enum cli_exit {
 	CLI_OK = 0,
 	CLI_FAILURE = 1,
 	CLI_USAGE = 2,
+	CLI_DIFFERS = 2, /* --exit-code: something would change */
 	CLI_TIMEOUT = 3, /* what --wait waits for did not come within --timeout */
 	CLI_INTERRUPTED = 130, /* as shells have it for SIGINT, before it came */
 };

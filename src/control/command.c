@@ -87,6 +87,7 @@ static int parse_global(struct parser *parser, const char *name, const char *inl
 		return error_set(parser->err, -FL_EUSAGE, "--socket needs a path");
 	if (is_socket) {
 		invocation->socket = value;
+		invocation->socket_typed = true;
 		return 1;
 	}
 	int result = parse_output(value, &invocation->output, parser->err);
@@ -414,22 +415,35 @@ static const char *environment(const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* What comes after a mistake is not read but for -o: it says in which form the mistake is told. */
-static void note_output(struct parser *parser)
+/* The daemon has no part in it. */
+static void take_exit_code(struct invocation *invocation)
 {
+	invocation->exit_code |= json_is_true(json_object_get(invocation->parameters, "exit_code"));
+	json_object_del(invocation->parameters, "exit_code");
+}
+
+/* What comes after a mistake is not read but for what says how it is told: --exit-code, and -o,
+ * the first of which counts. */
+static void note_form(struct parser *parser)
+{
+	bool has_output = false;
 	for (int at = parser->at; at < parser->argc; at++) {
 		const char *text = parser->argv[at];
 		const char *value = NULL;
 		struct error ignored;
 		ASSERT(text);
+		if (strcmp(text, "--exit-code") == 0 ||
+		    strncmp(text, "--exit-code=", strlen("--exit-code=")) == 0)
+			parser->invocation->exit_code = true;
 		if (strncmp(text, "--output=", strlen("--output=")) == 0)
 			value = text + strlen("--output=");
 		else if (strcmp(text, "-o") == 0 || strcmp(text, "--output") == 0)
 			value = at + 1 < parser->argc ? parser->argv[at + 1] : NULL;
 		else if (strncmp(text, "-o", 2) == 0)
 			value = text + 2;
-		if (value && parse_output(value, &parser->invocation->output, &ignored) == 0)
-			return;
+		if (value && !has_output)
+			has_output =
+			    parse_output(value, &parser->invocation->output, &ignored) == 0;
 	}
 }
 
@@ -441,8 +455,9 @@ int command_parse(int argc, char **argv, struct invocation *ret_invocation, stru
 	struct parser parser = {
 	    .argc = argc, .argv = argv, .at = 1, .invocation = ret_invocation, .err = err};
 	int result = parse_all(&parser);
+	take_exit_code(ret_invocation);
 	if (result < 0) {
-		note_output(&parser);
+		note_form(&parser);
 		return result;
 	}
 	ret_invocation->topic =
@@ -541,8 +556,8 @@ static void help_overview(struct buffer *text)
 			  "  --watch          repeat or follow the answer until interrupted\n"
 			  "  --no-color       plain text (also $NO_COLOR)\n"
 			  "  --version        the version of this program\n\n"
-			  "exit status: 0 ok, 1 failure, 2 usage, 3 --timeout is over, 130 "
-			  "interrupted waiting\n");
+			  "exit status: 0 ok, 1 failure, 2 usage (`plan --exit-code`: 2 changes),\n"
+			  "             3 --timeout is over, 130 interrupted waiting\n");
 }
 
 bool command_group_help(const char *group, struct buffer *text)

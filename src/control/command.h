@@ -117,6 +117,8 @@ struct invocation {
 	bool version;
 	bool no_color;
 	bool watch;
+	bool socket_typed; /* --socket was given, not the environment alone */
+	bool exit_code; /* --exit-code: 2 means a difference, and nothing else */
 };
 
 #define COMMAND_DEFAULT_SOCKET "/run/fairlead/fairlead.sock"

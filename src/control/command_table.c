@@ -33,8 +33,15 @@ static const struct command_option run_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
+static const struct command_option plan_options[] = {
+    {"exit-code", VALUE_NONE, NULL, "exit 2 if the file would change something"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
 static const struct command_option apply_options[] = {
     {"dry-run", VALUE_NONE, NULL, "show the plan, change nothing"},
+    {"expect", VALUE_NUMBER, "N", "be refused if somebody gave an order after ledger entry N"},
+    {"yes", VALUE_NONE, NULL, "do not ask before clients lose a name or a port"},
     {"no-wait", VALUE_NONE, NULL,
      "be refused where slots come free in a moment (default: off a terminal)"},
     WAIT_OPTIONS,
@@ -144,9 +151,17 @@ const struct command command_table[] = {
 	.thing = &thing_plan,
 	.render = render_plan,
 	.summary = "show what a file would change, and what it would do to live flows",
-	.description = "Changes nothing. The connections are those that landing counts now.",
-	.examples = "fairlead plan fairlead.yaml",
+	.description =
+	    "Changes nothing. The connections are those that landing counts now. Ends with the\n"
+	    "command that applies the file to what it was planned against: `apply --expect`.\n"
+	    "\n"
+	    "With --exit-code it exits with 0 if nothing would change, with 2 if something would,\n"
+	    "and with 1 if that could not be found out: then a wrong option is 1 as well, which\n"
+	    "otherwise is 2.",
+	.examples = "fairlead plan fairlead.yaml\n"
+		    "fairlead plan --exit-code fairlead.yaml",
 	.arguments = {FILE_ARGUMENT},
+	.options = plan_options,
     },
     {
 	.name = "apply",
@@ -163,8 +178,20 @@ const struct command command_table[] = {
 	    "and\n"
 	    "says how long that takes. With --wait it also waits for the rollouts that it began, "
 	    "as\n"
-	    "`rollout status --wait` does.",
+	    "`rollout status --wait` does.\n"
+	    "\n"
+	    "Where clients lose a name or a port, it asks first: a service, a port, a record's "
+	    "name\n"
+	    "or the zone's name that the file has no more. Without a terminal it is refused "
+	    "unless\n"
+	    "--yes is given.\n"
+	    "\n"
+	    "--expect N, as `plan` prints it, refuses the file if an order was given since: an\n"
+	    "apply, a rollback, an order about a rollout or a backend, a recovery. Steps that\n"
+	    "versions take by themselves are none. Who answers at a terminal answers about what\n"
+	    "was shown, in the same way.",
 	.examples = "fairlead apply fairlead.yaml --message 'web4 in, web1 out'\n"
+		    "fairlead apply --expect 12 fairlead.yaml\n"
 		    "fairlead apply fairlead.yaml --wait --timeout 1h",
 	.arguments = {FILE_ARGUMENT},
 	.options = apply_options,

@@ -21,9 +21,47 @@ void render_validate(const struct render *render, const json_t *data)
 	buffer_puts(render->text, part_text(data, "text", ""));
 }
 
+/* A word of a shell's line. */
+static void put_word(const char *word, struct buffer *text)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "._/@%+=:,-";
+	if (*word && !word[strspn(word, plain)]) {
+		buffer_puts(text, word);
+		return;
+	}
+	struct buffer quoted;
+	buffer_init(&quoted, 0);
+	for (const char *c = word; *c; c++) {
+		if (*c == '\'')
+			buffer_puts(&quoted, "'\\''");
+		else
+			buffer_putc(&quoted, *c);
+	}
+	buffer_putc(text, '\'');
+	screen_puts(text, quoted.data ? quoted.data : "");
+	buffer_putc(text, '\'');
+	buffer_done(&quoted);
+}
+
 void render_plan(const struct render *render, const json_t *data)
 {
-	buffer_puts(render->text, part_text(data, "text", ""));
+	const struct invocation *invocation = render->invocation;
+	const char *file = json_string_value(json_object_get(invocation->parameters, "file"));
+	struct buffer *text = render->text;
+	buffer_puts(text, part_text(data, "text", ""));
+	if (!file || part_true(data, "empty") || !json_is_integer(json_object_get(data, "expect")))
+		return;
+	buffer_puts(text, "to apply it: fairlead ");
+	if (invocation->socket_typed) {
+		buffer_puts(text, "--socket ");
+		put_word(invocation->socket, text);
+		buffer_putc(text, ' ');
+	}
+	buffer_printf(text, "apply --expect %lld %s", (long long)part_number(data, "expect"),
+		      *file == '-' && file[1] ? "-- " : "");
+	put_word(file, text);
+	buffer_putc(text, '\n');
 }
 
 void render_apply(const struct render *render, const json_t *data)
@@ -32,7 +70,7 @@ void render_apply(const struct render *render, const json_t *data)
 	if (part_true(data, "dry_run")) {
 		render_plan(render, data);
 	} else if (part_true(data, "changed")) {
-		render_plan(render, data);
+		buffer_puts(text, part_text(data, "text", ""));
 		buffer_printf(text, "applied as entry %lld of the ledger\n",
 			      (long long)part_number(data, "sequence"));
 	} else {

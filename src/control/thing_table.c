@@ -637,8 +637,32 @@ static const struct thing thing_live_version = {
 	FIELD("version", NUMBER, "within the service"),
 	FIELD("state", TEXT, "in which it is"),
 	FIELD("connections", NUMBER, "to it; null: not known"),
+	FIELD("addresses", TEXTS, "of its own"),
+	FIELD("cut_in_ms", NUMBER, "`drain_limit` ends what is left of it"),
+	FIELD("cut_after_ms", NUMBER, "the same, from when DNS stops naming it"),
 	END,
     }};
+
+static const struct thing thing_plan_wait = {
+    .name = "planned wait",
+    .help = "A backend that the next version waits for, as things are now.",
+    .fields = (const struct field[]){
+	FIELD("name", TEXT, "of the backend"),
+	FIELD("address", TEXT, "of its machine"),
+	FIELD("reason", TEXT, "as `rollout status` names it"),
+	FIELD("text", TEXT, "the same as people read it"),
+	END,
+    }};
+
+static const struct thing thing_loss = {.name = "loss",
+					.help = "What clients have now and will not have then.",
+					.fields = (const struct field[]){
+					    FIELD("kind", TEXT, "service, port, zone or record"),
+					    FIELD("name", TEXT, "which one"),
+					    FIELD("text", TEXT, "what that means to clients"),
+					    FIELD("asks", FLAG, "`apply` wants a yes to it"),
+					    END,
+					}};
 
 static const struct thing thing_service_plan = {
     .name = "plan of a service",
@@ -652,6 +676,8 @@ static const struct thing thing_service_plan = {
 	FIELD("changes", THINGS, "what differs", .thing = &thing_difference),
 	FIELD("moves", THINGS, "of its rings", .thing = &thing_move),
 	FIELD("versions", THINGS, "that live", .thing = &thing_live_version),
+	FIELD("waits", THINGS, "before it gets clients; the first few", .thing = &thing_plan_wait),
+	FIELD("waits_for", NUMBER, "how many backends there are of these"),
 	END,
     }};
 
@@ -662,6 +688,7 @@ static const struct thing thing_file_plan = {
 	FIELD("empty", FLAG, "the file is what is applied"),
 	FIELD("changes", THINGS, "of the fabric itself", .thing = &thing_difference),
 	FIELD("services", THINGS, "that change", .thing = &thing_service_plan),
+	FIELD("losses", THINGS, "what clients lose", .thing = &thing_loss),
 	FIELD("notes", TEXTS, "what is worth knowing beside that"),
 	END,
     }};
@@ -670,7 +697,8 @@ static const struct thing thing_file_plan = {
 	FIELD("plan", THING, "what the file changes", .thing = &thing_file_plan),                  \
 	    FIELD("empty", FLAG, "the file is what is applied"),                                   \
 	    FIELD("text", TEXT, "the plan as people read it"),                                     \
-	    FIELD("warnings", TEXT, "about the file, as people read them")
+	    FIELD("warnings", TEXT, "about the file, as people read them"),                        \
+	    FIELD("expect", NUMBER, "what `apply --expect` takes")
 
 #define ORDER_FIELDS                                                                               \
 	FIELD("changed", FLAG, "false: it was so already"),                                        \

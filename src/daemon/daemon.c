@@ -207,7 +207,7 @@ static void on_upgraded(void *context, int result, const struct error *err)
 static void upgrade_state(struct daemon *daemon)
 {
 	if (!daemon->image.is_old || daemon_store_rests(daemon) ||
-	    changes_pending(daemon->changes, UPGRADE_KIND))
+	    changes_pending(daemon->changes, LEDGER_KIND_UPGRADE))
 		return;
 	struct error err;
 	int result = upgrade_begin(daemon->changes, on_upgraded, daemon);

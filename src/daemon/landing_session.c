@@ -69,16 +69,16 @@ static const struct image_forgotten *find_comeback(const struct image *image, co
 
 static void remember_comeback(struct daemon *daemon, const struct peer_hello *who)
 {
-	static const char kind[] = "backend.return";
 	struct comeback *comeback = NULL;
 	const struct report *report = reports_find(daemon->reports, who);
 	const struct image_forgotten *forgotten =
 	    report ? find_comeback(&daemon->image, who->node, report) : NULL;
-	if (!forgotten || changes_pending(daemon->changes, kind) || daemon_store_rests(daemon))
+	if (!forgotten || changes_pending(daemon->changes, LEDGER_KIND_RETURN) ||
+	    daemon_store_rests(daemon))
 		return;
 	comeback = must_alloc(1, sizeof(*comeback));
 	comeback->daemon = daemon;
-	comeback->change.kind = kind;
+	comeback->change.kind = LEDGER_KIND_RETURN;
 	comeback->change.build = build_comeback;
 	comeback->change.done = comeback_done;
 	snprintf(comeback->change.who, sizeof(comeback->change.who), "fairlead");

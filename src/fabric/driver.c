@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRANSITION_KIND "transition"
-
 /* What is due of all services, as far as one ledger entry holds it, on its way there. */
 struct driver_step {
 	struct change change;
@@ -370,7 +368,7 @@ static void submit_step(struct driver *driver)
 	if (!step)
 		return;
 	step->driver = driver;
-	step->change.kind = TRANSITION_KIND;
+	step->change.kind = LEDGER_KIND_TRANSITION;
 	step->change.build = build_step;
 	step->change.done = step_done;
 	snprintf(step->change.who, sizeof(step->change.who), "fairlead");
@@ -406,7 +404,7 @@ void driver_run(struct driver *driver)
 	driver->closing = (struct ledger_position){0};
 	(void)image_position(sights.image, countable_closing(&sights), &driver->closing);
 	/* One step at a time keeps the queue short; what else is due comes with the next call. */
-	if (!changes_pending(options->changes, TRANSITION_KIND) &&
+	if (!changes_pending(options->changes, LEDGER_KIND_TRANSITION) &&
 	    !options->rests(options->context))
 		submit_step(driver);
 }

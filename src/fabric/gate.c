@@ -86,7 +86,7 @@ static enum gate_reason look_at_landing(const struct sights *sights, struct land
 	case REPORT_BELIEVED:
 		break;
 	}
-	if (!landings_has_carried_out(landings, report))
+	if (landings && !landings_has_carried_out(landings, report))
 		return GATE_NOT_CONFIGURED;
 	*ret_detail = find_alarm(report, backend);
 	return *ret_detail ? GATE_ALARM : GATE_OPEN;
@@ -96,7 +96,7 @@ size_t gate_find(const struct sights *sights, struct landings *landings,
 		 const struct version *version, struct gate_wait *ret_waits, size_t room)
 {
 	size_t count = 0;
-	bool is_current = landings_update(landings, sights->image) == 0;
+	bool is_current = !landings || landings_update(landings, sights->image) == 0;
 	for (size_t i = 0; i < version->backend_count; i++) {
 		const struct backend *backend = &version->backends[i];
 		struct gate_wait wait = {.backend = backend};
@@ -105,7 +105,7 @@ size_t gate_find(const struct sights *sights, struct landings *landings,
 		wait.reason = look_at_landing(sights, landings, backend, &wait.detail);
 		if (wait.reason == GATE_OPEN && !is_current)
 			wait.reason = GATE_NOT_CONFIGURED;
-		if (wait.reason == GATE_OPEN) {
+		if (wait.reason == GATE_OPEN && landings) {
 			wait.detail = merge_unreached(sights, &backend->address);
 			wait.reason = wait.detail ? GATE_NO_NEXT_HOP : GATE_OPEN;
 		}

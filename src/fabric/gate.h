@@ -51,7 +51,8 @@ const char *gate_text(const struct gate_wait *wait, char text[GATE_TEXT]);
 
 /*
  * How many of the version's backends it waits for; of the first `room` of them, one reason each.
- * Brings `landings` up to date; without memory for that, landings count as not configured.
+ * Brings `landings` up to date; without memory for that, landings count as not configured. With
+ * NULL the version is only planned: nobody was told of it, nor needs to reach its backends yet.
  */
 size_t gate_find(const struct sights *sights, struct landings *landings,
 		 const struct version *version, struct gate_wait *ret_waits, size_t room);

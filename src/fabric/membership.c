@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char ADD[] = "member.add";
-static const char UPDATE[] = "member.update";
-
 struct membership {
 	struct membership_options options;
 	struct change change; /* in flight while `busy` */
@@ -99,7 +96,7 @@ static int build(struct change *change, struct change_draft *draft, struct error
 	(void)err;
 	if (!want(membership, recorded, &wanted) || (recorded && member_equal(recorded, &wanted)))
 		return CHANGE_NOTHING;
-	change->kind = recorded ? UPDATE : ADD;
+	change->kind = recorded ? LEDGER_KIND_MEMBER_UPDATE : LEDGER_KIND_MEMBER_ADD;
 	buffer_init(&value, STORE_VALUE_BYTES);
 	int result = record_member_put(&wanted, &value);
 	record_member_key(wanted.name, key);
@@ -142,11 +139,12 @@ void membership_run(struct membership *membership)
 	    !want(membership, recorded, &wanted) || (recorded && member_equal(recorded, &wanted)))
 		return;
 	membership->busy = true;
-	membership->change = (struct change){.kind = recorded ? UPDATE : ADD,
-					     .who = "fairlead",
-					     .build = build,
-					     .done = membership_done,
-					     .context = membership};
+	membership->change =
+	    (struct change){.kind = recorded ? LEDGER_KIND_MEMBER_UPDATE : LEDGER_KIND_MEMBER_ADD,
+			    .who = "fairlead",
+			    .build = build,
+			    .done = membership_done,
+			    .context = membership};
 	snprintf(membership->change.why, sizeof(membership->change.why),
 		 recorded ? "the node was started with other flags"
 			  : "the node's first start as a member");

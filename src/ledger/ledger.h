@@ -54,6 +54,11 @@ struct arena;
 #define LEDGER_ENTRY_BYTES STORE_VALUE_BYTES
 #define LEDGER_KIND_NODE_KEY "node.key"
 #define LEDGER_KIND_RECOVER "store.recover"
+#define LEDGER_KIND_TRANSITION "transition"
+#define LEDGER_KIND_MEMBER_ADD "member.add"
+#define LEDGER_KIND_MEMBER_UPDATE "member.update"
+#define LEDGER_KIND_RETURN "backend.return"
+#define LEDGER_KIND_UPGRADE "state.upgrade"
 
 #define LEDGER_SIGNATURE_BYTES 64u
 
@@ -102,6 +107,10 @@ struct ledger_entry {
 must_check int ledger_entry_parse(const char *bytes, size_t length, struct ledger_entry *ret_entry,
 				  struct error *err);
 void ledger_entry_done(struct ledger_entry *entry);
+
+/* Did somebody order what entries of this kind tell of? False for what nodes decide by themselves:
+ * steps of versions, their own names and keys, a backend that is back, the form of the state. */
+bool ledger_kind_is_order(const char *kind);
 
 /* May it come directly after entry `sequence`? By its number; its `before` is another question. */
 bool ledger_entry_follows(const struct ledger_entry *entry, uint64_t sequence);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Noting the details of a plan, one by one. */
+/* Noting the details of a plan, one by one, and finding what is known of a service. */
 #include "plan/details.h"
 
+#include "base/search.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -91,4 +92,18 @@ void plan_note_number(struct plan_details *details, const char *kind, const char
 	snprintf(before_text, sizeof(before_text), "%u", before);
 	snprintf(after_text, sizeof(after_text), "%u", after);
 	plan_note_change(details, kind, name, attribute, before_text, after_text);
+}
+
+static int compare_live(const void *live, size_t place, const void *name)
+{
+	const struct plan_live_service *list = live;
+	return strcmp(list[place].name, name);
+}
+
+const struct plan_live_service *plan_find_live(const struct plan_live_service *live, size_t count,
+					       const char *name)
+{
+	bool found;
+	size_t place = search_place(live, count, name, compare_live, &found);
+	return found ? &live[place] : NULL;
 }

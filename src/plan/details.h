@@ -38,6 +38,17 @@ void plan_note_duration(struct plan_details *details, const char *kind, const ch
 void plan_note_number(struct plan_details *details, const char *kind, const char *name,
 		      const char *attribute, uint32_t before, uint32_t after);
 
+/* NULL when nothing is known of it. */
+const struct plan_live_service *plan_find_live(const struct plan_live_service *live, size_t count,
+					       const char *name);
+
+/* --- losses.c --- */
+
+/* Fills in the losses of a plan whose services are known; -ENOMEM. */
+must_check int plan_find_losses(const struct fabric *previous, const struct fabric *fabric,
+				const struct plan_live_service *live, size_t live_count,
+				struct arena *arena, struct plan *plan);
+
 /* --- plan_fabric.c --- */
 
 /* All but the services. */

@@ -5,7 +5,6 @@
  */
 #include "plan/plan.h"
 
-#include "base/search.h"
 #include "model/fabric.h"
 #include "model/version.h"
 #include "plan/details.h"
@@ -22,17 +21,9 @@ struct planner {
 	struct error *err;
 };
 
-static int compare_live(const void *live, size_t place, const void *name)
-{
-	const struct plan_live_service *list = live;
-	return strcmp(list[place].name, name);
-}
-
 static const struct plan_live_service *find_live(const struct planner *planner, const char *name)
 {
-	bool found;
-	size_t place = search_place(planner->live, planner->live_count, name, compare_live, &found);
-	return found ? &planner->live[place] : NULL;
+	return plan_find_live(planner->live, planner->live_count, name);
 }
 
 /* Which sites' rings move, and how far, when `next` follows `current`. */
@@ -149,7 +140,8 @@ static int plan_one(struct planner *planner, const struct service *now, struct p
 	    planner->previous ? fabric_service(planner->previous, now->name) : NULL;
 	const struct plan_live_service *live = find_live(planner, now->name);
 	struct plan_details details = {.arena = planner->arena};
-	*change = (struct plan_service){.sign = PLAN_CHANGE, .name = now->name};
+	*change = (struct plan_service){
+	    .sign = PLAN_CHANGE, .name = now->name, .drain_limit_ms = now->drain_limit_ms};
 	int result = 0;
 	/* Most services of most files; what no version is known of means the same as before. */
 	if (was && !live && planner->same_sites && service_equal(was, now))
@@ -167,6 +159,9 @@ static int plan_one(struct planner *planner, const struct service *now, struct p
 	if (live) {
 		change->versions = live->versions;
 		change->version_count = live->version_count;
+		change->waits = live->waits;
+		change->wait_count = live->wait_count;
+		change->waits_for = live->waits_for;
 	}
 	return result ? result : details.status;
 }
@@ -237,6 +232,8 @@ int plan_build(const struct fabric *previous, const struct fabric *fabric,
 	plan->details = details.items;
 	plan->detail_count = details.count;
 	int result = details.status ? details.status : plan_services(&planner, plan);
+	if (result == 0 && previous)
+		result = plan_find_losses(previous, fabric, live, live_count, arena, plan);
 	if (result == -ENOMEM)
 		return error_set(err, -ENOMEM, "no memory for the plan");
 	if (result == 0)

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct fabric;
+struct ip_address;
 struct json_t;
 struct version;
 
@@ -30,6 +31,19 @@ struct plan_live_version {
 	const char *state; /* "serving", … */
 	bool connections_known; /* false: some backend is silent */
 	uint64_t connections;
+	const struct ip_address *addresses; /* of its own */
+	size_t address_count;
+	bool drains; /* DNS no longer names it */
+	bool cut; /* what is left of its flows is being ended already */
+	uint64_t drained_ms; /* for so long */
+};
+
+/* A backend that a next version waits for, as things are now, before it gets clients. */
+struct plan_wait {
+	const char *backend;
+	const struct ip_address *address;
+	const char *reason; /* for programs: "never-reported" */
+	const char *text; /* "it has not reported since this daemon started" */
 };
 
 struct plan_live_service {
@@ -41,6 +55,9 @@ struct plan_live_service {
 	const struct version *next;
 	const struct plan_live_version *versions; /* all that are not retired */
 	size_t version_count;
+	const struct plan_wait *waits; /* the first of those that `next` waits for */
+	size_t wait_count;
+	size_t waits_for; /* how many there are in all */
 };
 
 /* --- the result --- */
@@ -77,6 +94,18 @@ struct plan_service {
 	bool keeps_clients; /* those of entries that do not move keep their backends */
 	const struct plan_live_version *versions; /* as passed in */
 	size_t version_count;
+	const struct plan_wait *waits; /* likewise */
+	size_t wait_count;
+	size_t waits_for;
+	uint64_t drain_limit_ms; /* of the file; 0: none */
+};
+
+/* What clients have now and will not have then. */
+struct plan_loss {
+	const char *kind; /* "service", "port", "zone", "record" */
+	const char *name; /* which one: "web", "web tcp/443", "svc.example.net", "mail mx" */
+	const char *text; /* the sentence */
+	bool asks; /* it is not done unless somebody says yes */
 };
 
 struct plan {
@@ -85,6 +114,8 @@ struct plan {
 	const struct plan_service *services; /* those that change, in the new file's order, then
 						those that go */
 	size_t service_count;
+	const struct plan_loss *losses; /* in that order */
+	size_t loss_count;
 };
 
 /*
@@ -97,6 +128,10 @@ must_check int plan_build(const struct fabric *previous, const struct fabric *fa
 			  struct arena *arena, struct plan **ret_plan, struct error *err);
 
 bool plan_is_empty(const struct plan *plan);
+
+/* The losses that somebody must say yes to, as many of their sentences as `room` bytes hold, a line
+ * each; how many there are. */
+size_t plan_asks(const struct plan *plan, size_t room, struct buffer *ret_text);
 
 /* What `fairlead plan` prints. */
 void plan_render(const struct plan *plan, struct buffer *ret_text);

@@ -2,6 +2,9 @@
 /* A plan as people read it and as programs do. */
 #include "plan/plan.h"
 
+#include "base/netaddr.h"
+#include "base/text.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
@@ -95,6 +98,57 @@ static void render_move(const struct plan_detail *detail, struct buffer *text)
 			      detail->name, detail->before);
 }
 
+/* Will `drain_limit` end what is left of this version's flows, and when? */
+enum cut { CUT_NEVER, CUT_IN, CUT_AFTER_DRAIN };
+
+static enum cut find_cut(const struct plan_service *service,
+			 const struct plan_live_version *version, uint64_t *ret_ms)
+{
+	uint64_t limit = service->drain_limit_ms;
+	if (!limit || version->cut || service->sign == PLAN_REMOVE)
+		return CUT_NEVER;
+	if (version->drains) {
+		*ret_ms = limit > version->drained_ms ? limit - version->drained_ms : 0;
+		return CUT_IN;
+	}
+	*ret_ms = limit;
+	return service->new_version && strcmp(version->state, "serving") == 0 ? CUT_AFTER_DRAIN
+									      : CUT_NEVER;
+}
+
+static void render_cut(const struct plan_service *service, const struct plan_live_version *version,
+		       struct buffer *text)
+{
+	char duration[TEXT_BYTES];
+	uint64_t ms;
+	enum cut cut = find_cut(service, version, &ms);
+	if (cut == CUT_NEVER)
+		return;
+	/* Seconds are enough of what is hours. */
+	text_format_duration(ms > 1000 ? ms / 1000 * 1000 : ms, duration);
+	if (cut == CUT_AFTER_DRAIN)
+		buffer_printf(text,
+			      "    what is left on version %u is cut %s after DNS stopped naming "
+			      "it (drain_limit)\n",
+			      version->number, duration);
+	else if (ms)
+		buffer_printf(text, "    what is left on version %u is cut in %s (drain_limit)\n",
+			      version->number, duration);
+	else
+		buffer_printf(text, "    what is left on version %u is cut at once (drain_limit)\n",
+			      version->number);
+}
+
+static void render_waits(const struct plan_service *service, struct buffer *text)
+{
+	for (size_t i = 0; i < service->wait_count; i++)
+		buffer_printf(text, "    waits for %s: %s\n", service->waits[i].backend,
+			      service->waits[i].text);
+	if (service->waits_for > service->wait_count)
+		buffer_printf(text, "    waits for %zu more\n",
+			      service->waits_for - service->wait_count);
+}
+
 /* What happens to the flows of a version that will no longer be the newest: nothing. */
 static void render_connections(const struct plan_live_version *version, struct buffer *text)
 {
@@ -136,9 +190,12 @@ static void render_service(const struct plan_service *service, struct buffer *te
 	render_moves(service, text);
 	for (size_t i = 0; i < service->detail_count; i++)
 		render_move(&service->details[i], text);
-	for (size_t i = 0; i < service->version_count; i++)
+	render_waits(service, text);
+	for (size_t i = 0; i < service->version_count; i++) {
 		if (service->new_version || service->sign == PLAN_REMOVE)
 			render_connections(&service->versions[i], text);
+		render_cut(service, &service->versions[i], text);
+	}
 }
 
 void plan_render(const struct plan *plan, struct buffer *ret_text)
@@ -149,6 +206,10 @@ void plan_render(const struct plan *plan, struct buffer *ret_text)
 		render_detail(&plan->details[i], "", ret_text);
 	for (size_t i = 0; i < plan->service_count; i++)
 		render_service(&plan->services[i], ret_text);
+	if (plan->loss_count)
+		buffer_puts(ret_text, "clients lose:\n");
+	for (size_t i = 0; i < plan->loss_count; i++)
+		buffer_printf(ret_text, "    %s\n", plan->losses[i].text);
 }
 
 /* --- JSON --- */
@@ -171,13 +232,22 @@ static json_t *move_json(const struct plan_move *move)
 			 "entries", (json_int_t)move->entries);
 }
 
-static json_t *version_json(const struct plan_live_version *version)
+static json_t *address_json(const struct ip_address *address)
 {
-	json_t *connections = version->connections_known
-				  ? json_integer((json_int_t)version->connections)
-				  : json_null();
-	return json_pack("{s:I, s:s, s:o}", "version", (json_int_t)version->number, "state",
-			 version->state, "connections", connections);
+	char text[IP_TEXT_BYTES];
+	return json_string(ip_address_format(address, text));
+}
+
+static json_t *wait_json(const struct plan_wait *wait)
+{
+	return json_pack("{s:s, s:o, s:s, s:s}", "name", wait->backend, "address",
+			 address_json(wait->address), "reason", wait->reason, "text", wait->text);
+}
+
+static json_t *loss_json(const struct plan_loss *loss)
+{
+	return json_pack("{s:s, s:s, s:s, s:b}", "kind", loss->kind, "name", loss->name, "text",
+			 loss->text, "asks", (int)loss->asks);
 }
 
 /* Append what `item` made; a failure frees the array and leaves NULL, as jansson passes on. */
@@ -189,6 +259,23 @@ static void append(json_t **array, json_t *item)
 		json_decref(*array);
 		*array = NULL;
 	}
+}
+
+static json_t *version_json(const struct plan_service *service,
+			    const struct plan_live_version *version)
+{
+	json_t *addresses = json_array();
+	json_t *connections = version->connections_known
+				  ? json_integer((json_int_t)version->connections)
+				  : json_null();
+	uint64_t cut_ms = 0;
+	enum cut cut = find_cut(service, version, &cut_ms);
+	json_t *ms = cut == CUT_NEVER ? NULL : json_integer((json_int_t)cut_ms);
+	for (size_t i = 0; i < version->address_count; i++)
+		append(&addresses, address_json(&version->addresses[i]));
+	return json_pack("{s:I, s:s, s:o, s:o, s:o*}", "version", (json_int_t)version->number,
+			 "state", version->state, "connections", connections, "addresses",
+			 addresses, cut == CUT_IN ? "cut_in_ms" : "cut_after_ms", ms);
 }
 
 static json_t *details_json(const struct plan_detail *details, size_t count)
@@ -206,25 +293,30 @@ static json_t *version_number_json(uint32_t number)
 
 static json_t *service_json(const struct plan_service *service)
 {
-	json_t *moves = json_array(), *versions = json_array();
+	json_t *moves = json_array(), *versions = json_array(), *waits = json_array();
 	for (size_t i = 0; i < service->move_count; i++)
 		append(&moves, move_json(&service->moves[i]));
 	for (size_t i = 0; i < service->version_count; i++)
-		append(&versions, version_json(&service->versions[i]));
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "change",
-			 sign_name(service->sign), "service", service->name, "new_version",
-			 (int)service->new_version, "from_version",
-			 version_number_json(service->from_version), "to_version",
-			 version_number_json(service->to_version), "changes",
-			 details_json(service->details, service->detail_count), "moves", moves,
-			 "versions", versions);
+		append(&versions, version_json(service, &service->versions[i]));
+	for (size_t i = 0; i < service->wait_count; i++)
+		append(&waits, wait_json(&service->waits[i]));
+	return json_pack(
+	    "{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "change",
+	    sign_name(service->sign), "service", service->name, "new_version",
+	    (int)service->new_version, "from_version", version_number_json(service->from_version),
+	    "to_version", version_number_json(service->to_version), "changes",
+	    details_json(service->details, service->detail_count), "moves", moves, "versions",
+	    versions, "waits", waits, "waits_for", (json_int_t)service->waits_for);
 }
 
 struct json_t *plan_json(const struct plan *plan)
 {
-	json_t *services = json_array();
+	json_t *services = json_array(), *losses = json_array();
 	for (size_t i = 0; i < plan->service_count; i++)
 		append(&services, service_json(&plan->services[i]));
-	return json_pack("{s:b, s:o, s:o}", "empty", (int)plan_is_empty(plan), "changes",
-			 details_json(plan->details, plan->detail_count), "services", services);
+	for (size_t i = 0; i < plan->loss_count; i++)
+		append(&losses, loss_json(&plan->losses[i]));
+	return json_pack("{s:b, s:o, s:o, s:o}", "empty", (int)plan_is_empty(plan), "changes",
+			 details_json(plan->details, plan->detail_count), "services", services,
+			 "losses", losses);
 }

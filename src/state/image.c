@@ -305,6 +305,19 @@ static int take_head(struct image *image, const struct store_record *record, str
 	return result;
 }
 
+/* What cannot be read may be an order. */
+static void take_entry(struct image *image, const struct store_record *record)
+{
+	struct ledger_entry entry;
+	if (ledger_entry_parse(record->value, record->value_length, &entry, NULL) < 0) {
+		image->ordered = strtoull(record->key + strlen(LEDGER_PREFIX), NULL, 10);
+		return;
+	}
+	if (ledger_kind_is_order(entry.kind) && entry.sequence > image->ordered)
+		image->ordered = entry.sequence;
+	ledger_entry_done(&entry);
+}
+
 /* --- forgotten backends --- */
 
 static struct image_forgotten *find_forgotten(const struct image *image,
@@ -423,8 +436,10 @@ static int take_known(struct image *image, enum record_type type, const struct s
 {
 	switch (type) {
 	case RECORD_LEDGER:
-		return strcmp(record->key, LEDGER_HEAD_KEY) == 0 ? take_head(image, record, err)
-								 : 0;
+		if (strcmp(record->key, LEDGER_HEAD_KEY) == 0)
+			return take_head(image, record, err);
+		take_entry(image, record);
+		return 0;
 	case RECORD_NODE:
 	case RECORD_OLD_ACK:
 	case RECORD_PROBE:

@@ -103,6 +103,9 @@ struct image {
 	struct image_forgotten *forgotten;
 	size_t forgotten_count;
 	struct ledger_head head;
+	/* The newest entry that tells of an order, of those that came since image_load(); 0: none
+	 * did. */
+	uint64_t ordered;
 	struct ledger_position chain[IMAGE_CHAIN_ENTRIES]; /* entry N lies at N modulo the size */
 	struct store_id authority; /* whose revisions are counted */
 	uint64_t revision; /* of the replica that this shows */

@@ -151,7 +151,7 @@ int upgrade_begin(struct changes *changes, upgrade_done_fn *done, void *context)
 	if (!upgrade)
 		return -ENOMEM;
 	*upgrade = (struct upgrade){
-	    .change = {.kind = UPGRADE_KIND,
+	    .change = {.kind = LEDGER_KIND_UPGRADE,
 		       .who = "fairlead",
 		       .why = "the state of an earlier release is written as records",
 		       .build = build_upgrade,

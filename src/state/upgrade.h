@@ -14,8 +14,6 @@
 
 #include "state/changes.h"
 
-#define UPGRADE_KIND "state.upgrade"
-
 /* `result` 0, or why it was not done: it may be begun again. */
 typedef void upgrade_done_fn(void *context, int result, const struct error *err);
 

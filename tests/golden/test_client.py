@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -580,3 +581,99 @@ def test_the_log_obeys_no_direction(client, daemon):
     for text in shown.values():
         assert not set("\u202e\u2066\u200f") & set(text)
     assert yaml.safe_load(shown["yaml"])[0]["why"] == entry["why"]
+
+
+# ── plans ───────────────────────────────────────────────────────────────────────────────────────
+
+PLAN = {"plan": {"empty": False}, "empty": False, "text": "+ service web\n", "warnings": "",
+        "expect": 12}
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "new's & own.yaml"
+    path.write_text("fabric: example\n")
+    return path
+
+
+def test_a_plan_says_what_to_type(client, daemon, file):
+    """A line for a shell, with the socket if it was typed, whatever the file's name."""
+    daemon(say(answer(PLAN)))
+    said = client("plan", file).stdout.splitlines()[-1]
+    before, _, command = said.partition("to apply it: ")
+    assert not before and shlex.split(command) == ["fairlead", "apply", "--expect", "12",
+                                                   str(file)]
+    said = client("plan", "--socket", daemon.path, "-").stdout.splitlines()[-1]
+    assert said == f"to apply it: fairlead --socket {daemon.path} apply --expect 12 -"
+    os.unlink(daemon.path)
+    daemon(say(answer({**PLAN, "empty": True})))
+    assert client("plan", file).stdout == "+ service web\n"
+
+
+@pytest.mark.parametrize("reply, status", [
+    (answer({**PLAN, "empty": True}), 0), (answer(PLAN), 2), (answer({}), 2), (answer(None), 2),
+    (refusal("FL_EINVALID", "no"), 1), (refusal("FL_EUSAGE", "no"), 1), (b"nonsense\n", 1)])
+def test_exit_code(client, daemon, file, reply, status):
+    """2 is a difference and nothing else; what could not be found out is never 0."""
+    node = daemon(say(reply))
+    assert client("plan", "--exit-code", file).returncode == status
+    assert "exit_code" not in node.requests[0]["parameters"]
+    os.unlink(daemon.path)
+    assert client("plan", "--exit-code", file).returncode == 1
+
+
+@pytest.mark.parametrize("words", [["--exit-code", "--nonsense"], ["--nonsense", "--exit-code"],
+                                   ["--exit-code", "too", "many"], ["--exit-code"],
+                                   ["--exit-code=yes", "file"],
+                                   ["--exit-code", "-o", "nonsense"]], ids=" ".join)
+def test_exit_code_of_a_mistake(client, words):
+    assert client("plan", *words).returncode == 1
+    without = [word.replace("--exit-code=", "--nonsense=") for word in words
+               if word != "--exit-code"]
+    assert client("plan", *without).returncode == 2
+
+
+def test_exit_code_when_nobody_reads(daemon, start, file):
+    """A plan that was cut short is told by what it said."""
+    daemon(say(answer({**PLAN, "text": "x\n" * 100000})))
+    process = start("plan", "--exit-code", file)
+    process.stdout.close()
+    assert process.wait(TIMEOUT_S) == 2
+
+
+def test_a_question_without_a_terminal(client, daemon, file):
+    daemon(say(refusal("FL_ECONFIRM", "clients lose:\n  web\n")))
+    done = client("apply", file)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, "", "clients lose:\n  web\nfairlead: nothing was changed; say --yes to do it\n")
+    done = client("apply", "-o", "json", file)
+    assert done.returncode == 1 and json.loads(done.stderr)["error"]["code"] == "FL_ECONFIRM"
+
+
+@pytest.mark.parametrize("word", ["y", "yes", "n", ""])
+def test_the_answer_is_about_the_plan_that_was_shown(daemon, start, file, word):
+    """`apply` is asked for its plan, shows it, and expects what it was made against."""
+    replies = iter([refusal("FL_ECONFIRM", "not this\n"), answer({**PLAN, "dry_run": True}),
+                    answer({**PLAN, "changed": True, "sequence": 13})])
+
+    def serve(connection, requests):
+        next(requests)
+        connection.sendall(next(replies))
+    node = daemon(serve)
+    ours, theirs = pty.openpty()
+    process = start("apply", "--no-wait", "--expect", "9", file, stdin=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while b"[y/N] " not in shown:
+        shown += os.read(ours, 65536)
+    assert shown == b"+ service web\r\nDo it? [y/N] "
+    os.write(ours, word.encode() + b"\n")
+    said, _ = process.communicate(timeout=TIMEOUT_S)
+    os.close(ours)
+    asked = [{key: value for key, value in request["parameters"].items()
+              if key not in ("file", "text")} for request in node.requests]
+    expected = [{"expect": 9}, {"expect": 9, "dry_run": True}]
+    if word.startswith("y"):
+        expected.append({"expect": 12, "yes": True})
+        assert said == "+ service web\napplied as entry 13 of the ledger\n"
+    assert asked == expected and process.returncode == (0 if word.startswith("y") else 1)

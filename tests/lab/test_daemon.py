@@ -156,7 +156,7 @@ def test_records_of_the_file_are_answered(lab):
     bad = lab.write(fabric.read_text().replace("203.0.113.80", "198.51.100.7"), "pool.yaml")
     done = lab.cli.try_("apply", bad)
     assert done.returncode == 1 and "pool" in done.stderr and f"{bad}:" in done.stderr
-    lab.apply(lab.fabric(WEB))
+    lab.apply(lab.fabric(WEB), "--yes")
     wait_for(lambda: not dig(lab, f"@{topology.UPLINK.v4}", ZONE, "MX"), "no records", 5)
 
 

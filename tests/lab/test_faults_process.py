@@ -263,7 +263,7 @@ def test_the_clock_jumps_while_a_version_drains(job, clock):
         lab.wait_states("clocked", {1: "retired", 2: "serving"}, 25, idle=job.refresh)
         clock(0)
         assert lab.cli.json("verify")["sound"]
-    lab.apply(lab.fabric(("web1", "web2", "web3"), **settings))
+    lab.apply(lab.fabric(("web1", "web2", "web3"), **settings), "--yes")
     wait_for(lambda: "clocked" not in lab.cli.status().services, "the service to end", 25,
              job.refresh)
     lab.apply(lab.fabric(("web1", "web2", "web3")))

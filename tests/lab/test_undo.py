@@ -52,7 +52,7 @@ def test_the_removal_of_a_service_is_undone_under_its_flows(shared_lab):
             ask(stream)
         wait_for(lambda: lab.cli.status().services["web"].versions[1].connections == 16,
                  "landing to count the flows")
-        lab.apply(without_web(lab))
+        lab.apply(without_web(lab), "--yes")
         wait_for(lambda: not named(lab, 4), "the name to be gone")
         for stream in streams:
             ask(stream)
@@ -71,7 +71,7 @@ def test_the_removal_of_a_service_is_undone_under_its_flows(shared_lab):
     lab.wait_states("web", {1: "retired", 2: "serving"}, seconds=40)
 
     # When nothing of it is left, too; another restart of the daemon knows as much.
-    lab.apply(without_web(lab))
+    lab.apply(without_web(lab), "--yes")
 
     def gone():
         if "web" in lab.cli.status().services:

@@ -4,6 +4,7 @@
  * built. The rings' shares are worked out by hand beside each expectation.
  */
 #include "base/file.h"
+#include "base/netaddr.h"
 #include "base/random.h"
 #include "config/config.h"
 #include "model/fabric.h"
@@ -15,6 +16,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +96,16 @@ static const char *bench_plan(struct bench *bench)
 	buffer_clear(&bench->text);
 	plan_render(bench->plan, &bench->text);
 	return bench->text.data;
+}
+
+/* How many losses want a yes. */
+static size_t bench_asks(const struct bench *bench)
+{
+	struct buffer text;
+	buffer_init(&text, 0);
+	size_t count = plan_asks(bench->plan, 4096, &text);
+	buffer_done(&text);
+	return count;
 }
 
 static void bench_done(struct bench *bench)
@@ -194,7 +206,10 @@ static void ports_addresses_and_listeners_make_a_version(void **state)
 	    "    4096 of 8192 ring entries (50.0 %) get another backend\n"
 	    "    flows that are there keep going to web1 at 10.0.1.11: its landing must report "
 	    "from there until they end\n"
-	    "    212 connections stay on version 1; 0 move\n");
+	    "    212 connections stay on version 1; 0 move\n"
+	    "clients lose:\n"
+	    "    nobody new reaches web.svc.example.net at tcp/80: version 2 does not have it; "
+	    "connections on version 1 stay\n");
 }
 
 static void clients_are_kept_by_source(void **state)
@@ -255,7 +270,10 @@ static void the_fabric_itself_changes(void **state)
 	    "+ pool 2001:db8::/112 (site_bits 4)\n"
 	    "~ pool 198.51.100.0/24: site_bits 2 → 1\n"
 	    "~ site fra: location none → 50, 8.5\n"
-	    "~ site nyc: clients 0 → 1 (1 added, 0 removed)\n");
+	    "~ site nyc: clients 0 → 1 (1 added, 0 removed)\n"
+	    "clients lose:\n"
+	    "    every name in svc.example.net is REFUSED from then on; only those in "
+	    "example.org are answered\n");
 }
 
 static void the_zone_is_told_of_record_by_record(void **state)
@@ -282,7 +300,9 @@ static void the_zone_is_told_of_record_by_record(void **state)
 	    "~ dns negative_ttl 1m → 5s\n"
 	    "~ record a txt: x → x; w\n"
 	    "~ record c txt: z → z (ttl 1h)\n"
-	    "- record b txt\n");
+	    "- record b txt\n"
+	    "clients lose:\n"
+	    "    b.z (txt) is NXDOMAIN from then on\n");
 #undef ZONE
 }
 
@@ -361,11 +381,184 @@ static void a_service_that_goes_keeps_its_connections(void **state)
 	bench.versions[0].connections = 1;
 	bench.versions[1] = (struct plan_live_version){.number = 2, .state = "draining"};
 	bench.live.version_count = 2;
-	assert_string_equal(bench_plan(&bench),
-			    "- service web: DNS stops naming it, and its versions drain\n"
-			    "    1 connection stays on version 1; 0 move\n"
-			    "    the connections on version 2 are not known, since a backend is "
-			    "silent; 0 move\n");
+	assert_string_equal(
+	    bench_plan(&bench),
+	    "- service web: DNS stops naming it, and its versions drain\n"
+	    "    1 connection stays on version 1; 0 move\n"
+	    "    the connections on version 2 are not known, since a backend is "
+	    "silent; 0 move\n"
+	    "clients lose:\n"
+	    "    web.svc.example.net is NXDOMAIN from then on, and nobody new reaches "
+	    "tcp/80\n");
+	assert_int_equal(bench_asks(&bench), 1);
+	bench_done(&bench);
+}
+
+/* Its addresses stand on until nobody is left there; the name itself may stay for other reasons. */
+static void a_service_that_goes_is_said_to_leave_its_addresses(void **state)
+{
+	(void)state;
+	static const char *const RECORDS[] = {"web: {txt: x}", "a.web: {a: 203.0.113.1}",
+					      "\"*\": {a: 203.0.113.1}"};
+	struct ip_address addresses[3];
+	struct bench bench;
+	assert_int_equal(ip_address_parse("198.51.100.1", &addresses[0]), 0);
+	assert_int_equal(ip_address_parse("2001:db8::1", &addresses[1]), 0);
+	assert_int_equal(ip_address_parse("198.51.100.2", &addresses[2]), 0);
+	for (size_t i = 0; i < 3; i++) {
+		char text[1024];
+		snprintf(text, sizeof(text), HEAD SITES "dns: {records: {%s}}\nservices: {}\n",
+			 RECORDS[i]);
+		bench_init(&bench, BASE, text);
+		bench.versions[0].addresses = addresses;
+		bench.versions[0].address_count = 2;
+		bench.versions[1] = (struct plan_live_version){.number = 2,
+							       .state = "draining",
+							       .addresses = addresses + 2,
+							       .address_count = 1};
+		bench.live.version_count = 2;
+		assert_non_null(strstr(
+		    bench_plan(&bench),
+		    "clients lose:\n    web.svc.example.net is a service's name no more, and "
+		    "nobody "
+		    "new reaches tcp/80; 198.51.100.1, 2001:db8::1, 198.51.100.2 go when the last "
+		    "connection there has ended\n"));
+		assert_int_equal(bench_asks(&bench), 1);
+		bench_done(&bench);
+	}
+}
+
+static void what_is_lost(const char *ports_before, const char *ports_after, const char *lost)
+{
+	char before[1024], after[1024], said[1024] = "";
+	struct bench bench;
+	snprintf(before, sizeof(before),
+		 HEAD SITES "services:\n  web:\n    ports: [%s]\n" BACKENDS WEB1, ports_before);
+	snprintf(after, sizeof(after),
+		 HEAD SITES "services:\n  web:\n    ports: [%s]\n" BACKENDS WEB1, ports_after);
+	bench_init(&bench, before, after);
+	bench_plan(&bench);
+	for (size_t i = 0; i < bench.plan->loss_count; i++) {
+		assert_string_equal(bench.plan->losses[i].kind, "port");
+		snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s%s", i ? ", " : "",
+			 bench.plan->losses[i].name);
+	}
+	assert_string_equal(said, lost);
+	assert_int_equal(bench_asks(&bench), bench.plan->loss_count);
+	bench_done(&bench);
+}
+
+/* What counts is which ports are served, not in which ranges they are written. */
+static void ports_that_go_are_lost(void **state)
+{
+	(void)state;
+	what_is_lost("tcp/80, tcp/443", "tcp/443, tcp/80", "");
+	what_is_lost("tcp/80", "udp/80", "web tcp/80");
+	what_is_lost("quic/443", "udp/443", "");
+	what_is_lost("tcp/80-90", "tcp/80-84, tcp/85-90", "");
+	what_is_lost("tcp/80-90", "tcp/82-84, tcp/86, tcp/88-95",
+		     "web tcp/80-81, web tcp/85, web tcp/87");
+	what_is_lost("tcp/65000-65535", "tcp/65000", "web tcp/65001-65535");
+	what_is_lost("tcp/1-65535", "tcp/1-65534", "web tcp/65535");
+}
+
+/* A name that leads somewhere asks when it goes; what else goes is only said. */
+static void records_that_go_are_lost(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_init(&bench,
+		   HEAD SITES "dns: {records: {mail: {a: 203.0.113.1, txt: x}, old: {txt: y}, www: "
+			      "{a: 203.0.113.2}, \"@\": {txt: z}}}\n" WEB BACKENDS WEB1,
+		   HEAD SITES "dns: {records: {www: {cname: web}}}\n" WEB BACKENDS WEB1);
+	assert_non_null(strstr(bench_plan(&bench),
+			       "clients lose:\n"
+			       "    mail.svc.example.net (a) is NXDOMAIN from then on\n"
+			       "    mail.svc.example.net (txt) is NXDOMAIN from then on\n"
+			       "    old.svc.example.net (txt) is NXDOMAIN from then on\n"
+			       "    www.svc.example.net has no a records any more\n"
+			       "    svc.example.net has no txt records any more\n"));
+	assert_int_equal(bench_asks(&bench), 1);
+	bench_done(&bench);
+}
+
+static void what_asks_is_told_as_far_as_there_is_room(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct buffer text;
+	bench_init(&bench, BASE,
+		   "fabric: example\nzone: z\nnameservers: {ns1: [203.0.113.53]}\n"
+		   "pools: [{prefix: 198.51.100.0/24, site_bits: 2}]\n" SITES "services: {}\n");
+	bench_plan(&bench);
+	buffer_init(&text, 0);
+	assert_int_equal(plan_asks(bench.plan, 100, &text), 2);
+	assert_string_equal(text.data,
+			    "  every name in svc.example.net is REFUSED from then on; only "
+			    "those in z are answered\n  and 1 more\n");
+	buffer_done(&text);
+	bench_done(&bench);
+}
+
+/* Version 1 serves, version 2 drains since 10 minutes. */
+static const char *plan_with_limit(struct bench *bench, const char *limit, const char *backends)
+{
+	char after[1024];
+	snprintf(after, sizeof(after), HEAD SITES WEB "    drain_limit: %s\n" BACKENDS "%s", limit,
+		 backends);
+	bench_init(bench, BASE, after);
+	bench->versions[1] = (struct plan_live_version){
+	    .number = 2, .state = "draining", .drains = true, .drained_ms = 600000};
+	bench->live.version_count = 2;
+	return bench_plan(bench);
+}
+
+static void a_drain_limit_is_said_to_cut(void **state)
+{
+	(void)state;
+	struct bench bench;
+	const char *text = plan_with_limit(&bench, "1h", WEB1 WEB2 WEB3);
+	assert_non_null(
+	    strstr(text, "    what is left on version 2 is cut in 50m (drain_limit)\n"));
+	assert_null(strstr(text, "version 1 is cut"));
+	bench_done(&bench);
+	text = plan_with_limit(&bench, "5m", WEB1);
+	assert_non_null(
+	    strstr(text, "    212 connections stay on version 1; 0 move\n"
+			 "    what is left on version 1 is cut 5m after DNS stopped naming it "
+			 "(drain_limit)\n"));
+	assert_non_null(
+	    strstr(text, "    what is left on version 2 is cut at once (drain_limit)\n"));
+	json_t *json = plan_json(bench.plan);
+	json_t *versions =
+	    json_object_get(json_array_get(json_object_get(json, "services"), 0), "versions");
+	assert_int_equal(
+	    json_integer_value(json_object_get(json_array_get(versions, 0), "cut_after_ms")),
+	    300000);
+	assert_true(json_is_integer(json_object_get(json_array_get(versions, 1), "cut_in_ms")));
+	json_decref(json);
+	bench.versions[1].cut = true;
+	assert_null(strstr(bench_plan(&bench), "on version 2 is cut"));
+	bench_done(&bench);
+}
+
+static void backends_that_are_waited_for_are_named(void **state)
+{
+	(void)state;
+	struct bench bench;
+	struct ip_address address;
+	assert_int_equal(ip_address_parse("10.0.1.19", &address), 0);
+	const struct plan_wait wait = {.backend = "web9",
+				       .address = &address,
+				       .reason = "never-reported",
+				       .text = "it has not reported since this daemon started"};
+	bench_init(&bench, BASE, HEAD SITES WEB BACKENDS WEB1);
+	bench.live.waits = &wait;
+	bench.live.wait_count = 1;
+	bench.live.waits_for = 4;
+	assert_non_null(strstr(bench_plan(&bench),
+			       "    waits for web9: it has not reported since this daemon started\n"
+			       "    waits for 3 more\n"));
 	bench_done(&bench);
 }
 
@@ -414,7 +607,8 @@ static void json_says_the_same(void **state)
 	/* fra: web1's share falls from 2048 of 4096 entries to 1024. */
 	assert_string_equal(
 	    text,
-	    "{\"changes\":[],\"empty\":false,\"services\":[{\"change\":\"change\",\"changes\":["
+	    "{\"changes\":[],\"empty\":false,\"losses\":[],\"services\":[{\"change\":\"change\","
+	    "\"changes\":["
 	    "{\"after\":\"30\",\"attribute\":\"weight\",\"before\":\"10\",\"change\":\"change\","
 	    "\"kind\":\"backend\",\"name\":\"web2\"},"
 	    "{\"after\":\"10s\",\"before\":\"30s\",\"change\":\"change\",\"kind\":\"ttl\"}],"
@@ -422,7 +616,8 @@ static void json_says_the_same(void **state)
 	    "{\"entries\":4096,\"moved\":1024,\"site\":\"fra\"},"
 	    "{\"entries\":4096,\"moved\":0,\"site\":\"nyc\"}],"
 	    "\"new_version\":true,\"service\":\"web\",\"to_version\":2,\"versions\":["
-	    "{\"connections\":212,\"state\":\"serving\",\"version\":1}]}]}");
+	    "{\"addresses\":[],\"connections\":212,\"state\":\"serving\",\"version\":1}],"
+	    "\"waits\":[],\"waits_for\":0}]}");
 	free(text);
 	json_decref(json);
 	bench_done(&bench);
@@ -490,6 +685,12 @@ int main(void)
 	    cmocka_unit_test(the_order_of_pools_is_a_change),
 	    cmocka_unit_test(a_new_site_rebuilds_the_rings),
 	    cmocka_unit_test(a_service_that_goes_keeps_its_connections),
+	    cmocka_unit_test(a_service_that_goes_is_said_to_leave_its_addresses),
+	    cmocka_unit_test(ports_that_go_are_lost),
+	    cmocka_unit_test(records_that_go_are_lost),
+	    cmocka_unit_test(what_asks_is_told_as_far_as_there_is_room),
+	    cmocka_unit_test(a_drain_limit_is_said_to_cut),
+	    cmocka_unit_test(backends_that_are_waited_for_are_named),
 	    cmocka_unit_test(two_files_can_be_compared_offline),
 	    cmocka_unit_test(a_live_version_that_differs_from_the_file_is_replaced),
 	    cmocka_unit_test(json_says_the_same),

@@ -186,6 +186,22 @@ static void backends_that_report_well_are_not_waited_for(void **state)
 	assert_waits(world, NOW_MS + 3 * INTERVAL_MS + 1, 2, "a", GATE_SILENT);
 }
 
+/* Of a version that is only planned nobody was told yet, and no edge looks for its backends. */
+static void what_is_planned_waits_for_reports_only(void **state)
+{
+	struct world *world = *state;
+	struct gate_wait wait;
+	struct sights sights = sights_of(world, NOW_MS);
+	assert_int_equal(gate_find(&sights, NULL, &world->version, &wait, 1), 2);
+	assert_int_equal(wait.reason, GATE_NEVER_REPORTED);
+	SAY(world, NOW_MS, .name = "a", .not_configured = true);
+	SAY(world, NOW_MS, .name = "b");
+	assert_int_equal(gate_find(&sights, NULL, &world->version, &wait, 1), 0);
+	sights = sights_of(world, NOW_MS + 3 * INTERVAL_MS + 1);
+	assert_int_equal(gate_find(&sights, NULL, &world->version, &wait, 1), 2);
+	assert_int_equal(wait.reason, GATE_SILENT);
+}
+
 static void whose_report_it_is_matters(void **state)
 {
 	struct world *world = *state;
@@ -284,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	    TEST(backends_that_report_well_are_not_waited_for),
+	    TEST(what_is_planned_waits_for_reports_only),
 	    TEST(whose_report_it_is_matters),
 	    TEST(an_alarm_is_waited_out),
 	    TEST(an_edge_without_a_next_hop_is_waited_for),

@@ -191,7 +191,7 @@ static void it_is_taken_over_and_told_of(void **state)
 {
 	struct fixture *fixture = *state;
 	upgrade(fixture);
-	assert_string_equal(fixture->world.last_kind, UPGRADE_KIND);
+	assert_string_equal(fixture->world.last_kind, LEDGER_KIND_UPGRADE);
 	assert_taken_over(fixture);
 	upgrade(fixture); /* there is nothing left to do */
 	assert_taken_over(fixture);
