@@ -199,26 +199,23 @@ static int check_roles_options(const json_t *parameters, const struct daemon_opt
 			       struct error *err)
 {
 	const struct {
-		const char *key, *name;
-		bool has_meaning;
+		const char *key, *name, *role;
+		bool has_role;
 	} rows[] = {
-	    {"site", "--site", options->edge || options->names},
-	    {"interface", "--interface", options->edge},
-	    {"source", "--source", options->edge},
-	    {"generic", "--generic", options->edge},
-	    {"dns", "--dns", options->names},
-	    {"dns_threads", "--dns-threads", options->names},
-	    {"underlay", "--underlay", options->backend},
-	    {"join", "--join", options->backend},
+	    {"site", "--site", "edge or names", options->edge || options->names},
+	    {"interface", "--interface", "edge", options->edge},
+	    {"source", "--source", "edge", options->edge},
+	    {"generic", "--generic", "edge", options->edge},
+	    {"dns", "--dns", "names", options->names},
+	    {"dns_threads", "--dns-threads", "names", options->names},
+	    {"underlay", "--underlay", "backend", options->backend},
+	    {"join", "--join", "backend", options->backend},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (!rows[i].has_meaning && json_object_get(parameters, rows[i].key))
-			return error_set(err, -FL_EUSAGE, "%s means nothing to a node that is %s",
-					 rows[i].name,
-					 options->backend ? "a backend"
-					 : !options->edge ? "a name server only"
-					 : options->names ? "no backend"
-							  : "an edge only");
+		if (!rows[i].has_role && json_object_get(parameters, rows[i].key))
+			return error_set(err, -FL_EUSAGE,
+					 "%s is for the role %s, which this node has not by --role",
+					 rows[i].name, rows[i].role);
 	}
 	return 0;
 }
