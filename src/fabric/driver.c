@@ -126,9 +126,10 @@ static int drop_service(struct change_draft *draft, const struct image_service *
 		result = draft_delete(
 		    draft,
 		    record_version_key(service->name, service->versions[i]->version->number, key));
-	/* It was removed by a release that wrote no such record. */
+	/* It was removed by a release that wrote no such record, or was given numbers by a
+	 * recovery. */
 	if (result == 0 && service->ended.next_version < service->state->next_version)
-		result = publication_put_ended(draft, service->state, 0);
+		result = publication_put_ended(draft, service->state, service->ended.removed);
 	return result < 0 ? result
 			  : draft_remove(draft, record_service_key(service->name, key),
 					 service->mod_revision);
