@@ -213,8 +213,8 @@ static int check_confirmed(const struct order *order, struct error *err)
 {
 	if (!order->asks.length || order->confirmed)
 		return 0;
-	return error_set(err, -FL_ECONFIRM, "clients lose what this file leaves out:\n%s",
-			 order->asks.data);
+	return error_set(err, -FL_ECONFIRM, "clients lose what this %s:\n%s",
+			 order->undoes ? "takes back" : "file leaves out", order->asks.data);
 }
 
 static int build_apply(struct change *change, struct change_draft *draft, struct error *err)
@@ -288,8 +288,7 @@ struct order *order_of_text(struct api_host *host, struct api_call *call,
 	order->text = text->text;
 	order->text_length = text->length;
 	order->undoes = text->undoes;
-	/* What an entry changed is known to who undoes it. */
-	order->confirmed = text->undoes != 0;
+	order->confirmed = json_is_true(json_object_get(api_parameters(call), "yes"));
 	struct error err = {0};
 	/* What apply would be refused for, plan says as well. */
 	if (plan_answer(order, &err) < 0) {
@@ -302,12 +301,17 @@ struct order *order_of_text(struct api_host *host, struct api_call *call,
 
 void order_carry_out(struct order *order)
 {
-	if (!order->only_planned) {
+	struct error err = {0};
+	if (!order->only_planned && check_confirmed(order, &err) == 0) {
 		changes_submit(order->host->changes, &order->change);
 		return;
 	}
-	json_object_set_new(order->answer, "dry_run", json_true());
-	api_succeed(order->call, json_incref(order->answer));
+	if (order->only_planned) {
+		json_object_set_new(order->answer, "dry_run", json_true());
+		api_succeed(order->call, json_incref(order->answer));
+	} else {
+		api_fail(order->call, &err);
+	}
 	order_free(order);
 }
 
@@ -325,17 +329,12 @@ bool order_must_wait(struct api_host *host, struct api_call *call)
 static void carry_on(void *context, int result, const struct error *err, uint64_t newest)
 {
 	struct order *order = context;
-	struct error fault = {0};
-	if (result < 0)
-		fault = *err;
-	else if (!order->only_planned)
-		result = check_confirmed(order, &fault);
 	order->looked_up_to = newest;
 	if (result == 0) {
 		order_carry_out(order);
 		return;
 	}
-	api_fail(order->call, &fault);
+	api_fail(order->call, err);
 	order_free(order);
 }
 
@@ -369,7 +368,6 @@ void verb_apply(struct api_host *host, struct api_call *call)
 	    file_order(host, call, json_is_true(json_object_get(parameters, "dry_run")));
 	if (!order)
 		return;
-	order->confirmed = json_is_true(json_object_get(parameters, "yes"));
 	order->expects = expect != NULL;
 	order->expected = (uint64_t)json_integer_value(expect);
 	if (expect)

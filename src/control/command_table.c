@@ -69,6 +69,7 @@ static const struct command_option rollback_options[] = {
 
 static const struct command_option undo_options[] = {
     {"dry-run", VALUE_NONE, NULL, "show the plan, change nothing"},
+    {"yes", VALUE_NONE, NULL, "do not ask before clients lose a name or a port"},
     {"no-wait", VALUE_NONE, NULL,
      "be refused where slots come free in a moment (default: off a terminal)"},
     WAIT_OPTIONS,

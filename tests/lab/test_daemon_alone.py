@@ -796,8 +796,12 @@ def test_any_entry_of_configuration_is_undone(running):
 
     # And an undo.
     undone = [one["sequence"] for one in running.ask("log", limit=100) if one["kind"] == "undo"]
-    for sequence in reversed(undone):
+    for sequence in reversed(undone[1:]):
         assert running.ask("undo", entry=sequence)["changed"]
+    # Which takes a service from its clients again, as a file would.
+    asked = running.refused("undo", entry=undone[0])
+    assert asked.code == "FL_ECONFIRM" and "clients lose what this takes back" in str(asked)
+    assert running.ask("undo", entry=undone[0], yes=True)["changed"]
     assert running.ask("get")["file"] == last
     assert running.ask("verify")["sound"]
 
