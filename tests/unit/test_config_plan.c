@@ -623,11 +623,10 @@ static void json_says_the_same(void **state)
 	bench_done(&bench);
 }
 
-static void running_out_of_memory_gives_no_plan(void **state)
+static void run_out_of_memory(const char *after)
 {
-	(void)state;
 	struct bench bench;
-	bench_init(&bench, BASE, HEAD SITES WEB BACKENDS WEB1 WEB3);
+	bench_init(&bench, BASE, after);
 	int result = -ENOMEM;
 	for (size_t limit = 1; result != 0; limit += 64) {
 		struct arena arena;
@@ -641,6 +640,15 @@ static void running_out_of_memory_gives_no_plan(void **state)
 		assert_true(limit < 1000000);
 	}
 	bench_done(&bench);
+}
+
+static void running_out_of_memory_gives_no_plan(void **state)
+{
+	(void)state;
+	run_out_of_memory(HEAD SITES WEB BACKENDS WEB1 WEB3);
+	/* Nor one without what clients lose. */
+	run_out_of_memory(HEAD SITES "services: {}\n");
+	run_out_of_memory(HEAD SITES "services:\n  web:\n    ports: [tcp/81]\n" BACKENDS WEB1);
 }
 
 static void capacity_counts_rollouts(void **state)
