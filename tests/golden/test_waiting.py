@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`--wait`: how far a rollout is, that it has ended, and everything else that ends the waiting."""
 
+import contextlib
 import itertools
 import os
 import pty
@@ -210,7 +211,11 @@ def test_a_terminal_shows_one_line_that_changes(daemon, start, environment):
     process = start("rollout", "status", "web", "--wait", stderr=theirs)
     os.close(theirs)
     process.communicate(timeout=60)
-    shown = os.read(ours, 65536).decode()
+    shown = b""
+    with contextlib.suppress(OSError):  # which is how the end of a terminal reads
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    shown = shown.decode()
     os.close(ours)
     lines = shown.split("\r\x1b[K")
     assert lines[1] == "waiting: web: version 2 has 5% of the clients, step 1 of 2…"
