@@ -265,10 +265,10 @@ static bool next_frame(struct peer_session *session, struct peer_now now,
 {
 	struct error err = {0};
 	while (session->phase > SHAKING && session->phase < ENDED && !session->waits) {
-		const char *frame = session->plain.data + session->read;
 		size_t here = session->plain.length - session->read, length = 0;
 		if (here < WIRE_HEADER_BYTES)
 			return false;
+		const char *frame = session->plain.data + session->read;
 		unsigned number = (unsigned)(uint8_t)frame[4] << 8 | (uint8_t)frame[5];
 		if (!is_expected(session, number)) {
 			nonsense(session, "a message that has no place here", now);

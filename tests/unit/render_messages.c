@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Renders the table of src/wire/peer.h as docs/design/messages.md and as seeds for the fuzzer, one
- * file per message in tests/fuzz/corpus/peer: `--write PAGE FOLDER` writes them, `--check PAGE
- * FOLDER` compares, fails when they differ, and says which in TAP, as every test of the house does.
+ * Renders the table of src/wire/peer.h as docs/design/messages.md, and it and that of channel.h as
+ * seeds for the fuzzer, one file per message in tests/fuzz/corpus/peer and …/channel: `--write PAGE
+ * PEER CHANNEL` writes them, `--check PAGE PEER CHANNEL` compares, fails when they differ, and says
+ * which in TAP, as every test of the house does.
  */
 #include "../wire_random.h"
 #include "rendered_page.h"
+#include "wire/channel.h"
 #include "wire/peer.h"
 
 #include <stdio.h>
@@ -83,9 +85,15 @@ static int put(const struct buffer *bytes, const char *path, bool checks)
 	return rendered_file(bytes, path, checks, "src/wire/peer.h", "messages-doc");
 }
 
-static int put_seed(const struct wire_message *row, const char *folder, bool checks)
+static int put_seed(const struct wire_table *table, const struct wire_message *row,
+		    const char *folder, bool checks)
 {
-	struct peer_message message = {.number = (enum peer_number)row->number};
+	union {
+		struct peer_message peer;
+		struct channel_message channel;
+	} message = {0};
+	void *object =
+	    table == &peer_table ? (void *)&message.peer.hello : (void *)&message.channel.identity;
 	struct random random;
 	struct arena arena;
 	struct buffer bytes;
@@ -93,8 +101,8 @@ static int put_seed(const struct wire_message *row, const char *folder, bool che
 	arena_init(&arena, 0);
 	buffer_init(&bytes, 0);
 	random_init_seeded(&random, SEED + row->number);
-	wire_random_fill(&random, &row->shape, 3, 12, &arena, &message.hello);
-	int result = peer_encode(&message, &bytes, NULL);
+	wire_random_fill(&random, &row->shape, 3, 12, &arena, object);
+	int result = wire_encode(table, row->number, object, &bytes, NULL);
 	snprintf(path, sizeof(path), "%s/seed-%s", folder, row->shape.name);
 	if (result == 0)
 		result = put(&bytes, path, checks);
@@ -103,11 +111,21 @@ static int put_seed(const struct wire_message *row, const char *folder, bool che
 	return result;
 }
 
+static int put_seeds(const struct wire_table *table, const char *folder, bool checks)
+{
+	int result = 0;
+	for (size_t i = 0; i < table->count; i++) {
+		int one = put_seed(table, &table->messages[i], folder, checks);
+		result = result ? result : one;
+	}
+	return result;
+}
+
 int main(int argc, char **argv)
 {
-	bool checks = argc == 4 && strcmp(argv[1], "--check") == 0;
-	if (argc != 4 || (!checks && strcmp(argv[1], "--write") != 0)) {
-		fprintf(stderr, "usage: render_messages --write|--check PAGE FOLDER\n");
+	bool checks = argc == 5 && strcmp(argv[1], "--check") == 0;
+	if (argc != 5 || (!checks && strcmp(argv[1], "--write") != 0)) {
+		fprintf(stderr, "usage: render_messages --write|--check PAGE PEER CHANNEL\n");
 		return 1;
 	}
 	struct buffer page;
@@ -118,11 +136,9 @@ int main(int argc, char **argv)
 	if (checks)
 		printf("1..2\n%s 1 - the page says what the table says\n",
 		       result ? "not ok" : "ok");
-	int seeds = 0;
-	for (size_t i = 0; i < peer_table.count; i++) {
-		int put_result = put_seed(&peer_table.messages[i], argv[3], checks);
-		seeds = seeds ? seeds : put_result;
-	}
+	int seeds = put_seeds(&peer_table, argv[3], checks);
+	int channel_seeds = put_seeds(&channel_table, argv[4], checks);
+	seeds = seeds ? seeds : channel_seeds;
 	if (checks)
 		printf("%s 2 - the fuzzer's seeds are of the table\n", seeds ? "not ok" : "ok");
 	return result || seeds ? 1 : 0;
