@@ -9,9 +9,9 @@
 #define FAIRLEAD_PEER_EXCHANGE_H
 
 #include "peer/connection.h"
-#include "peer/limits.h"
 #include "peer/pipe.h"
 #include "peer/roll.h"
+#include "peer/source_limits.h"
 
 #define PEER_TICK_MS 100u
 

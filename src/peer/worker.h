@@ -12,7 +12,7 @@
  *
  * What it may hold for those who are not in: PEER_STRANGERS connections, of which the oldest gives
  * way to the next; PEER_STRANGERS_OF_ONE of one source; and a source that fails too often is closed
- * unread for a while (limits.h).
+ * unread for a while (source_limits.h).
  */
 #ifndef FAIRLEAD_PEER_WORKER_H
 #define FAIRLEAD_PEER_WORKER_H

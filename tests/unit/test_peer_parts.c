@@ -7,8 +7,8 @@
 #include "../wire_random.h"
 #include "peer/confine.h"
 #include "peer/ids.h"
-#include "peer/limits.h"
 #include "peer/roll.h"
+#include "peer/source_limits.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,8 +5,8 @@
  * many sources come at once the one that was quiet longest is forgotten, so this slows one source
  * down, and the bounds on all connections together (worker.c) do the rest. Pure.
  */
-#ifndef FAIRLEAD_PEER_LIMITS_H
-#define FAIRLEAD_PEER_LIMITS_H
+#ifndef FAIRLEAD_PEER_SOURCE_LIMITS_H
+#define FAIRLEAD_PEER_SOURCE_LIMITS_H
 
 #include "base/netaddr.h"
 #include "base/random.h"

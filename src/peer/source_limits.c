@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "peer/limits.h"
+#include "peer/source_limits.h"
 
 #include "base/siphash.h"
 
