@@ -117,7 +117,7 @@ int peer_ca_issue(EVP_PKEY *pair, const struct wire_bytes *ca, const char *node,
 		  struct buffer *out, struct error *err)
 {
 	ASSERT(text_is_node_name(node));
-	struct peer_certificate read;
+	struct peer_certificate read = {0};
 	int result = peer_certificate_read(ca, &read, err);
 	if (result < 0 || !read.is_ca)
 		return error_set(err, -FL_ECORRUPT, "this is not the certificate of a CA");

@@ -16,7 +16,8 @@
  * process ends, for whatever reason, all remotes are told down, then on_end; peer_channel_start()
  * begins a new one, which is told identity and members again.
  *
- * The loop's thread; calls never come from within a call of the owner's, but for on_down and on_end
+ * The loop's thread, which must be the program's first one (the process dies with the thread that
+ * started it); calls never come from within a call of the owner's, but for on_down and on_end
  * from within peer_channel_send() and peer_channel_stop(). Memory that is missing ends the program.
  */
 #ifndef FAIRLEAD_PEER_CHANNEL_H

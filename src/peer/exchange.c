@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "peer/exchange.h"
 
+#include "base/memory.h"
 #include "peer/worker.h"
 
 #include <inttypes.h>
@@ -162,6 +163,22 @@ static void tell_up(struct peer_exchange *exchange, struct peer_connection *conn
 				  .level = other->level}});
 }
 
+/* An answer that the daemon need not think about. */
+static void put_off_join(struct peer_connection *connection, const char *sentence)
+{
+	const struct peer_message refusal = {
+	    .number = PEER_JOIN_REFUSE,
+	    .join_refuse = {.reason = PEER_JOIN_LATER, .sentence = sentence, .command = ""}};
+	struct buffer frame;
+	struct peer_now now = peer_now_read();
+	buffer_init(&frame, 0);
+	int result = must_succeed(peer_encode(&refusal, &frame, NULL));
+	ASSERT(result == 0);
+	peer_session_send(connection->session, frame.data, frame.length, now);
+	peer_session_finish(connection->session, now);
+	buffer_done(&frame);
+}
+
 static void take_join(struct peer_exchange *exchange, struct peer_connection *connection,
 		      const struct peer_session_event *event)
 {
@@ -170,8 +187,9 @@ static void take_join(struct peer_exchange *exchange, struct peer_connection *co
 	if (!peer_limits_allow(&exchange->limits, PEER_LIMIT_JOIN, &connection->address,
 			       now.now_ms)) {
 		exchange->counts.joins_limited++;
-		peer_session_part(connection->session, PEER_PARTING_OTHER,
-				  "too many joins are asked for from this address", NULL, now);
+		put_off_join(connection,
+			     "too many joins were asked for from this address; try again "
+			     "in a minute");
 		return;
 	}
 	peer_limits_count(&exchange->limits, PEER_LIMIT_JOIN, &connection->address, now.now_ms);
@@ -234,7 +252,7 @@ static void take_end(struct peer_exchange *exchange, struct peer_connection *con
 	/* Who is gone after a word of ours was told of when that was said. */
 	peer_limits_count(&exchange->limits, PEER_LIMIT_FAILURE, &connection->address,
 			  peer_now_read().now_ms);
-	if (event->end != PEER_END_OWN)
+	if (event->end != PEER_END_OWN && event->end != PEER_END_DONE)
 		tell_turned_away(exchange, connection, 0, event->sentence);
 }
 

@@ -2,6 +2,7 @@
 #include "peer/token.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PREFIX "fl1"
@@ -26,8 +27,9 @@ static uint8_t *put_name(uint8_t *at, const char *name)
 {
 	size_t length = strlen(name);
 	*at++ = (uint8_t)length;
-	memcpy(at, name, length);
-	return at + length;
+	for (size_t i = 0; i < length; i++)
+		*at++ = (uint8_t)name[i];
+	return at;
 }
 
 static void base32_format(const uint8_t *bytes, size_t length, char *text)
@@ -46,7 +48,7 @@ static void base32_format(const uint8_t *bytes, size_t length, char *text)
 
 void peer_token_format(const struct peer_token *token, char text[PEER_TOKEN_TEXT_BYTES])
 {
-	uint8_t bytes[MOST_BYTES];
+	uint8_t bytes[MOST_BYTES] = {0};
 	struct digest check;
 	ASSERT(text_is_node_name(token->fabric) && token->roles && token->roles <= UINT16_MAX);
 	ASSERT(!*token->site || text_is_node_name(token->site));
@@ -62,7 +64,7 @@ void peer_token_format(const struct peer_token *token, char text[PEER_TOKEN_TEXT
 	bytes[0] = (uint8_t)(length + CHECK_BYTES);
 	digest_of(bytes, length, &check);
 	memcpy(at, check.bytes, CHECK_BYTES);
-	memcpy(text, PREFIX, strlen(PREFIX));
+	snprintf(text, PEER_TOKEN_TEXT_BYTES, "%s", PREFIX);
 	base32_format(bytes, length + CHECK_BYTES, text + strlen(PREFIX));
 }
 
@@ -113,7 +115,7 @@ static int no_token(struct error *err)
 int peer_token_parse(const char *text, struct peer_token *ret_token, struct error *err)
 {
 	struct peer_token token = {0};
-	uint8_t bytes[MOST_BYTES];
+	uint8_t bytes[MOST_BYTES] = {0};
 	char again[PEER_TOKEN_TEXT_BYTES];
 	struct digest check;
 	const char *rest = text + strlen(PREFIX);

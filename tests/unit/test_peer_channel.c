@@ -45,6 +45,7 @@ struct node {
 	uint8_t join_key[KEY_BYTES];
 	struct buffer last; /* frame */
 	unsigned last_number;
+	bool is_slow; /* it takes 100 ms for each frame */
 };
 
 static void on_ready(void *context)
@@ -70,6 +71,8 @@ static void on_frame(void *context, struct peer_remote *remote, const struct wir
 	struct node *node = context;
 	(void)remote;
 	(void)arena;
+	if (node->is_slow)
+		usleep(100000);
 	node->frames++;
 	node->last_number = message->number;
 	buffer_clear(&node->last);
@@ -594,6 +597,20 @@ static void test_join(void **state)
 	assert_int_equal(world->c.down_how, PEER_END_DONE);
 	assert_int_equal(world->b.down_how, PEER_END_DONE);
 
+	/* Too many from one address are put off, without asking the daemon. */
+	for (unsigned i = 2; i <= 6; i++) {
+		assert_non_null(peer_channel_connect(world->c.channel, &loopback,
+						     peer_channel_port(world->b.channel), NULL,
+						     &asked, NULL));
+		wait_for(world->b.joins == i || world->c.frames == 2);
+		if (world->b.joins == i)
+			peer_channel_cut(world->b.join, PEER_PARTING_OTHER, "no", NULL);
+		wait_for(world->c.downs == i);
+	}
+	assert_int_equal(world->b.joins, 5);
+	assert_int_equal(world->c.last_number, PEER_JOIN_REFUSE);
+	assert_int_equal(world->c.down_how, PEER_END_DONE);
+
 	/* By a token of another CA nothing is asked. */
 	memset(&hash, 1, sizeof(hash));
 	assert_int_equal(peer_channel_identity(world->c.channel,
@@ -607,9 +624,9 @@ static void test_join(void **state)
 			 0);
 	assert_non_null(peer_channel_connect(
 	    world->c.channel, &loopback, peer_channel_port(world->b.channel), NULL, &asked, NULL));
-	wait_for(world->c.downs == 2);
+	wait_for(world->c.downs == 7);
 	assert_int_equal(world->c.down_how, PEER_END_TLS);
-	assert_int_equal(world->b.joins, 1);
+	assert_int_equal(world->b.joins, 5);
 
 	/* Who is no member yet takes nobody in. */
 	int fd = raw_connect(&world->c);
@@ -647,6 +664,33 @@ static void test_slow_reader(void **state)
 	wait_for(world->a.downs == 1);
 	assert_int_equal(kill(peer_channel_pid(world->b.channel), SIGCONT), 0);
 	wait_for(world->b.downs == 1);
+}
+
+/*
+ * A daemon that reads slowly: its process stops to read, holds little, and nobody is taken for
+ * dead; then all is there. All that is sent has to be under way before that daemon reads the first
+ * of it, so its process stands still for a moment; where the moment was too short it is done again.
+ */
+static void test_slow_daemon(void **state)
+{
+	struct world *world = *state;
+	come_up(world);
+	int pid = peer_channel_pid(world->b.channel);
+	for (unsigned frames = 30; !world->b.counters.held; frames += 30) {
+		assert_true(frames <= 600);
+		assert_int_equal(kill(pid, SIGSTOP), 0);
+		for (unsigned i = 0; i < 30; i++)
+			assert_true(send_page(world->a.remote, 1000000));
+		uint64_t moment = clock_now_ms(&clock_system) + 500;
+		wait_for(clock_now_ms(&clock_system) > moment);
+		world->b.is_slow = true;
+		assert_int_equal(kill(pid, SIGCONT), 0);
+		wait_for(world->b.frames == frames);
+		world->b.is_slow = false;
+		wait_for(world->b.counters.frames_in == frames);
+		wait_for(!peer_channel_queued(world->a.remote));
+		assert_int_equal(world->a.downs + world->b.downs, 0);
+	}
 }
 
 static void test_killed_and_started(void **state)
@@ -707,13 +751,21 @@ static void test_port_is_taken(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    WITH_WORLD(test_up_and_frames),      WITH_WORLD(test_no_rights),
-	    WITH_WORLD(test_no_files),           WITH_WORLD(test_removed),
-	    WITH_WORLD(test_copied_disk),        WITH_WORLD(test_replaced),
-	    WITH_WORLD(test_strangers),          WITH_WORLD(test_silent_crowd),
-	    WITH_WORLD(test_garbage_is_limited), WITH_WORLD(test_join),
-	    WITH_WORLD(test_half_open),          WITH_WORLD(test_slow_reader),
-	    WITH_WORLD(test_killed_and_started), WITH_WORLD(test_stop),
+	    WITH_WORLD(test_up_and_frames),
+	    WITH_WORLD(test_no_rights),
+	    WITH_WORLD(test_no_files),
+	    WITH_WORLD(test_removed),
+	    WITH_WORLD(test_copied_disk),
+	    WITH_WORLD(test_replaced),
+	    WITH_WORLD(test_strangers),
+	    WITH_WORLD(test_silent_crowd),
+	    WITH_WORLD(test_garbage_is_limited),
+	    WITH_WORLD(test_join),
+	    WITH_WORLD(test_half_open),
+	    WITH_WORLD(test_slow_reader),
+	    WITH_WORLD(test_slow_daemon),
+	    WITH_WORLD(test_killed_and_started),
+	    WITH_WORLD(test_stop),
 	    WITH_WORLD(test_port_is_taken),
 	};
 	if (argc > 1 && strcmp(argv[1], PEER_WORKER_VERB) == 0)

@@ -100,9 +100,10 @@ static void settle(struct link *link)
 {
 	take_events(&link->ends[0], link->now);
 	take_events(&link->ends[1], link->now);
-	while (carry(link, &link->ends[0], &link->ends[1]) |
-	       carry(link, &link->ends[1], &link->ends[0]))
-		;
+	for (bool moved = true; moved;) {
+		moved = carry(link, &link->ends[0], &link->ends[1]);
+		moved = carry(link, &link->ends[1], &link->ends[0]) || moved;
+	}
 }
 
 /* Time passes in small steps; each end ticks when it is due, and bytes pass. */
