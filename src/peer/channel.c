@@ -5,24 +5,24 @@
 #include "base/memory.h"
 #include "peer/exchange.h"
 #include "peer/ids.h"
+#include "peer/listener.h"
 #include "peer/pipe.h"
 #include "peer/worker.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 struct peer_remote {
 	struct peer_id id;
 	struct peer_channel *channel;
 	void *context;
-	bool may_send; /* it is up, or a join that is not answered yet */
+	bool is_up;
+	bool asks; /* by our question: it gets an answer */
+	bool is_asked; /* it asked: it is owed one */
 	bool is_cut;
 	uint64_t sent, taken; /* bytes of frames */
 };
@@ -62,7 +62,7 @@ static void remote_down(struct peer_remote *remote, const struct channel_down *d
 {
 	struct peer_channel *channel = remote->channel;
 	peer_ids_remove(&channel->remotes, &remote->id);
-	remote->may_send = false;
+	remote->is_cut = true;
 	channel->options.calls->on_down(channel->options.context, remote, down);
 	free(remote);
 	if (channel->stops && !channel->remotes.count)
@@ -103,6 +103,7 @@ struct peer_remote *peer_channel_connect(struct peer_channel *channel,
 	if (question)
 		message.connect.question = *question;
 	struct peer_remote *remote = remote_new(channel, channel->next_number);
+	remote->asks = question != NULL;
 	remote->context = context;
 	channel->next_number += 2;
 	tell(channel, &message);
@@ -111,7 +112,7 @@ struct peer_remote *peer_channel_connect(struct peer_channel *channel,
 
 bool peer_channel_send(struct peer_remote *remote, const void *frame, size_t length)
 {
-	if (!remote->may_send || remote->is_cut)
+	if (remote->is_cut || (!remote->is_up && !remote->is_asked))
 		return false;
 	if (peer_channel_queued(remote) + length > PEER_QUEUE_BYTES) {
 		peer_channel_cut(remote, PEER_PARTING_SLOW, "it does not read what it is sent",
@@ -152,30 +153,34 @@ static bool take_frame(struct peer_channel *channel, const struct channel_frame 
 {
 	struct peer_remote *remote = find(channel, told->peer);
 	struct arena arena;
-	struct peer_message message;
-	if (!remote)
+	struct peer_message message = {0};
+	if (!remote || (!remote->is_up && !remote->asks))
 		return false;
 	if (remote->is_cut)
 		return true;
 	arena_init(&arena, 0);
 	int result =
 	    must_succeed(peer_decode(told->frame.data, told->frame.length, &arena, &message, NULL));
-	if (result == 0)
+	bool answers = message.number == PEER_JOIN_TAKE || message.number == PEER_JOIN_REFUSE;
+	bool good = result == 0 && answers == remote->asks && message.number != PEER_HELLO &&
+		    message.number != PEER_JOIN_ASK;
+	if (good)
 		channel->options.calls->on_frame(channel->options.context, remote, &told->frame,
 						 &message, &arena);
 	arena_done(&arena);
-	return result == 0;
+	return good;
 }
 
 static bool take_up(struct peer_channel *channel, const struct channel_up *up)
 {
 	struct peer_remote *remote = find(channel, up->peer);
 	bool ours = up->peer % 2 == 0;
-	if (up->outgoing != ours || ours != (remote != NULL) || (remote && remote->may_send))
+	if (up->outgoing != ours || ours != (remote != NULL) ||
+	    (remote && (remote->is_up || remote->asks)))
 		return false;
 	if (!remote)
 		remote = remote_new(channel, up->peer);
-	remote->may_send = true;
+	remote->is_up = true;
 	channel->options.calls->on_up(channel->options.context, remote, up);
 	return true;
 }
@@ -192,7 +197,7 @@ static bool take_join(struct peer_channel *channel, const struct channel_join *j
 	bool good = result == 0 && message.number == PEER_JOIN_ASK;
 	if (good) {
 		struct peer_remote *remote = remote_new(channel, join->peer);
-		remote->may_send = true;
+		remote->is_asked = true;
 		channel->options.calls->on_join(channel->options.context, remote, join,
 						&message.join_ask);
 	}
@@ -426,55 +431,23 @@ void peer_channel_stop(struct peer_channel *channel)
 
 /* --- making and freeing ----------------------------------------------------------------------- */
 
-/* A socket that is bound, or a negative errno. */
-static int bind_socket(const struct ip_address *address, uint16_t port)
-{
-	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-	const int on = 1, off = 0;
-	bool is_v6 = address->family != IP_V4;
-	memcpy(&v6.sin6_addr, address->bytes, sizeof(v6.sin6_addr));
-	memcpy(&v4.sin_addr, address->bytes, sizeof(v4.sin_addr));
-	int fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (address->family == IP_NONE)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	/* Who comes while no process accepts waits for the next one. */
-	if (bind(fd, is_v6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4,
-		 is_v6 ? sizeof(v6) : sizeof(v4)) < 0 ||
-	    listen(fd, PEER_LISTEN_BACKLOG) < 0) {
-		int code = -errno;
-		close(fd);
-		return code;
-	}
-	return fd;
-}
-
 int peer_channel_new(const struct peer_channel_options *options, struct peer_channel **ret_channel,
 		     struct error *err)
 {
-	const struct ip_address any_v4 = {.family = IP_V4};
-	struct sockaddr_in6 name = {0}; /* the port lies where IPv4 has it */
-	socklen_t size = sizeof(name);
-	int fd = options->listens ? bind_socket(&options->address, options->port) : -1;
-	/* A kernel without IPv6. */
-	if (fd == -EAFNOSUPPORT && options->address.family == IP_NONE)
-		fd = bind_socket(&any_v4, options->port);
-	if (fd < 0 && options->listens)
-		return error_set(err, fd,
-				 "the node channel cannot have port %u: %s; give it another one, "
-				 "or end who has it (ss -ltnp)",
-				 options->port, error_text(fd));
+	int fd = -1;
+	uint16_t port = 0;
+	if (options->listens) {
+		int result = peer_listener_open(&options->address, options->port, &fd, &port, err);
+		if (result < 0)
+			return result;
+	}
 	struct peer_channel *channel = must_alloc(1, sizeof(*channel));
 	channel->options = *options;
 	channel->listen_fd = fd;
 	channel->next_number = 2;
 	buffer_init(&channel->identity, 0);
 	buffer_init(&channel->members, 0);
-	if (fd >= 0 && getsockname(fd, (struct sockaddr *)&name, &size) == 0)
-		channel->port = ntohs(name.sin6_port);
+	channel->port = port;
 	*ret_channel = channel;
 	return 0;
 }

@@ -46,8 +46,7 @@ static void on_written(uv_write_t *request, int status)
 	connection->writing = false;
 	if (connection->closing)
 		return;
-	if (status < 0)
-		peer_session_gone(connection->session, uv_strerror(status), peer_now_read());
+	connection->mute = status < 0;
 	peer_connection_pump(connection);
 }
 
@@ -62,7 +61,7 @@ static void write_later(struct peer_connection *connection, const void *bytes, s
 	    uv_write(&write->request, (uv_stream_t *)&connection->tcp, &part, 1, on_written);
 	if (result < 0) {
 		free(write);
-		peer_session_gone(connection->session, uv_strerror(result), peer_now_read());
+		connection->mute = true;
 		return;
 	}
 	connection->writing = true;
@@ -73,7 +72,8 @@ static void flush(struct peer_connection *connection, struct peer_now now)
 {
 	size_t length;
 	const void *bytes;
-	while (connection->connected && !connection->writing &&
+	/* Why nothing can be written the reading side learns, after the other side's last word. */
+	while (connection->connected && !connection->writing && !connection->mute &&
 	       (bytes = peer_session_output(connection->session, now, &length))) {
 		uv_buf_t part = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)length);
 		int sent = uv_try_write((uv_stream_t *)&connection->tcp, &part, 1);
@@ -82,8 +82,7 @@ static void flush(struct peer_connection *connection, struct peer_now now)
 		} else if (sent == UV_EAGAIN) {
 			write_later(connection, bytes, length);
 		} else {
-			peer_session_gone(connection->session, uv_strerror(sent), now);
-			return;
+			connection->mute = true;
 		}
 	}
 }

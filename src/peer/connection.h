@@ -46,6 +46,7 @@ struct peer_connection {
 	uv_tcp_t tcp;
 	uv_connect_t dial;
 	bool connected, writing, held;
+	bool mute; /* nothing can be written any more; what came before may still be read */
 };
 
 /* Connect; the session is moved. A failure comes as the session's end. */

@@ -20,8 +20,7 @@ struct peer_session {
 	bool is_server;
 	bool said_hello;
 	bool waits; /* for the owner, who was told of a hello */
-	bool tell_up; /* an event that is due */
-	bool tell_end;
+	bool tell_up, tell_end; /* events that are due */
 	bool held;
 	bool closes; /* when all is sent, or `ended_ms` is so long ago */
 	uint64_t began_ms, heard_ms, said_ms, asked_ms, ended_ms;

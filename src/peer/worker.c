@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "peer/confine.h"
 #include "peer/exchange.h"
+#include "peer/listener.h"
 
 #include <openssl/ssl.h>
 #include <signal.h>

@@ -21,7 +21,6 @@
 #define PEER_WORKER_PIPE_FD 3
 #define PEER_WORKER_LISTEN_FD 4
 
-#define PEER_LISTEN_BACKLOG 1024
 #define PEER_STRANGERS 256u
 #define PEER_STRANGERS_OF_ONE 64u
 #define PEER_HOLD_BYTES (8u << 20) /* that the daemon has not read, before reading pauses */

@@ -721,6 +721,143 @@ static void test_stop(void **state)
 	assert_non_null(strstr(world->b.why, "stopped"));
 }
 
+/* --- a process that was taken over ------------------------------------------------------------ */
+
+#define HOSTILE "hostile" /* as the user: this program then plays one, by its number of files */
+#define HOSTILE_FIRST 64u
+
+static const struct peer_message heard = {.number = PEER_HEARD, .heard = {.interval_ms = 7}};
+static const struct peer_message stray_ask = {.number = PEER_JOIN_ASK,
+					      .join_ask = {.fabric = "example",
+							   .node = "node-c",
+							   .roles = 1,
+							   .site = "",
+							   .ledger_key = "ed25519:x",
+							   .boot_id = "b"}};
+static const struct channel_message stranger_up = {
+    .number = CHANNEL_UP,
+    .up = {.peer = 1,
+	   .address = {.bytes = {127, 0, 0, 1}, .family = IP_V4},
+	   .node = "node-z",
+	   .key = {"0123456789abcdef0123456789abcdef", CHANNEL_KEY_BYTES},
+	   .boot_id = "b",
+	   .instance = "i",
+	   .level = 3}};
+
+static void put(struct buffer *out, const struct channel_message *message)
+{
+	int result = channel_encode(message, out, NULL);
+	ASSERT(result == 0);
+}
+
+static void put_frame(struct buffer *out, uint64_t peer, const struct peer_message *message)
+{
+	struct buffer frame;
+	buffer_init(&frame, 0);
+	int result = peer_encode(message, &frame, NULL);
+	ASSERT(result == 0);
+	put(out, &(struct channel_message){
+		     .number = CHANNEL_FRAME,
+		     .frame = {.peer = peer, .frame = {frame.data, frame.length}}});
+	buffer_done(&frame);
+}
+
+/* What scenario `number` says; false when there is none. */
+static bool be_hostile(unsigned number, struct buffer *out)
+{
+	struct channel_message message = stranger_up;
+	switch (number) {
+	case 0:
+		buffer_puts(out, "GET / HTTP/1.1\r\n\r\n");
+		return true;
+	case 1: /* of a peer that was never up */
+		put_frame(out, 1, &heard);
+		return true;
+	case 2: /* up by a connect that nobody asked for */
+		message.up.peer = 2;
+		message.up.outgoing = true;
+		put(out, &message);
+		return true;
+	case 3: /* up twice */
+		put(out, &message);
+		put(out, &message);
+		return true;
+	case 4:
+		put(out, &(struct channel_message){
+			     .number = CHANNEL_DOWN,
+			     .down = {.peer = 1, .how = 1, .sentence = "never was"}});
+		return true;
+	case 5: /* what only the daemon says */
+		put(out, &(struct channel_message){.number = CHANNEL_MEMBERS});
+		return true;
+	case 6: /* no frame */
+		put(out, &message);
+		put(out, &(struct channel_message){.number = CHANNEL_FRAME,
+						   .frame = {.peer = 1, .frame = {"frame", 5}}});
+		return true;
+	case 7: /* a question within a member's session */
+		put(out, &message);
+		put_frame(out, 1, &stray_ask);
+		return true;
+	case 8: /* more was taken than was sent */
+		put(out, &message);
+		put(out, &(struct channel_message){.number = CHANNEL_TAKEN,
+						   .taken = {.peer = 1, .bytes = 9}});
+		return true;
+	case 9: /* a join that asks nothing */
+		put(out, &(struct channel_message){.number = CHANNEL_JOIN,
+						   .join = {.peer = 1,
+							    .address = message.up.address,
+							    .key = message.up.key,
+							    .frame = {"frame", 5}}});
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int hostile_main(unsigned number)
+{
+	struct buffer out;
+	char byte;
+	buffer_init(&out, 0);
+	if (be_hostile(number, &out) &&
+	    write(PEER_WORKER_PIPE_FD, out.data, out.length) == (ssize_t)out.length)
+		while (read(PEER_WORKER_PIPE_FD, &byte, 1) > 0)
+			;
+	buffer_done(&out);
+	return 0;
+}
+
+/* It is ended, everybody is told down, and the daemon has believed nothing that has no place. */
+static void test_hostile_process(void **state)
+{
+	(void)state;
+	for (unsigned number = 0;; number++) {
+		struct buffer out;
+		struct error err;
+		struct node node = {.name = "node-a"};
+		buffer_init(&out, 0);
+		bool is_one = be_hostile(number, &out);
+		buffer_done(&out);
+		if (!is_one)
+			break;
+		const struct peer_channel_options options = {.loop = &loop,
+							     .user = HOSTILE,
+							     .files = HOSTILE_FIRST + number,
+							     .calls = &calls,
+							     .context = &node};
+		assert_int_equal(peer_channel_new(&options, &node.channel, &err), 0);
+		assert_int_equal(peer_channel_start(node.channel, &err), 0);
+		wait_for(node.ends);
+		if (!strstr(node.why, "makes no sense") && number)
+			fail_msg("scenario %u: %s", number, node.why);
+		assert_int_equal(node.ups, node.downs);
+		assert_int_equal(node.frames + node.joins, 0);
+		peer_channel_free(node.channel);
+	}
+}
+
 static void test_port_is_taken(void **state)
 {
 	struct world *world = *state;
@@ -767,7 +904,10 @@ int main(int argc, char **argv)
 	    WITH_WORLD(test_killed_and_started),
 	    WITH_WORLD(test_stop),
 	    WITH_WORLD(test_port_is_taken),
+	    cmocka_unit_test(test_hostile_process),
 	};
+	if (argc > 3 && strcmp(argv[2], HOSTILE) == 0)
+		return hostile_main((unsigned)strtoul(argv[3], NULL, 10) - HOSTILE_FIRST);
 	if (argc > 1 && strcmp(argv[1], PEER_WORKER_VERB) == 0)
 		return peer_worker_main(argc, argv);
 	ASSERT(uv_loop_init(&loop) == 0);
