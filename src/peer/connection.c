@@ -103,6 +103,21 @@ void peer_connection_pump(struct peer_connection *connection)
 		peer_connection_close(connection);
 }
 
+void peer_connection_tick(struct peer_connection *connection, struct peer_now now)
+{
+	if (connection->closing || now.now_ms < peer_session_due_ms(connection->session))
+		return;
+	if (connection->connected)
+		peer_session_tick(connection->session, now);
+	else
+		peer_session_gone(
+		    connection->session,
+		    "nobody answers there: is the machine off, the address right, or a "
+		    "firewall between?",
+		    now);
+	peer_connection_pump(connection);
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_part)

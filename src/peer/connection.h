@@ -66,6 +66,9 @@ void peer_connection_start(struct peer_connection *connection, struct peer_sessi
  * did to the session. */
 void peer_connection_pump(struct peer_connection *connection);
 
+/* Time passed: look at deadlines, and pump when one is due. */
+void peer_connection_tick(struct peer_connection *connection, struct peer_now now);
+
 /* Stop to read, or read again. */
 void peer_connection_hold(struct peer_connection *connection, bool held);
 

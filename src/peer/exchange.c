@@ -476,12 +476,8 @@ void peer_exchange_tick(struct peer_exchange *exchange)
 {
 	struct peer_now now = peer_now_read();
 	for (struct peer_connection *connection = next_connection(exchange, NULL); connection;
-	     connection = next_connection(exchange, connection)) {
-		if (connection->closing || now.now_ms < peer_session_due_ms(connection->session))
-			continue;
-		peer_session_tick(connection->session, now);
-		peer_connection_pump(connection);
-	}
+	     connection = next_connection(exchange, connection))
+		peer_connection_tick(connection, now);
 	if (++exchange->ticks % TICKS_OF_COUNTERS)
 		return;
 	exchange->tellings = 0;

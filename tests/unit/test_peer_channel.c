@@ -16,6 +16,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -496,6 +497,32 @@ static void test_strangers(void **state)
 	assert_non_null(strstr(world->a.down_sentence, "refused"));
 }
 
+/* A machine that is off, as far as can be told: the kernel answers nobody whose queue is full. */
+static void test_nobody_answers(void **state)
+{
+	struct world *world = *state;
+	struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t size = sizeof(name);
+	int queue[4];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&name, size), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &size), 0);
+	for (size_t i = 0; i < sizeof(queue) / sizeof(*queue); i++) {
+		queue[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		int result = connect(queue[i], (const struct sockaddr *)&name, size);
+		assert_true(result == 0 || errno == EINPROGRESS);
+	}
+	assert_non_null(peer_channel_connect(world->a.channel, &loopback, ntohs(name.sin_port),
+					     NULL, NULL, NULL));
+	wait_for(world->a.downs == 1);
+	assert_int_equal(world->a.down_how, PEER_END_LEFT);
+	assert_non_null(strstr(world->a.down_sentence, "nobody answers there"));
+	for (size_t i = 0; i < sizeof(queue) / sizeof(*queue); i++)
+		close(queue[i]);
+	close(fd);
+}
+
 static int raw_connect(struct node *to)
 {
 	const struct sockaddr_in name = {.sin_family = AF_INET,
@@ -895,6 +922,7 @@ int main(int argc, char **argv)
 	    WITH_WORLD(test_copied_disk),
 	    WITH_WORLD(test_replaced),
 	    WITH_WORLD(test_strangers),
+	    WITH_WORLD(test_nobody_answers),
 	    WITH_WORLD(test_silent_crowd),
 	    WITH_WORLD(test_garbage_is_limited),
 	    WITH_WORLD(test_join),
