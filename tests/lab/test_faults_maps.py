@@ -158,7 +158,7 @@ def killed_while_publishing(job, rounds, seed):
         wait_for(lambda: lab.cli.json("status")["applied"] >= sequence, "the store to be published")
         Published(lab).check()
         assert lab.cli.json("verify")["sound"]
-        lab.apply(text, name="killed.yaml")
+        lab.apply(text, "--yes", name="killed.yaml")
 
 
 def after_kills(job):

@@ -140,7 +140,7 @@ def test_a_version_whose_listener_is_missing_gets_no_client(lab):
             assert lab.cli.status().services["extra"].serving is None, "it has clients"
             return [wait for wait in found if "nothing listens on" in wait["text"]]
         wait_for(waits, "the version to wait for its listener")
-        lab.apply(lab.fabric(WEB))
+        lab.apply(lab.fabric(WEB), "--yes")
         wait_for(lambda: "extra" not in lab.cli.status().services, "the service to be gone", 40)
         wait_for(lambda: not any("8099" in alarm for alarm in lab.cli.status().alarms),
                  "the alarm to end", 3)
