@@ -143,7 +143,7 @@ def killed_while_publishing(job, rounds, seed):
     for choice, text in contents(rounds, seed):
         before = lab.cli.json("status")["sequence"]
         applying = lab.capsule.popen(
-            [lab.program, "--socket", lab.socket, "apply", lab.write(text, "killed.yaml"), "-o",
+            [lab.program, "--socket", lab.socket, "apply", "--yes", lab.write(text, "killed.yaml"), "-o",
              "json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             text=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -163,7 +163,7 @@ def killed_while_publishing(job, rounds, seed):
 
 def after_kills(job):
     """A version whose closing a kill interrupted was reopened, and rests for a minute."""
-    job.lab.apply(job.lab.fabric(WEB, **SOON))
+    job.lab.apply(job.lab.fabric(WEB, **SOON), "--yes")
     wait_for(lambda: not any(name.startswith("more") for name in job.lab.cli.status().services),
              "the other services to end", 90, job.refresh)
     job.lab.apply(job.lab.fabric(WEB))
