@@ -51,7 +51,9 @@ bool member_equal(const struct member *a, const struct member *b)
 {
 	if (strcmp(a->name, b->name) != 0 || strcmp(a->site, b->site) != 0 ||
 	    strcmp(a->key, b->key) != 0 || a->roles != b->roles || a->features != b->features ||
-	    a->source_count != b->source_count)
+	    a->source_count != b->source_count || strcmp(a->channel_key, b->channel_key) != 0 ||
+	    !ip_address_equal(&a->channel_address, &b->channel_address) ||
+	    a->channel_port != b->channel_port)
 		return false;
 	for (size_t i = 0; i < a->source_count; i++) {
 		if (!ip_address_equal(&a->sources[i], &b->sources[i]))

@@ -45,6 +45,10 @@ struct member {
 	uint32_t features;
 	struct ip_address sources[MEMBER_SOURCES]; /* of its tunnels */
 	size_t source_count;
+	/* The node channel; a node that has none is alone, or reports to a socket. */
+	char channel_key[MEMBER_KEY_BYTES]; /* of its sessions, like `key`; "": it has no channel */
+	struct ip_address channel_address; /* where it listens; IP_NONE: it does not */
+	uint16_t channel_port;
 };
 
 static inline bool member_has(const struct member *member, enum member_role role)

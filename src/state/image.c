@@ -456,6 +456,8 @@ static int take_known(struct image *image, enum record_type type, const struct s
 		return take_ended(image, record, err);
 	case RECORD_FORGOTTEN:
 		return take_forgotten(image, record, err);
+	case RECORD_TOKEN:
+		return token_list_take(&image->tokens, record, err);
 	case RECORD_OLD_CONFIG:
 	case RECORD_CONFIG_FABRIC:
 	case RECORD_CONFIG_POOL:
@@ -493,6 +495,9 @@ static int drop_known(struct image *image, enum record_type type, const char *ke
 		break;
 	case RECORD_FORGOTTEN:
 		drop_forgotten(image, key);
+		break;
+	case RECORD_TOKEN:
+		token_list_drop(&image->tokens, key);
 		break;
 	case RECORD_OLD_CONFIG:
 	case RECORD_CONFIG_FABRIC:
@@ -774,6 +779,7 @@ void image_done(struct image *image)
 		arena_done(&image->members[i].arena);
 	free(image->members);
 	free(image->forgotten);
+	token_list_done(&image->tokens);
 	free(image->states);
 	for (size_t i = 0; i < image->unread_count; i++)
 		free(image->unread[i].key);
@@ -830,6 +836,7 @@ uint64_t image_record_revision(const struct image *image, const char *key)
 	case RECORD_LEDGER:
 	case RECORD_NODE:
 	case RECORD_PROBE:
+	case RECORD_TOKEN:
 	case RECORD_VERSION:
 	case RECORD_UNKNOWN:
 		break;

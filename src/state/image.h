@@ -19,6 +19,7 @@
 #include "model/placement.h"
 #include "model/version.h"
 #include "state/records.h"
+#include "state/tokens.h"
 #include "store/store.h"
 
 #include <stdbool.h>
@@ -102,6 +103,7 @@ struct image {
 	uint64_t ceased_ms;
 	struct image_forgotten *forgotten;
 	size_t forgotten_count;
+	struct token_list tokens;
 	struct ledger_head head;
 	/* The newest entry that tells of an order, of those that came since image_load(); 0: none
 	 * did. */

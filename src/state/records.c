@@ -177,6 +177,20 @@ int record_ended_parse(const char *value, size_t length, struct ended_service *r
 
 /* --- members --- */
 
+/* Of level 2; false, and nothing is put, for a node without a channel. */
+static bool put_channel(const struct member *member, json_t *json)
+{
+	if (!*member->channel_key)
+		return false;
+	json_object_set_new(json, "channel_key", json_string(member->channel_key));
+	if (member->channel_address.family == IP_NONE)
+		return true;
+	json_object_set_new(json, "channel_address",
+			    record_json_address_text(&member->channel_address));
+	json_object_set_new(json, "channel_port", json_integer(member->channel_port));
+	return true;
+}
+
 int record_member_put(const struct member *member, struct buffer *value)
 {
 	json_t *roles = json_array();
@@ -200,7 +214,7 @@ int record_member_put(const struct member *member, struct buffer *value)
 		json_decref(json);
 		json = NULL;
 	}
-	return record_json_put(RECORD_MEMBER, json, value);
+	return record_json_put_level(json, put_channel(member, json) ? 2 : 1, value);
 }
 
 static void read_roles(struct record_reading *reading, const json_t *json, struct member *member)
@@ -230,6 +244,19 @@ static void read_sources(struct record_reading *reading, const json_t *json, str
 	}
 }
 
+static void read_channel(struct record_reading *reading, const json_t *json, struct member *member)
+{
+	if (!json_object_get(json, "channel_key"))
+		return;
+	record_json_name(reading, json, "channel_key", member->channel_key,
+			 sizeof(member->channel_key));
+	if (!json_object_get(json, "channel_address"))
+		return;
+	record_json_address(reading, json, "channel_address", &member->channel_address);
+	member->channel_port =
+	    (uint16_t)record_json_number(reading, json, "channel_port", UINT16_MAX);
+}
+
 int record_member_parse(const char *value, size_t length, struct arena *arena,
 			struct member **ret_member, struct error *err)
 {
@@ -248,6 +275,7 @@ int record_member_parse(const char *value, size_t length, struct arena *arena,
 	member->features = record_json_u32(&reading, json, "features");
 	read_roles(&reading, json, member);
 	read_sources(&reading, json, member);
+	read_channel(&reading, json, member);
 	if (!reading.status)
 		*ret_member = member;
 out:

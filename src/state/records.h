@@ -28,6 +28,7 @@
  *                               sequence of the ledger entry that says so. Releases up to 0.1 wrote
  *                               forgotten/NAME, of whatever addresses the name had
  *   member/NODE                 who the node is: roles, site, tunnel sources, key, features
+ *   token/HASH                  a token by which one machine may join: state/tokens.h
  *   probe                       written to find out whether a store that failed takes changes again
  *   ack/NODE                    what programs up to 0.1 wrote of acknowledgements: left alone
  *   ledger/…, node/…            see ledger/ledger.h
@@ -60,7 +61,7 @@
 	X(ENDED, "ended/", true, 1, "ended service")                                               \
 	X(FORGOTTEN, "forgotten/", true, 1, "forgotten backend")                                   \
 	X(LEDGER, "ledger/", true, 1, "ledger")                                                    \
-	X(MEMBER, "member/", true, 1, "member")                                                    \
+	X(MEMBER, "member/", true, 2, "member")                                                    \
 	X(NODE, "node/", true, 1, "node's key")                                                    \
 	X(OLD_PLACEMENT, "placement", false, 1, "placement")                                       \
 	X(PLACED_POOL, "placement/pool/", true, 1, "number of a pool")                             \
@@ -69,6 +70,7 @@
 	X(FREED_SLOT, "placement/slot/", true, 1, "freed slot")                                    \
 	X(PROBE, "probe", false, 1, "probe")                                                       \
 	X(SERVICE, "service/", true, 1, "service state")                                           \
+	X(TOKEN, "token/", true, 1, "token")                                                       \
 	X(VERSION, "version/", true, 3, "version")
 
 enum record_type {

@@ -56,7 +56,8 @@ static void table_is_whole(void **state)
 static void every_answer_is_a_thing(void **state)
 {
 	(void)state;
-	static const char *const OTHERS[] = {"run", "detach", "lab exec", "describe"};
+	static const char *const OTHERS[] = {"init",   "join",     "run",
+					     "detach", "lab exec", "describe"};
 	for (const struct command *command = command_table; command->name; command++) {
 		bool is_other = false;
 		for (size_t i = 0; i < COUNT(OTHERS); i++)
