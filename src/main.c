@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One program: `run` makes it the daemon, `detach` undoes what `run` pinned, `lab …` makes it
- * fairlead-lab, the rest is the CLI. The daemon itself starts `channel` (peer/worker.h). */
+/* One program: `init` and `join` make this machine a node, `run` makes the program the daemon,
+ * `detach` undoes what `run` pinned, `lab …` makes it fairlead-lab, the rest is the CLI. The daemon
+ * itself starts `channel` (peer/worker.h). */
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -8,6 +9,7 @@
 #include "cli/output.h"
 #include "control/command.h"
 #include "daemon/daemon.h"
+#include "daemon/node_file.h"
 #include "daemon/options.h"
 #include "daemon/signals.h"
 #include "dataplane/edge.h"
@@ -31,20 +33,40 @@ static int run(const struct invocation *invocation)
 	struct daemon_options options;
 	struct error err = {0};
 	arena_init(&arena, 0);
+	struct daemon_folders folders;
+	json_t *parameters = NULL;
 	int result = signals_hold(&err);
+	daemon_folders_parse(invocation->parameters, &arena, &folders);
 	if (result == 0)
-		result = daemon_options_parse(invocation->parameters, &arena, &options, &err);
+		result = node_file_add(folders.state, invocation->parameters, &parameters, &err);
+	if (result == 0)
+		result = daemon_options_parse(parameters, &arena, &options, &err);
 	if (result == 0)
 		result =
 		    options.join ? landing_node_run(&options, &err) : daemon_run(&options, &err);
+	json_decref(parameters);
 	arena_done(&arena);
 	return result < 0 ? print_failure(invocation, &err, result) : 0;
 }
 
-static int detach(const struct invocation *invocation)
+/* What is done with this machine, without a daemon. NULL: the command is none of these. */
+static int (*find_deed(const char *name))(const json_t *parameters, struct error *err)
+{
+	static const struct {
+		const char *name;
+		int (*deed)(const json_t *parameters, struct error *err);
+	} deeds[] = {{"init", daemon_init}, {"join", daemon_join}, {"detach", daemon_detach}};
+	for (size_t i = 0; i < sizeof(deeds) / sizeof(deeds[0]); i++) {
+		if (strcmp(deeds[i].name, name) == 0)
+			return deeds[i].deed;
+	}
+	return NULL;
+}
+
+static int act(const struct invocation *invocation)
 {
 	struct error err = {0};
-	int result = daemon_detach(invocation->parameters, &err);
+	int result = find_deed(invocation->command->name)(invocation->parameters, &err);
 	return result < 0 ? print_failure(invocation, &err, result) : 0;
 }
 
@@ -102,8 +124,8 @@ int main(int argc, char **argv)
 		status = run(&invocation);
 	else if (invocation.command->place == COMMAND_LAB)
 		status = become_lab(&invocation, argv);
-	else if (strcmp(invocation.command->name, "detach") == 0)
-		status = detach(&invocation);
+	else if (find_deed(invocation.command->name))
+		status = act(&invocation);
 	else
 		status = cli_main(&invocation);
 	invocation_done(&invocation);

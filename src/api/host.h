@@ -14,10 +14,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct api_call;
 struct arena;
 struct changes;
 struct driver;
 struct image;
+struct join_token;
 struct ledger_signer;
 struct random;
 struct recovery_knowledge;
@@ -67,6 +69,12 @@ struct api_host {
 	/* Start anew in a moment, when answers are out; with `copy`, after the copy of that name
 	 * took the store's place. */
 	void (*renew)(void *context, const char *copy);
+	/* Draw the secret of a token whose other members are set: what the order answers, with the
+	 * word itself; NULL: this node is of no fabric that others could join. */
+	json_t *(*make_token)(void *context, struct join_token *token);
+	/* Have another node answer the call, which is then not the caller's any more; false: it is
+	 * this one's to answer. */
+	bool (*pass_on)(void *context, struct api_call *call);
 	/* Add the alarms of the node itself; those of backends are the verb's. */
 	void (*put_alarms)(void *context, json_t *alarms);
 };

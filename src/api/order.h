@@ -40,6 +40,7 @@ struct order {
 	uint64_t looked_up_to; /* no order is known to have come after `expected` up to here */
 	const struct recovery_knowledge *recovery; /* store recover */
 	uint64_t undoes; /* the entry that is undone; `service`, where only that comes back */
+	struct join_token *token; /* token */
 	unsigned parts; /* entries that are committed */
 	uint64_t sequence; /* of the last of them */
 };

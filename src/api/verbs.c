@@ -29,5 +29,7 @@ void api_begin(struct api_host *host, struct api_call *call)
 		api_fail(call, &err);
 		return;
 	}
+	if (host->pass_on && host->pass_on(host->context, call))
+		return;
 	handlers[call->command->verb](host, call);
 }

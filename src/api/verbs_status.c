@@ -118,7 +118,10 @@ static json_t *notes_json(const struct api_host *host, const json_t *backends)
 	json_array_foreach ((json_t *)(uintptr_t)backends, index, backend) {
 		const char *name = json_string_value(json_object_get(backend, "name"));
 		awaited += has(backend, "awaited");
-		if (!is_backend(backend) && !has(backend, "silent") && host->image->fabric)
+		const struct member *member = image_member(host->image, name);
+		bool is_meant = member && member_has(member, MEMBER_BACKEND);
+		if (!is_backend(backend) && !is_meant && !has(backend, "silent") &&
+		    host->image->fabric)
 			ALARM_PUT(notes, NULL, 0, BACKEND_SPARE, name, name);
 	}
 	if (awaited)

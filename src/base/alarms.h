@@ -50,6 +50,12 @@
 #define ALARMS(X)                                                                                  \
 	X(STATE_READ_ONLY, "state.read-only", ALARM, STORE, "%s", "")                              \
 	X(STATE_BEHIND, "state.behind", ALARM, STORE, "%s", "")                                    \
+	X(VOTER_UNREACHED, "voter.unreached", ALARM, STORE,                                        \
+	  "no voter is reached (%s); this node goes on by ledger entry %llu",                      \
+	  "what is forwarded and answered stays as it is, and orders are refused here; look "      \
+	  "whether the voter runs, and whether its channel's TCP port is let through")             \
+	X(VOTER_NOT_FOLLOWED, "voter.not-followed", ALARM, STORE,                                  \
+	  "this node does not follow the voter that it reaches: %s", "")                           \
 	X(MARK_FAILED, "mark.failed", ALARM, STORE,                                                \
 	  "it cannot be noted which change was carried out last: %s",                              \
 	  "nothing newer is acknowledged until it can be, so no version becomes ready; look "      \

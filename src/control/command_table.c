@@ -38,6 +38,44 @@ static const struct command_option plan_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
+#define NODE_OPTIONS                                                                               \
+	{"node", VALUE_TEXT, "NAME", "this node's name (default: the host name)"},                 \
+	    {"site", VALUE_TEXT, "SITE", "where it stands (default: main, or the token's)"},       \
+	    {"address", VALUE_TEXT, "ADDRESS",                                                     \
+	     "by which others reach it (default: what the default route uses)"},                   \
+	    {"port", VALUE_NUMBER, "PORT", "of its node channel (default: 7122)"},                 \
+	    {"interface", VALUE_LIST, "IF",                                                        \
+	     "packets come in here (default: the default route's)"},                               \
+	    {"underlay", VALUE_LIST, "IF", "tunnels come in here (default: the same)"},            \
+	    {"source", VALUE_LIST, "ADDRESS", "of its tunnels (default: its addresses)"},          \
+	    {"dns", VALUE_LIST, "ADDR[@PORT]", "it answers DNS here (default: its addresses)"},    \
+	    {"generic", VALUE_NONE, NULL, "attach XDP in generic mode"},                           \
+	    {"state", VALUE_TEXT, "DIR", "what must survive (default: /var/lib/fairlead)"},        \
+	    {"run-dir", VALUE_TEXT, "DIR", "the local socket (default: /run/fairlead)"},           \
+	    {"pins", VALUE_TEXT, "DIR", "BPF objects (default: /sys/fs/bpf/fairlead)"}
+
+static const struct command_option init_options[] = {
+    {"fabric", VALUE_TEXT, "NAME", "the fabric's name (default: fairlead)"},
+    {"role", VALUE_TEXT, "ROLES", "of edge, names, backend (default: all)"},
+    NODE_OPTIONS,
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option join_options[] = {
+    {"token", VALUE_TEXT, "TOKEN", "that `init` or `token` on a voter printed"},
+    {"role", VALUE_TEXT, "ROLES", "of those that the token allows (default: all of them)"},
+    NODE_OPTIONS,
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option token_options[] = {
+    {"role", VALUE_TEXT, "ROLES", "that the machine may have (default: edge,names,backend)"},
+    {"site", VALUE_TEXT, "SITE", "where it must stand (default: anywhere)"},
+    {"hours", VALUE_NUMBER, "N", "how long it is good (default: 24)"},
+    {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
 static const struct command_option apply_options[] = {
     {"dry-run", VALUE_NONE, NULL, "show the plan, change nothing"},
     {"expect", VALUE_NUMBER, "N", "be refused if somebody gave an order after ledger entry N"},
@@ -116,6 +154,33 @@ static const struct command_option lab_options[] = {
 };
 
 const struct command command_table[] = {
+    {
+	.name = "init",
+	.place = COMMAND_HERE,
+	.summary = "make this machine the first node of a fabric",
+	.description =
+	    "Asks nothing: name, interface and addresses are found, and kept in the state folder,\n"
+	    "so that `fairlead run` needs no options. Makes the fabric's CA and this node's\n"
+	    "certificate, and prints what to type here and on the next machine. This node is the\n"
+	    "fabric's voter: it decides on changes.",
+	.examples = "fairlead init\n"
+		    "fairlead init --fabric shop --site fra --address 10.0.0.2",
+	.options = init_options,
+    },
+    {
+	.name = "join",
+	.place = COMMAND_HERE,
+	.summary = "let this machine join a fabric",
+	.description = "Asks the voter at ADDRESS, by a token of its. Whose fabric it is, the "
+		       "token says, and\n"
+		       "that is checked before the token's secret leaves this machine. What was "
+		       "cut short can\n"
+		       "be typed again. The keys made here never leave the state folder.",
+	.examples = "fairlead join 10.0.0.2 --token fl1…\n"
+		    "fairlead join 10.0.0.2 --token fl1… --role backend --site fra",
+	.arguments = {{"voter", VALUE_TEXT, false, "address or name of a voter, or ADDRESS:PORT"}},
+	.options = join_options,
+    },
     {
 	.name = "run",
 	.place = COMMAND_RUN,
@@ -345,6 +410,19 @@ const struct command command_table[] = {
 	.examples = "fairlead undo 17 --dry-run\nfairlead undo 17 --message 'the wrong pool'",
 	.arguments = {{"entry", VALUE_NUMBER, false, "its number; `fairlead log` lists them"}},
 	.options = undo_options,
+    },
+    {
+	.name = "token",
+	.place = COMMAND_DAEMON,
+	.verb = VERB_token,
+	.thing = &thing_token,
+	.render = render_token,
+	.summary = "let one more machine join",
+	.description =
+	    "Prints the word for `fairlead join`. It lets one machine in, once, within its time;\n"
+	    "the ledger says by whom it was made, and who used it.",
+	.examples = "fairlead token\nfairlead token --role backend --site fra --hours 1",
+	.options = token_options,
     },
     {
 	.name = "backend forget",

@@ -152,6 +152,14 @@ void render_backend_forget(const struct render *render, const json_t *data)
 	end_order(render, data);
 }
 
+void render_token(const struct render *render, const json_t *data)
+{
+	buffer_printf(render->text, "on the machine that is to join, within %lld hours:\n\n",
+		      (long long)(part_number(data, "expires_in_ms") + 1800000) / 3600000);
+	buffer_printf(render->text, "    fairlead join %s --token %s\n",
+		      part_text(data, "address", "ADDRESS"), part_text(data, "token", "?"));
+}
+
 void render_store_recover(const struct render *render, const json_t *data)
 {
 	buffer_puts(render->text, part_text(data, "text", ""));

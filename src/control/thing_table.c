@@ -726,6 +726,20 @@ const struct thing thing_order = {.name = "order",
 				      END,
 				  }};
 
+const struct thing thing_token = {
+    .name = "token",
+    .help = "By which one machine joins.",
+    .fields = (const struct field[]){
+	FIELD("token", TEXT, "the word itself; whoever has it can join"),
+	FIELD("address", TEXT, "of the voter to ask, with its port unless that is 7122"),
+	FIELD("fabric", TEXT, "that it lets into"),
+	FIELD("roles", TEXT, "that the machine may have"),
+	FIELD("site", TEXT, "where it must stand; empty: anywhere"),
+	FIELD("expires_in_ms", NUMBER, "until it is good for nothing"),
+	ORDER_FIELDS,
+	END,
+    }};
+
 const struct thing thing_cut = {.name = "cut",
 				.help = "Of what is left of a version's flows.",
 				.fields = (const struct field[]){

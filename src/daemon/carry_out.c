@@ -5,6 +5,7 @@
 #include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
 #include "daemon/names_plane.h"
+#include "daemon/peers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ void daemon_act(struct daemon *daemon)
 	daemon->acting = (struct acting){.options = {.node = daemon->options->node,
 						     .image = &daemon->image,
 						     .replica = &daemon->replica,
-						     .decides = true,
+						     .decides = daemon->decides,
 						     .is_edge = daemon->options->edge,
 						     .is_names = daemon->options->names,
 						     .planes = &planes,
@@ -92,6 +93,8 @@ void daemon_observe_self(struct daemon *daemon, bool activity)
 		    edge_plane_unreached(daemon->edge, &unreached, &observation.unreached_count));
 	observation.unreached = unreached;
 	/* Before its first start is recorded, the node is a stranger to itself, too. */
+	if (daemon->peers)
+		peers_observe(daemon->peers, &observation);
 	int result = observations_take(daemon->observations, &daemon->image, &observation, now_ms);
 	(void)result;
 	free(wants);

@@ -5,11 +5,15 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "daemon/authority.h"
+#include "daemon/credentials.h"
 #include "daemon/edge_plane.h"
+#include "daemon/first_token.h"
 #include "daemon/good_copy.h"
 #include "daemon/landing_api.h"
 #include "daemon/names_plane.h"
 #include "daemon/own_landing.h"
+#include "daemon/peers.h"
 #include "fabric/burned.h"
 #include "fabric/driver.h"
 #include "fabric/landings.h"
@@ -25,6 +29,8 @@
 #include <unistd.h>
 
 #define TICK_MS EDGE_SELFCHECK_MS
+#define DECIDED_ELSEWHERE                                                                          \
+	"this node decides nothing: a voter does, and it cannot be reached from here now"
 #define RETURN_MS 2000u /* how often it is asked whether a lost store is back */
 
 /* Nothing begins any more: no request, no change, no tick. */
@@ -53,9 +59,14 @@ static void end_of_image(struct daemon *daemon, int result, const struct error *
 static void image_moved(struct daemon *daemon)
 {
 	daemon_used_memory(daemon);
+	if (!daemon->decides)
+		replica_moved(&daemon->replica, &daemon->image);
 	daemon_carry_out(daemon);
 	changes_image_moved(daemon->changes);
-	driver_run(daemon->driver);
+	if (daemon->decides)
+		driver_run(daemon->driver);
+	if (daemon->peers)
+		peers_image_moved(daemon->peers);
 }
 
 /* Tell what a revision's ledger entries say. */
@@ -78,6 +89,10 @@ static void on_store_events(void *context, int result, const struct error *err, 
 {
 	struct daemon *daemon = context;
 	struct error own = {0};
+	if (result == -FL_ECOMPACTED && !daemon->decides) {
+		daemon->lost_track = true;
+		return;
+	}
 	if (result == 0)
 		result = image_update(&daemon->image, revision, events, count,
 				      clock_now_ms(daemon->clock), &own);
@@ -98,14 +113,37 @@ static struct replica_options replica_options(const struct daemon *daemon)
 	return (struct replica_options){.folder = daemon->options->state_folder,
 					.node = daemon->options->node,
 					.clock = daemon->clock,
-					.disk = &disk_system};
+					.disk = &disk_system,
+					.follows = !daemon->decides};
 }
 
 static void arm_store_timer(struct daemon *daemon);
 
+/* All that the replica held was replaced in one step by what the authority holds. */
+static void find_track(struct daemon *daemon)
+{
+	struct error err = {0};
+	daemon->lost_track = false;
+	store_watch_cancel(daemon->watch);
+	daemon->watch = NULL;
+	image_done(&daemon->image);
+	int result = image_load(&daemon->image, daemon->store, clock_now_ms(daemon->clock), &err);
+	if (result == 0)
+		result = replica_judge(&daemon->replica, &daemon->image, &err);
+	if (result == 0)
+		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
+				     daemon, &daemon->watch, &err);
+	if (result < 0)
+		end_of_image(daemon, result, &err);
+	else
+		image_moved(daemon);
+}
+
 static void dispatch(struct daemon *daemon)
 {
 	store_dispatch(daemon->store);
+	if (daemon->lost_track)
+		find_track(daemon);
 	arm_store_timer(daemon);
 }
 
@@ -206,7 +244,7 @@ static void on_upgraded(void *context, int result, const struct error *err)
 
 static void upgrade_state(struct daemon *daemon)
 {
-	if (!daemon->image.is_old || daemon_store_rests(daemon) ||
+	if (!daemon->decides || !daemon->image.is_old || daemon_store_rests(daemon) ||
 	    changes_pending(daemon->changes, LEDGER_KIND_UPGRADE))
 		return;
 	struct error err;
@@ -226,6 +264,14 @@ static void trim_memory(struct daemon *daemon)
 		malloc_trim(0);
 }
 
+static void decide(struct daemon *daemon)
+{
+	upgrade_state(daemon);
+	membership_run(daemon->membership);
+	burned_run(daemon->burned);
+	driver_run(daemon->driver);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct daemon *daemon = timer->data;
@@ -241,10 +287,12 @@ static void on_tick(uv_timer_t *timer)
 	if (alarm_stands(&daemon->alarm))
 		daemon_carry_out(daemon);
 	daemon_observe_self(daemon, true);
-	upgrade_state(daemon);
-	membership_run(daemon->membership);
-	burned_run(daemon->burned);
-	driver_run(daemon->driver);
+	if (daemon->decides)
+		decide(daemon);
+	if (daemon->authority)
+		authority_run(daemon->authority, now_ms);
+	if (daemon->peers)
+		peers_tick(daemon->peers, now_ms);
 	trim_memory(daemon);
 	bool well = !alarm_stands(&daemon->alarm) && daemon->image.fabric;
 	prove(daemon, well, now_ms);
@@ -351,14 +399,21 @@ static void describe_self(struct daemon *daemon)
 	const struct daemon_options *options = daemon->options;
 	struct member *self = &daemon->self;
 	uint8_t bytes[16];
-	*self =
-	    (struct member){.name = options->node,
-			    .site = options->site,
-			    .key = daemon->signer ? ledger_signer_public_key(daemon->signer) : "",
-			    .roles = MEMBER_VOTER | (options->edge ? MEMBER_EDGE : 0u) |
-				     (options->names ? MEMBER_NAMES : 0u) |
-				     (options->backend ? MEMBER_BACKEND : 0u),
-			    .features = MEMBER_FEATURES};
+	*self = (struct member){
+	    .name = options->node,
+	    .site = options->site,
+	    .key = daemon->signer ? ledger_signer_public_key(daemon->signer) : "",
+	    .roles = (daemon->decides ? MEMBER_VOTER : 0u) | (options->edge ? MEMBER_EDGE : 0u) |
+		     (options->names ? MEMBER_NAMES : 0u) |
+		     (options->backend ? MEMBER_BACKEND : 0u),
+	    .features = MEMBER_FEATURES};
+	if (options->channel) {
+		uint8_t key[KEY_BYTES];
+		key_pair_public(options->channel->key, key);
+		key_text_format(key, self->channel_key);
+		self->channel_address = options->channel_address;
+		self->channel_port = options->channel_port;
+	}
 	if (options->edge && options->source_v4.family)
 		self->sources[self->source_count++] = options->source_v4;
 	if (options->edge && options->source_v6.family)
@@ -443,7 +498,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 						.steady = &daemon->steady,
 						.random = &daemon->random,
 						.applied = applied_by_all,
-						.refusal = daemon->replica.refusal,
+						.refusal = daemon->decides ? daemon->replica.refusal
+									   : DECIDED_ELSEWHERE,
 						.told = on_change,
 						.context = daemon};
 	if (result == 0)
@@ -458,6 +514,10 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result = landing_api_open(daemon, options->peers_path, daemon->files.landings,
 					  &daemon->landing_api, err);
+	if (result == 0 && !daemon->decides && daemon->replica.kind == REPLICA_STORE)
+		result = authority_open(daemon, &daemon->authority, err);
+	if (result == 0 && options->channel)
+		result = peers_open(daemon, &daemon->peers, err);
 	if (result == 0 && options->backend)
 		result = own_landing_open(daemon, &daemon->own_landing, err);
 	if (result == 0)
@@ -483,6 +543,12 @@ static int start_handles(struct daemon *daemon, struct error *err)
 	daemon->signals = (struct signals_watch){
 	    .event = "daemon.stopping", .key = "forwarding", .value = "goes on"};
 	signals_watch_start(&daemon->signals, &daemon->loop);
+	if (daemon->authority)
+		authority_start(daemon->authority);
+	if (daemon->peers)
+		peers_start(daemon->peers);
+	if (daemon->decides && daemon->peers)
+		first_token_submit(daemon);
 	if (daemon->own_landing)
 		own_landing_start(daemon->own_landing);
 	return 0;
@@ -505,14 +571,18 @@ static void close_all(struct daemon *daemon)
 {
 	halt(daemon);
 	stop_handles(daemon);
+	own_landing_close(daemon->own_landing);
+	peers_close(daemon->peers);
+	authority_stop(daemon->authority);
 	store_close(daemon->store);
 	changes_free(daemon->changes);
+	peers_free(daemon->peers);
+	daemon->peers = NULL;
 	good_copy_free(daemon->good_copy);
 	daemon->good_copy = NULL;
 	api_unix_close(daemon->api);
 	daemon->api = NULL;
 	landing_api_close(daemon->landing_api);
-	own_landing_close(daemon->own_landing);
 	driver_free(daemon->driver);
 	membership_free(daemon->membership);
 	burned_free(daemon->burned);
@@ -526,6 +596,7 @@ static void close_all(struct daemon *daemon)
 	image_done(&daemon->image);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&daemon->loop);
+	authority_free(daemon->authority);
 }
 
 static int start(struct daemon *daemon, struct error *err)
@@ -607,7 +678,7 @@ static void exchange_store(struct daemon *daemon)
 		log_event(LOG_LEVEL_INFO, "store.exchanged", "for", daemon->exchange, NULL);
 }
 
-int daemon_run(const struct daemon_options *options, struct error *err)
+static int run(const struct daemon_options *options, struct error *err)
 {
 	size_t threads = options->names ? naming_server_threads(options->dns_threads) : 0;
 	struct open_files files = open_files_share(open_files_raise(), threads, options->dns_count);
@@ -617,7 +688,9 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 	(void)mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	do {
-		struct daemon daemon = {.options = options, .clock = &clock_system};
+		struct daemon daemon = {.options = options,
+					.clock = &clock_system,
+					.decides = !options->channel || options->channel->voter};
 		daemon_used_memory(&daemon);
 		daemon.start_ms = clock_now_ms(daemon.clock);
 		daemon.start_wall_ms = clock_wall_ms(daemon.clock);
@@ -631,5 +704,26 @@ int daemon_run(const struct daemon_options *options, struct error *err)
 		if (result == 0 && daemon.exchange)
 			exchange_store(&daemon);
 	} while (again && result == 0);
+	return result;
+}
+
+int daemon_run(const struct daemon_options *options, struct error *err)
+{
+	struct daemon_options own = *options;
+	struct credentials credentials;
+	bool is_node;
+	int result = credentials_load(options->state_folder, &is_node, &credentials, err);
+	if (result < 0)
+		return result;
+	if (is_node && !own.channel_port)
+		result = error_set(err, -FL_ECORRUPT,
+				   "%s/node.json is missing: it says where this node's channel "
+				   "listens",
+				   options->state_folder);
+	own.channel = is_node ? &credentials : NULL;
+	if (result == 0)
+		result = run(&own, err);
+	if (is_node)
+		credentials_done(&credentials);
 	return result;
 }

@@ -7,6 +7,9 @@
  *                   │        └←─ all nodes' observations, landings' reports ─┘
  *   local API ─→ verbs ─→ changes
  *
+ * Where another node decides, the replica follows that one's (authority.h), observations and
+ * reports go there, and so do the local API's calls.
+ *
  * Nothing acts on what it wants to be true: a change is committed first, comes back through the
  * watch, and only then is forwarded, answered and acknowledged. A restart is the same path.
  */
@@ -32,6 +35,7 @@
 #include <uv.h>
 
 struct api_unix;
+struct authority;
 struct burned;
 struct driver;
 struct edge_plane;
@@ -42,6 +46,7 @@ struct membership;
 struct names_plane;
 struct observations;
 struct own_landing;
+struct peers;
 struct reports;
 
 struct daemon {
@@ -55,7 +60,11 @@ struct daemon {
 	struct random random; /* the kernel's */
 	uv_loop_t loop;
 	struct replica replica;
-	struct store *store; /* the replica's, and the authority: this node decides for itself */
+	bool decides; /* this node is the fabric's voter: its replica is the authority */
+	struct store *store; /* the replica's */
+	struct authority *authority; /* whom the replica follows; NULL when this node decides */
+	struct peers *peers; /* the node channel; NULL: this node is alone */
+	bool lost_track; /* all of the replica was replaced, and the image must be read anew */
 	struct store_watch *watch;
 	struct ledger_signer *signer;
 	unsigned trim_ticks; /* until memory is given back; 0: it was */
@@ -106,6 +115,11 @@ struct daemon {
 /* Run until a signal; signals are held (signals.h). Prints what goes wrong at the start to `err`.
  */
 must_check int daemon_run(const struct daemon_options *options, struct error *err);
+
+/* Make this machine the first node of a fabric; let it join one. Each tells on standard output what
+ * to type next. */
+must_check int daemon_init(const json_t *parameters, struct error *err);
+must_check int daemon_join(const json_t *parameters, struct error *err);
 
 /* The same for a backend without a replica, which reports to a node's socket. */
 must_check int landing_node_run(const struct daemon_options *options, struct error *err);

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the daemon tells the local API: how its planes are, and what is wrong with them. */
 #include "api/show.h"
+#include "api/verbs.h"
 #include "base/growth.h"
 #include "base/memory.h"
+#include "daemon/authority.h"
+#include "daemon/credentials.h"
 #include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
+#include "daemon/first_token.h"
 #include "daemon/good_copy.h"
 #include "daemon/names_plane.h"
+#include "daemon/peers.h"
 #include "fabric/membership.h"
 #include "state/recovery.h"
 
@@ -269,6 +274,18 @@ static void unread_alarms(const struct daemon *daemon, json_t *alarms)
 			  image->unread_count - UNREAD_ALARMS);
 }
 
+static void voter_alarms(const struct daemon *daemon, json_t *alarms)
+{
+	const char *node = daemon->options->node;
+	const char *unreached = daemon->peers ? peers_unreached(daemon->peers) : "";
+	if (*unreached)
+		ALARM_PUT(alarms, NULL, 0, VOTER_UNREACHED, node, unreached,
+			  (unsigned long long)daemon->image.head.sequence);
+	if (daemon->authority && *follower_alarm(authority_follower(daemon->authority)))
+		ALARM_PUT(alarms, NULL, 0, VOTER_NOT_FOLLOWED, node,
+			  follower_alarm(authority_follower(daemon->authority)));
+}
+
 static void put_alarms(void *context, json_t *alarms)
 {
 	const struct daemon *daemon = context;
@@ -286,6 +303,7 @@ static void put_alarms(void *context, json_t *alarms)
 	put_standing(daemon, &daemon->alarm, alarms);
 	put_standing(daemon, &daemon->store_alarm, alarms);
 	put_standing(daemon, &daemon->upgrade_alarm, alarms);
+	voter_alarms(daemon, alarms);
 	unread_alarms(daemon, alarms);
 	put_standing(daemon, membership_alarm(daemon->membership), alarms);
 	if (daemon->good_copy)
@@ -349,6 +367,55 @@ static void renew(void *context, const char *copy)
 	daemon->exchange = copy;
 }
 
+static json_t *make_token(void *context, struct join_token *token)
+{
+	struct daemon *daemon = context;
+	const struct daemon_options *options = daemon->options;
+	const struct credentials *own = options->channel;
+	char text[PEER_TOKEN_TEXT_BYTES];
+	char address[IP_TEXT_BYTES + 16];
+	char roles[MEMBER_ROLES_BYTES];
+	if (!own || !own->voter)
+		return NULL;
+	const struct wire_bytes ca = {.data = own->cas[own->ca_count - 1].data,
+				      .length = own->cas[own->ca_count - 1].length};
+	token_draw(&ca, own->fabric, &daemon->random, token, text);
+	ip_address_format(&options->channel_address, address);
+	if (options->channel_port != CHANNEL_PORT)
+		snprintf(address + strlen(address), sizeof(address) - strlen(address), ":%u",
+			 options->channel_port);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "token", text, "address", address,
+			 "fabric", own->fabric, "roles", member_roles_format(token->roles, roles),
+			 "site", token->site, "expires_in_ms",
+			 (json_int_t)(token->expires_ms - clock_wall_ms(daemon->clock)));
+}
+
+/* A voter sees the whole; what only this node can tell stays here, and while no voter is reached,
+ * so does what only shows something. */
+static bool pass_on(void *context, struct api_call *call)
+{
+	struct daemon *daemon = context;
+	struct error err;
+	if (daemon->decides || !daemon->peers)
+		return false;
+	switch ((int)call->command->verb) {
+	case VERB_events:
+	case VERB_store_recover:
+		return false;
+	default:
+		if (peers_pass_on(daemon->peers, call))
+			return true;
+		break;
+	}
+	if (call->command->repeatable || call->command->verb == VERB_log ||
+	    call->command->verb == VERB_verify)
+		return false;
+	error_set(&err, -FL_EUNAVAILABLE, "this node decides nothing, and no voter is reached: %s",
+		  peers_unreached(daemon->peers));
+	api_fail(call, &err);
+	return true;
+}
+
 void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 {
 	*ret_host = (struct api_host){.node = daemon->options->node,
@@ -368,6 +435,8 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .state_folder = daemon->options->state_folder,
 				      .put_held = put_held,
 				      .renew = renew,
+				      .pass_on = pass_on,
+				      .make_token = make_token,
 				      .context = daemon,
 				      .count = count,
 				      .put_status = put_status,

@@ -117,6 +117,8 @@ static void tell_configuration(struct landing_session *session, const struct dig
 		return;
 	bool lands = memcmp(has, &wanted->generation, sizeof(*has)) == 0;
 	reports_set_lands(daemon->reports, &session->hello, lands, clock_now_ms(daemon->clock));
+	if (session->replicates)
+		return;
 	bool is_partial = daemon->replica.standing != REPLICA_CURRENT ||
 			  image_unread_meaning(&daemon->image) ||
 			  image_unread_under(&daemon->image, "member/");
@@ -140,7 +142,7 @@ static void tell_configuration(struct landing_session *session, const struct dig
  * an address may mean a version whose flows nobody ordered to be ended. */
 static void tell_cuts(struct landing_session *session)
 {
-	if (session->daemon->replica.standing != REPLICA_CURRENT)
+	if (session->replicates || session->daemon->replica.standing != REPLICA_CURRENT)
 		return;
 	const struct wire_list cuts = landings_cuts(session->daemon->landings);
 	size_t bytes = cuts.count * sizeof(struct peer_address);
@@ -158,6 +160,12 @@ static void tell_cuts(struct landing_session *session)
 	session->send(session->context, &message);
 }
 
+void landing_session_tell(struct landing_session *session, const struct digest *has)
+{
+	tell_configuration(session, has);
+	tell_cuts(session);
+}
+
 /* --- what a landing says ---------------------------------------------------------------------- */
 
 static void refuse(struct landing_session *session, const struct error *err)
@@ -173,16 +181,12 @@ static void refuse(struct landing_session *session, const struct error *err)
 }
 
 /* The least of this edge's ways to the landing's addresses; 0: not known. */
-static uint32_t path_mtu(const struct landing_session *session)
+static uint32_t path_mtu(const struct landing_session *session, const struct peer_report *report)
 {
 	uint32_t least = 0;
 	const struct edge_plane *edge = session->daemon->edge;
-	const struct wire_list none = {0};
-	const struct wire_list *list =
-	    session->sent ? &session->sent->lists[LANDING_ADDRESSES] : &none;
-	const struct peer_address *rows = list->items;
-	for (size_t i = 0; edge && i < list->count; i++) {
-		uint32_t mtu = edge_plane_path_mtu(edge, &rows[i].address);
+	for (size_t i = 0; edge && i < report->owned.count; i++) {
+		uint32_t mtu = edge_plane_path_mtu(edge, &report->owned.items[i].address);
 		if (mtu && (!least || mtu < least))
 			least = mtu;
 	}
@@ -212,7 +216,7 @@ static void take_report(struct landing_session *session, const struct peer_repor
 					     .heard = {.interval_ms = moment.interval_ms,
 						       .closing_sequence = closing.sequence,
 						       .closing_hash = closing.digest,
-						       .path_mtu = path_mtu(session)}});
+						       .path_mtu = path_mtu(session, report)}});
 }
 
 bool landing_session_take(struct landing_session *session, const struct peer_message *message,

@@ -25,6 +25,7 @@ struct landing_session {
 	struct daemon *daemon;
 	landing_session_send_fn *send;
 	void *context; /* of send */
+	bool replicates; /* a replica of its own tells the landing what it shall be */
 	struct arena arena; /* of `hello` */
 	struct peer_hello hello; /* `node` NULL: it has not said who it is */
 	struct landing_set *sent; /* NULL: nothing was sent yet */
@@ -35,6 +36,9 @@ struct landing_session {
 void landing_session_init(struct landing_session *session, struct daemon *daemon,
 			  landing_session_send_fn *send, void *context);
 void landing_session_done(struct landing_session *session);
+
+/* Have it be what it shall be, which has carried out the set `has`, without a report. */
+void landing_session_tell(struct landing_session *session, const struct digest *has);
 
 /* A message of the landing; whoever moves the arena away leaves a zeroed one. False: it is none
  * that a landing says now, and the session should end. */

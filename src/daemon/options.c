@@ -162,6 +162,27 @@ static int parse_dns(const json_t *parameters, struct daemon_options *options, s
 	return 0;
 }
 
+/* Of the node's file; a node that is alone has none. */
+static int parse_channel(const json_t *parameters, struct daemon_options *options,
+			 struct error *err)
+{
+	const char *address = json_string_value(json_object_get(parameters, "channel_address"));
+	const json_int_t port = json_integer_value(json_object_get(parameters, "channel_port"));
+	if (!address && !port)
+		return 0;
+	if (!address || ip_address_parse(address, &options->channel_address) < 0 ||
+	    text_check_unicast(&options->channel_address))
+		return error_set(err, -FL_EUSAGE,
+				 "--address %s: this is no address by which others reach this "
+				 "machine",
+				 address ? address : "");
+	if (port < 1 || port > UINT16_MAX)
+		return error_set(err, -FL_EUSAGE, "--port %lld: the port is 1 to 65535",
+				 (long long)port);
+	options->channel_port = (uint16_t)port;
+	return 0;
+}
+
 /* What each role cannot do without. */
 static int check_complete(const struct daemon_options *options, struct error *err)
 {
@@ -187,10 +208,12 @@ static int check_complete(const struct daemon_options *options, struct error *er
 		return error_set(err, -FL_EUSAGE,
 				 "--join is for a node that is only a backend: one that is more "
 				 "reports to itself");
-	if (options->backend && !options->join && !options->edge && !options->names)
+	if (options->backend && !options->join && !options->edge && !options->names &&
+	    !options->channel_port)
 		return error_set(err, -FL_EUSAGE,
-				 "a node that is only a backend needs --join unix:PATH: the node "
-				 "to report to");
+				 "a machine that is only a backend joins a fabric first, by "
+				 "`fairlead join`, or needs --join unix:PATH: the node to report "
+				 "to");
 	return 0;
 }
 
@@ -202,7 +225,8 @@ static int check_roles_options(const json_t *parameters, const struct daemon_opt
 		const char *key, *name, *role;
 		bool has_role;
 	} rows[] = {
-	    {"site", "--site", "edge or names", options->edge || options->names},
+	    {"site", "--site", "edge or names",
+	     options->edge || options->names || options->channel_port},
 	    {"interface", "--interface", "edge", options->edge},
 	    {"source", "--source", "edge", options->edge},
 	    {"generic", "--generic", "edge", options->edge},
@@ -228,8 +252,8 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 	const char *join = json_string_value(json_object_get(parameters, "join"));
 	if (join && strncmp(join, "unix:/", 6) != 0)
 		return error_set(err, -FL_EUSAGE,
-				 "--join %s: it takes unix:PATH; joining over the network comes in "
-				 "a later release",
+				 "--join %s: it takes unix:PATH; a machine joins a fabric over the "
+				 "network by `fairlead join`",
 				 join);
 	/* libuv would cut a longer one and connect to whatever that names. */
 	size_t folder = join ? (size_t)(strrchr(join, '/') - join) + 1 - strlen("unix:") : 0;
@@ -248,6 +272,8 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 		result = parse_sources(parameters, &options, err);
 	if (result == 0)
 		result = parse_dns(parameters, &options, arena, err);
+	if (result == 0)
+		result = parse_channel(parameters, &options, err);
 	if (result == 0)
 		result = check_roles_options(parameters, &options, err);
 	if (result < 0)

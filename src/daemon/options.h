@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CHANNEL_PORT 7122 /* where node channels listen unless told otherwise */
+
+struct credentials;
+
 struct daemon_options {
 	const char *node;
 	const char *site;
@@ -38,6 +42,9 @@ struct daemon_options {
 	const char *edge_pins; /* each role's own folder below --pins */
 	const char *landing_pins;
 	bool verbose;
+	struct ip_address channel_address; /* by which others reach the node channel */
+	uint16_t channel_port;
+	const struct credentials *channel; /* NULL: this node is alone; set by daemon_run() */
 };
 
 /* `parameters` are those of the invocation; everything is copied into `arena`.

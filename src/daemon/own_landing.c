@@ -7,6 +7,7 @@
 #include "daemon/edge_plane.h"
 #include "daemon/landing_session.h"
 #include "daemon/landing_talk.h"
+#include "daemon/peers.h"
 #include "kernel/boot.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ struct own_landing {
 	struct landing_session session;
 	uv_timer_t timer;
 	bool started;
+	bool reported; /* the last report went to a voter */
 	int open_handles;
 	uint64_t next_ms; /* until the next report */
 	char boot_id[BOOT_ID_BYTES];
@@ -38,6 +40,24 @@ static void take_answer(void *context, const struct peer_message *message)
 		landing->next_ms = next_ms;
 }
 
+void own_landing_answered(struct own_landing *landing, const struct peer_message *message)
+{
+	take_answer(landing, message);
+}
+
+/* A voter that does not answer in time knows of no closing that it told of: what another life of it
+ * said proves nothing. */
+static void report_to_voter(struct own_landing *landing, const struct peer_message *message)
+{
+	struct daemon *daemon = landing->daemon;
+	if (landing->reported && landing->talk.awaiting)
+		landing_talk_lost(&landing->talk);
+	landing->reported = daemon->peers && peers_tell_voter(daemon->peers, message);
+	landing->talk.awaiting = landing->reported;
+	landing_session_tell(&landing->session, &message->report.generation);
+	landing_plane_carry_out(landing->plane);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct own_landing *landing = timer->data;
@@ -45,8 +65,12 @@ static void on_timer(uv_timer_t *timer)
 	struct peer_message message;
 	arena_init(&arena, 0);
 	landing->next_ms = landing->talk.interval_ms;
-	if (landing_talk_report(&landing->talk, &arena, &message))
-		(void)landing_session_take(&landing->session, &message, &arena);
+	if (landing_talk_report(&landing->talk, &arena, &message)) {
+		if (landing->daemon->decides)
+			(void)landing_session_take(&landing->session, &message, &arena);
+		else
+			report_to_voter(landing, &message);
+	}
 	arena_done(&arena);
 	uv_timer_start(timer, on_timer, landing->next_ms, 0);
 }

@@ -41,7 +41,7 @@ void daemon_store_result(struct daemon *daemon, int result, const struct error *
 
 bool daemon_store_rests(const struct daemon *daemon)
 {
-	return !replica_is_writable(&daemon->replica) ||
+	return !daemon->decides || !replica_is_writable(&daemon->replica) ||
 	       (alarm_stands(&daemon->store_alarm) &&
 		clock_now_ms(daemon->clock) - daemon->store_failed_ms < STORE_RETRY_MS);
 }

@@ -57,6 +57,8 @@ struct arena;
 #define LEDGER_KIND_TRANSITION "transition"
 #define LEDGER_KIND_MEMBER_ADD "member.add"
 #define LEDGER_KIND_MEMBER_UPDATE "member.update"
+#define LEDGER_KIND_MEMBER_JOIN "member.join"
+#define LEDGER_KIND_TOKEN "token.add"
 #define LEDGER_KIND_RETURN "backend.return"
 #define LEDGER_KIND_UPGRADE "state.upgrade"
 

@@ -3,7 +3,9 @@
  * What the parts of a fabric say to each other: the table of messages. codec.h says how a row
  * becomes bytes; docs/design/messages.md is rendered from this table.
  *
- * Three conversations use it now; `observation` waits for a fourth, from node to voter.
+ * A node and a voter. The node says `observation` when something changed and in each interval, and
+ * its landing's `report`, which is answered as below, but for what its own replica tells it. It may
+ * pass on what it is asked: `api_call`, answered by `api_answer` once.
  *
  * Any two nodes. Over the network both sides say `hello` first, and `beat` whenever they said
  * nothing else for a second; `parting` is the last of a session that one side ends with a reason.
@@ -46,6 +48,7 @@ enum {
 	PEER_INTERFACES_MAX = 64,
 	PEER_COUNTS_MAX = 262144,
 	PEER_ROWS_MAX = 65536, /* of one list of a configuration */
+	PEER_API_LINE_MAX = 12582912,
 	PEER_STORE_ID_BYTES = 16,
 	PEER_STORE_KEY_MAX = 512,
 	PEER_STORE_VALUE_MAX = 1048576,
@@ -254,6 +257,16 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	L(of, end, unreached, 0, PEER_ROWS_MAX, 2,                                                 \
 	  "backends that the edge has no next hop for; sorted, each once")
 
+#define PEER_API_CALL_FIELDS(F, L, of)                                                             \
+	F(of, NUMBER, call, 1, UINT64_MAX, 3,                                                      \
+	  "the call's number, never used again in the session")                                    \
+	F(of, TEXT, who, 1, PEER_SENTENCE_MAX, 3, "who asks, for the ledger")                      \
+	F(of, BYTES, line, 1, PEER_API_LINE_MAX, 3, "the request, a line of the local API")
+
+#define PEER_API_ANSWER_FIELDS(F, L, of)                                                           \
+	F(of, NUMBER, call, 1, UINT64_MAX, 3, "the call's number")                                 \
+	F(of, BYTES, line, 1, PEER_API_LINE_MAX, 3, "the answer, a line of the local API")
+
 #define PEER_REFUSED_FIELDS(F, L, of)                                                              \
 	F(of, NUMBER, code, 1, UINT16_MAX, 1, "of the error, without its sign")                    \
 	F(of, TEXT, sentence, 1, PEER_SENTENCE_MAX, 1, "what a person should know")
@@ -401,6 +414,9 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(11, JOIN_REFUSE, join_refuse, 3, 8192, PEER_JOIN_REFUSE_FIELDS, "It is none.")           \
 	X(16, OBSERVATION, observation, 1, 12u << 20, PEER_OBSERVATION_FIELDS,                     \
 	  "What a node saw, as it tells every voter.")                                             \
+	X(17, API_CALL, api_call, 3, 13u << 20, PEER_API_CALL_FIELDS,                              \
+	  "A node passes on what it was asked by its local API.")                                  \
+	X(18, API_ANSWER, api_answer, 3, 13u << 20, PEER_API_ANSWER_FIELDS, "The answer to it.")   \
 	X(32, STORE_SERVES, store_serves, 1, 4096, PEER_STORE_SERVES_FIELDS,                       \
 	  "The server says whose store it is.")                                                    \
 	X(33, STORE_RANGE, store_range, 1, 4096, PEER_STORE_RANGE_FIELDS, "A call: range.")        \

@@ -8,8 +8,8 @@ import pytest
 
 from conftest import CLIENT, answer, say
 
-COMMANDS = ["run", "validate", "plan", "apply", "status", "get", "describe", "rollout status",
-            "rollout pause", "rollout resume", "rollout cut", "rollback", "undo", "backend forget",
+COMMANDS = ["init", "join", "run", "validate", "plan", "apply", "status", "get", "describe", "rollout status",
+            "rollout pause", "rollout resume", "rollout cut", "rollback", "undo", "token", "backend forget",
             "store recover", "log", "verify", "events", "detach", "lab up", "lab exec", "lab status",
             "lab unplug", "lab plug", "lab down"]
 

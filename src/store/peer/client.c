@@ -729,6 +729,8 @@ static void take_frame(struct peer_client *client, const struct arrival *arrival
 		case PEER_JOIN_TAKE:
 		case PEER_JOIN_REFUSE:
 		case PEER_OBSERVATION:
+		case PEER_API_CALL:
+		case PEER_API_ANSWER:
 		case PEER_STORE_RANGE:
 		case PEER_STORE_TXN:
 		case PEER_STORE_LEASE:
