@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define DEFAULT_HOURS 24
-#define MOST_HOURS (30 * 24)
+#define MOST_HOURS 720ll
 #define HOUR_MS 3600000u
 
 static int drop_expired(struct change_draft *draft)
@@ -79,7 +79,7 @@ static int read_token(const struct api_host *host, const struct api_call *call,
 	const json_t *typed = json_object_get(api_parameters(call), "hours");
 	const json_int_t hours = typed ? json_integer_value(typed) : DEFAULT_HOURS;
 	if (hours < 1 || hours > MOST_HOURS)
-		return error_set(err, -FL_EUSAGE, "--hours %lld: it takes 1 to %d",
+		return error_set(err, -FL_EUSAGE, "--hours %lld: it takes 1 to %lld",
 				 (long long)hours, MOST_HOURS);
 	if (site && !text_is_node_name(site))
 		return error_set(err, -FL_EUSAGE, "--site %s: this is no site's name", site);

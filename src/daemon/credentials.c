@@ -150,6 +150,7 @@ int credentials_write(const char *state_folder, const struct wire_bytes *certifi
 		      size_t door_count, struct error *err)
 {
 	char path[PATH_MAX];
+	ASSERT(ca_count <= sizeof(CAS) / sizeof(*CAS));
 	int result = file_make_folders(credentials_path(state_folder, "", path), 0700, err);
 	for (size_t i = 0; i < ca_count && result == 0; i++)
 		result = disk_write_durably(credentials_path(state_folder, CAS[i], path),

@@ -83,40 +83,47 @@ static void done(struct change *change, int result, const struct error *err, uin
 	free(waiting);
 }
 
-void first_token_submit(struct daemon *daemon)
+static int read_token(const char *path, struct join_token *ret_token, struct error *err)
 {
-	char path[PATH_MAX];
 	struct buffer text;
-	struct error err = {0};
 	struct token_list list = {0};
-	credentials_path(daemon->options->state_folder, FILE_NAME, path);
-	if (access(path, F_OK) < 0)
-		return;
 	buffer_init(&text, STORE_VALUE_BYTES);
-	int result = file_read(path, &text, &err);
+	int result = file_read(path, &text, err);
 	char *end = result == 0 ? memchr(text.data, '\n', text.length) : NULL;
 	if (result == 0 && !end)
-		result = error_set(&err, -FL_ECORRUPT, "it holds no token");
-	if (result == 0) {
+		result = error_set(err, -FL_ECORRUPT, "it holds no token");
+	if (end) {
 		*end = '\0';
 		const size_t head = (size_t)(end + 1 - text.data);
 		const struct store_record record = {
 		    .key = text.data, .value = end + 1, .value_length = text.length - head};
-		result = token_list_take(&list, &record, &err);
+		result = token_list_take(&list, &record, err);
 	}
-	if (result < 0) {
-		log_event(LOG_LEVEL_ERROR, "token.unread", "file", path, "error", err.text, NULL);
-	} else {
-		struct waiting *waiting = must_alloc(1, sizeof(*waiting));
-		*waiting = (struct waiting){.change = {.kind = LEDGER_KIND_TOKEN,
-						       .who = "fairlead",
-						       .why = "made when the fabric was",
-						       .build = build,
-						       .done = done},
-					    .daemon = daemon,
-					    .token = list.items[0]};
-		changes_submit(daemon->changes, &waiting->change);
-	}
+	if (list.items)
+		*ret_token = list.items[0];
 	token_list_done(&list);
 	buffer_done(&text);
+	return result;
+}
+
+void first_token_submit(struct daemon *daemon)
+{
+	char path[PATH_MAX];
+	struct error err = {0};
+	credentials_path(daemon->options->state_folder, FILE_NAME, path);
+	if (access(path, F_OK) < 0)
+		return;
+	struct waiting *waiting = must_alloc(1, sizeof(*waiting));
+	*waiting = (struct waiting){.change = {.kind = LEDGER_KIND_TOKEN,
+					       .who = "fairlead",
+					       .why = "made when the fabric was",
+					       .build = build,
+					       .done = done},
+				    .daemon = daemon};
+	if (read_token(path, &waiting->token, &err) < 0) {
+		log_event(LOG_LEVEL_ERROR, "token.unread", "file", path, "error", err.text, NULL);
+		free(waiting);
+		return;
+	}
+	changes_submit(daemon->changes, &waiting->change);
 }

@@ -11,6 +11,7 @@
 #include "daemon/credentials.h"
 #include "daemon/daemon.h"
 #include "daemon/node_file.h"
+#include "daemon/own_network.h"
 #include "kernel/boot.h"
 #include "peer/channel.h"
 #include "peer/token.h"
@@ -273,13 +274,7 @@ static int find_voter(struct joining *joining, const char *where)
 	if (result != 0)
 		return error_set(&joining->err, -FL_EUNAVAILABLE, "%s: %s", host,
 				 gai_strerror(result));
-	joining->voter.family = found->ai_family == AF_INET ? IP_V4 : IP_V6;
-	if (found->ai_family == AF_INET)
-		memcpy(joining->voter.bytes,
-		       &((struct sockaddr_in *)(void *)found->ai_addr)->sin_addr, 4);
-	else
-		memcpy(joining->voter.bytes,
-		       &((struct sockaddr_in6 *)(void *)found->ai_addr)->sin6_addr, 16);
+	joining->voter = own_network_address(found->ai_addr);
 	freeaddrinfo(found);
 	return 0;
 }

@@ -13,7 +13,7 @@
 #define FAR_V4 "192.0.2.1"
 #define FAR_V6 "2001:db8::1"
 
-static struct ip_address address_of(const struct sockaddr *found)
+struct ip_address own_network_address(const struct sockaddr *found)
 {
 	struct ip_address address = {.family = IP_NONE};
 	if (found && found->sa_family == AF_INET) {
@@ -47,7 +47,8 @@ static struct ip_address source_towards(const char *text)
 		     getsockname(fd, (struct sockaddr *)&own, &length) == 0;
 	if (fd >= 0)
 		close(fd);
-	return found ? address_of((struct sockaddr *)&own) : (struct ip_address){.family = IP_NONE};
+	return found ? own_network_address((struct sockaddr *)&own)
+		     : (struct ip_address){.family = IP_NONE};
 }
 
 static void find_interface(const struct ip_address *address, char name[16])
@@ -56,7 +57,7 @@ static void find_interface(const struct ip_address *address, char name[16])
 	if (getifaddrs(&list) < 0)
 		return;
 	for (const struct ifaddrs *one = list; one; one = one->ifa_next) {
-		const struct ip_address here = address_of(one->ifa_addr);
+		const struct ip_address here = own_network_address(one->ifa_addr);
 		if (ip_address_equal(&here, address))
 			snprintf(name, 16, "%.15s", one->ifa_name);
 	}
