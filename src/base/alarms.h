@@ -54,6 +54,9 @@
 	  "no voter is reached (%s); this node goes on by ledger entry %llu",                      \
 	  "what is forwarded and answered stays as it is, and orders are refused here; look "      \
 	  "whether the voter runs, and whether its channel's TCP port is let through")             \
+	X(CHANNEL_CLOSED, "channel.closed", ALARM, NODE, "the node channel does not listen: %s",   \
+	  "other nodes do not reach this one, and what it forwards stays as it is; free the "      \
+	  "port, or give the node another one")                                                    \
 	X(VOTER_NOT_FOLLOWED, "voter.not-followed", ALARM, STORE,                                  \
 	  "this node does not follow the voter that it reaches: %s", "")                           \
 	X(MARK_FAILED, "mark.failed", ALARM, STORE,                                                \

@@ -19,8 +19,6 @@
 #include "fabric/landings.h"
 #include "fabric/membership.h"
 #include "fabric/reports.h"
-#include "state/records.h"
-#include "state/upgrade.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -231,30 +229,6 @@ static void look_for_store(struct daemon *daemon, uint64_t now_ms)
 	uv_stop(&daemon->loop);
 }
 
-/* A store of the first release is taken over as soon as it takes changes. */
-static void on_upgraded(void *context, int result, const struct error *err)
-{
-	struct daemon *daemon = context;
-	if (result == 0 || result == -ECANCELED)
-		alarm_end(&daemon->upgrade_alarm);
-	else if (ALARM_SET(&daemon->upgrade_alarm, clock_now_ms(daemon->clock), STATE_OLD, "",
-			   err->text))
-		daemon_tell_alarm(daemon, &daemon->upgrade_alarm);
-}
-
-static void upgrade_state(struct daemon *daemon)
-{
-	if (!daemon->decides || !daemon->image.is_old || daemon_store_rests(daemon) ||
-	    changes_pending(daemon->changes, LEDGER_KIND_UPGRADE))
-		return;
-	struct error err;
-	int result = upgrade_begin(daemon->changes, on_upgraded, daemon);
-	if (result < 0) {
-		error_set(&err, result, "out of memory");
-		on_upgraded(daemon, result, &err);
-	}
-}
-
 static void trim_memory(struct daemon *daemon)
 {
 	if (!daemon->trim_ticks)
@@ -264,12 +238,21 @@ static void trim_memory(struct daemon *daemon)
 		malloc_trim(0);
 }
 
-static void decide(struct daemon *daemon)
+/* Without its channel a node forwards all the same, and takes the port when it comes free. */
+static void open_peers(struct daemon *daemon, uint64_t now_ms)
 {
-	upgrade_state(daemon);
-	membership_run(daemon->membership);
-	burned_run(daemon->burned);
-	driver_run(daemon->driver);
+	struct error err = {0};
+	if (!daemon->options->channel || daemon->peers)
+		return;
+	if (peers_open(daemon, &daemon->peers, &err) < 0) {
+		if (ALARM_SET(&daemon->channel_alarm, now_ms, CHANNEL_CLOSED, "", err.text))
+			daemon_tell_alarm(daemon, &daemon->channel_alarm);
+		return;
+	}
+	alarm_end(&daemon->channel_alarm);
+	peers_start(daemon->peers);
+	if (daemon->decides)
+		first_token_submit(daemon);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -288,9 +271,10 @@ static void on_tick(uv_timer_t *timer)
 		daemon_carry_out(daemon);
 	daemon_observe_self(daemon, true);
 	if (daemon->decides)
-		decide(daemon);
+		daemon_decide(daemon);
 	if (daemon->authority)
 		authority_run(daemon->authority, now_ms);
+	open_peers(daemon, now_ms);
 	if (daemon->peers)
 		peers_tick(daemon->peers, now_ms);
 	trim_memory(daemon);
@@ -368,95 +352,6 @@ static void on_change(void *context, int result, const struct error *err)
 	daemon_store_result(context, result, err);
 }
 
-static uint64_t applied_by_all(void *context)
-{
-	const struct daemon *daemon = context;
-	const struct sights sights = driver_sights(daemon->driver);
-	return merge_applied(&sights);
-}
-
-static bool store_rests(void *context)
-{
-	return daemon_store_rests(context);
-}
-
-static void driver_event(void *context, const char *event, json_t *fields)
-{
-	daemon_event(context, event, fields);
-}
-
-/* Pinned maps go on forwarding without a process. A name server ends with its process. */
-static bool acts(void *context, enum member_role role)
-{
-	const struct daemon *daemon = context;
-	return role == MEMBER_EDGE && !daemon->options->edge &&
-	       access(daemon->options->edge_pins, F_OK) == 0;
-}
-
-/* What the flags make of this node. */
-static void describe_self(struct daemon *daemon)
-{
-	const struct daemon_options *options = daemon->options;
-	struct member *self = &daemon->self;
-	uint8_t bytes[16];
-	*self = (struct member){
-	    .name = options->node,
-	    .site = options->site,
-	    .key = daemon->signer ? ledger_signer_public_key(daemon->signer) : "",
-	    .roles = (daemon->decides ? MEMBER_VOTER : 0u) | (options->edge ? MEMBER_EDGE : 0u) |
-		     (options->names ? MEMBER_NAMES : 0u) |
-		     (options->backend ? MEMBER_BACKEND : 0u),
-	    .features = MEMBER_FEATURES};
-	if (options->channel) {
-		uint8_t key[KEY_BYTES];
-		key_pair_public(options->channel->key, key);
-		key_text_format(key, self->channel_key);
-		self->channel_address = options->channel_address;
-		self->channel_port = options->channel_port;
-	}
-	if (options->edge && options->source_v4.family)
-		self->sources[self->source_count++] = options->source_v4;
-	if (options->edge && options->source_v6.family)
-		self->sources[self->source_count++] = options->source_v6;
-	random_fill(&daemon->random, bytes, sizeof(bytes));
-	hex_encode(bytes, sizeof(bytes), daemon->instance);
-}
-
-static int open_fabric(struct daemon *daemon)
-{
-	const char *unsafe = getenv(DRIVER_UNSAFE_VARIABLE);
-	const struct driver_options driver = {.image = &daemon->image,
-					      .changes = daemon->changes,
-					      .observations = daemon->observations,
-					      .reports = daemon->reports,
-					      .landings = daemon->landings,
-					      .clock = daemon->clock,
-					      .steady = &daemon->steady,
-					      .unsafe = unsafe &&
-							strcmp(unsafe, DRIVER_UNSAFE_VALUE) == 0,
-					      .rests = store_rests,
-					      .tell = driver_event,
-					      .context = daemon};
-	const struct membership_options membership = {.image = &daemon->image,
-						      .changes = daemon->changes,
-						      .self = &daemon->self,
-						      .acts = acts,
-						      .rests = store_rests,
-						      .context = daemon};
-	const struct burned_options burned = {.image = &daemon->image,
-					      .changes = daemon->changes,
-					      .reports = daemon->reports,
-					      .clock = daemon->clock,
-					      .applied = applied_by_all,
-					      .rests = store_rests,
-					      .context = daemon};
-	describe_self(daemon);
-	int result = driver_new(&driver, &daemon->driver);
-	if (result == 0)
-		result = membership_new(&membership, &daemon->membership);
-	return result < 0 ? result : burned_new(&burned, &daemon->burned);
-}
-
 /* A node that forwards does so rather without its names than not at all, and takes the port when it
  * comes free. One that has nothing to forward yet, or no such role, is left to its supervisor. */
 static int open_names(struct daemon *daemon, struct error *err)
@@ -497,7 +392,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 						.clock = daemon->clock,
 						.steady = &daemon->steady,
 						.random = &daemon->random,
-						.applied = applied_by_all,
+						.applied = daemon_applied_by_all,
 						.refusal = daemon->decides ? daemon->replica.refusal
 									   : DECIDED_ELSEWHERE,
 						.told = on_change,
@@ -505,7 +400,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result = changes_new(&changes, &daemon->changes);
 	if (result == 0)
-		result = open_fabric(daemon);
+		result = daemon_open_fabric(daemon);
 	if (result == 0) {
 		daemon_host(daemon, &daemon->host);
 		result = api_unix_open(&daemon->host, &daemon->loop, options->socket_path,
@@ -516,15 +411,13 @@ static int open_parts(struct daemon *daemon, struct error *err)
 					  &daemon->landing_api, err);
 	if (result == 0 && !daemon->decides && daemon->replica.kind == REPLICA_STORE)
 		result = authority_open(daemon, &daemon->authority, err);
-	if (result == 0 && options->channel)
-		result = peers_open(daemon, &daemon->peers, err);
 	if (result == 0 && options->backend)
 		result = own_landing_open(daemon, &daemon->own_landing, err);
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);
 	if (result == 0)
-		upgrade_state(daemon);
+		daemon_upgrade_state(daemon);
 	return result;
 }
 
@@ -545,10 +438,7 @@ static int start_handles(struct daemon *daemon, struct error *err)
 	signals_watch_start(&daemon->signals, &daemon->loop);
 	if (daemon->authority)
 		authority_start(daemon->authority);
-	if (daemon->peers)
-		peers_start(daemon->peers);
-	if (daemon->decides && daemon->peers)
-		first_token_submit(daemon);
+	open_peers(daemon, daemon->start_ms);
 	if (daemon->own_landing)
 		own_landing_start(daemon->own_landing);
 	return 0;

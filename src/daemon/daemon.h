@@ -99,6 +99,7 @@ struct daemon {
 	struct alarm upgrade_alarm; /* why the first release's state was not taken over */
 	struct alarm mark_alarm; /* why it could not be noted lately */
 	struct alarm store_alarm; /* why the store took no change lately */
+	struct alarm channel_alarm; /* why the node channel is not open */
 	uint64_t store_failed_ms; /* when that was last */
 	bool probing; /* a write is under way that finds out whether it does again */
 	uint64_t well_since_ms; /* what the image says is carried out since then; 0: it is not */
@@ -155,6 +156,17 @@ bool daemon_store_rests(const struct daemon *daemon);
 
 /* Nothing is asked of a store that failed but a write that does no harm; call it every tick. */
 void daemon_probe_store(struct daemon *daemon);
+
+/* --- deciding.c --- */
+
+/* The driver and all that membership needs; says what this node is. */
+must_check int daemon_open_fabric(struct daemon *daemon);
+/* A state of the first release is taken over as soon as it takes changes. */
+void daemon_upgrade_state(struct daemon *daemon);
+/* Do what is due; call it every tick of a node that decides. */
+void daemon_decide(struct daemon *daemon);
+/* The entry that everyone who is waited for has applied; `context` is the daemon. */
+uint64_t daemon_applied_by_all(void *context);
 
 /* --- carry_out.c --- */
 

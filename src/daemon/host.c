@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the daemon tells the local API: how its planes are, and what is wrong with them. */
+#include "api/order.h"
 #include "api/show.h"
 #include "api/verbs.h"
 #include "base/growth.h"
@@ -277,6 +278,7 @@ static void unread_alarms(const struct daemon *daemon, json_t *alarms)
 static void voter_alarms(const struct daemon *daemon, json_t *alarms)
 {
 	const char *node = daemon->options->node;
+	put_standing(daemon, &daemon->channel_alarm, alarms);
 	const char *unreached = daemon->peers ? peers_unreached(daemon->peers) : "";
 	if (*unreached)
 		ALARM_PUT(alarms, NULL, 0, VOTER_UNREACHED, node, unreached,
@@ -396,14 +398,18 @@ static bool pass_on(void *context, struct api_call *call)
 {
 	struct daemon *daemon = context;
 	struct error err;
-	if (daemon->decides || !daemon->peers)
+	if (daemon->decides)
 		return false;
 	switch ((int)call->command->verb) {
 	case VERB_events:
-	case VERB_store_recover:
 		return false;
+	case VERB_store_recover:
+		order_refuse(call, -FL_ESTATE,
+			     "this node decides nothing, so nothing of it wants recovering: it "
+			     "takes what it lacks from a voter");
+		return true;
 	default:
-		if (peers_pass_on(daemon->peers, call))
+		if (daemon->peers && peers_pass_on(daemon->peers, call))
 			return true;
 		break;
 	}
@@ -411,7 +417,7 @@ static bool pass_on(void *context, struct api_call *call)
 	    call->command->verb == VERB_verify)
 		return false;
 	error_set(&err, -FL_EUNAVAILABLE, "this node decides nothing, and no voter is reached: %s",
-		  peers_unreached(daemon->peers));
+		  daemon->peers ? peers_unreached(daemon->peers) : daemon->channel_alarm.text);
 	api_fail(call, &err);
 	return true;
 }

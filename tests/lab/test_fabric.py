@@ -13,6 +13,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import time
 
 import pytest
@@ -280,6 +281,20 @@ def test_the_process_of_the_channel_dies_and_comes_back(fabric):
     os.kill(int(worker), signal.SIGKILL)
     assert fabric.clis["a"].status().services["web"].state(number) == "serving"
     wait_for(lambda: fabric.apply("c", "a", on="b", wait=False), "b to reach the voter again")
+
+
+def test_a_port_that_is_taken(fabric):
+    """A node without its channel goes on by what it has, and takes the port when it comes free."""
+    fabric.nodes["c"].stop()
+    with fabric.capsule.inside("c"):
+        other = socket.create_server(("0.0.0.0", 7122))
+    with other:
+        fabric.again("c")
+        assert any("the node channel does not listen" in alarm
+                   for alarm in fabric.clis["c"].status().alarms)
+        refused = fabric.clis["c"].try_("store", "recover", "--yes")
+        assert refused.returncode == 1 and "decides nothing" in refused.stderr
+    wait_for(lambda: fabric.clis["c"].status().node == "a", "c to reach the voter")
 
 
 @pytest.mark.parametrize("change, told", [
