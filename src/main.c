@@ -63,10 +63,26 @@ static int (*find_deed(const char *name))(const json_t *parameters, struct error
 	return NULL;
 }
 
+/* A node's file says where it pinned; what is made anew is what was typed. */
 static int act(const struct invocation *invocation)
 {
 	struct error err = {0};
-	int result = find_deed(invocation->command->name)(invocation->parameters, &err);
+	struct arena arena;
+	struct daemon_folders folders;
+	const char *name = invocation->command->name;
+	json_t *parameters = json_incref(invocation->parameters);
+	int result = 0;
+	arena_init(&arena, 0);
+	daemon_folders_parse(parameters, &arena, &folders);
+	if (strcmp(name, "detach") == 0) {
+		json_decref(parameters);
+		parameters = NULL;
+		result = node_file_add(folders.state, invocation->parameters, &parameters, &err);
+	}
+	if (result == 0)
+		result = find_deed(name)(parameters, &err);
+	json_decref(parameters);
+	arena_done(&arena);
 	return result < 0 ? print_failure(invocation, &err, result) : 0;
 }
 

@@ -44,7 +44,8 @@ struct daemon_options {
 	bool verbose;
 	struct ip_address channel_address; /* by which others reach the node channel */
 	uint16_t channel_port;
-	const struct credentials *channel; /* NULL: this node is alone; set by daemon_run() */
+	/* NULL: this node is alone. Set by daemon_run(); a renewal changes what it holds. */
+	struct credentials *channel;
 };
 
 /* `parameters` are those of the invocation; everything is copied into `arena`.

@@ -6,7 +6,6 @@
 #include "daemon/own_landing.h"
 #include "daemon/peers_internal.h"
 #include "fabric/observation_message.h"
-#include "kernel/boot.h"
 #include "store/peer/client.h"
 #include "store/peer/server.h"
 
@@ -48,15 +47,6 @@ static struct peer_line line_of(struct fellow *fellow)
 {
 	return (struct peer_line){
 	    .send = line_send, .queued = line_queued, .cut = line_cut, .context = fellow};
-}
-
-static struct fellow *fellow_new(struct peers *peers)
-{
-	struct fellow *fellow = must_alloc(1, sizeof(*fellow));
-	fellow->peers = peers;
-	fellow->next = peers->fellows;
-	peers->fellows = fellow;
-	return fellow;
 }
 
 static void fellow_free(struct fellow *fellow)
@@ -189,7 +179,9 @@ static void on_frame(void *context, struct peer_remote *remote, const struct wir
 	struct peers *peers = context;
 	if (!fellow || peers->closing)
 		return;
-	if (is_of_store(message))
+	if (fellow->asks)
+		renewal_take(peers, message);
+	else if (is_of_store(message))
 		take_store_frame(fellow, frame);
 	else if (!(fellow->is_authority     ? take_from_voter(fellow, message)
 		   : peers->daemon->decides ? take_from_member(fellow, message, arena)
@@ -275,7 +267,7 @@ static void on_down(void *context, struct peer_remote *remote, const struct chan
 		log_event(LOG_LEVEL_INFO, "peer.down", "node", fellow->node, "why", down->sentence,
 			  NULL);
 	fellow->is_up = false;
-	if (fellow->outgoing || fellow->is_authority)
+	if (!fellow->asks && (fellow->outgoing || fellow->is_authority))
 		snprintf(peers->unreached, sizeof(peers->unreached), "%s: %.400s", fellow->node,
 			 down->sentence);
 	peers->connect_ms = now_of(peers) + AGAIN_MS;
@@ -348,43 +340,6 @@ void peers_image_moved(struct peers *peers)
 	tell_members(peers);
 }
 
-static bool is_tried(const struct peers *peers, const char *node)
-{
-	for (const struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next) {
-		if (fellow->remote && fellow->outgoing && strcmp(fellow->node, node) == 0)
-			return true;
-	}
-	return false;
-}
-
-static void connect_to(struct peers *peers, const char *node, const struct ip_address *address,
-		       uint16_t port)
-{
-	if (!port || strcmp(node, peers->daemon->options->node) == 0 || is_tried(peers, node))
-		return;
-	struct fellow *fellow = fellow_new(peers);
-	fellow->outgoing = true;
-	snprintf(fellow->node, sizeof(fellow->node), "%s", node);
-	ip_address_format(address, fellow->address);
-	fellow->remote = peer_channel_connect(peers->channel, address, port, node, NULL, fellow);
-}
-
-static void connect_to_voters(struct peers *peers)
-{
-	const struct image *image = &peers->daemon->image;
-	const struct credentials *own = peers->daemon->options->channel;
-	size_t voters = 0;
-	for (size_t i = 0; i < image->member_count; i++) {
-		const struct member *member = image->members[i].member;
-		if (!member_has(member, MEMBER_VOTER) || !*member->channel_key)
-			continue;
-		voters++;
-		connect_to(peers, member->name, &member->channel_address, member->channel_port);
-	}
-	for (size_t i = 0; i < own->door_count && voters == 0; i++)
-		connect_to(peers, own->doors[i].node, &own->doors[i].address, own->doors[i].port);
-}
-
 void peers_tick(struct peers *peers, uint64_t now_ms)
 {
 	struct error err = {0};
@@ -395,8 +350,10 @@ void peers_tick(struct peers *peers, uint64_t now_ms)
 	}
 	if (peers->runs && !peers->daemon->decides && now_ms >= peers->connect_ms) {
 		peers->connect_ms = now_ms + AGAIN_MS;
-		connect_to_voters(peers);
+		peers_connect_to_voters(peers);
 	}
+	if (peers->runs)
+		renewal_run(peers, now_ms);
 }
 
 json_t *peers_json(const struct peers *peers)
@@ -413,37 +370,6 @@ json_t *peers_json(const struct peers *peers)
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
-
-static struct wire_bytes bytes_of(const struct buffer *buffer)
-{
-	return (struct wire_bytes){.data = buffer->data, .length = buffer->length};
-}
-
-static int show_identity(struct peers *peers, struct error *err)
-{
-	const struct daemon *daemon = peers->daemon;
-	const struct credentials *own = daemon->options->channel;
-	struct channel_authority authorities[2];
-	char boot_id[BOOT_ID_BYTES];
-	uint8_t key[KEY_BYTES];
-	int result = boot_id_read(boot_id, err);
-	if (result < 0)
-		return result;
-	for (size_t i = 0; i < own->ca_count; i++)
-		authorities[i].certificate = bytes_of(&own->cas[i]);
-	key_pair_private(own->key, key);
-	const struct channel_identity identity = {
-	    .fabric = own->fabric,
-	    .node = daemon->options->node,
-	    .boot_id = boot_id,
-	    .instance = daemon->instance,
-	    .key = {.data = key, .length = sizeof(key)},
-	    .certificate = bytes_of(&own->certificate),
-	    .authorities = {.items = authorities, .count = own->ca_count}};
-	result = peer_channel_identity(peers->channel, &identity, err);
-	explicit_bzero(key, sizeof(key));
-	return result;
-}
 
 int peers_open(struct daemon *daemon, struct peers **ret_peers, struct error *err)
 {
@@ -466,7 +392,7 @@ int peers_open(struct daemon *daemon, struct peers **ret_peers, struct error *er
 						     .context = peers};
 	int result = peer_channel_new(&options, &peers->channel, err);
 	if (result == 0)
-		result = show_identity(peers, err);
+		result = peers_show_identity(peers, daemon->options->channel, err);
 	if (result < 0) {
 		peer_channel_free(peers->channel);
 		free(peers);

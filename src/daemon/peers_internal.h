@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What peers.c, relay.c and join_answer.c share. */
+/* What peers.c and the files beside it share. */
 #ifndef FAIRLEAD_DAEMON_PEERS_INTERNAL_H
 #define FAIRLEAD_DAEMON_PEERS_INTERNAL_H
 
@@ -9,6 +9,7 @@
 #include "peer/channel.h"
 
 struct asking;
+struct credentials;
 struct store_session;
 struct relayed;
 
@@ -25,6 +26,7 @@ struct fellow {
 	bool is_up;
 	bool outgoing;
 	uint64_t up_ms;
+	bool asks; /* it is no session, but a voter that is asked for a certificate */
 	bool is_authority; /* this node's replica follows the store there */
 	struct store_session *serving; /* this node's store, to it; NULL: not */
 	struct landing_session landing; /* its landing's; `daemon` NULL before its first report */
@@ -43,6 +45,7 @@ struct peers {
 	bool runs; /* the channel's process does */
 	bool closing;
 	uint64_t start_ms; /* when it is started again; 0: it runs */
+	uint64_t renew_ms; /* when it is looked next whether the certificate wants renewing */
 	uint64_t connect_ms; /* when voters are tried again */
 	char unreached[512];
 	struct channel_counters counters;
@@ -61,6 +64,23 @@ void relay_take_call(struct fellow *fellow, const struct peer_api_call *message)
 /* The other side: the answer is here, or will never be. */
 void relay_take_answer(struct fellow *fellow, const struct peer_api_answer *message);
 void relay_lost(struct fellow *fellow);
+
+/* --- reach.c --- */
+
+struct fellow *fellow_new(struct peers *peers);
+/* With each voter that there is no session with. */
+void peers_connect_to_voters(struct peers *peers);
+/* Show these instead. -FL_EINVALID when they do not fit together; all is as before then. */
+must_check int peers_show_identity(struct peers *peers, const struct credentials *credentials,
+				   struct error *err);
+/* Ask a voter this, a frame `join_ask`; renewal_take() gets the answer. */
+void peers_ask_voter(struct peers *peers, const struct wire_bytes *question);
+
+/* --- renewal.c: this node's certificate --- */
+
+/* Call it every tick. */
+void renewal_run(struct peers *peers, uint64_t now_ms);
+void renewal_take(struct peers *peers, const struct peer_message *message);
 
 /* --- join_answer.c: machines that ask to join --- */
 
