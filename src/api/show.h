@@ -42,6 +42,9 @@ struct plan;
 
 /* Pools of the file, and those that are leaving. */
 json_t *show_pools(const struct api_host *host);
+
+/* For `get nodes`: the members, also before anything was applied. */
+json_t *show_nodes(const struct api_host *host);
 void show_pool_alarms(const struct api_host *host, json_t *alarms);
 /* What a plan is to say of pools beside what differs: a list of sentences. */
 json_t *show_pool_notes(const struct api_host *host, const struct fabric *fabric,

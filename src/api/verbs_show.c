@@ -119,6 +119,10 @@ void verb_get(struct api_host *host, struct api_call *call)
 	    {"sites", sites_list, NULL},
 	};
 	const char *kind = api_text(call, "kind");
+	if (kind && strcmp(kind, "nodes") == 0) {
+		api_succeed(call, show_nodes(host));
+		return;
+	}
 	if (!host->image->fabric) {
 		refuse_to_show(call, -FL_ENOTFOUND,
 			       "nothing was applied yet: write a file and `fairlead apply` it", "");
@@ -142,9 +146,11 @@ void verb_get(struct api_host *host, struct api_call *call)
 			return;
 		}
 	}
-	refuse_to_show(call, -FL_EUSAGE,
-		       "there are services, versions, backends, bindings, pools and sites, but no ",
-		       kind);
+	refuse_to_show(
+	    call, -FL_EUSAGE,
+	    "there are services, versions, backends, bindings, pools, sites and nodes, but "
+	    "no ",
+	    kind);
 }
 
 /* --- describe --- */

@@ -289,7 +289,7 @@ const struct command command_table[] = {
 	    "--help` lists the fields of that kind.",
 	.examples = "fairlead get -o yaml > fairlead.yaml\nfairlead get versions",
 	.arguments = {{"kind", VALUE_TEXT, true,
-		       "services, versions, backends, bindings, pools or sites"}},
+		       "services, versions, backends, bindings, pools, sites or nodes"}},
 	.options = all_options,
     },
     {

@@ -505,6 +505,24 @@ const struct thing thing_pool = {
 	END,
     }};
 
+const struct thing thing_node = {
+    .name = "node",
+    .plural = "nodes",
+    .help = "The machines that the ledger names, and what was last heard of them.",
+    .none = "the ledger names no node yet",
+    .fields = (const struct field[]){
+	COLUMN("NODE", "name", TEXT, "its name"),
+	COLUMN("SITE", "site", TEXT, "where it stands"),
+	COLUMN("ROLES", "roles", TEXT, "what it is to the others"),
+	COLUMN("ADDRESS", "address", TEXT, "of its node channel; missing: it has none"),
+	COLUMN("HEARD", "heard_ms", NUMBER, "since it was heard; else it was not yet",
+	       .unit = "ms"),
+	COLUMN("APPLIED", "applied", NUMBER, "the entry up to which it forwards and answers"),
+	COLUMN("BEHIND", "behind", NUMBER, "entries that it lacks; closings wait for it"),
+	FIELD("channel_key", TEXT, "by which it is known on the channel"),
+	END,
+    }};
+
 const struct thing thing_site = {
     .name = "site",
     .plural = "sites",
@@ -822,4 +840,5 @@ const struct thing thing_event = {
     }};
 
 const struct thing *const thing_kinds[] = {
-    &thing_service, &thing_version, &thing_backend, &thing_binding, &thing_pool, &thing_site, NULL};
+    &thing_service, &thing_version, &thing_backend, &thing_binding,
+    &thing_pool,    &thing_site,    &thing_node,    NULL};

@@ -109,7 +109,7 @@ static void check_answer(const char *line, size_t length)
 		return;
 	/* What `get` shows depends on what it was asked for. */
 	static const char *const kinds[] = {"services", "versions", "backends", "bindings",
-					    "pools",    "sites",    NULL};
+					    "pools",    "sites",    "nodes",    NULL};
 	check_render(data, kinds[length % (sizeof(kinds) / sizeof(kinds[0]))]);
 	json_decref(data);
 }

@@ -13,7 +13,7 @@ COMMANDS = ["init", "join", "run", "validate", "plan", "apply", "status", "get",
             "store recover", "log", "verify", "events", "detach", "lab up", "lab exec", "lab status",
             "lab unplug", "lab plug", "lab down"]
 
-KINDS = ["services", "versions", "backends", "bindings", "pools", "sites"]
+KINDS = ["services", "versions", "backends", "bindings", "pools", "sites", "nodes"]
 
 
 def listed(overview):

@@ -202,6 +202,14 @@ def test_all_commands_work_on_any_node(fabric):
     assert fabric.clis["b"]("verify")
 
 
+def test_the_members_and_what_was_heard_of_them(fabric):
+    nodes = {node["name"]: node for node in fabric.clis["c"].json("get", "nodes")}
+    assert {"a", "b", "c"} <= set(nodes)
+    assert nodes["a"]["roles"] == "edge,names,backend,voter" and nodes["b"]["address"] == "10.0.1.3"
+    wait_for(lambda: all(node["heard_ms"] < 3000 and node["behind"] == 0
+                         for node in fabric.clis["b"].json("get", "nodes")), "nobody to be behind")
+
+
 def test_every_edge_sends_a_flow_to_the_same_backend(fabric):
     number = fabric.apply("a", "b", "c")
     fabric.lead_to("a")

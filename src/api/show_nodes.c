@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Members as commands show them: who they are, and what was last heard of them. */
+#include "api/show.h"
+#include "fabric/driver.h"
+
+/* The entry up to which the node acts, as it said last; 0: it said nothing. */
+static uint64_t last_point(const struct applied *applied)
+{
+	return applied->count ? applied->points[applied->count - 1].sequence : 0;
+}
+
+static void put_heard(const struct sights *sights, const struct member *member, json_t *json)
+{
+	const struct observed_node *seen = observations_find(sights->observations, member->name);
+	const uint64_t head = sights->image->head.sequence;
+	if (seen)
+		json_object_set_new(json, "heard_ms",
+				    json_integer((json_int_t)(sights->now_ms - seen->heard_ms)));
+	if (!member_has(member, MEMBER_EDGE) && !member_has(member, MEMBER_NAMES))
+		return;
+	uint64_t edge =
+	    seen && member_has(member, MEMBER_EDGE) ? last_point(&seen->edge_applied) : UINT64_MAX;
+	uint64_t names = seen && member_has(member, MEMBER_NAMES) ? last_point(&seen->names_applied)
+								  : UINT64_MAX;
+	uint64_t applied = !seen ? 0 : edge < names ? edge : names;
+	json_object_set_new(json, "applied", json_integer((json_int_t)applied));
+	json_object_set_new(json, "behind", json_integer((json_int_t)(head - applied)));
+}
+
+json_t *show_nodes(const struct api_host *host)
+{
+	const struct image *image = host->image;
+	const struct sights sights = driver_sights(host->driver);
+	json_t *list = json_array();
+	for (size_t i = 0; i < image->member_count; i++) {
+		const struct member *member = image->members[i].member;
+		char roles[MEMBER_ROLES_BYTES];
+		json_t *json =
+		    json_pack("{s:s, s:s, s:s}", "name", member->name, "site", member->site,
+			      "roles", member_roles_format(member->roles, roles));
+		if (member->channel_address.family)
+			json_object_set_new(json, "address",
+					    show_address(&member->channel_address));
+		if (*member->channel_key)
+			json_object_set_new(json, "channel_key", json_string(member->channel_key));
+		put_heard(&sights, member, json);
+		json_array_append_new(list, json);
+	}
+	return list;
+}
