@@ -69,9 +69,10 @@ class Case:
         self.measure = measure  # how much was tried, where that is worth a line
 
 
-def in_parallel(function, items):
-    """function(item) for each item, `jobs` at a time; the flattened lists of cases, in order."""
-    with concurrent.futures.ThreadPoolExecutor(tree.jobs()) as pool:
+def in_parallel(function, items, more=0):
+    """function(item) for each item, `jobs` and so many more at a time; the flattened lists of
+    cases, in order."""
+    with concurrent.futures.ThreadPoolExecutor(tree.jobs() + more) as pool:
         try:
             return [case for cases in pool.map(function, items) for case in cases]
         except BaseException:
@@ -320,12 +321,12 @@ def group_golden(words):
 
 
 def group_lab(words):
-    """A lab is in nobody's way and waits for most of its time, so several files run at once, those
-    with the most tests first."""
+    """A lab is in nobody's way and waits for most of its time, so more files run at once than there
+    are processors, those with the most tests first."""
     files = sorted((tree.ROOT / "tests" / "lab").glob("test_*.py"),
                    key=lambda path: path.stat().st_size, reverse=True)
     return in_parallel(lambda path: run_pytest(f"lab-{path.stem.removeprefix('test_')}", path,
-                                               words, show_progress=True), files)
+                                               words, show_progress=True), files, more=1)
 
 
 def group_kernel(words):
@@ -450,8 +451,9 @@ def run_groups(names, words, built, report):
 
 
 def run_beside_lab(names, words, built, report):
-    """The lab waits for most of its time; the linter fills it, and gives way whenever the lab has
-    something to do. What it needs must be built before, since a compiler gives way to nobody."""
+    """The lab waits for most of its time, and what comes just before it takes one processor; the
+    linter fills that, and gives way whenever they have something to do. What it needs must be built
+    before, since a compiler gives way to nobody."""
     if not build_for("tidy", built, report):
         run_groups([name for name in names if name != "tidy"], words, built, report)
         return
@@ -476,7 +478,7 @@ def main():
     report = Report()
     built = {}
     names = [name for name in GROUPS if not selection.groups or name in selection.groups]
-    before = list(itertools.takewhile(lambda name: name != "lab", names))
+    before = list(itertools.takewhile(lambda name: name not in ("golden", "lab"), names))
     run_groups(before, selection.words, built, report)
     rest = names[len(before):]
     run = run_beside_lab if {"lab", "tidy"} <= set(rest) else run_groups
