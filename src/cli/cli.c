@@ -83,7 +83,7 @@ static int ask_once(struct cli *cli, const json_t *parameters, bool redraw, stru
 
 static int follow(struct cli *cli, const json_t *parameters, struct error *err)
 {
-	struct client client;
+	struct client client = {.fd = -1};
 	int result = client_open(socket_path(cli->invocation), cli->interrupt_fd, &client, err);
 	if (result < 0)
 		return result;
@@ -251,7 +251,7 @@ static int end(struct cli *cli, const json_t *parameters, const json_t *answer, 
 static int run_daemon_command(struct cli *cli, struct error *err)
 {
 	const struct invocation *invocation = cli->invocation;
-	struct wait wait;
+	struct wait wait = {0};
 	json_t *parameters;
 	json_t *answer = NULL;
 	int result = files_attach(invocation, &parameters, err);

@@ -260,7 +260,7 @@ int client_answer(struct client *client, json_t **ret_data, struct error *err)
 int client_call(const char *path, int interrupt_fd, const struct command *command,
 		const json_t *parameters, json_t **ret_answer, struct error *err)
 {
-	struct client client;
+	struct client client = {0};
 	int result = client_open(path, interrupt_fd, &client, err);
 	if (result < 0)
 		return result;
