@@ -238,10 +238,12 @@ static void on_message(struct peer_pipe *pipe, const struct channel_message *mes
 		good = take_join(channel, &message->join);
 		break;
 	case CHANNEL_TURNED_AWAY:
-		calls->on_turned_away(channel->options.context, &message->turned_away);
+		if (calls->on_turned_away)
+			calls->on_turned_away(channel->options.context, &message->turned_away);
 		break;
 	case CHANNEL_COUNTERS:
-		calls->on_counters(channel->options.context, &message->counters);
+		if (calls->on_counters)
+			calls->on_counters(channel->options.context, &message->counters);
 		break;
 	case CHANNEL_IDENTITY:
 	case CHANNEL_MEMBERS:

@@ -50,9 +50,11 @@ struct peer_channel_calls {
 	/* How it ended: enum peer_session_end, a sentence, maybe the signed removal of this node.
 	 */
 	void (*on_down)(void *context, struct peer_remote *remote, const struct channel_down *down);
-	/* Somebody was refused: for the log. PEER_PARTING_COPIED is worth an alarm. */
+	/* Somebody was refused: for the log. PEER_PARTING_COPIED is worth an alarm. NULL is fine.
+	 */
 	void (*on_turned_away)(void *context, const struct channel_turned_away *who);
-	/* The process's sums, at most once a second; they begin anew with each process. */
+	/* The process's sums, at most once a second; they begin anew with each process.
+	 * NULL is fine. */
 	void (*on_counters)(void *context, const struct channel_counters *counters);
 	/* The process is gone: may be started again, or freed. `why` is a sentence. */
 	void (*on_end)(void *context, const char *why);

@@ -329,6 +329,19 @@ def test_a_token_lets_one_machine_in(fabric):
     assert done.returncode == 1 and "was used by node client" in done.stderr
 
 
+@pytest.mark.parametrize("where", ["10.0.1.99", "10.0.1.1"])
+def test_nobody_answers_a_join(fabric, where):
+    """No machine has the address, or it drops what comes: told in time, and nothing is left."""
+    fabric.unplug("net")
+    try:
+        done = fabric.types("client", "join", where, "--token", fabric.token(), "--node", "late",
+                            "--state", fabric.capsule.root / "late/state",
+                            "--pins", fabric.capsule.bpffs / "late")
+    finally:
+        fabric.plug("net")
+    assert done.returncode == 1 and f"{where} port 7122" in done.stderr, done
+
+
 def test_another_fabric_is_not_told_the_secret(fabric):
     """The token's CA is compared before anything is said."""
     done = fabric.types("net", "init", *fabric.options("net"), "--address", "10.0.1.1",
