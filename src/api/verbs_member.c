@@ -55,19 +55,13 @@ static int build_token(struct change *change, struct change_draft *draft, struct
 static int parse_roles(const char *text, unsigned *ret_roles, struct error *err)
 {
 	char copy[MEMBER_ROLES_BYTES];
-	char *rest = copy;
-	const char *name;
+	const char *wrong;
 	snprintf(copy, sizeof(copy), "%s", text);
-	*ret_roles = 0;
-	while ((name = strsep(&rest, ","))) {
-		unsigned role = member_role_parse(name);
-		if (!role || role == MEMBER_VOTER)
-			return error_set(err, -FL_EUSAGE,
-					 "--role %s: \"%s\" is no role that a machine joins in; "
-					 "there are edge, names and backend",
-					 text, name);
-		*ret_roles |= role;
-	}
+	if (!member_roles_parse(copy, ret_roles, &wrong) || *ret_roles & MEMBER_VOTER)
+		return error_set(err, -FL_EUSAGE,
+				 "--role %s: \"%s\" is no role that a machine joins in; "
+				 "there are edge, names and backend",
+				 text, wrong ? wrong : member_role_name(MEMBER_VOTER));
 	return 0;
 }
 

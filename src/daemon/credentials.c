@@ -26,11 +26,6 @@ const char *credentials_path(const char *state_folder, const char *name, char *p
 	return path;
 }
 
-static struct wire_bytes bytes_of(const struct buffer *buffer)
-{
-	return (struct wire_bytes){.data = buffer->data, .length = buffer->length};
-}
-
 static int load_doors(const char *path, struct credentials *credentials, struct error *err)
 {
 	json_t *list = json_load_file(path, 0, NULL);
@@ -76,7 +71,7 @@ static int load_cas(const char *state_folder, struct credentials *credentials, s
 static int read_fabric(struct credentials *credentials, const char *path, struct error *err)
 {
 	struct peer_certificate certificate;
-	const struct wire_bytes der = bytes_of(&credentials->certificate);
+	const struct wire_bytes der = wire_bytes_of(&credentials->certificate);
 	int result = peer_certificate_read(&der, &certificate, err);
 	if (result < 0) {
 		error_prefix(err, "%s", path);

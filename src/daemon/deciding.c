@@ -78,9 +78,7 @@ static void describe_self(struct daemon *daemon)
 	    .name = options->node,
 	    .site = options->site,
 	    .key = daemon->signer ? ledger_signer_public_key(daemon->signer) : "",
-	    .roles = (daemon->decides ? MEMBER_VOTER : 0u) | (options->edge ? MEMBER_EDGE : 0u) |
-		     (options->names ? MEMBER_NAMES : 0u) |
-		     (options->backend ? MEMBER_BACKEND : 0u),
+	    .roles = (daemon->decides ? MEMBER_VOTER : 0u) | daemon_options_roles(options),
 	    .features = MEMBER_FEATURES};
 	if (options->channel) {
 		uint8_t key[KEY_BYTES];

@@ -375,17 +375,14 @@ static json_t *make_token(void *context, struct join_token *token)
 	const struct daemon_options *options = daemon->options;
 	const struct credentials *own = options->channel;
 	char text[PEER_TOKEN_TEXT_BYTES];
-	char address[IP_TEXT_BYTES + 16];
+	char address[CHANNEL_PLACE_BYTES];
 	char roles[MEMBER_ROLES_BYTES];
 	if (!own || !own->voter)
 		return NULL;
 	const struct wire_bytes ca = {.data = own->cas[own->ca_count - 1].data,
 				      .length = own->cas[own->ca_count - 1].length};
 	token_draw(&ca, own->fabric, &daemon->random, token, text);
-	ip_address_format(&options->channel_address, address);
-	if (options->channel_port != CHANNEL_PORT)
-		snprintf(address + strlen(address), sizeof(address) - strlen(address), ":%u",
-			 options->channel_port);
+	daemon_options_channel(options, address);
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "token", text, "address", address,
 			 "fabric", own->fabric, "roles", member_roles_format(token->roles, roles),
 			 "site", token->site, "expires_in_ms",

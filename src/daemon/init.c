@@ -73,17 +73,16 @@ static void tell(const struct making *making)
 {
 	const struct daemon_options *options = making->options;
 	char address[IP_TEXT_BYTES];
-	char port[16] = "";
+	char place[CHANNEL_PLACE_BYTES];
 	ip_address_format(&options->channel_address, address);
-	if (options->channel_port != CHANNEL_PORT)
-		snprintf(port, sizeof(port), ":%u", options->channel_port);
+	daemon_options_channel(options, place);
 	printf("this machine is node %s of fabric %s, by %s\n\n"
 	       "start it:\n"
 	       "    fairlead run\n\n"
 	       "then let another machine in; on that one, within a day:\n"
-	       "    fairlead join %s%s --token %s\n\n"
+	       "    fairlead join %s --token %s\n\n"
 	       "one token lets one machine in; `fairlead token` makes more\n",
-	       options->node, making->fabric, address, address, port, making->token);
+	       options->node, making->fabric, address, place, making->token);
 }
 
 /* By a store that is there, this machine is a node already, though one that is alone. */

@@ -72,8 +72,7 @@ static void put_question(const struct joining *joining, struct buffer *frame)
 		.secret = {.data = joining->token.secret, .length = sizeof(joining->token.secret)},
 		.fabric = joining->token.fabric,
 		.node = options->node,
-		.roles = (options->edge ? MEMBER_EDGE : 0u) | (options->names ? MEMBER_NAMES : 0u) |
-			 (options->backend ? MEMBER_BACKEND : 0u),
+		.roles = daemon_options_roles(options),
 		.site = options->site ? options->site : "",
 		.features = MEMBER_FEATURES,
 		.ledger_key = joining->ledger_key,

@@ -87,8 +87,7 @@ static void welcome(struct peers *peers, struct peer_remote *remote, const char 
 	const size_t door_count = list_doors(peers, doors);
 	buffer_init(&certificate, PEER_DER_MAX);
 	for (size_t i = 0; i < own->ca_count; i++)
-		authorities[i].certificate =
-		    (struct wire_bytes){.data = own->cas[i].data, .length = own->cas[i].length};
+		authorities[i].certificate = wire_bytes_of(&own->cas[i]);
 	int result = peer_ca_issue(own->ca_key, &authorities[own->ca_count - 1].certificate, node,
 				   key, &peers->daemon->random,
 				   clock_wall_ms(peers->daemon->clock) / 1000, &certificate, &err);

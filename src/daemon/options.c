@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "model/member.h"
 #include "naming/server.h"
 
 #include <ctype.h>
@@ -39,25 +40,39 @@ static void list_of(const json_t *parameters, const char *key, struct arena *are
 	*ret_count = count;
 }
 
-static int parse_roles(const char *roles, struct daemon_options *options, struct error *err)
+const char *daemon_options_channel(const struct daemon_options *options,
+				   char text[CHANNEL_PLACE_BYTES])
+{
+	char address[IP_TEXT_BYTES];
+	const bool is_v6 = options->channel_address.family == IP_V6;
+	ip_address_format(&options->channel_address, address);
+	if (options->channel_port == CHANNEL_PORT)
+		snprintf(text, CHANNEL_PLACE_BYTES, "%s", address);
+	else
+		snprintf(text, CHANNEL_PLACE_BYTES, is_v6 ? "[%s]:%u" : "%s:%u", address,
+			 options->channel_port);
+	return text;
+}
+
+unsigned daemon_options_roles(const struct daemon_options *options)
+{
+	return (options->edge ? MEMBER_EDGE : 0u) | (options->names ? MEMBER_NAMES : 0u) |
+	       (options->backend ? MEMBER_BACKEND : 0u);
+}
+
+static int parse_roles(const char *text, struct daemon_options *options, struct error *err)
 {
 	char copy[128];
-	snprintf(copy, sizeof(copy), "%s", roles);
-	char *rest = copy;
-	char *role;
-	while ((role = strsep(&rest, ","))) {
-		if (strcmp(role, "edge") == 0)
-			options->edge = true;
-		else if (strcmp(role, "names") == 0)
-			options->names = true;
-		else if (strcmp(role, "backend") == 0)
-			options->backend = true;
-		else
-			return error_set(err, -FL_EUSAGE,
-					 "--role %s: \"%s\" is no role; there are edge, names and "
-					 "backend",
-					 roles, role);
-	}
+	const char *wrong;
+	unsigned roles;
+	snprintf(copy, sizeof(copy), "%s", text);
+	if (!member_roles_parse(copy, &roles, &wrong) || roles & MEMBER_VOTER)
+		return error_set(err, -FL_EUSAGE,
+				 "--role %s: \"%s\" is no role; there are edge, names and backend",
+				 text, wrong ? wrong : member_role_name(MEMBER_VOTER));
+	options->edge = roles & MEMBER_EDGE;
+	options->names = roles & MEMBER_NAMES;
+	options->backend = roles & MEMBER_BACKEND;
 	return 0;
 }
 

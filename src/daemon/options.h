@@ -53,6 +53,16 @@ struct daemon_options {
 must_check int daemon_options_parse(const json_t *parameters, struct arena *arena,
 				    struct daemon_options *ret_options, struct error *err);
 
+#define CHANNEL_PLACE_BYTES (IP_TEXT_BYTES + 8u)
+
+/* Where others reach the node channel, as `fairlead join` takes it: the port only if it is not the
+ * usual one, and then with brackets around an IPv6 address. Into `text`, which it returns. */
+const char *daemon_options_channel(const struct daemon_options *options,
+				   char text[CHANNEL_PLACE_BYTES]);
+
+/* Of enum member_role: those of the flags; whether the node decides is not for them to say. */
+unsigned daemon_options_roles(const struct daemon_options *options);
+
 /* Where things are. Each role pins in a folder of its own, so that neither meets the other's. */
 struct daemon_folders {
 	const char *state;

@@ -240,7 +240,6 @@ static void on_up(void *context, struct peer_remote *remote, const struct channe
 	fellow->remote = remote;
 	fellow->is_up = true;
 	fellow->outgoing = up->outgoing;
-	fellow->up_ms = now_of(peers);
 	snprintf(fellow->node, sizeof(fellow->node), "%s", up->node);
 	snprintf(fellow->boot_id, sizeof(fellow->boot_id), "%s", up->boot_id);
 	snprintf(fellow->instance, sizeof(fellow->instance), "%s", up->instance);
@@ -286,12 +285,6 @@ static void on_turned_away(void *context, const struct channel_turned_away *who)
 	log_event(LOG_LEVEL_WARNING, "peer.refused", "address",
 		  ip_address_format(&who->address, address), "node", who->node, "why",
 		  who->sentence, NULL);
-}
-
-static void on_counters(void *context, const struct channel_counters *counters)
-{
-	struct peers *peers = context;
-	peers->counters = *counters;
 }
 
 static void on_ready(void *context)
@@ -356,19 +349,6 @@ void peers_tick(struct peers *peers, uint64_t now_ms)
 		renewal_run(peers, now_ms);
 }
 
-json_t *peers_json(const struct peers *peers)
-{
-	json_t *list = json_array();
-	for (const struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next) {
-		if (fellow->is_up)
-			json_array_append_new(
-			    list, json_pack("{s:s, s:s, s:b, s:I}", "node", fellow->node, "address",
-					    fellow->address, "outgoing", (int)fellow->outgoing,
-					    "up_ms", (json_int_t)(now_of(peers) - fellow->up_ms)));
-	}
-	return list;
-}
-
 /* --- life ------------------------------------------------------------------------------------- */
 
 int peers_open(struct daemon *daemon, struct peers **ret_peers, struct error *err)
@@ -379,7 +359,6 @@ int peers_open(struct daemon *daemon, struct peers **ret_peers, struct error *er
 							.on_join = on_join,
 							.on_down = on_down,
 							.on_turned_away = on_turned_away,
-							.on_counters = on_counters,
 							.on_end = on_end};
 	struct peers *peers = must_alloc(1, sizeof(*peers));
 	peers->daemon = daemon;

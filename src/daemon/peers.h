@@ -16,7 +16,6 @@
 #include "fabric/observation.h"
 #include "wire/peer.h"
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -49,8 +48,5 @@ bool peers_pass_on(struct peers *peers, struct api_call *call);
 
 /* "" while a voter is reached, or when this node is one; else why none is. */
 const char *peers_unreached(const struct peers *peers);
-
-/* What this node knows of its sessions: an array, a new reference. */
-json_t *peers_json(const struct peers *peers);
 
 #endif

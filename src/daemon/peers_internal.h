@@ -25,14 +25,12 @@ struct fellow {
 	char address[IP_TEXT_BYTES];
 	bool is_up;
 	bool outgoing;
-	uint64_t up_ms;
 	bool asks; /* it is no session, but a voter that is asked for a certificate */
 	bool is_authority; /* this node's replica follows the store there */
 	struct store_session *serving; /* this node's store, to it; NULL: not */
 	struct landing_session landing; /* its landing's; `daemon` NULL before its first report */
 	struct relayed *relayed; /* calls that it is to answer */
 	uint64_t last_call;
-	char why[512]; /* how it ended */
 };
 
 struct peers {
@@ -48,14 +46,13 @@ struct peers {
 	uint64_t renew_ms; /* when it is looked next whether the certificate wants renewing */
 	uint64_t connect_ms; /* when voters are tried again */
 	char unreached[512];
-	struct channel_counters counters;
 };
 
 /* Queue a message. False: it is not up. A message outside its limits is a bug. */
 bool fellow_send(struct fellow *fellow, const struct peer_message *message);
 
 /* A voter that is reached; NULL: none. */
-struct fellow *peers_voter(struct peers *peers);
+struct fellow *peers_voter(const struct peers *peers);
 
 /* --- relay.c: calls of the local API that another node answers --- */
 

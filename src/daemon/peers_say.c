@@ -21,7 +21,7 @@ bool fellow_send(struct fellow *fellow, const struct peer_message *message)
 	return queued;
 }
 
-struct fellow *peers_voter(struct peers *peers)
+struct fellow *peers_voter(const struct peers *peers)
 {
 	for (struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next) {
 		if (fellow->is_authority && fellow->is_up && fellow->remote)
@@ -52,11 +52,7 @@ bool peers_tell_voter(struct peers *peers, const struct peer_message *message)
 
 const char *peers_unreached(const struct peers *peers)
 {
-	for (const struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next) {
-		if (peers->daemon->decides || (fellow->is_authority && fellow->is_up))
-			return "";
-	}
-	if (peers->daemon->decides)
+	if (peers->daemon->decides || peers_voter(peers))
 		return "";
 	return *peers->unreached ? peers->unreached : "no voter was reached yet";
 }

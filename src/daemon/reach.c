@@ -80,11 +80,6 @@ void peers_ask_voter(struct peers *peers, const struct wire_bytes *question)
 		connect_to(peers, &doors[0], question);
 }
 
-static struct wire_bytes bytes_of(const struct buffer *buffer)
-{
-	return (struct wire_bytes){.data = buffer->data, .length = buffer->length};
-}
-
 int peers_show_identity(struct peers *peers, const struct credentials *own, struct error *err)
 {
 	const struct daemon *daemon = peers->daemon;
@@ -95,7 +90,7 @@ int peers_show_identity(struct peers *peers, const struct credentials *own, stru
 	if (result < 0)
 		return result;
 	for (size_t i = 0; i < own->ca_count; i++)
-		authorities[i].certificate = bytes_of(&own->cas[i]);
+		authorities[i].certificate = wire_bytes_of(&own->cas[i]);
 	key_pair_private(own->key, key);
 	const struct channel_identity identity = {
 	    .fabric = own->fabric,
@@ -103,7 +98,7 @@ int peers_show_identity(struct peers *peers, const struct credentials *own, stru
 	    .boot_id = boot_id,
 	    .instance = daemon->instance,
 	    .key = {.data = key, .length = sizeof(key)},
-	    .certificate = bytes_of(&own->certificate),
+	    .certificate = wire_bytes_of(&own->certificate),
 	    .authorities = {.items = authorities, .count = own->ca_count}};
 	result = peer_channel_identity(peers->channel, &identity, err);
 	explicit_bzero(key, sizeof(key));

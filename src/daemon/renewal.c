@@ -16,11 +16,6 @@
 #define LOOK_MS 5000u /* how often it is looked whether it is time */
 #define AGAIN_MS 5000u /* after nobody was reached */
 
-static struct wire_bytes bytes_of(const struct buffer *buffer)
-{
-	return (struct wire_bytes){.data = buffer->data, .length = buffer->length};
-}
-
 static void copy(struct buffer *buffer, const struct wire_bytes *bytes)
 {
 	buffer_init(buffer, 0);
@@ -64,13 +59,13 @@ static void issue_own(struct peers *peers, uint64_t wall_s)
 	struct error err = {0};
 	buffer_init(&certificate, 0);
 	for (size_t i = 0; i < own->ca_count; i++)
-		cas[i] = bytes_of(&own->cas[i]);
+		cas[i] = wire_bytes_of(&own->cas[i]);
 	key_pair_public(own->key, key);
 	if (peer_ca_issue(own->ca_key, &cas[own->ca_count - 1], peers->daemon->options->node, key,
 			  &peers->daemon->random, wall_s, &certificate, &err) < 0) {
 		log_event(LOG_LEVEL_ERROR, "certificate.not_renewed", "error", err.text, NULL);
 	} else {
-		const struct wire_bytes bytes = bytes_of(&certificate);
+		const struct wire_bytes bytes = wire_bytes_of(&certificate);
 		adopt(peers, &bytes, cas, own->ca_count);
 	}
 	buffer_done(&certificate);
@@ -93,7 +88,7 @@ static void ask(struct peers *peers, uint64_t wall_ms)
 	struct error err = {0};
 	buffer_init(&frame, 0);
 	must_succeed(peer_encode(&message, &frame, &err));
-	const struct wire_bytes question = bytes_of(&frame);
+	const struct wire_bytes question = wire_bytes_of(&frame);
 	peers_ask_voter(peers, &question);
 	buffer_done(&frame);
 }
@@ -101,7 +96,7 @@ static void ask(struct peers *peers, uint64_t wall_ms)
 void renewal_run(struct peers *peers, uint64_t now_ms)
 {
 	const struct credentials *own = peers->daemon->options->channel;
-	const struct wire_bytes der = bytes_of(&own->certificate);
+	const struct wire_bytes der = wire_bytes_of(&own->certificate);
 	struct peer_certificate certificate;
 	const uint64_t wall_ms = clock_wall_ms(peers->daemon->clock);
 	if (now_ms < peers->renew_ms)

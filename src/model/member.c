@@ -33,6 +33,18 @@ unsigned member_role_parse(const char *name)
 	return 0;
 }
 
+bool member_roles_parse(char *text, unsigned *ret_roles, const char **ret_wrong)
+{
+	*ret_roles = 0;
+	while ((*ret_wrong = strsep(&text, ","))) {
+		unsigned role = member_role_parse(*ret_wrong);
+		if (!role)
+			return false;
+		*ret_roles |= role;
+	}
+	return true;
+}
+
 const char *member_roles_format(unsigned roles, char *text)
 {
 	size_t length = 0;

@@ -62,6 +62,10 @@ const char *member_role_name(enum member_role role);
 /* 0 when no role has this name. */
 unsigned member_role_parse(const char *name);
 
+/* "edge,names" into bits. False at the first that is no role: `text`, which is cut into pieces,
+ * then ends with it, and `*ret_wrong` is where it begins. */
+bool member_roles_parse(char *text, unsigned *ret_roles, const char **ret_wrong);
+
 #define MEMBER_ROLES_BYTES 48
 
 /* "edge,names" into `text`, which holds MEMBER_ROLES_BYTES; returns it. */

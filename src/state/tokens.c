@@ -31,14 +31,9 @@ static void read_roles(struct record_reading *reading, const json_t *json, struc
 {
 	char text[MEMBER_ROLES_BYTES] = "";
 	record_json_name(reading, json, "roles", text, sizeof(text));
-	char *rest = text;
-	const char *name;
-	while ((name = strsep(&rest, ","))) {
-		unsigned role = member_role_parse(name);
-		if (!role)
-			record_json_fault(reading, "roles");
-		token->roles |= role;
-	}
+	const char *wrong;
+	if (!member_roles_parse(text, &token->roles, &wrong))
+		record_json_fault(reading, "roles");
 }
 
 static int parse(const struct store_record *record, struct join_token *ret_token, struct error *err)

@@ -61,6 +61,12 @@ struct wire_bytes {
 	size_t length;
 };
 
+/* What a buffer holds, borrowed. */
+static inline struct wire_bytes wire_bytes_of(const struct buffer *buffer)
+{
+	return (struct wire_bytes){.data = buffer->data, .length = buffer->length};
+}
+
 /* What every list member looks like, whatever its items are. */
 struct wire_list {
 	const void *items;
