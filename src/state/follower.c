@@ -171,7 +171,7 @@ static bool is_entry(const struct store_record *record)
  */
 static bool chain_take(struct follower *follower, const struct store_event *event)
 {
-	struct ledger_entry entry;
+	struct ledger_entry entry = {0};
 	struct error err = {0};
 	struct ledger_head *head = &follower->head;
 	if (!is_entry(&event->record))
