@@ -9,7 +9,7 @@
 #include "cli/output.h"
 #include "control/command.h"
 #include "daemon/daemon.h"
-#include "daemon/node_file.h"
+#include "daemon/member/node_file.h"
 #include "daemon/options.h"
 #include "daemon/signals.h"
 #include "dataplane/edge.h"

@@ -25,8 +25,8 @@ def find_objects(root):
             parts = source.relative_to(root.resolve()).parts
         except ValueError:
             continue
-        if len(parts) == 3 and parts[0] == "src" and source.suffix == ".c" and source.exists():
-            folders[parts[1]].setdefault(source, build / command["output"])
+        if len(parts) >= 3 and parts[0] == "src" and source.suffix == ".c" and source.exists():
+            folders["/".join(parts[1:-1])].setdefault(source, build / command["output"])
     return folders
 
 

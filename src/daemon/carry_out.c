@@ -4,8 +4,8 @@
 #include "base/memory.h"
 #include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
+#include "daemon/member/peers.h"
 #include "daemon/names_plane.h"
-#include "daemon/peers.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What this node is to the fabric, and what one that decides does of its own accord. */
-#include "daemon/credentials.h"
 #include "daemon/daemon.h"
+#include "daemon/member/credentials.h"
 #include "fabric/burned.h"
 #include "fabric/driver.h"
 #include "fabric/membership.h"

@@ -7,7 +7,7 @@
 #include "base/growth.h"
 #include "base/memory.h"
 #include "base/search.h"
-#include "daemon/landing_plane.h"
+#include "daemon/landing/landing_plane.h"
 
 #include <stdio.h>
 #include <stdlib.h>

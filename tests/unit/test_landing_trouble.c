@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a landing tells of its troubles: each as long as it lasts, what was set back for a minute.
  */
-#include "daemon/landing_trouble.h"
+#include "daemon/landing/landing_trouble.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The authority of a node that decides nothing itself: a voter's store, over the node channel, and
+ * the follower that keeps this node's replica its copy. There is none on a voter, whose replica is
+ * the authority.
+ */
+#ifndef FAIRLEAD_DAEMON_MEMBER_AUTHORITY_H
+#define FAIRLEAD_DAEMON_MEMBER_AUTHORITY_H
+
+#include "base/error.h"
+#include "state/follower.h"
+
+struct authority;
+struct daemon;
+struct store;
+
+/* The replica is open, and is one that can be changed. */
+must_check int authority_open(struct daemon *daemon, struct authority **ret_authority,
+			      struct error *err);
+
+/* On the daemon's loop from now on. */
+void authority_start(struct authority *authority);
+
+/* The store whose line comes and goes (store/peer/client.h). Borrowed. */
+struct store *authority_store(const struct authority *authority);
+
+/* Call it every tick. */
+void authority_run(struct authority *authority, uint64_t now_ms);
+
+/* It was given something by the line's owner, who has no other way to have it looked at. */
+void authority_wake(struct authority *authority);
+
+/* Nothing begins any more, and its store is closed; its handles close with the loop's next turns.
+ */
+void authority_stop(struct authority *authority);
+/* After the replica's store is closed, and the handles. NULL is fine for both. */
+void authority_free(struct authority *authority);
+
+const struct follower *authority_follower(const struct authority *authority);
+
+#endif

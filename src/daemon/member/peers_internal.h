@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What peers.c and the files beside it share. */
+#ifndef FAIRLEAD_DAEMON_MEMBER_PEERS_INTERNAL_H
+#define FAIRLEAD_DAEMON_MEMBER_PEERS_INTERNAL_H
+
+#include "daemon/daemon.h"
+#include "daemon/landing/landing_session.h"
+#include "daemon/member/peers.h"
+#include "peer/channel.h"
+
+struct asking;
+struct credentials;
+struct store_session;
+struct relayed;
+
+/* One session with another member. It outlives its remote by a turn of the loop, since a remote may
+ * go while something is said to it. */
+struct fellow {
+	struct peers *peers;
+	struct fellow *next;
+	struct peer_remote *remote; /* NULL: it is gone, and so will this be */
+	char node[PEER_NAME_MAX + 1];
+	char boot_id[PEER_ID_MAX + 1];
+	char instance[PEER_ID_MAX + 1];
+	char address[IP_TEXT_BYTES];
+	bool is_up;
+	bool outgoing;
+	bool asks; /* it is no session, but a voter that is asked for a certificate */
+	bool is_authority; /* this node's replica follows the store there */
+	struct store_session *serving; /* this node's store, to it; NULL: not */
+	struct landing_session landing; /* its landing's; `daemon` NULL before its first report */
+	struct relayed *relayed; /* calls that it is to answer */
+	uint64_t last_call;
+};
+
+struct peers {
+	struct daemon *daemon;
+	struct peer_channel *channel;
+	struct fellow *fellows;
+	struct asking *askings; /* machines whose join is being written */
+	uint64_t members_revision; /* that the channel was told of */
+	bool members_told;
+	bool runs; /* the channel's process does */
+	bool closing;
+	uint64_t start_ms; /* when it is started again; 0: it runs */
+	uint64_t renew_ms; /* when it is looked next whether the certificate wants renewing */
+	uint64_t connect_ms; /* when voters are tried again */
+	char unreached[512];
+};
+
+/* Queue a message. False: it is not up. A message outside its limits is a bug. */
+bool fellow_send(struct fellow *fellow, const struct peer_message *message);
+
+/* A voter that is reached; NULL: none. */
+struct fellow *peers_voter(const struct peers *peers);
+
+/* --- relay.c: calls of the local API that another node answers --- */
+
+/* The voter's side: somebody passes a call on. */
+void relay_take_call(struct fellow *fellow, const struct peer_api_call *message);
+/* The other side: the answer is here, or will never be. */
+void relay_take_answer(struct fellow *fellow, const struct peer_api_answer *message);
+void relay_lost(struct fellow *fellow);
+
+/* --- reach.c --- */
+
+struct fellow *fellow_new(struct peers *peers);
+/* With each voter that there is no session with. */
+void peers_connect_to_voters(struct peers *peers);
+/* Show these instead. -FL_EINVALID when they do not fit together; all is as before then. */
+must_check int peers_show_identity(struct peers *peers, const struct credentials *credentials,
+				   struct error *err);
+/* Ask a voter this, a frame `join_ask`; renewal_take() gets the answer. */
+void peers_ask_voter(struct peers *peers, const struct wire_bytes *question);
+
+/* --- renewal.c: this node's certificate --- */
+
+/* Call it every tick. */
+void renewal_run(struct peers *peers, uint64_t now_ms);
+void renewal_take(struct peers *peers, const struct peer_message *message);
+
+/* --- join_answer.c: machines that ask to join --- */
+
+void join_answer(struct peers *peers, struct peer_remote *remote, const struct channel_join *join,
+		 const struct peer_join_ask *ask);
+/* The asker went. */
+void join_asker_gone(struct peers *peers, const struct peer_remote *remote);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this node says to others of its own accord. */
+#include "base/memory.h"
+#include "daemon/member/peers_internal.h"
+#include "fabric/observation_message.h"
+
+#include <string.h>
+
+#define BEHIND_BYTES (4u << 20) /* queued; what something newer replaces is not said then */
+
+bool fellow_send(struct fellow *fellow, const struct peer_message *message)
+{
+	struct buffer frame;
+	struct error err = {0};
+	if (!fellow->is_up || !fellow->remote)
+		return false;
+	buffer_init(&frame, PEER_FRAME_MAX);
+	must_succeed(peer_encode(message, &frame, &err));
+	bool queued = frame.length && peer_channel_send(fellow->remote, frame.data, frame.length);
+	buffer_done(&frame);
+	return queued;
+}
+
+struct fellow *peers_voter(const struct peers *peers)
+{
+	for (struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next) {
+		if (fellow->is_authority && fellow->is_up && fellow->remote)
+			return fellow;
+	}
+	return NULL;
+}
+
+void peers_observe(struct peers *peers, const struct observation *observation)
+{
+	struct fellow *voter = peers_voter(peers);
+	struct peer_message message;
+	struct arena arena;
+	if (!voter || peer_channel_queued(voter->remote) > BEHIND_BYTES)
+		return;
+	arena_init(&arena, 0);
+	must_succeed(observation_to_message(observation, &arena, &message));
+	(void)fellow_send(voter, &message);
+	arena_done(&arena);
+}
+
+bool peers_tell_voter(struct peers *peers, const struct peer_message *message)
+{
+	struct fellow *voter = peers_voter(peers);
+	return voter && peer_channel_queued(voter->remote) <= BEHIND_BYTES &&
+	       fellow_send(voter, message);
+}
+
+const char *peers_unreached(const struct peers *peers)
+{
+	if (peers->daemon->decides || peers_voter(peers))
+		return "";
+	return *peers->unreached ? peers->unreached : "no voter was reached yet";
+}
