@@ -368,6 +368,7 @@ GROUPS = {
 }
 # The fuzz build compiles everything once more; only the targets are wanted of it.
 BUILD_TARGETS = {"dev": [], "asan": [], "fuzz": ["fuzzers"]}
+BESIDE_LAB = "golden", "tidy"
 
 
 class Report:
@@ -409,11 +410,16 @@ class Report:
         return ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
 
 
+def measured(function, *arguments):
+    """What function returns, and the seconds that it took."""
+    started = time.monotonic()
+    return function(*arguments), time.monotonic() - started
+
+
 def timed(report, name, function):
     """Run function and report its cases; returns whether all passed."""
-    started = time.monotonic()
-    cases = function()
-    report.add(name, cases, time.monotonic() - started)
+    cases, seconds = measured(function)
+    report.add(name, cases, seconds)
     return all(case.outcome != FAILED for case in cases)
 
 
@@ -451,20 +457,20 @@ def run_groups(names, words, built, report):
 
 
 def run_beside_lab(names, words, built, report):
-    """The lab waits for most of its time, and what comes just before it takes one processor; the
-    linter fills that, and gives way whenever they have something to do. What it needs must be built
-    before, since a compiler gives way to nobody."""
-    if not build_for("tidy", built, report):
-        run_groups([name for name in names if name != "tidy"], words, built, report)
-        return
-    with concurrent.futures.ThreadPoolExecutor(1) as background:
-        tidy = background.submit(cases_of_group, "tidy", words)
+    """The lab waits for most of its time: the golden outputs, which take one processor, run beside
+    it, and the linter fills what is left and gives way whenever they have something to do. What
+    these need must be built before, since a compiler gives way to nobody."""
+    beside = [name for name in BESIDE_LAB if name in names and build_for(name, built, report)]
+    with concurrent.futures.ThreadPoolExecutor(len(BESIDE_LAB)) as background:
+        running = {name: background.submit(measured, cases_of_group, name, words)
+                   for name in beside}
         try:
-            run_groups([name for name in names if name != "tidy"], words, built, report)
+            run_groups([name for name in names if name not in BESIDE_LAB], words, built, report)
         except BaseException:
             tree.end_all()
             raise
-        timed(report, "tidy", tidy.result)
+        for name, future in running.items():
+            report.add(name, *future.result())
 
 
 def main():
@@ -481,7 +487,7 @@ def main():
     before = list(itertools.takewhile(lambda name: name not in ("golden", "lab"), names))
     run_groups(before, selection.words, built, report)
     rest = names[len(before):]
-    run = run_beside_lab if {"lab", "tidy"} <= set(rest) else run_groups
+    run = run_beside_lab if "lab" in rest else run_groups
     run(rest, selection.words, built, report)
     if sum(report.totals.values()) == len(built):
         print(f"nothing matches '{selection.words}'", file=sys.stderr)

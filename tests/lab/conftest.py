@@ -4,6 +4,7 @@
 Without root there is no lab, and the tests fail and say so: a lab that silently skips tests
 nothing. FAIRLEAD_BUILD names another build directory than build/dev.
 """
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from lab.parts import Lab  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: takes minutes; runs only with -m soak")
+    # A shell has what it starts with `&` ignore these, and with it every daemon, until it holds them.
+    for how in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(how) is signal.SIG_IGN:
+            signal.signal(how, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config, items):
