@@ -101,10 +101,11 @@ void peer_ca_make(EVP_PKEY *pair, const char *fabric, struct random *random, uin
 }
 
 static X509 *begin_node(const char *fabric, const char *node, EVP_PKEY *key, X509 *issuer,
-			struct random *random, uint64_t now_s)
+			struct random *random, uint64_t now_s, uint64_t most_s)
 {
-	X509 *x509 = begin(fabric, node, key, random, now_s - PEER_CERTIFICATE_BACK_S,
-			   now_s - PEER_CERTIFICATE_BACK_S + PEER_CERTIFICATE_LIFE_S);
+	const uint64_t begins_s = now_s - PEER_CERTIFICATE_BACK_S;
+	const uint64_t ends_s = begins_s + PEER_CERTIFICATE_LIFE_S;
+	X509 *x509 = begin(fabric, node, key, random, begins_s, ends_s < most_s ? ends_s : most_s);
 	must(X509_set_issuer_name(x509, X509_get_subject_name(issuer ? issuer : x509)));
 	add_extension(x509, issuer, NID_basic_constraints, "critical,CA:FALSE");
 	add_extension(x509, issuer, NID_key_usage, "critical,digitalSignature");
@@ -130,7 +131,8 @@ int peer_ca_issue(EVP_PKEY *pair, const struct wire_bytes *ca, const char *node,
 	}
 	EVP_PKEY *public_key =
 	    must_have(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key, KEY_BYTES));
-	X509 *x509 = begin_node(read.fabric, node, public_key, issuer, random, now_s);
+	/* Who looks at its end alone need not know its CA's. */
+	X509 *x509 = begin_node(read.fabric, node, public_key, issuer, random, now_s, read.ends_s);
 	add_extension(x509, issuer, NID_authority_key_identifier, "keyid:always");
 	sign_and_write(x509, pair, out);
 	EVP_PKEY_free(public_key);
@@ -140,7 +142,8 @@ int peer_ca_issue(EVP_PKEY *pair, const struct wire_bytes *ca, const char *node,
 
 void peer_self_issue(EVP_PKEY *pair, struct random *random, uint64_t now_s, struct buffer *out)
 {
-	sign_and_write(begin_node("joins", "joins", pair, NULL, random, now_s), pair, out);
+	sign_and_write(begin_node("joins", "joins", pair, NULL, random, now_s, UINT64_MAX), pair,
+		       out);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

@@ -472,6 +472,34 @@ static void tell_counters(struct peer_exchange *exchange)
 	tell(exchange, &message);
 }
 
+/* A session goes on for as long as the certificate does that it was let in by; the other side comes
+ * back with its next one. */
+static void judge_sessions(struct peer_exchange *exchange, bool all)
+{
+	const struct peer_now now = peer_now_read();
+	for (struct peer_connection *connection = next_connection(exchange, NULL); connection;
+	     connection = next_connection(exchange, connection)) {
+		if (!connection->is_up || connection->closing || !exchange->side)
+			continue;
+		const struct peer_tls *tls = peer_session_tls(connection->session);
+		if (!all && peer_tls_certificate(tls)->ends_s > now.wall_ms / 1000)
+			continue;
+		enum peer_verdict verdict = peer_tls_judge(tls, exchange->side, now.wall_ms / 1000);
+		if (verdict == PEER_VERDICT_GOOD)
+			continue;
+		exchange->counts.expired += verdict == PEER_VERDICT_EXPIRED;
+		exchange->counts.other_fabric += verdict == PEER_VERDICT_STRANGER;
+		peer_session_part(connection->session, PEER_PARTING_OTHER,
+				  peer_verdict_text(verdict), NULL, now);
+		peer_connection_pump(connection);
+	}
+}
+
+void peer_exchange_side_changed(struct peer_exchange *exchange)
+{
+	judge_sessions(exchange, true);
+}
+
 void peer_exchange_tick(struct peer_exchange *exchange)
 {
 	struct peer_now now = peer_now_read();
@@ -481,5 +509,6 @@ void peer_exchange_tick(struct peer_exchange *exchange)
 	if (++exchange->ticks % TICKS_OF_COUNTERS)
 		return;
 	exchange->tellings = 0;
+	judge_sessions(exchange, false);
 	tell_counters(exchange);
 }

@@ -50,6 +50,9 @@ void peer_exchange_connect(struct peer_exchange *exchange, const struct channel_
 void peer_exchange_send(struct peer_exchange *exchange, const struct channel_send *message);
 void peer_exchange_part(struct peer_exchange *exchange, const struct channel_part *message);
 
+/* `side` is another one: who was let in by a CA that it does not trust is in no more. */
+void peer_exchange_side_changed(struct peer_exchange *exchange);
+
 /* The daemon has read some. */
 void peer_exchange_sent(struct peer_exchange *exchange);
 

@@ -483,3 +483,11 @@ const struct peer_certificate *peer_tls_certificate(const struct peer_tls *tls)
 {
 	return &tls->certificate;
 }
+
+enum peer_verdict peer_tls_judge(const struct peer_tls *tls, const struct peer_side *side,
+				 uint64_t now_s)
+{
+	const X509 *leaf = SSL_get0_peer_certificate(tls->ssl);
+	return leaf && side->trust ? peer_trust_check(side->trust, leaf, NULL, now_s, NULL)
+				   : PEER_VERDICT_MALFORMED;
+}

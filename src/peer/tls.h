@@ -101,6 +101,11 @@ enum peer_verdict peer_tls_verdict(const struct peer_tls *tls);
 /* A sentence about the fault; empty when there is none. */
 const char *peer_tls_sentence(const struct peer_tls *tls);
 
+/* What `side` makes of the other side's certificate at this time, which is not that of the
+ * handshake any more. Only of a session of members. */
+enum peer_verdict peer_tls_judge(const struct peer_tls *tls, const struct peer_side *side,
+				 uint64_t now_s);
+
 /* Once it is open: the other side's public key, which it proved to hold. */
 const uint8_t *peer_tls_key(const struct peer_tls *tls);
 /* Once it is open: what its certificate says; all empty for the client of a join. */

@@ -78,6 +78,7 @@ static void take_identity(struct worker *worker, const struct channel_identity *
 	greeting->boot_id = must_have(arena_strdup(&worker->names, identity->boot_id));
 	greeting->instance = must_have(arena_strdup(&worker->names, identity->instance));
 	exchange->greeting = greeting;
+	peer_exchange_side_changed(exchange);
 	accept_from_now_on(worker);
 }
 

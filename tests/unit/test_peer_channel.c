@@ -456,6 +456,37 @@ static void test_copied_disk(void **state)
 	wait_for(world->c.ups == 1);
 }
 
+/* Whoever was let in by a certificate is in for as long as that lasts. */
+static void test_session_ends_with_its_certificate(void **state)
+{
+	struct world *world = *state;
+	const uint64_t ends_in_s = 3;
+	be_member(&world->a, &world->ca, world->a.pair, "a1",
+		  wall_s() + PEER_CERTIFICATE_BACK_S - PEER_CERTIFICATE_LIFE_S + ends_in_s);
+	come_up(world);
+	wait_for(world->a.downs && world->b.downs);
+	assert_int_equal(world->a.down_how, PEER_END_PARTED);
+	assert_non_null(strstr(world->a.down_sentence, "has expired"));
+	/* It comes back by its next one. */
+	be_member(&world->a, &world->ca, world->a.pair, "a1", wall_s());
+	assert_non_null(dial(&world->a, &world->b, NULL));
+	wait_for(world->a.ups == 2);
+}
+
+static void test_session_ends_with_its_ca(void **state)
+{
+	struct world *world = *state;
+	come_up(world);
+	/* A renewal ends nothing. */
+	be_member(&world->b, &world->ca, world->b.pair, "b1", wall_s());
+	assert_true(send_page(world->a.remote, 1000));
+	wait_for(world->b.frames == 1);
+	assert_int_equal(world->a.downs + world->b.downs, 0);
+	be_member(&world->b, &world->other, world->b.pair, "b1", wall_s());
+	wait_for(world->a.downs && world->b.downs);
+	assert_non_null(strstr(world->a.down_sentence, "a CA that is trusted no more"));
+}
+
 /* One process twice: the newer session takes the older one's place. */
 static void test_replaced(void **state)
 {
@@ -922,6 +953,8 @@ int main(int argc, char **argv)
 	    WITH_WORLD(test_no_files),
 	    WITH_WORLD(test_removed),
 	    WITH_WORLD(test_copied_disk),
+	    WITH_WORLD(test_session_ends_with_its_certificate),
+	    WITH_WORLD(test_session_ends_with_its_ca),
 	    WITH_WORLD(test_replaced),
 	    WITH_WORLD(test_strangers),
 	    WITH_WORLD(test_nobody_answers),
