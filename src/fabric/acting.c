@@ -26,6 +26,14 @@ static bool is_alone(const struct acting *acting)
 	return !has_peers(acting) && !acting->options.replica->has_peers;
 }
 
+/* A replica that does not know of this node is from before it joined, or from after it was removed:
+ * it takes no traffic by that (PROTOCOL.md rule 10). */
+static bool is_member(const struct acting *acting)
+{
+	const struct acting_options *options = &acting->options;
+	return options->decides || image_member(options->image, options->node);
+}
+
 static struct ledger_position head_of(const struct image *image)
 {
 	return (struct ledger_position){.sequence = image->head.sequence,
@@ -41,7 +49,7 @@ static int forward(struct acting *acting, struct error *err)
 	if (acting->has_published && acting->published_revision == image->revision &&
 	    (!current || acting->forwarded.sequence == image->head.sequence))
 		return 0;
-	if (!current && !is_alone(acting))
+	if ((!current && !is_alone(acting)) || !is_member(acting))
 		return 0;
 	if (!current && planes->forwards(context))
 		return planes->keep_maps(context, image, err);
@@ -59,7 +67,7 @@ static int answer(struct acting *acting, struct error *err)
 {
 	const struct acting_options *options = &acting->options;
 	bool current = is_current(acting);
-	if (!current && !is_alone(acting))
+	if ((!current && !is_alone(acting)) || !is_member(acting))
 		return 0;
 	int result = options->planes->publish_names(options->context, options->image, err);
 	if (result == 0 && current)

@@ -92,10 +92,11 @@ enum driver_usage driver_usage(const struct driver *driver, const struct service
 
 struct placement_moment driver_moment(const struct driver *driver, const struct sights *sights)
 {
-	return (struct placement_moment){.wall_ms = clock_wall_ms(driver->options.steady),
-					 .quarantine_ms =
-					     sights->image->fabric->settings.quarantine_ms,
-					 .applied_sequence = merge_applied(sights)};
+	return (struct placement_moment){
+	    .wall_ms = clock_wall_ms(driver->options.steady),
+	    .quarantine_ms = sights->image->fabric->settings.quarantine_ms,
+	    .names_removed_ms = removed_names_ms(&sights->image->removed),
+	    .applied_sequence = merge_applied(sights)};
 }
 
 /* A service that left the file keeps the policy of one step until it is gone. */

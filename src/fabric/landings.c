@@ -490,6 +490,11 @@ struct wire_list landings_cuts(const struct landings *landings)
 	return landings->cuts;
 }
 
+uint64_t landings_fence_revision(const struct landings *landings)
+{
+	return landings->members_revision;
+}
+
 /* --- asking ----------------------------------------------------------------------------------- */
 
 static int compare_backend(const void *rows, size_t place, const void *backend)

@@ -40,6 +40,10 @@ must_check int landings_wanted(struct landings *landings, const char *name,
  * peer_address. Borrowed until the next landings_update(). */
 struct wire_list landings_cuts(const struct landings *landings);
 
+/* The revision of the image whose members' tunnels landings are told to take, as of the last
+ * landings_update(); 0: none yet. */
+uint64_t landings_fence_revision(const struct landings *landings);
+
 /* Did the landing that reported carry out what it is to be, as of the last landings_update()? */
 bool landings_has_carried_out(struct landings *landings, const struct report *report);
 

@@ -37,9 +37,20 @@ static size_t member_applied(const struct sights *sights, const struct member *m
 	return count;
 }
 
+/* An edge that was removed, and may forward all the same; it says nothing any more. NULL: none. */
+static const char *find_unfenced(const struct image *image)
+{
+	for (size_t i = 0; i < image->removed.count; i++) {
+		if (!removed_is_fenced(&image->removed.items[i]))
+			return image->removed.items[i].name;
+	}
+	const struct image_unread *unread = image_unread_under(image, "removed/");
+	return unread ? unread->key : NULL;
+}
+
 uint64_t merge_applied(const struct sights *sights)
 {
-	uint64_t least = UINT64_MAX;
+	uint64_t least = find_unfenced(sights->image) ? 0 : UINT64_MAX;
 	for (size_t m = 0; m < sights->image->member_count; m++) {
 		const struct applied *applied[2];
 		size_t count = member_applied(sights, sights->image->members[m].member,
@@ -72,7 +83,7 @@ static const char *find_behind(const struct sights *sights, unsigned roles, uint
 			*ret_last_ms = at_ms > *ret_last_ms ? at_ms : *ret_last_ms;
 		}
 	}
-	return NULL;
+	return roles & MEMBER_EDGE ? find_unfenced(sights->image) : NULL;
 }
 
 const char *merge_behind(const struct sights *sights, unsigned roles, uint64_t sequence)
@@ -173,7 +184,7 @@ const char *merge_unheard(const struct sights *sights)
 			      heard_limit_ms(sights)))
 			return member->name;
 	}
-	return NULL;
+	return find_unfenced(sights->image);
 }
 
 /* --- packets --- */
@@ -226,7 +237,7 @@ static bool add_activity(const struct sights *sights, const struct member *membe
 void merge_activity(const struct sights *sights, const struct binding *binding,
 		    struct binding_observation *observation)
 {
-	observation->packets_known = true;
+	observation->packets_known = !find_unfenced(sights->image);
 	observation->new_flow_ago_ms = UINT64_MAX;
 	observation->packet_ago_ms = UINT64_MAX;
 	for (size_t m = 0; m < sights->image->member_count; m++) {

@@ -7,7 +7,8 @@
  * There are two kinds of waiting. *Publishing* (DNS begins to name a version) waits for the edges
  * that are heard: one that comes back without the version passes its packets on. *Closing*,
  * re-binding and freeing wait for everyone, heard and silent, since a silent edge may still
- * forward.
+ * forward. That goes for one that was removed as well, until its fence stands (fence.h): it is as
+ * one that is not heard and has acknowledged nothing.
  *
  * Pure functions of their arguments; the caller's clock is `now_ms`.
  */

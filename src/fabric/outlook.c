@@ -2,6 +2,7 @@
 #include "fabric/outlook.h"
 
 #include "fabric/driver_internal.h"
+#include "fabric/fence.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,22 @@ static const char *find_doubted(const struct outlook *outlook, const char **ret_
 	return NULL;
 }
 
+/* `who` comes from merge.h, which names an edge that was removed as one of those. False: it is a
+ * member. */
+static bool tell_fence(const struct sights *sights, const char *who, char words[OUTLOOK_TEXT])
+{
+	const struct removed_list *list = &sights->image->removed;
+	char text[FENCE_TEXT];
+	for (size_t i = 0; i < list->count; i++) {
+		if (list->items[i].name != who ||
+		    fence_text(sights->image, sights->reports, &list->items[i], text) < 0)
+			continue;
+		snprintf(words, OUTLOOK_TEXT, "%s", text);
+		return true;
+	}
+	return false;
+}
+
 /* Whom it waits for, as words that go between brackets; NULL: nobody is to be named. */
 static const char *find_whom(const struct outlook_look *look, const struct outlook *outlook,
 			     enum version_wait reason, char words[OUTLOOK_TEXT])
@@ -229,7 +246,8 @@ static const char *find_whom(const struct outlook_look *look, const struct outlo
 	}
 	if (!who)
 		return NULL;
-	snprintf(words, OUTLOOK_TEXT, "%s%s", who, lacks);
+	if (!tell_fence(look->sights, who, words))
+		snprintf(words, OUTLOOK_TEXT, "%s%s", who, lacks);
 	return words;
 }
 

@@ -64,7 +64,10 @@ static void count_resting(const struct driver *driver, struct pool_use uses[MODE
 	for (size_t i = 0; i < image->placement->used_slot_count; i++) {
 		const struct placed_slot *used = &image->placement->used_slots[i];
 		struct pool_use *use = &uses[used->pool];
-		uint64_t rested_ms = used->free_wall_ms + image->fabric->settings.quarantine_ms;
+		const uint64_t names_ms = removed_names_ms(&image->removed);
+		uint64_t rested_ms =
+		    (used->free_wall_ms > names_ms ? used->free_wall_ms : names_ms) +
+		    image->fabric->settings.quarantine_ms;
 		if (!used->slot || rested_ms <= now_ms || is_held(image, used))
 			continue;
 		use->resting++;

@@ -204,6 +204,8 @@ static int insert(struct reports *reports, struct report *report)
 		struct report *old = reports->items[at];
 		report->rival_ms = old->rival_ms;
 		report->behind_ms = old->behind_ms;
+		report->fence_revision = old->fence_revision;
+		report->fence_ms = old->fence_ms;
 		report_free(old);
 		reports->items[at] = report;
 		return 0;
@@ -269,7 +271,7 @@ const struct report *reports_find(const struct reports *reports, const struct pe
 }
 
 void reports_set_lands(struct reports *reports, const struct peer_hello *who, bool lands,
-		       uint64_t now_ms)
+		       uint64_t fence_revision, uint64_t now_ms)
 {
 	struct report *report = find(reports, who);
 	if (!report)
@@ -278,6 +280,10 @@ void reports_set_lands(struct reports *reports, const struct peer_hello *who, bo
 		report->behind_ms = 0;
 	else if (!report->behind_ms)
 		report->behind_ms = now_ms;
+	if (!lands || fence_revision <= report->fence_revision)
+		return;
+	report->fence_revision = fence_revision;
+	report->fence_ms = now_ms;
 }
 
 void reports_drop(struct reports *reports, const char *backend)

@@ -38,6 +38,9 @@ struct report {
 	struct peer_report said; /* counts and owned are sorted by address, each once */
 	uint64_t closing; /* the entry that it knew before it counted; 0: none of ours */
 	uint64_t behind_ms; /* since when it has not carried out what it was told; 0: it has */
+	/* It has carried out a fence of the members as they were in this revision of the image, at
+	 * `fence_ms` or before; 0: none is known. */
+	uint64_t fence_revision, fence_ms;
 	uint64_t received_ms;
 	uint64_t rival_ms; /* when another process was last refused; 0: never */
 };
@@ -64,9 +67,10 @@ must_check int reports_take(struct reports *reports, const struct peer_hello *wh
 			    const struct peer_report *said, struct arena *arena,
 			    const struct report_moment *moment, struct error *err);
 
-/* Did this landing's last report show that it lands as it is told to? */
+/* Did this landing's last report show that it lands as it is told to? `fence_revision`: of the
+ * members whose tunnels it is told to take (landings_fence_revision()). */
 void reports_set_lands(struct reports *reports, const struct peer_hello *who, bool lands,
-		       uint64_t now_ms);
+		       uint64_t fence_revision, uint64_t now_ms);
 
 /* The last report of this process; NULL when none was taken in. */
 const struct report *reports_find(const struct reports *reports, const struct peer_hello *who);

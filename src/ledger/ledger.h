@@ -58,6 +58,8 @@ struct arena;
 #define LEDGER_KIND_MEMBER_ADD "member.add"
 #define LEDGER_KIND_MEMBER_UPDATE "member.update"
 #define LEDGER_KIND_MEMBER_JOIN "member.join"
+#define LEDGER_KIND_MEMBER_REMOVE "member.remove"
+#define LEDGER_KIND_MEMBER_FENCED "member.fenced"
 #define LEDGER_KIND_TOKEN "token.add"
 #define LEDGER_KIND_RETURN "backend.return"
 #define LEDGER_KIND_UPGRADE "state.upgrade"
@@ -113,6 +115,11 @@ void ledger_entry_done(struct ledger_entry *entry);
 /* Did somebody order what entries of this kind tell of? False for what nodes decide by themselves:
  * steps of versions, their own names and keys, a backend that is back, the form of the state. */
 bool ledger_kind_is_order(const char *kind);
+
+/* Is it signed by this key ("ed25519:BASE64")? `bytes` are those that it was parsed from. 0,
+ * -FL_EINVALID when it is not, or when that is no key, -ENOMEM. */
+must_check int ledger_entry_check(const struct ledger_entry *entry, const char *bytes,
+				  const char *public_key);
 
 /* May it come directly after entry `sequence`? By its number; its `before` is another question. */
 bool ledger_entry_follows(const struct ledger_entry *entry, uint64_t sequence);

@@ -78,6 +78,9 @@ must_check int placement_update(const struct placement *previous, const struct f
 struct placement_moment {
 	uint64_t wall_ms;
 	uint64_t quarantine_ms; /* for another service */
+	/* Until then a name server that was removed may have answered any address: slots rest from
+	 * then on at the earliest (PROTOCOL.md rule 10). 0: none was. */
+	uint64_t names_removed_ms;
 	/* The highest ledger entry that every node not removed has applied. A slot freed later may
 	 * still mean its last version at some edge: nobody gets it. */
 	uint64_t applied_sequence;

@@ -38,6 +38,8 @@ static struct block service_block(const struct pool *pool, uint32_t service)
 
 static bool is_rested(uint64_t since_wall_ms, const struct placement_moment *now)
 {
+	if (since_wall_ms < now->names_removed_ms)
+		since_wall_ms = now->names_removed_ms;
 	return now->wall_ms >= since_wall_ms && now->wall_ms - since_wall_ms >= now->quarantine_ms;
 }
 
@@ -343,6 +345,7 @@ static bool has_own_slot(const struct shortage_look *look, uint32_t service)
 {
 	const struct placement_moment soon = {.wall_ms = look->now->wall_ms,
 					      .quarantine_ms = look->now->quarantine_ms,
+					      .names_removed_ms = look->now->names_removed_ms,
 					      .applied_sequence = UINT64_MAX};
 	for (size_t i = 0; i < look->pool_count; i++) {
 		struct binding binding;

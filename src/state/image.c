@@ -289,6 +289,27 @@ static void drop_member(struct image *image, const char *node)
 		(image->member_count - at) * sizeof(*image->members));
 }
 
+/* Until it is fenced, an edge that was removed may send new flows by an old meaning. */
+static int take_removed(struct image *image, const struct store_record *record, struct error *err)
+{
+	const uint64_t sequence = strtoull(record_key_rest(record->key, RECORD_REMOVED), NULL, 10);
+	const struct removed_member *known = removed_list_find(&image->removed, sequence);
+	bool was_unfenced = known && !removed_is_fenced(known);
+	int result = removed_list_take(&image->removed, record, image->now_ms, err);
+	if (result < 0)
+		return result;
+	image->members_revision = 0;
+	if (was_unfenced && removed_is_fenced(removed_list_find(&image->removed, sequence)))
+		image->ceased_ms = image->now_ms;
+	return 0;
+}
+
+static void drop_removed(struct image *image, const char *key)
+{
+	image->members_revision = 0;
+	removed_list_drop(&image->removed, key);
+}
+
 /* --- the chain --- */
 
 static void note_position(struct image *image, const struct ledger_position *position)
@@ -456,6 +477,8 @@ static int take_known(struct image *image, enum record_type type, const struct s
 		return take_ended(image, record, err);
 	case RECORD_FORGOTTEN:
 		return take_forgotten(image, record, err);
+	case RECORD_REMOVED:
+		return take_removed(image, record, err);
 	case RECORD_TOKEN:
 		return token_list_take(&image->tokens, record, err);
 	case RECORD_OLD_CONFIG:
@@ -495,6 +518,9 @@ static int drop_known(struct image *image, enum record_type type, const char *ke
 		break;
 	case RECORD_FORGOTTEN:
 		drop_forgotten(image, key);
+		break;
+	case RECORD_REMOVED:
+		drop_removed(image, key);
 		break;
 	case RECORD_TOKEN:
 		token_list_drop(&image->tokens, key);
@@ -780,6 +806,7 @@ void image_done(struct image *image)
 	free(image->members);
 	free(image->forgotten);
 	token_list_done(&image->tokens);
+	removed_list_done(&image->removed);
 	free(image->states);
 	for (size_t i = 0; i < image->unread_count; i++)
 		free(image->unread[i].key);
@@ -807,7 +834,12 @@ uint64_t image_record_revision(const struct image *image, const char *key)
 	const struct image_service *service;
 	bool found;
 	size_t at;
+	const struct removed_member *removed;
 	switch (type) {
+	case RECORD_REMOVED:
+		removed = removed_list_find(&image->removed,
+					    strtoull(record_key_rest(key, type), NULL, 10));
+		return removed ? removed->mod_revision : 0;
 	case RECORD_SERVICE:
 		service = image_service(image, record_key_rest(key, type));
 		return service ? service->mod_revision : 0;

@@ -19,6 +19,7 @@
 #include "model/placement.h"
 #include "model/version.h"
 #include "state/records.h"
+#include "state/removed.h"
 #include "state/tokens.h"
 #include "store/store.h"
 
@@ -97,13 +98,15 @@ struct image {
 	size_t service_count;
 	struct image_member *members; /* sorted by name */
 	size_t member_count;
-	uint64_t members_revision; /* the last in which a member came, changed or went */
+	/* The last in which a member came, changed or went, or one that went was fenced. */
+	uint64_t members_revision;
 	/* When a node last ceased to be an edge or a name server, by the caller's clock: until then
 	 * it acted as one. 0: none did since image_load(). */
 	uint64_t ceased_ms;
 	struct image_forgotten *forgotten;
 	size_t forgotten_count;
 	struct token_list tokens;
+	struct removed_list removed;
 	struct ledger_head head;
 	/* The newest entry that tells of an order, of those that came since image_load(); 0: none
 	 * did. */

@@ -146,6 +146,8 @@ int publication_choose_slots(const struct image *image, const struct fabric *fab
 {
 	const struct placement_moment moment = {.wall_ms = now->wall_ms,
 						.quarantine_ms = fabric->settings.quarantine_ms,
+						.names_removed_ms =
+						    removed_names_ms(&image->removed),
 						.applied_sequence = now->applied_sequence};
 	int result = check_read(image, err);
 	return result < 0 ? result

@@ -28,6 +28,7 @@
  *                               sequence of the ledger entry that says so. Releases up to 0.1 wrote
  *                               forgotten/NAME, of whatever addresses the name had
  *   member/NODE                 who the node is: roles, site, tunnel sources, key, features
+ *   removed/SEQUENCE            a node that was removed, by the entry that did it: state/removed.h
  *   token/HASH                  a token by which one machine may join: state/tokens.h
  *   probe                       written to find out whether a store that failed takes changes again
  *   ack/NODE                    what programs up to 0.1 wrote of acknowledgements: left alone
@@ -69,6 +70,7 @@
 	X(PLACED_SITE, "placement/site/", true, 1, "number of a site")                             \
 	X(FREED_SLOT, "placement/slot/", true, 1, "freed slot")                                    \
 	X(PROBE, "probe", false, 1, "probe")                                                       \
+	X(REMOVED, "removed/", true, 1, "removed member")                                          \
 	X(SERVICE, "service/", true, 1, "service state")                                           \
 	X(TOKEN, "token/", true, 1, "token")                                                       \
 	X(VERSION, "version/", true, 3, "version")

@@ -17,7 +17,8 @@
  *     with each process (voter_start()). Not built: the lease
  *  7  check_start(). Passing stands in, as above
  *  8  check_end(), check_lift(): everyone is waited for; check_all_heard(); check_stale()
- *  9  not built; landings take tunnels of those on their list alone (fabric_traffic.c)
+ *  9  check_fence(): when a removal counts, no landing that an address leads to takes the node's
+ *     tunnels; it goes on forwarding, and its packets end there (fabric_traffic.c)
  * 10  check_step(): who draws traffic is an edge of the ledger. Not built: join, detaching before
  * it 11  check_table(): what refuses, and what does not, is what the entry says, whoever is there
  * 12  a matter of the landing: unit.landing, tests/lab
@@ -121,6 +122,9 @@ static const struct node *find_behind(const struct world *world, unsigned roles,
 
 static void check_all_acked(const struct world *world, uint64_t sequence, const char *what)
 {
+	for (size_t i = 0; i < NODES; i++)
+		CHECK(world, !world->nodes[i].is_removed || world->nodes[i].is_fenced,
+		      "rule 9: %s, but n%zu may forward all the same", what, i);
 	const struct node *behind = find_behind(world, WAITED_FOR, sequence);
 	if (behind)
 		violation(world, "rule 8: %s, but %s has not acknowledged entry %" PRIu64, what,
@@ -171,6 +175,8 @@ static void check_all_heard(struct world *world)
 			  (heard->process && committed_ms(world) - heard->at_ms <=
 						 HEARD_INTERVALS * world->report_ms),
 		      "rule 8: a closing begins, and n%zu was not heard for long", i);
+		CHECK(world, !world->nodes[i].is_removed || world->nodes[i].is_fenced,
+		      "rule 9: a closing begins, and n%zu is not fenced off", i);
 	}
 }
 
@@ -263,6 +269,12 @@ static void check_unused(struct world *world, uint8_t pool, uint32_t slot)
 	}
 }
 
+/* What a removed node forwards ends at the landings, once its fence stands. */
+static bool reaches_backends(const struct node *node)
+{
+	return node_attracts(node) && !node->is_fenced;
+}
+
 /* What may still forward, whether or not anybody hears it. */
 static void check_nobody_forwards(struct world *world, const struct binding *old)
 {
@@ -270,7 +282,7 @@ static void check_nobody_forwards(struct world *world, const struct binding *old
 		struct node *node = &world->nodes[i];
 		const struct entry *entry = table_find(&node->maps, old->pool, old->slot);
 		CHECK(world,
-		      !node_attracts(node) || !entry || entry->refusing ||
+		      !reaches_backends(node) || !entry || entry->refusing ||
 			  entry->number != old->number,
 		      "invariant 3: pool %u slot %u loses its meaning, but %s still takes new "
 		      "flows by it",
@@ -325,7 +337,7 @@ static void check_lift(struct world *world, const struct binding *old)
 		struct node *node = &world->nodes[i];
 		const struct entry *entry = table_find(&node->maps, old->pool, old->slot);
 		CHECK(world,
-		      !node_attracts(node) || !entry || entry->refusing ||
+		      !reaches_backends(node) || !entry || entry->refusing ||
 			  entry->number >= old->number,
 		      "invariant 3: pool %u slot %u is open again, but %s forwards by an older "
 		      "meaning",
@@ -366,7 +378,7 @@ static void check_taken(struct world *world, const struct meaning *now)
 	for (size_t i = 0; i < NODES; i++) {
 		struct node *node = &world->nodes[i];
 		const struct entry *entry = table_find(&node->maps, taken->pool, taken->slot);
-		CHECK(world, !node_attracts(node) || !entry || entry->number >= taken->number,
+		CHECK(world, !reaches_backends(node) || !entry || entry->number >= taken->number,
 		      "invariant 3: pool %u slot %u is given to version %u, but %s still has its "
 		      "last meaning",
 		      taken->pool, taken->slot, taken->version, node->name);
@@ -499,6 +511,45 @@ static void check_starts(struct world *world)
 	}
 }
 
+/* Rule 9: it may go on forwarding by what its maps said once. */
+static void check_fence(struct world *world, const struct node *node)
+{
+	for (uint8_t pool = 0; pool < POOLS; pool++) {
+		for (uint32_t slot = 0; slot < SLOTS; slot++) {
+			const struct meaning *meaning = &world->meanings[pool][slot];
+			const struct known_version *known = &world->versions[meaning->known];
+			for (size_t i = 0; meaning->is_there && i < known->version->backend_count;
+			     i++) {
+				const struct landing *landing =
+				    &world->landings[known->machines[i]];
+				CHECK(world,
+				      !landing->has_power || !(landing->fence >> node->index & 1) ||
+					  is_forgotten(world, known->machines[i], known),
+				      "rule 9: %s is fenced off, and b%zu takes its tunnels",
+				      node->name, landing->index);
+			}
+		}
+	}
+}
+
+static void note_removal(struct world *world, struct node *node)
+{
+	const struct removed_list *list = &voter(world)->image.removed;
+	for (size_t i = 0; i < list->count; i++) {
+		const struct removed_member *removed = &list->items[i];
+		if (strcmp(removed->name, node->name) != 0)
+			continue;
+		world->tally->removed += !node->is_removed;
+		node->is_removed = true;
+		if (node->is_fenced || !removed_is_fenced(removed))
+			continue;
+		node->is_fenced = true;
+		world->tally->fenced++;
+		trace(world, "%s is fenced off", node->name);
+		check_fence(world, node);
+	}
+}
+
 /* The entries that are new, and who is a member by them. */
 static void note_chain(struct world *world)
 {
@@ -514,6 +565,7 @@ static void note_chain(struct world *world)
 	for (size_t i = 0; i < NODES; i++) {
 		const struct member *member = image_member(image, world->nodes[i].name);
 		world->members[i] = member ? member->roles : 0;
+		note_removal(world, &world->nodes[i]);
 	}
 }
 
@@ -567,6 +619,8 @@ static void check_replicas(struct world *world)
 	read_content(world, decides, decides->image.revision, &content[0]);
 	for (size_t i = 1; i < NODES; i++) {
 		const struct node *node = &world->nodes[i];
+		if (node->is_removed)
+			continue;
 		struct store_id other = store_id(node->replica.store);
 		read_content(world, node, decides->image.revision, &content[1]);
 		CHECK(world,
@@ -607,6 +661,10 @@ void check_ended(struct world *world)
 	}
 	for (size_t i = 0; i < NODES; i++) {
 		const struct node *node = &world->nodes[i];
+		CHECK(world, node->is_removed == node->is_fenced, "%s is never fenced off",
+		      node->name);
+		if (node->is_removed)
+			continue;
 		CHECK(world, node->runs && node->image.head.sequence == image->head.sequence,
 		      "%s stays at entry %" PRIu64 " of %" PRIu64, node->name,
 		      node->image.head.sequence, image->head.sequence);

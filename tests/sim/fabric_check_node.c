@@ -180,6 +180,11 @@ void check_carried_out(struct world *world, struct node *node, int result)
 	CHECK(world, node->replica.standing == REPLICA_CURRENT,
 	      "rule 3: %s has caught up, at entry %" PRIu64 ", and does not see it", node->name,
 	      head);
+	if (node->index > 0 && !image_member(&node->image, node->name)) {
+		CHECK(world, !acting->published_revision || acting->forwarded.sequence < head,
+		      "rule 10: %s does what a replica says that does not know of it", node->name);
+		return;
+	}
 	CHECK(world,
 	      (!acting->options.is_edge ||
 	       (acting->forwarded.sequence == head && node->maps.position.sequence == head)) &&
@@ -250,7 +255,8 @@ void check_step(struct world *world)
 			  node->image.head.sequence >= node->published,
 		      "replica first: %s has published entry %" PRIu64 ", its replica has %" PRIu64,
 		      node->name, node->published, node->image.head.sequence);
-		CHECK(world, !node_attracts(node) || (world->members[i] & MEMBER_EDGE),
+		CHECK(world,
+		      !node_attracts(node) || node->is_removed || (world->members[i] & MEMBER_EDGE),
 		      "rule 10: %s draws traffic, and is no edge of the ledger", node->name);
 	}
 }

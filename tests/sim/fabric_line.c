@@ -107,7 +107,7 @@ static void ask_for_cut(void *context)
 void line_open(struct world *world, struct node *node)
 {
 	if (node->line || !node->peer || !voter_runs(world) || node->cut_until_ms > world->now_ms ||
-	    node->is_foreign)
+	    node->is_foreign || node->is_removed)
 		return;
 	struct line *line = arena_alloc(&world->arena, sizeof(*line));
 	CHECK(world, line, "no memory");

@@ -239,6 +239,8 @@ static void on_tick(struct world *world, void *context, uint64_t process)
 		if (!node->is_foreign)
 			node_carry_out(world, node);
 		node_observe(world, node, true);
+		if (node->is_removed)
+			line_cut(node);
 		line_open(world, node);
 		if (node->follower)
 			follower_run(node->follower, clock_now_ms(&node->clock));

@@ -75,9 +75,43 @@ static int build_join(struct change *change, struct change_draft *draft, struct 
 	return result < 0 ? result : CHANGE_COMMIT;
 }
 
+static int build_removal(struct change *change, struct change_draft *draft, struct error *err)
+{
+	const struct order *order = (const struct order *)change;
+	const struct member *member = image_member(draft->image, order->node->name);
+	struct buffer value;
+	char key[RECORD_KEY_BYTES];
+	(void)err;
+	if (!member)
+		return CHANGE_NOTHING;
+	const struct removed_member removed =
+	    removed_member_of(member, draft->sequence, draft->wall_ms);
+	record_member_key(member->name, key);
+	int result = draft_remove(draft, key, image_record_revision(draft->image, key));
+	buffer_init(&value, STORE_VALUE_BYTES);
+	if (result == 0)
+		result = removed_member_put(&removed, &value);
+	if (result == 0)
+		result = draft_put(draft, removed_member_key(draft->sequence, key), 0, &value);
+	buffer_done(&value);
+	draft->what = json_pack("{s:s}", "node", member->name);
+	return result < 0 ? result : CHANGE_COMMIT;
+}
+
+/* One that others can do without. */
+static void remove_node(struct world *world)
+{
+	const struct node *node = &world->nodes[3 + below(world, NODES - 3)];
+	if (!node->is_removed && member_has(&node->self, MEMBER_EDGE) &&
+	    image_member(&world->nodes[0].image, node->name))
+		submit(world, LEDGER_KIND_MEMBER_REMOVE, build_removal, node->name,
+		       &(struct order){.node = node});
+}
+
 void order_join(struct world *world, const struct node *node)
 {
-	if (voter_runs(world) && !image_member(&world->nodes[0].image, node->name))
+	if (voter_runs(world) && !node->is_removed &&
+	    !image_member(&world->nodes[0].image, node->name))
 		submit(world, "member.add", build_join, node->name, &(struct order){.node = node});
 }
 
@@ -343,8 +377,10 @@ void order_at_random(struct world *world)
 		apply(world);
 	else if (which < 90)
 		change_service(world);
-	else if (which < 95)
+	else if (which < 94)
 		forget_backend(world);
+	else if (which < 96)
+		remove_node(world);
 	else
 		order_join(world, &world->nodes[1 + below(world, NODES - 1)]);
 }

@@ -95,6 +95,26 @@ static bool backend_lives(const struct world *world, const struct flow *flow)
 	return landing->has_power && landing->boot == flow->boot;
 }
 
+/* Does the landing that the sender would lead the packet to take it? Of members it does, sooner or
+ * later; so the question is about those that were removed. */
+static bool takes(const struct world *world, const struct node *sender, const struct entry *entry,
+		  const struct flow *flow)
+{
+	const struct landing *landing =
+	    &world->landings[machine_of(world, &world->versions[entry->known], flow)];
+	return !sender->is_removed || (landing->fence >> sender->index & 1);
+}
+
+/* The operator said that the machine is gone, and it is not: it was waited for no more. */
+static bool is_belied(const struct world *world, const struct node *sender, uint32_t known,
+		      uint8_t machine)
+{
+	const struct backend backend = {.name = world->landings[machine].name,
+					.address = machine_address(machine)};
+	return sender->is_removed && image_is_forgotten(&world->nodes[0].image, &backend,
+							world->versions[known].sequence);
+}
+
 static void on_packet(struct world *world, void *context, uint64_t serial)
 {
 	struct flow *flow = context;
@@ -116,6 +136,10 @@ static void on_packet(struct world *world, void *context, uint64_t serial)
 	world->tally->packets++;
 	if (!entry) {
 		world->tally->lost++;
+		return;
+	}
+	if (!takes(world, sender, entry, flow)) {
+		world->tally->refused++;
 		return;
 	}
 	note_packet(world, sender, &flow->address, false);
@@ -181,8 +205,11 @@ static void open_flow(struct world *world, const struct address *address)
 	begun.machine = machine_of(world, &world->versions[entry->known], &begun);
 	const struct landing *landing = &world->landings[begun.machine];
 	note_packet(world, sender, address, !is_udp);
-	if (!landing->has_power || !(landing->fence >> sender->index & 1))
+	if (!landing->has_power || !(landing->fence >> sender->index & 1)) {
+		world->tally->refused += sender->is_removed;
 		return;
+	}
+	begun.is_misled |= is_belied(world, sender, begun.known, begun.machine);
 	uint64_t life_ms = chance(world, is_udp ? 300 : 50) ? 40000 : 6000;
 	uint64_t socket_in_ms = handshake_ms(world);
 	/* Behind a cookie there is no socket until the client's ACK, which may have been lost. */
@@ -206,7 +233,8 @@ static struct node *some_name_server(struct world *world)
 	size_t start = below(world, NODES);
 	for (size_t i = 0; i < NODES; i++) {
 		struct node *node = &world->nodes[(start + i) % NODES];
-		if (node->runs && node->does_answer)
+		/* The zone names it no more. */
+		if (node->runs && node->does_answer && !node->is_removed)
 			return node;
 	}
 	return NULL;
@@ -399,6 +427,7 @@ static void answer_report(struct world *world, struct landing *landing,
 		reports_set_lands(world->reports, &sent->hello,
 				  memcmp(&landing->generation, &answer->generation,
 					 sizeof(answer->generation)) == 0,
+				  landings_fence_revision(world->wanted),
 				  clock_now_ms(&voter->clock));
 	/* Older than what the node did, an order may mean flows that nobody ordered to be ended. */
 	if (voter->replica.standing == REPLICA_CURRENT)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The node that decides: what the daemon wires together on a voter, without its loop. */
 #include "base/digest.h"
+#include "fabric/fence.h"
 #include "fabric/outlook.h"
 #include "fabric_world.h"
 #include "power_disk.h"
@@ -51,12 +52,14 @@ void voter_stop(struct world *world)
 	changes_free(world->changes);
 	driver_free(world->driver);
 	membership_free(world->membership);
+	fence_free(world->fence);
 	observations_free(world->observations);
 	landings_free(world->wanted);
 	reports_free(world->reports);
 	world->changes = NULL;
 	world->driver = NULL;
 	world->membership = NULL;
+	world->fence = NULL;
 	world->observations = NULL;
 	world->reports = NULL;
 	world->wanted = NULL;
@@ -104,6 +107,14 @@ void voter_start(struct world *world)
 	own.changes = world->changes;
 	if (result == 0)
 		result = membership_new(&own, &world->membership);
+	const struct fence_options fence = {.image = &node->image,
+					    .changes = world->changes,
+					    .reports = world->reports,
+					    .clock = &node->clock,
+					    .rests = rests,
+					    .context = world};
+	if (result == 0)
+		result = fence_new(&fence, &world->fence);
 	CHECK(world, result == 0, "the voter does not start: %s", error_text(result));
 	/* Invariant 6: a store that holds no configuration may be one that was lost. */
 	if (member_has(&node->self, MEMBER_EDGE) && !node->image.fabric && node->maps.is_there)
@@ -170,6 +181,7 @@ void voter_tick(struct world *world)
 	node_carry_out(world, node);
 	node_observe(world, node, true);
 	membership_run(world->membership);
+	fence_run(world->fence);
 	driver_run(world->driver);
 }
 

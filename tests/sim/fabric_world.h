@@ -57,6 +57,7 @@
 #define HANDSHAKE_MS                                                                               \
 	2500u /* a packet's longest way: below CLOSING_SETTLE_MS, which allows for it */
 
+struct fence;
 struct follower;
 struct line;
 struct power_copy;
@@ -164,6 +165,8 @@ struct node {
 	uint64_t paused_until_ms; /* until then the process does not run */
 	uint64_t cut_until_ms; /* the link to the voter */
 	bool is_foreign; /* it goes by another chain of the ledger */
+	bool is_removed; /* by an entry of the ledger: nobody speaks to it, and it forwards on */
+	bool is_fenced; /* an entry says that no landing takes its tunnels */
 	struct table maps; /* outlive the process, not the power */
 	struct mark_note pinned; /* the mark beside them */
 	uint64_t told_until_ms; /* when the last message that was sent arrives */
@@ -282,6 +285,8 @@ struct tally {
 	uint64_t cookies, set_back, caught_up, copies, older, misled, idle, moved;
 	uint64_t wanted; /* orders for several services that found too few slots */
 	uint64_t emptied; /* slots freed because their pool left the file */
+	uint64_t removed, fenced; /* nodes */
+	uint64_t refused; /* packets of removed nodes that a landing did not take */
 };
 
 /* The last steps that led where a seed is. */
@@ -332,6 +337,7 @@ struct world {
 	struct changes *changes;
 	struct driver *driver;
 	struct membership *membership;
+	struct fence *fence;
 	bool dispatching;
 	uint64_t ended_ms; /* when its last process ended, until the next one has begun; 0 */
 	uint64_t ended_wall_ms; /* the same, by the clock that it went by */

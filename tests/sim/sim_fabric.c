@@ -288,7 +288,8 @@ static void on_join(struct world *world, void *context, uint64_t number)
 	(void)number;
 	if (voter_runs(world))
 		order_join(world, context);
-	if (!image_member(&world->nodes[0].image, ((struct node *)context)->name))
+	const struct node *node = context;
+	if (!node->is_removed && !image_member(&world->nodes[0].image, node->name))
 		plan(world, 500, on_join, context, 0);
 }
 
@@ -531,10 +532,11 @@ static void no_flow_breaks(void **state)
 	print_message("cookies=%" PRIu64 " kills=%" PRIu64 " set_back=%" PRIu64
 		      " caught_up=%" PRIu64 " copies=%" PRIu64 " older=%" PRIu64 " misled=%" PRIu64
 		      " idle=%" PRIu64 " moved=%" PRIu64 " renamed=%" PRIu64 " readdressed=%" PRIu64
-		      " wanted=%" PRIu64 " emptied=%" PRIu64 "\n",
+		      " wanted=%" PRIu64 " emptied=%" PRIu64 " removed=%" PRIu64 " fenced=%" PRIu64
+		      " refused=%" PRIu64 "\n",
 		      sum.cookies, sum.kills, sum.set_back, sum.caught_up, sum.copies, sum.older,
 		      sum.misled, sum.idle, sum.moved, sum.renamed, sum.readdressed, sum.wanted,
-		      sum.emptied);
+		      sum.emptied, sum.removed, sum.fenced, sum.refused);
 	print_message("sim: nodes=%d seeds=%" PRIu64 " steps=%" PRIu64 " violations=%zu\n", NODES,
 		      seeds, sum.steps, violations);
 	assert_int_equal(violations, 0);
@@ -546,7 +548,7 @@ static void no_flow_breaks(void **state)
 			    sum.readdressed);
 	if (!seed && !soak && SEEDS > 100)
 		assert_true(sum.late && sum.moved && sum.copies && sum.older && sum.detached &&
-			    sum.wanted && sum.emptied);
+			    sum.wanted && sum.emptied && sum.removed && sum.fenced && sum.refused);
 }
 
 int main(void)

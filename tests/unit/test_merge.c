@@ -158,6 +158,33 @@ static void a_silent_edge_is_waited_for_by_closings_only(void **state)
 	assert_int_equal(merge_applied(&seen), 60);
 }
 
+/* Nobody told it, so it may forward as before: only its fence ends the waiting (PROTOCOL.md 9). */
+static void a_removed_edge_is_waited_for_until_its_fence_stands(void **state)
+{
+	struct bench *bench = *state;
+	struct removed_member removed = {.sequence = 70, .name = "edge2", .roles = MEMBER_EDGE};
+	struct binding binding = {.version = 1, .slot = 1};
+	struct binding_observation seen_of = {0};
+	add_member(bench, "edge1", MEMBER_EDGE | MEMBER_NAMES);
+	say(bench, "edge1", "a", MEMBER_EDGE | MEMBER_NAMES, entry(90, 0));
+	struct sights seen = sights(bench);
+	assert_int_equal(merge_applied(&seen), 90);
+	bench->image.removed = (struct removed_list){.items = &removed, .count = 1};
+	assert_int_equal(merge_applied(&seen), 0);
+	assert_int_equal(merge_applied_for_ms(&seen, 50), 0);
+	assert_string_equal(merge_behind(&seen, MEMBER_EDGE, 50), "edge2");
+	assert_string_equal(merge_unheard(&seen), "edge2");
+	merge_activity(&seen, &binding, &seen_of);
+	assert_false(seen_of.packets_known);
+	/* Neither what clients are told, nor publishing, waits for it. */
+	assert_true(merge_is_held(&seen, 90));
+	assert_null(merge_behind(&seen, MEMBER_NAMES, 50));
+	removed.fenced = 80;
+	assert_int_equal(merge_applied(&seen), 90);
+	assert_int_equal(merge_applied_for_ms(&seen, 50), 1);
+	assert_null(merge_unheard(&seen));
+}
+
 /* After a recovery, entry 90 is another one; and nobody can have applied what is to come. */
 static void another_chain_acknowledges_nothing(void **state)
 {
@@ -302,6 +329,7 @@ int main(void)
 	    TEST(who_said_nothing_has_acknowledged_nothing),
 	    TEST(an_acknowledgement_ends_with_its_process),
 	    TEST(a_silent_edge_is_waited_for_by_closings_only),
+	    TEST(a_removed_edge_is_waited_for_until_its_fence_stands),
 	    TEST(another_chain_acknowledges_nothing),
 	    TEST(time_counts_from_the_slowest),
 	    TEST(who_ceased_counts_from_then),

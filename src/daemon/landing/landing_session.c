@@ -116,7 +116,8 @@ static void tell_configuration(struct landing_session *session, const struct dig
 	if (!wanted)
 		return;
 	bool lands = memcmp(has, &wanted->generation, sizeof(*has)) == 0;
-	reports_set_lands(daemon->reports, &session->hello, lands, clock_now_ms(daemon->clock));
+	reports_set_lands(daemon->reports, &session->hello, lands,
+			  landings_fence_revision(daemon->landings), clock_now_ms(daemon->clock));
 	if (session->replicates)
 		return;
 	bool is_partial = daemon->replica.standing != REPLICA_CURRENT ||
