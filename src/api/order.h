@@ -20,7 +20,7 @@ struct order {
 	struct api_host *host;
 	struct api_call *call;
 	json_t *answer; /* what to tell when it is committed */
-	char service[MODEL_NAME_BYTES];
+	char service[MODEL_NAME_BYTES]; /* node remove: the node */
 	uint32_t version; /* rollout cut */
 	struct ip_address address; /* backend forget */
 	/* apply only: */

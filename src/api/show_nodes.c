@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Members as commands show them: who they are, and what was last heard of them. */
 #include "api/show.h"
+#include "base/memory.h"
 #include "fabric/driver.h"
+#include "fabric/fence.h"
+
+#include <string.h>
 
 /* The entry up to which the node acts, as it said last; 0: it said nothing. */
 static uint64_t last_point(const struct applied *applied)
@@ -27,6 +31,26 @@ static void put_heard(const struct sights *sights, const struct member *member, 
 	json_object_set_new(json, "behind", json_integer((json_int_t)(head - applied)));
 }
 
+/* Who is a member no more, and may still forward. */
+static void put_unfenced(const struct sights *sights, json_t *list)
+{
+	const struct removed_list *removed = &sights->image->removed;
+	for (size_t i = 0; i < removed->count; i++) {
+		const struct removed_member *gone = &removed->items[i];
+		char roles[MEMBER_ROLES_BYTES];
+		char text[FENCE_TEXT];
+		if (removed_is_fenced(gone))
+			continue;
+		must_succeed(fence_text(sights->image, sights->reports, gone, text));
+		json_t *json = json_pack("{s:s, s:s, s:s}", "name", gone->name, "roles",
+					 member_roles_format(gone->roles, roles), "removed",
+					 text + strlen(gone->name) + strlen(": "));
+		if (gone->channel_address.family)
+			json_object_set_new(json, "address", show_address(&gone->channel_address));
+		json_array_append_new(list, json);
+	}
+}
+
 json_t *show_nodes(const struct api_host *host)
 {
 	const struct image *image = host->image;
@@ -46,5 +70,6 @@ json_t *show_nodes(const struct api_host *host)
 		put_heard(&sights, member, json);
 		json_array_append_new(list, json);
 	}
+	put_unfenced(&sights, list);
 	return list;
 }

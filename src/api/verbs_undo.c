@@ -29,6 +29,7 @@ static const struct {
 	const char *way;
 } other_ways[] = {
     {"backend.forget", "landings that report from %s again count again"},
+    {"member.remove", "%s joins again by a new token"},
     {"rollback", "`fairlead rollback %s` goes one further back, and --to N to any other version"},
     {"rollout.cut", "flows of %s that were ended stay ended"},
     {"rollout.force", "`fairlead rollback %s` goes back to what served before"},
@@ -42,6 +43,8 @@ static int tell_other_way(const struct ledger_entry *entry, struct error *err)
 	char way[128] = "it is none of an operator's";
 	if (!name)
 		name = json_string_value(json_object_get(entry->what, "backend"));
+	if (!name)
+		name = json_string_value(json_object_get(entry->what, "node"));
 	for (size_t i = 0; i < sizeof(other_ways) / sizeof(other_ways[0]); i++) {
 		const char *at = strstr(other_ways[i].way, "%s");
 		if (strcmp(entry->kind, other_ways[i].kind) == 0)

@@ -86,6 +86,30 @@
 	  "this node was started without %s, but its maps still forward: every closing waits for " \
 	  "it",                                                                                    \
 	  "start it with that role, or run `fairlead detach`")                                     \
+	X(MEMBER_FENCING, "member.fencing", ALARM, NODE,                                           \
+	  "%s; until all of them took it off their lists, no address gets another meaning, since " \
+	  "it may still forward",                                                                  \
+	  "bring that backend's landing back, or `fairlead backend forget` it if the machine is "  \
+	  "gone")                                                                                  \
+	X(NODE_REMOVED, "node.removed", ALARM, NODE,                                               \
+	  "this node was removed from the fabric by ledger entry %llu: it forwards and answers "   \
+	  "nothing, and does not come back by itself",                                             \
+	  "`fairlead join` makes the machine a member again, also under this name; stop the "      \
+	  "daemon first")                                                                          \
+	X(REMOVAL_NOT_BELIEVED, "removal.not-believed", ALARM, NODE,                               \
+	  "%s refuses this node as one that was removed, and what it shows for that is not "       \
+	  "sound: %s; this node goes on",                                                          \
+	  "find out what runs there; if the node was removed, run `fairlead detach` here")         \
+	X(CHANNEL_COPIED, "channel.copied", ALARM, NODE,                                           \
+	  "a second machine speaks by the channel key of node %s, from %s, and is refused; the "   \
+	  "first one is not affected",                                                             \
+	  "if a disk was copied, stop fairlead on the copy, remove its state folder, and let it "  \
+	  "join under a name of its own; if that was nobody of yours, `fairlead node remove {}` "  \
+	  "and let the machine join anew")                                                         \
+	X(CHANNEL_NAME, "channel.name-taken", ALARM, NODE,                                         \
+	  "somebody with another channel key says that it is node %s, from %s, and is refused",    \
+	  "a machine that takes the node's place joins after `fairlead node remove {}`; two "      \
+	  "machines need two names")                                                               \
 	X(EDGE_BEHIND, "edge.behind", ALARM, NODE, "the edge cannot take the latest change: %s",   \
 	  "what is forwarded and answered stays as it is; it is tried again all the time")         \
 	X(DNS_BEHIND, "dns.behind", ALARM, DNS, "DNS cannot take the latest change: %s",           \

@@ -65,6 +65,7 @@ struct command_argument {
 	X(rollback)                                                                                \
 	X(undo)                                                                                    \
 	X(backend_forget)                                                                          \
+	X(node_remove)                                                                             \
 	X(token)                                                                                   \
 	X(store_recover)                                                                           \
 	X(log)                                                                                     \

@@ -115,6 +115,12 @@ static const struct command_option undo_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
+static const struct command_option remove_options[] = {
+    {"yes", VALUE_NONE, NULL, "do it without asking"},
+    {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
 static const struct command_option recover_options[] = {
     {"dry-run", VALUE_NONE, NULL, "say what would be done, change nothing"},
     {"yes", VALUE_NONE, NULL, "do it without asking"},
@@ -423,6 +429,25 @@ const struct command command_table[] = {
 	    "the ledger says by whom it was made, and who used it.",
 	.examples = "fairlead token\nfairlead token --role backend --site fra --hours 1",
 	.options = token_options,
+    },
+    {
+	.name = "node remove",
+	.place = COMMAND_DAEMON,
+	.verb = VERB_node_remove,
+	.thing = &thing_removal,
+	.render = render_node_remove,
+	.summary = "end a node's membership, also of one that cannot be reached",
+	.description =
+	    "Says what that does to live flows, and asks first. The node's sessions end at once, "
+	    "its\n"
+	    "keys are good for nothing any more, and its name is free. When it hears of its "
+	    "removal\n"
+	    "it withdraws, waits and takes its maps away. One that cannot hear of it may go on\n"
+	    "forwarding: landings refuse its tunnels, and no address gets another meaning before\n"
+	    "all of them do; `get nodes` and `status` say how far that is.",
+	.examples = "fairlead node remove edge2 --message 'its board is dead'",
+	.arguments = {{"node", VALUE_TEXT, false, "name of the node"}},
+	.options = remove_options,
     },
     {
 	.name = "backend forget",

@@ -152,6 +152,13 @@ void render_backend_forget(const struct render *render, const json_t *data)
 	end_order(render, data);
 }
 
+void render_node_remove(const struct render *render, const json_t *data)
+{
+	buffer_puts(render->text, part_text(data, "text", ""));
+	buffer_printf(render->text, "done, by ledger entry %lld\n",
+		      (long long)part_number(data, "sequence"));
+}
+
 void render_token(const struct render *render, const json_t *data)
 {
 	buffer_printf(render->text, "on the machine that is to join, within %lld hours:\n\n",
@@ -275,6 +282,20 @@ static void tell_node_key(const json_t *what, struct buffer *words)
 	buffer_printf(words, "the key of %s", part_text(what, "node", "?"));
 }
 
+static void tell_node(const json_t *what, struct buffer *words)
+{
+	screen_puts(words, part_text(what, "node", "?"));
+}
+
+static void tell_fenced(const json_t *what, struct buffer *words)
+{
+	const json_t *nodes = json_object_get(what, "nodes");
+	for (size_t i = 0; i < json_array_size(nodes); i++) {
+		buffer_puts(words, i ? ", " : "no landing takes tunnels any more of ");
+		tell_node(json_array_get(nodes, i), words);
+	}
+}
+
 static void tell_backend(const json_t *what, struct buffer *words)
 {
 	buffer_puts(words, part_text(what, "backend", "?"));
@@ -301,6 +322,8 @@ void render_entry_words(const char *kind, const json_t *what, struct buffer *wor
 	    {"rollout.force", tell_force},
 	    {"rollout.cut", tell_service},
 	    {"node.key", tell_node_key},
+	    {"member.remove", tell_node},
+	    {"member.fenced", tell_fenced},
 	    {"backend.forget", tell_backend},
 	    {"backend.return", tell_backend},
 	};

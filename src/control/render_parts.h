@@ -36,6 +36,7 @@ render_fn render_rollout_pause;
 render_fn render_rollout_resume;
 render_fn render_rollout_cut;
 render_fn render_backend_forget;
+render_fn render_node_remove;
 render_fn render_token;
 render_fn render_store_recover;
 render_fn render_verify;

@@ -519,6 +519,8 @@ const struct thing thing_node = {
 	       .unit = "ms"),
 	COLUMN("APPLIED", "applied", NUMBER, "the entry up to which it forwards and answers"),
 	COLUMN("BEHIND", "behind", NUMBER, "entries that it lacks; closings wait for it"),
+	COLUMN("REMOVED", "removed", TEXT,
+	       "it is no member any more, and how far its fence is"),
 	FIELD("channel_key", TEXT, "by which it is known on the channel"),
 	END,
     }};
@@ -806,6 +808,15 @@ const struct thing thing_recovery = {
 	ORDER_FIELDS,
 	END,
     }};
+
+const struct thing thing_removal = {.name = "removal",
+				    .help = "A node is a member no more.",
+				    .fields = (const struct field[]){
+					FIELD("node", TEXT, "that was removed"),
+					FIELD("text", TEXT, "what that does, for people"),
+					ORDER_FIELDS,
+					END,
+				    }};
 
 const struct thing thing_forget = {.name = "forget",
 				   .help = "A backend is declared gone.",

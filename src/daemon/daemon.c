@@ -16,6 +16,7 @@
 #include "daemon/names_plane.h"
 #include "fabric/burned.h"
 #include "fabric/driver.h"
+#include "fabric/fence.h"
 #include "fabric/landings.h"
 #include "fabric/membership.h"
 #include "fabric/reports.h"
@@ -242,7 +243,7 @@ static void trim_memory(struct daemon *daemon)
 static void open_peers(struct daemon *daemon, uint64_t now_ms)
 {
 	struct error err = {0};
-	if (!daemon->options->channel || daemon->peers)
+	if (!daemon->options->channel || daemon->peers || daemon->removal.is_over)
 		return;
 	if (peers_open(daemon, &daemon->peers, &err) < 0) {
 		if (ALARM_SET(&daemon->channel_alarm, now_ms, CHANNEL_CLOSED, "", err.text))
@@ -277,6 +278,7 @@ static void on_tick(uv_timer_t *timer)
 	open_peers(daemon, now_ms);
 	if (daemon->peers)
 		peers_tick(daemon->peers, now_ms);
+	removal_tick(daemon, now_ms);
 	trim_memory(daemon);
 	bool well = !alarm_stands(&daemon->alarm) && daemon->image.fabric;
 	prove(daemon, well, now_ms);
@@ -406,10 +408,11 @@ static int open_parts(struct daemon *daemon, struct error *err)
 		result = api_unix_open(&daemon->host, &daemon->loop, options->socket_path,
 				       daemon->files.api_clients, &daemon->api, err);
 	}
-	if (result == 0)
+	if (result == 0 && !daemon->removal.is_over)
 		result = landing_api_open(daemon, options->peers_path, daemon->files.landings,
 					  &daemon->landing_api, err);
-	if (result == 0 && !daemon->decides && daemon->replica.kind == REPLICA_STORE)
+	if (result == 0 && !daemon->decides && !daemon->removal.is_over &&
+	    daemon->replica.kind == REPLICA_STORE)
 		result = authority_open(daemon, &daemon->authority, err);
 	if (result == 0 && options->backend)
 		result = own_landing_open(daemon, &daemon->own_landing, err);
@@ -476,6 +479,7 @@ static void close_all(struct daemon *daemon)
 	driver_free(daemon->driver);
 	membership_free(daemon->membership);
 	burned_free(daemon->burned);
+	fence_free(daemon->fence);
 	observations_free(daemon->observations);
 	wants_done(&daemon->wants);
 	landings_free(daemon->landings);
@@ -578,7 +582,13 @@ static int run(const struct daemon_options *options, struct error *err)
 	(void)mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	log_set_level(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	do {
-		struct daemon daemon = {.options = options,
+		struct daemon_options now;
+		struct removal removal;
+		result = removal_begin(options, &now, &removal, err);
+		if (result < 0)
+			break;
+		struct daemon daemon = {.options = &now,
+					.removal = removal,
 					.clock = &clock_system,
 					.decides = !options->channel || options->channel->voter};
 		daemon_used_memory(&daemon);

@@ -20,6 +20,7 @@
 #include "base/alarms.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "daemon/member/removal.h"
 #include "daemon/open_files.h"
 #include "daemon/options.h"
 #include "daemon/signals.h"
@@ -39,6 +40,7 @@ struct authority;
 struct burned;
 struct driver;
 struct edge_plane;
+struct fence;
 struct good_copy;
 struct landing_api;
 struct landings;
@@ -79,6 +81,8 @@ struct daemon {
 	struct wants wants; /* of slots, by orders given here */
 	struct membership *membership;
 	struct burned *burned; /* addresses that a recovery holds back */
+	struct fence *fence; /* edges that were removed */
+	struct removal removal; /* of this node */
 	struct member self; /* what the options make of this node */
 	char instance[OBSERVATION_INSTANCE_BYTES]; /* of this process */
 	struct good_copy *good_copy; /* NULL while the replica is none to be kept */
@@ -130,6 +134,8 @@ must_check int landing_node_run(const struct daemon_options *options, struct err
  * standard output when there is nothing to undo.
  */
 must_check int daemon_detach(const json_t *parameters, struct error *err);
+/* The same, for who has options. */
+must_check int daemon_empty(const struct daemon_options *options, struct error *err);
 
 /* --- tell.c --- */
 

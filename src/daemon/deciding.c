@@ -4,6 +4,7 @@
 #include "daemon/member/credentials.h"
 #include "fabric/burned.h"
 #include "fabric/driver.h"
+#include "fabric/fence.h"
 #include "fabric/membership.h"
 #include "state/upgrade.h"
 
@@ -40,6 +41,7 @@ void daemon_decide(struct daemon *daemon)
 	daemon_upgrade_state(daemon);
 	membership_run(daemon->membership);
 	burned_run(daemon->burned);
+	fence_run(daemon->fence);
 	driver_run(daemon->driver);
 }
 
@@ -123,9 +125,17 @@ int daemon_open_fabric(struct daemon *daemon)
 					      .applied = daemon_applied_by_all,
 					      .rests = store_rests,
 					      .context = daemon};
+	const struct fence_options fence = {.image = &daemon->image,
+					    .changes = daemon->changes,
+					    .reports = daemon->reports,
+					    .clock = daemon->clock,
+					    .rests = store_rests,
+					    .context = daemon};
 	describe_self(daemon);
 	int result = driver_new(&driver, &daemon->driver);
 	if (result == 0)
 		result = membership_new(&membership, &daemon->membership);
+	if (result == 0)
+		result = fence_new(&fence, &daemon->fence);
 	return result < 0 ? result : burned_new(&burned, &daemon->burned);
 }

@@ -20,6 +20,13 @@ static int undo_landing(const struct daemon_folders *folders, struct error *err)
 	return result < 0 ? result : landing_close(landing, LANDING_UNDO, err);
 }
 
+static int take_away(const struct daemon_folders *folders, bool edge, bool landing,
+		     struct error *err)
+{
+	int result = edge ? edge_remove(folders->edge_pins, err) : 0;
+	return result == 0 && landing ? undo_landing(folders, err) : result;
+}
+
 static int undo(const struct daemon_folders *folders, struct error *err)
 {
 	bool edge = access(folders->edge_pins, F_OK) == 0;
@@ -29,9 +36,7 @@ static int undo(const struct daemon_folders *folders, struct error *err)
 		printf("nothing of fairlead's is pinned below %s\n", folders->pins);
 		return 0;
 	}
-	int result = edge ? edge_remove(folders->edge_pins, err) : 0;
-	if (result == 0 && landing)
-		result = undo_landing(folders, err);
+	int result = take_away(folders, edge, landing, err);
 	if (result < 0)
 		return result;
 	(void)rmdir(folders->pins); /* unless something else lies there, or it is a mount point */
@@ -41,6 +46,15 @@ static int undo(const struct daemon_folders *folders, struct error *err)
 				  : "backend",
 		  NULL);
 	return 0;
+}
+
+int daemon_empty(const struct daemon_options *options, struct error *err)
+{
+	const struct daemon_folders folders = {.state = options->state_folder,
+					       .edge_pins = options->edge_pins,
+					       .landing_pins = options->landing_pins};
+	return take_away(&folders, access(folders.edge_pins, F_OK) == 0,
+			 access(folders.landing_pins, F_OK) == 0, err);
 }
 
 int daemon_detach(const json_t *parameters, struct error *err)

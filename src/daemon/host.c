@@ -13,6 +13,7 @@
 #include "daemon/member/first_token.h"
 #include "daemon/member/peers.h"
 #include "daemon/names_plane.h"
+#include "fabric/fence.h"
 #include "fabric/membership.h"
 #include "state/recovery.h"
 
@@ -288,6 +289,19 @@ static void voter_alarms(const struct daemon *daemon, json_t *alarms)
 			  follower_alarm(authority_follower(daemon->authority)));
 }
 
+/* Only who decides hears how far landings have come. */
+static void fence_alarms(const struct daemon *daemon, json_t *alarms)
+{
+	const struct removed_list *list = &daemon->image.removed;
+	char text[FENCE_TEXT];
+	for (size_t i = 0; daemon->decides && i < list->count; i++) {
+		if (removed_is_fenced(&list->items[i]))
+			continue;
+		must_succeed(fence_text(&daemon->image, daemon->reports, &list->items[i], text));
+		ALARM_PUT(alarms, NULL, 0, MEMBER_FENCING, list->items[i].name, text);
+	}
+}
+
 static void put_alarms(void *context, json_t *alarms)
 {
 	const struct daemon *daemon = context;
@@ -305,6 +319,11 @@ static void put_alarms(void *context, json_t *alarms)
 	put_standing(daemon, &daemon->alarm, alarms);
 	put_standing(daemon, &daemon->store_alarm, alarms);
 	put_standing(daemon, &daemon->upgrade_alarm, alarms);
+	put_standing(daemon, &daemon->removal.alarm, alarms);
+	put_standing(daemon, &daemon->removal.doubt, alarms);
+	fence_alarms(daemon, alarms);
+	if (daemon->peers)
+		peers_put_alarms(daemon->peers, alarms);
 	voter_alarms(daemon, alarms);
 	unread_alarms(daemon, alarms);
 	put_standing(daemon, membership_alarm(daemon->membership), alarms);
@@ -414,7 +433,9 @@ static bool pass_on(void *context, struct api_call *call)
 	    call->command->verb == VERB_verify)
 		return false;
 	error_set(&err, -FL_EUNAVAILABLE, "this node decides nothing, and no voter is reached: %s",
-		  daemon->peers ? peers_unreached(daemon->peers) : daemon->channel_alarm.text);
+		  daemon->peers             ? peers_unreached(daemon->peers)
+		  : daemon->removal.is_over ? daemon->removal.alarm.text
+					    : daemon->channel_alarm.text);
 	api_fail(call, &err);
 	return true;
 }

@@ -10,7 +10,8 @@
  * Any two nodes. Over the network both sides say `hello` first, and `beat` whenever they said
  * nothing else for a second; `parting` is the last of a session that one side ends with a reason.
  * A machine that wants to become a member says `join_ask`, once, and nothing else; the voter
- * answers `join_take` or `join_refuse`, and the session is over (peer/session.h).
+ * answers `join_take` or `join_refuse`, and the session is over (peer/session.h). A voter may say
+ * `warning`.
  *
  * A landing and its node. The landing says `hello` once, then a `report` in each interval. The node
  * answers each report with `heard` or `refused`. Before that it sends `configure` when what the
@@ -88,7 +89,8 @@ enum peer_parting_reason {
 	X(NO_VOTER, 7, "this node is no voter; `voters` says who is")                              \
 	X(LATER, 8, "it cannot be decided now: try again")                                         \
 	X(ROLES, 9, "the token does not allow what was asked for")                                 \
-	X(UNKNOWN_KEY, 10, "no member has this key")
+	X(UNKNOWN_KEY, 10, "no member has this key")                                               \
+	X(REMOVED, 11, "the key is that of a node that was removed; `proof` says so")
 
 enum peer_join_refusal {
 #define X(id, number, meaning) PEER_JOIN_##id = (number),
@@ -311,7 +313,14 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	F(of, NUMBER, reason, 1, UINT16_MAX, 3, "of enum peer_join_refusal")                       \
 	F(of, TEXT, sentence, 1, PEER_SENTENCE_MAX, 3, "what a person should know")                \
 	F(of, TEXT, command, 0, PEER_SENTENCE_MAX, 3, "the command that helps")                    \
-	L(of, door, voters, 0, PEER_DOORS_MAX, 3, "where the voters are")
+	L(of, door, voters, 0, PEER_DOORS_MAX, 3, "where the voters are")                          \
+	F(of, BYTES, proof, 0, PEER_PROOF_MAX, 3,                                                  \
+	  "the ledger's entry of the asker's removal, with its signature; empty otherwise")
+
+#define PEER_WARNING_FIELDS(F, L, of)                                                              \
+	F(of, KEY, code, 1, PEER_ID_MAX, 3, "which alarm, as in docs/design/alarms.md")            \
+	F(of, TEXT, text, 1, PEER_SENTENCE_MAX, 3, "the sentence that a person reads")             \
+	F(of, TEXT, advice, 0, PEER_SENTENCE_MAX, 3, "what to do about it")
 
 /* --- a store's client and its server ---------------------------------------------------------- */
 
@@ -411,7 +420,9 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(9, JOIN_ASK, join_ask, 3, 4096, PEER_JOIN_ASK_FIELDS,                                    \
 	  "A machine wants to become a member, or a member its next certificate.")                 \
 	X(10, JOIN_TAKE, join_take, 3, 16384, PEER_JOIN_TAKE_FIELDS, "It is a member.")            \
-	X(11, JOIN_REFUSE, join_refuse, 3, 8192, PEER_JOIN_REFUSE_FIELDS, "It is none.")           \
+	X(11, JOIN_REFUSE, join_refuse, 3, 32768, PEER_JOIN_REFUSE_FIELDS, "It is none.")          \
+	X(12, WARNING, warning, 3, 8192, PEER_WARNING_FIELDS,                                      \
+	  "A voter tells a member of what concerns it alone.")                                     \
 	X(16, OBSERVATION, observation, 1, 12u << 20, PEER_OBSERVATION_FIELDS,                     \
 	  "What a node saw, as it tells every voter.")                                             \
 	X(17, API_CALL, api_call, 3, 13u << 20, PEER_API_CALL_FIELDS,                              \

@@ -12,6 +12,7 @@
 #include "daemon/member/credentials.h"
 #include "daemon/member/node_file.h"
 #include "daemon/member/own_network.h"
+#include "daemon/member/removal.h"
 #include "kernel/boot.h"
 #include "peer/channel.h"
 #include "peer/token.h"
@@ -315,6 +316,8 @@ static int prepare(struct joining *joining, const json_t *parameters, struct are
 		return result;
 	json_object_set_new(joining->node, "state", json_string(folders.state));
 	result = daemon_options_parse(joining->node, arena, &joining->options, &joining->err);
+	if (result == 0)
+		result = removal_make_room(&joining->options, &joining->err);
 	if (result == 0)
 		result = check_empty(&joining->options, &joining->err);
 	if (result == 0)

@@ -61,8 +61,9 @@ static size_t list_doors(const struct peers *peers, struct peer_door doors[PEER_
 	return count;
 }
 
-static void refuse(struct peers *peers, struct peer_remote *remote, const char *node,
-		   enum peer_join_refusal reason, const char *sentence, const char *command)
+static void refuse_with(struct peers *peers, struct peer_remote *remote, const char *node,
+			enum peer_join_refusal reason, const char *sentence, const char *command,
+			const struct wire_bytes *proof)
 {
 	struct peer_door doors[PEER_DOORS_MAX];
 	const size_t count = list_doors(peers, doors);
@@ -72,7 +73,14 @@ static void refuse(struct peers *peers, struct peer_remote *remote, const char *
 			      .join_refuse = {.reason = reason,
 					      .sentence = sentence,
 					      .command = command,
+					      .proof = *proof,
 					      .voters = {.items = doors, .count = count}}});
+}
+
+static void refuse(struct peers *peers, struct peer_remote *remote, const char *node,
+		   enum peer_join_refusal reason, const char *sentence, const char *command)
+{
+	refuse_with(peers, remote, node, reason, sentence, command, &(struct wire_bytes){0});
 }
 
 /* The certificate, to a member whose key this is. */
@@ -155,6 +163,24 @@ static bool used_by(const struct join_token *token, const char *node, const char
 	return strcmp(token->node, node) == 0 && strcmp(token->channel_key, key) == 0;
 }
 
+/* Landings cannot take the tunnels of a new edge and refuse those of a removed one that come from
+ * the same address. */
+static const struct removed_member *find_unfenced(const struct image *image,
+						  const struct member *wanted)
+{
+	for (size_t i = 0; i < image->removed.count; i++) {
+		const struct removed_member *removed = &image->removed.items[i];
+		for (size_t a = 0; a < removed->source_count; a++) {
+			for (size_t b = 0; b < wanted->source_count; b++) {
+				if (!removed_is_fenced(removed) &&
+				    ip_address_equal(&removed->sources[a], &wanted->sources[b]))
+					return removed;
+			}
+		}
+	}
+	return NULL;
+}
+
 /* The token and the name, by the image as it is now. */
 static void check_token(const struct image *image, const struct asking *asking, uint64_t now_ms,
 			struct refusal *refusal)
@@ -162,6 +188,9 @@ static void check_token(const struct image *image, const struct asking *asking, 
 	const struct join_token *token = token_list_find(&image->tokens, &asking->secret);
 	const struct member *known = image_member(image, asking->node);
 	const struct member *wanted = &asking->member;
+	const struct removed_member *removed =
+	    removed_list_find_key(&image->removed, wanted->channel_key);
+	const struct removed_member *unfenced = find_unfenced(image, wanted);
 	char roles[MEMBER_ROLES_BYTES];
 	if (!token) {
 		set(refusal, PEER_JOIN_SECRET,
@@ -186,6 +215,18 @@ static void check_token(const struct image *image, const struct asking *asking, 
 		    "there is a node %s with another key: a machine that takes its place needs it "
 		    "removed first, or another --node",
 		    asking->node);
+	} else if (removed) {
+		set(refusal, PEER_JOIN_REMOVED,
+		    "this machine's key was removed from the fabric, with node %s, by ledger entry "
+		    "%" PRIu64 ": it joins by a new key, in a state folder of its own",
+		    removed->name, removed->sequence);
+	} else if (unfenced) {
+		set(refusal, PEER_JOIN_LATER,
+		    "its tunnels would come from where those of node %s came, which was removed "
+		    "and "
+		    "is not fenced off yet; `fairlead get nodes` on a member says what that waits "
+		    "for",
+		    unfenced->name);
 	}
 	if (refusal->reason == PEER_JOIN_SECRET || refusal->reason == PEER_JOIN_USED ||
 	    refusal->reason == PEER_JOIN_EXPIRED || refusal->reason == PEER_JOIN_ROLES)
@@ -305,7 +346,14 @@ static void renew(struct peers *peers, struct peer_remote *remote, const struct 
 	const struct member *member = image_member(&peers->daemon->image, ask->node);
 	char key[KEY_TEXT_BYTES];
 	key_text_format(join->key.data, key);
-	if (!member || strcmp(member->channel_key, key) != 0)
+	const struct removed_member *removed =
+	    removed_list_find_key(&peers->daemon->image.removed, key);
+	const struct wire_bytes proof =
+	    removed ? peers_removal(peers, removed->sequence) : (struct wire_bytes){0};
+	if (removed)
+		refuse_with(peers, remote, ask->node, PEER_JOIN_REMOVED,
+			    "the node was removed from the fabric", "fairlead token", &proof);
+	else if (!member || strcmp(member->channel_key, key) != 0)
 		refuse(peers, remote, ask->node, PEER_JOIN_UNKNOWN_KEY,
 		       "no member of this name has this key: it was removed, or never joined",
 		       "fairlead token");

@@ -5,6 +5,7 @@
 #include "daemon/member/authority.h"
 #include "daemon/member/credentials.h"
 #include "daemon/member/peers_internal.h"
+#include "daemon/member/removal.h"
 #include "fabric/observation_message.h"
 #include "store/peer/client.h"
 #include "store/peer/server.h"
@@ -162,6 +163,9 @@ static bool take_from_voter(struct fellow *fellow, const struct peer_message *me
 	case PEER_API_ANSWER:
 		relay_take_answer(fellow, &message->api_answer);
 		return true;
+	case PEER_WARNING:
+		peers_take_warning(fellow->peers, &message->warning);
+		return true;
 	default:
 		return false;
 	}
@@ -266,6 +270,8 @@ static void on_down(void *context, struct peer_remote *remote, const struct chan
 		log_event(LOG_LEVEL_INFO, "peer.down", "node", fellow->node, "why", down->sentence,
 			  NULL);
 	fellow->is_up = false;
+	if (down->reason == PEER_PARTING_REMOVED && !peers->closing && !peers->daemon->decides)
+		removal_take(peers->daemon, fellow->node, down->proof.data, down->proof.length);
 	if (!fellow->asks && (fellow->outgoing || fellow->is_authority))
 		snprintf(peers->unreached, sizeof(peers->unreached), "%s: %.400s", fellow->node,
 			 down->sentence);
@@ -281,7 +287,7 @@ static void on_join(void *context, struct peer_remote *remote, const struct chan
 static void on_turned_away(void *context, const struct channel_turned_away *who)
 {
 	char address[IP_TEXT_BYTES];
-	(void)context;
+	peers_note_turned_away(context, who);
 	log_event(LOG_LEVEL_WARNING, "peer.refused", "address",
 		  ip_address_format(&who->address, address), "node", who->node, "why",
 		  who->sentence, NULL);
@@ -304,35 +310,6 @@ static void on_end(void *context, const char *why)
 
 /* --- whom to talk to -------------------------------------------------------------------------- */
 
-static void tell_members(struct peers *peers)
-{
-	const struct image *image = &peers->daemon->image;
-	struct channel_member *rows = must_alloc(image->member_count + 1, sizeof(*rows));
-	uint8_t(*keys)[KEY_BYTES] = must_alloc(image->member_count + 1, sizeof(*keys));
-	struct channel_members message = {.members = {.items = rows}};
-	for (size_t i = 0; i < image->member_count; i++) {
-		const struct member *member = image->members[i].member;
-		const char *text = member->channel_key;
-		if (!*text || key_text_parse(text, strlen(text), keys[i]) < 0)
-			continue;
-		rows[message.members.count++] = (struct channel_member){
-		    .node = member->name, .key = {.data = keys[i], .length = KEY_BYTES}};
-	}
-	peer_channel_members(peers->channel, &message);
-	free(keys);
-	free(rows);
-}
-
-void peers_image_moved(struct peers *peers)
-{
-	const struct image *image = &peers->daemon->image;
-	if (peers->members_told && peers->members_revision == image->members_revision)
-		return;
-	peers->members_told = true;
-	peers->members_revision = image->members_revision;
-	tell_members(peers);
-}
-
 void peers_tick(struct peers *peers, uint64_t now_ms)
 {
 	struct error err = {0};
@@ -345,6 +322,7 @@ void peers_tick(struct peers *peers, uint64_t now_ms)
 		peers->connect_ms = now_ms + AGAIN_MS;
 		peers_connect_to_voters(peers);
 	}
+	peers_forget_turned_away(peers, now_ms);
 	if (peers->runs)
 		renewal_run(peers, now_ms);
 }
@@ -405,5 +383,7 @@ void peers_close(struct peers *peers)
 
 void peers_free(struct peers *peers)
 {
+	if (peers)
+		roll_call_done(peers);
 	free(peers);
 }

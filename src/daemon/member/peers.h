@@ -16,6 +16,7 @@
 #include "fabric/observation.h"
 #include "wire/peer.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -45,6 +46,9 @@ bool peers_tell_voter(struct peers *peers, const struct peer_message *message);
 
 /* Have a voter answer the call. False: none is reached, and the call is still the caller's. */
 bool peers_pass_on(struct peers *peers, struct api_call *call);
+
+/* Add what is wrong with who goes by members' keys and names. */
+void peers_put_alarms(const struct peers *peers, json_t *alarms);
 
 /* "" while a voter is reached, or when this node is one; else why none is. */
 const char *peers_unreached(const struct peers *peers);

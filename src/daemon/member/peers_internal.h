@@ -3,6 +3,7 @@
 #ifndef FAIRLEAD_DAEMON_MEMBER_PEERS_INTERNAL_H
 #define FAIRLEAD_DAEMON_MEMBER_PEERS_INTERNAL_H
 
+#include "base/alarms.h"
 #include "daemon/daemon.h"
 #include "daemon/landing/landing_session.h"
 #include "daemon/member/peers.h"
@@ -12,6 +13,7 @@ struct asking;
 struct credentials;
 struct store_session;
 struct relayed;
+struct removal_entry;
 
 /* One session with another member. It outlives its remote by a turn of the loop, since a remote may
  * go while something is said to it. */
@@ -46,6 +48,11 @@ struct peers {
 	uint64_t renew_ms; /* when it is looked next whether the certificate wants renewing */
 	uint64_t connect_ms; /* when voters are tried again */
 	char unreached[512];
+	struct removal_entry *removals; /* entries that removed nodes are shown */
+	size_t removals_asked; /* of them, those that the store is asked for */
+	struct alarm copied, name_taken; /* somebody goes by another's key, or name */
+	/* When that was seen last, and since when it has been, without a pause; 0: it was not. */
+	uint64_t turned_away_ms, turned_away_since_ms;
 };
 
 /* Queue a message. False: it is not up. A message outside its limits is a bug. */
@@ -53,6 +60,16 @@ bool fellow_send(struct fellow *fellow, const struct peer_message *message);
 
 /* A voter that is reached; NULL: none. */
 struct fellow *peers_voter(const struct peers *peers);
+
+/* --- roll_call.c: who is a member, and who shows up as one --- */
+
+void roll_call_done(struct peers *peers);
+/* The ledger entry that removed a node, borrowed; empty while it is not known. */
+struct wire_bytes peers_removal(const struct peers *peers, uint64_t sequence);
+void peers_note_turned_away(struct peers *peers, const struct channel_turned_away *who);
+void peers_take_warning(struct peers *peers, const struct peer_warning *message);
+/* Call it every tick. */
+void peers_forget_turned_away(struct peers *peers, uint64_t now_ms);
 
 /* --- relay.c: calls of the local API that another node answers --- */
 

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "daemon/member/credentials.h"
 #include "daemon/member/peers_internal.h"
+#include "daemon/member/removal.h"
 #include "peer/ca.h"
 
 #include <stdio.h>
@@ -118,6 +119,9 @@ void renewal_take(struct peers *peers, const struct peer_message *message)
 	struct wire_bytes cas[2];
 	size_t count = 0;
 	if (message->number == PEER_JOIN_REFUSE) {
+		if (message->join_refuse.reason == PEER_JOIN_REMOVED)
+			removal_take(peers->daemon, "a voter", message->join_refuse.proof.data,
+				     message->join_refuse.proof.length);
 		log_event(LOG_LEVEL_ERROR, "certificate.not_renewed", "error",
 			  message->join_refuse.sentence, NULL);
 		return;

@@ -728,6 +728,7 @@ static void take_frame(struct peer_client *client, const struct arrival *arrival
 		case PEER_JOIN_ASK:
 		case PEER_JOIN_TAKE:
 		case PEER_JOIN_REFUSE:
+		case PEER_WARNING:
 		case PEER_OBSERVATION:
 		case PEER_API_CALL:
 		case PEER_API_ANSWER:
