@@ -519,8 +519,7 @@ const struct thing thing_node = {
 	       .unit = "ms"),
 	COLUMN("APPLIED", "applied", NUMBER, "the entry up to which it forwards and answers"),
 	COLUMN("BEHIND", "behind", NUMBER, "entries that it lacks; closings wait for it"),
-	COLUMN("REMOVED", "removed", TEXT,
-	       "it is no member any more, and how far its fence is"),
+	COLUMN("REMOVED", "removed", TEXT, "it is no member any more, and how far its fence is"),
 	FIELD("channel_key", TEXT, "by which it is known on the channel"),
 	END,
     }};
