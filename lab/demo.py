@@ -1,17 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""`./dev demo`: the main job with a live display.
+"""`./dev demo`: the fabric's job with a live display.
 
 On a terminal the screen shows the step that is being done and what to look at, the versions with
 their connections per backend, the flows and the probe; elsewhere, or with NO_COLOR set, it prints
 a line for each thing that happened. Both end with the same table and the same last line,
 
-    demo: flows=N versions=N late=N broken=N
+    demo: flows=N versions=N late=N killed=N removed=N added=N broken=0
 
 Exit code: 0 when all is well; 1 when a flow broke, fewer than 200 long flows were open at an
 event, or nobody came late; 2 for wrong usage; 3 when the demo itself could not go on.
 
-`--break` is the proof that the demo can see: the daemon is told by FAIRLEAD_LAB_UNSAFE to re-bind
+`--break` is the proof that the demo can see: the voter is told by FAIRLEAD_LAB_UNSAFE to re-bind
 version 1's addresses although flows use them. It must end in broken>0 and then exits with 1, as
 broken flows always do; with 3 if it saw none.
 
@@ -29,20 +29,23 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lab import versus
+from lab.fabric import FabricLab
+from lab.fabric_job import TITLES, FabricJob
 from lab.host import BUILD, LabError
-from lab.job import GAP_GOAL_MS, TITLES, MainJob
-from lab.parts import Lab
 from lab.screen import BOLD, DIM, GREEN, PLAIN, RED, Terminal
+from lab.traffic_job import GAP_GOAL_MS
 
 LOOK_AT = {
     1: "`web` appears with one version; new requests name it",
     2: "connections appear at the backends, as landing counts them",
     3: "version 1 keeps its flows, new requests go to version 2",
-    4: "nothing: no daemon runs, and the probe does not notice",
-    5: "nothing: the programs are another build, and the probe does not notice",
-    6: "version 1 loses its flows, closes, retires; late requests reach version 2",
-    7: "the name moves back at once; flows stay where they are",
-    8: "the entry that verify names",
+    4: "nothing: flows come to an edge that never saw them, and go on",
+    5: "nothing: no daemon runs there, and the probe does not notice",
+    6: "the probe's gap: what BFD needs to miss a machine",
+    7: "nothing: the voter decides on changes, and on no packet",
+    8: "version 1 loses its flows, closes, retires; late requests reach version 2",
+    9: "nothing: its routes went before it did",
+    10: "the name moves; flows stay where they are",
 }
 FRAME_SECONDS = 0.2
 WINDOW = 4000  # a person wants to see each step, and the probe to measure it
@@ -101,7 +104,7 @@ class Screen:
         job = self.job
         now = job.events[-1].step if job.events else 0
         seconds = time.monotonic() - job.began
-        yield (f"{BOLD}Fairlead: a service changes versions and no flow breaks"
+        yield (f"{BOLD}Fairlead: edges come and go, versions change, and no flow breaks"
                f"{PLAIN}   {seconds:.0f} s")
         for step, title in TITLES.items():
             if step < now:
@@ -119,8 +122,7 @@ class Screen:
         if not status:
             return
         yield (f"{BOLD}version   state     share  flows  "
-               f"{'  '.join(f'{name:>5}' for name in self.job.lab.backends)}   late"
-               f"{PLAIN}   build {status.build_id[:12]}")
+               f"{'  '.join(f'{name:>5}' for name in self.job.lab.backends)}{PLAIN}")
         for number, states in sorted(self.job.history.items()):
             if states[-1] == "retired":
                 yield f"{DIM}{f'web/{number}':9} retired"
@@ -131,7 +133,7 @@ class Screen:
                                    for backend in self.job.lab.backends)
                 colour = GREEN if version.state == "serving" else ""
                 yield (f"{colour}{f'{name}/{version.number}':9} {version.state:9} "
-                       f"{version.share:>5.0%}  {flows:>5}  {counts}  {version.late:>5}")
+                       f"{version.share:>5.0%}  {flows:>5}  {counts}")
         for alarm in status.alarms[:3]:
             yield f"{RED}! {alarm}"
 
@@ -177,7 +179,7 @@ def run(job, breaking):
         return
     for step in job.steps()[:3]:
         step()
-    job.break_version_1()
+    job.break_version_1(8)
 
 
 def conclude(job, breaking):
@@ -199,13 +201,13 @@ def conclude(job, breaking):
 
 
 def play(build, fancy, breaking):
-    """The main job in a lab of its own; returns the exit code."""
+    """The fabric's job in a lab of its own; returns the exit code."""
     display = Screen() if fancy else Lines()
     unsafe = {"FAIRLEAD_LAB_UNSAFE": "skip-closing-barrier"} if breaking else {}
     with contextlib.ExitStack() as stack:
         stack.callback(display.close)
-        lab = stack.enter_context(Lab(build, edge_env=unsafe))
-        job = MainJob(lab, display.changed, display.idle, WINDOW)
+        lab = stack.enter_context(FabricLab(build, voter_env=unsafe))
+        job = FabricJob(lab, display.changed, display.idle, WINDOW)
         display.job = job
         run(job, breaking)
     return conclude(job, breaking)

@@ -130,15 +130,19 @@ class Lab:
     def tool(self, name):
         return self.build / f"lab/traffic/lab-{name}"
 
-    def _start(self):
+    def start_content(self):
+        """What every backend serves."""
         content = self.root / "content"
         content.mkdir()
         (content / "sequence").write_bytes(sequence(SEQUENCE_BYTES))
         (content / "page").write_bytes(sequence(PAGE_BYTES))
+
+    def _start(self):
+        self.start_content()
         for name in self.backends:
             self.start_nginx(name)
             self.capsule.spawn(f"echo-{name}", [self.tool("echo"), PROBE_PORT, name], name)
-        self.resolver = self.start_unbound()
+        self.resolver = self.start_unbound((topology.UPLINK.v4, topology.UPLINK.v6))
         self.edge = self.capsule.spawn("edge", self.edge_command(self.program), "edge",
                                        env=self.edge_env)
         self.wait_edge()
@@ -160,15 +164,16 @@ class Lab:
             "nginx", "-p", directory, "-e", "stderr", "-c", directory / "conf"], machine,
             death_signal=signal.SIGTERM)  # by which its master ends its worker too
 
-    def start_unbound(self):
+    def start_unbound(self, nameservers):
+        """The resolver; it asks these addresses for the fabric's zone."""
         directory = self.directory("resolver")
-        legs = topology.UPLINK, topology.RESOLVER
+        own = topology.RESOLVER
         (directory / "conf").write_text(UNBOUND.format(
-            directory=directory, v4=legs[1].v4, v6=legs[1].v6, zone=topology.ZONE,
+            directory=directory, v4=own.v4, v6=own.v6, zone=topology.ZONE,
             names="".join(
                 f'    local-data: "{name}. 1 {"AAAA" if ":" in address else "A"} {address}"\n'
                 for name, addresses in self.names.items() for address in addresses),
-            stubs="\n".join(f"    stub-addr: {address}" for address in (legs[0].v4, legs[0].v6))))
+            stubs="\n".join(f"    stub-addr: {address}" for address in nameservers)))
         return self.capsule.spawn("unbound", ["unbound", "-d", "-c", directory / "conf"],
                                   "resolver")
 

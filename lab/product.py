@@ -19,46 +19,47 @@ UNDERLAY_FAMILY = {name: 4 if number % 2 == 0 else 6
                    for number, name in enumerate(topology.BACKENDS)}
 
 
-def backend_lines(names, weights):
+def backend_lines(names, weights, site=SITE):
     """YAML for a list of backends; a weight not given is 10."""
     return "".join(
-        f"      - {{name: {name}, site: {SITE}, "
+        f"      - {{name: {name}, site: {site}, "
         f'address: "{topology.RACK[name].address(UNDERLAY_FAMILY[name])}", '
         f"weight: {weights.get(name, 10)}}}\n" for name in names)
 
 
 def fabric_file(web, weights, probe, rollout="shares: [100%]", quiet="3s", stale="3s",
-                settings="", services=""):
+                settings="", services="", site=SITE, nameservers=(topology.UPLINK,)):
     """The fabric of design section 7, with seconds where it has hours.
 
     `web` and `probe` name the backends of the two services; `settings` and `services` are YAML for
     more.
     """
     v4, v6 = topology.POOLS
+    named = "".join(f'  ns{number}: ["{leg.v4}", "{leg.v6}"]\n'
+                    for number, leg in enumerate(nameservers, start=1))
     return f"""\
 fabric: lab
 zone: {topology.ZONE}
 settings: {{quiet: {quiet}, stale: {stale}, report_interval: 500ms{settings}}}
 nameservers:
-  ns1: ["{topology.UPLINK.v4}", "{topology.UPLINK.v6}"]
-pools:
+{named}pools:
   - {{prefix: "{v6}", site_bits: 4, slots_per_service: 256}}
   - {{prefix: {v4}, site_bits: 1}}
 sites:
-  {SITE}: {{location: [50.11, 8.68], clients: [192.0.2.0/25, "2001:db8:c::/64"]}}
+  {site}: {{location: [50.11, 8.68], clients: [192.0.2.0/25, "2001:db8:c::/64"]}}
 services:
   web:
     ports: [tcp/80]
     ttl: {TTL_SECONDS}s
     rollout: {{{rollout}}}
     backends:
-{backend_lines(web, weights)}\
+{backend_lines(web, weights, site)}\
   probe:
     ports: [udp/7000]
     ttl: {TTL_SECONDS}s
     rollout: {{shares: [100%]}}
     backends:
-{backend_lines(probe, {})}\
+{backend_lines(probe, {}, site)}\
 {services}"""
 
 
@@ -126,10 +127,11 @@ def parse_status(raw):
                 one["connections"], one["late"], one["share"],
                 {backend["name"]: backend["connections"] for backend in one.get("backends", ())})
         services[service["name"]] = Service(service["name"], versions)
-    return Status(raw["node"], raw["build_id"], raw["layout"],
-                  {i["name"]: i["mode"] for i in raw["interfaces"]}, services,
+    # Who is no edge has no build, no interfaces and no drops to tell of.
+    return Status(raw["node"], raw.get("build_id", ""), raw.get("layout", ""),
+                  {i["name"]: i["mode"] for i in raw.get("interfaces", ())}, services,
                   [b["name"] for b in raw["backends"] if b["silent"]], sentences(raw["alarms"]),
-                  raw["drops"], raw)
+                  raw.get("drops", {}), raw)
 
 
 class Cli:

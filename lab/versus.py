@@ -29,10 +29,11 @@ from pathlib import Path
 
 from lab import topology
 from lab.host import REPOSITORY, wait_for
-from lab.job import FIRST, SECOND, Reporter
+from lab.job import FIRST, SECOND
 from lab.parts import Lab
 from lab.product import UNDERLAY_FAMILY, StatusPoll
 from lab.screen import BOLD, DIM, GREEN, PLAIN, RED, Terminal
+from lab.traffic_job import Reporter
 
 HAPROXY_NAME = "haproxy.example.net"
 HAPROXY_ADDRESSES = ("10.0.0.3", "fd00::3")

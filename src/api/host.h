@@ -18,6 +18,7 @@ struct api_call;
 struct arena;
 struct changes;
 struct driver;
+struct error;
 struct image;
 struct join_token;
 struct ledger_signer;
@@ -72,6 +73,11 @@ struct api_host {
 	/* Draw the secret of a token whose other members are set: what the order answers, with the
 	 * word itself; NULL: this node is of no fabric that others could join. */
 	json_t *(*make_token)(void *context, struct join_token *token);
+	/* What this node announces by routes; a new object. */
+	json_t *(*routing_status)(void *context);
+	/* The configuration of a routing daemon that reads them; a new object, or an error. */
+	int (*routing_config)(void *context, const json_t *parameters, json_t **ret_answer,
+			      struct error *err);
 	/* Have another node answer the call, which is then not the caller's any more; false: it is
 	 * this one's to answer. */
 	bool (*pass_on)(void *context, struct api_call *call);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who may become a member, and who is none any more. */
+/* Who may become a member, who is none any more, and what one announces. */
 #include "api/order.h"
 #include "api/verbs.h"
 #include "base/memory.h"
@@ -83,6 +83,23 @@ static int read_token(const struct api_host *host, const struct api_call *call,
 	snprintf(token->site, sizeof(token->site), "%s", site ? site : "");
 	token->expires_ms = clock_wall_ms(host->clock) + (uint64_t)hours * HOUR_MS;
 	return parse_roles(roles ? roles : "edge,names,backend", &token->roles, err);
+}
+
+/* Of this node alone, whoever decides. */
+void verb_routing_status(struct api_host *host, struct api_call *call)
+{
+	api_succeed(call, host->routing_status ? host->routing_status(host->context) : NULL);
+}
+
+void verb_routing_config(struct api_host *host, struct api_call *call)
+{
+	struct error err = {0};
+	json_t *answer = NULL;
+	if (host->routing_config &&
+	    host->routing_config(host->context, api_parameters(call), &answer, &err) < 0)
+		api_fail(call, &err);
+	else
+		api_succeed(call, answer);
 }
 
 void verb_token(struct api_host *host, struct api_call *call)

@@ -259,6 +259,17 @@
 	X(ROUTE_NONE, "route.none", ALARM, NODE,                                                   \
 	  "no %s route leads beyond this machine's own links: clients elsewhere get no answer",    \
 	  "give the main table a default route")                                                   \
+	X(ROUTING_LOST, "routing.lost", REPAIRED, ROUTE,                                           \
+	  "%s deleted the route by which %s is announced from table %u; added again",              \
+	  "routers sent its packets elsewhere for a moment; see 'systemd-networkd' in the README " \
+	  "if it was that, else find out why")                                                     \
+	X(ROUTING_FAILED, "routing.failed", ALARM, NODE,                                           \
+	  "this edge cannot keep the table that its addresses are announced from: %s",             \
+	  "it is tried again every second")                                                        \
+	X(ROUTING_WITHHELD, "routing.withheld", ALARM, NODE,                                       \
+	  "this edge announces nothing new: %s",                                                   \
+	  "traffic goes to the other edges meanwhile; `fairlead routing status` there and here "   \
+	  "shows who announces what")                                                              \
 	X(RULE_LOST, "rule.lost", REPAIRED, RULE,                                                  \
 	  "%s deleted the %s rule with preference %u; added again",                                \
 	  "see 'systemd-networkd' in the README if it was that, else find out why")                \

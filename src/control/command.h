@@ -67,6 +67,8 @@ struct command_argument {
 	X(backend_forget)                                                                          \
 	X(node_remove)                                                                             \
 	X(token)                                                                                   \
+	X(routing_status)                                                                          \
+	X(routing_config)                                                                          \
 	X(store_recover)                                                                           \
 	X(log)                                                                                     \
 	X(verify)                                                                                  \

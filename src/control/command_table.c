@@ -15,6 +15,13 @@
 	    {"timeout", VALUE_TEXT, "TIME",                                                        \
 	     "wait no longer than this, as 90s or 1h; implies --wait"}
 
+#define ANNOUNCE_OPTIONS                                                                           \
+	{"announce", VALUE_TEXT, "bgp", "edge: announce its addresses, by a routing daemon here"}, \
+	    {"announce-table", VALUE_NUMBER, "N",                                                  \
+	     "of the kernel, for that daemon to read (default: 122)"},                             \
+	    {"announce-wait", VALUE_NUMBER, "SECONDS",                                             \
+	     "for routers, when it is stopped (default: 3; 0: keep the routes)"}
+
 static const struct command_option run_options[] = {
     {"node", VALUE_TEXT, "NAME", "this node's name (default: the host name)"},
     {"role", VALUE_TEXT, "ROLES", "edge, names, backend, any mix of them (default: edge,names)"},
@@ -22,6 +29,7 @@ static const struct command_option run_options[] = {
     {"interface", VALUE_LIST, "IF", "edge: take packets from this interface; may be repeated"},
     {"source", VALUE_LIST, "ADDRESS", "edge: outer source of its tunnels, one per family"},
     {"generic", VALUE_NONE, NULL, "edge: attach XDP in generic mode, for drivers without XDP"},
+    ANNOUNCE_OPTIONS,
     {"dns", VALUE_LIST, "ADDR[@PORT]", "names: answer DNS here; may be repeated"},
     {"dns-threads", VALUE_NUMBER, "N", "names: threads per address (default: one per core)"},
     {"underlay", VALUE_LIST, "IF", "backend: accept tunnels on this interface; may be repeated"},
@@ -49,7 +57,7 @@ static const struct command_option plan_options[] = {
 	    {"underlay", VALUE_LIST, "IF", "tunnels come in here (default: the same)"},            \
 	    {"source", VALUE_LIST, "ADDRESS", "of its tunnels (default: its addresses)"},          \
 	    {"dns", VALUE_LIST, "ADDR[@PORT]", "it answers DNS here (default: its addresses)"},    \
-	    {"generic", VALUE_NONE, NULL, "attach XDP in generic mode"},                           \
+	    {"generic", VALUE_NONE, NULL, "attach XDP in generic mode"}, ANNOUNCE_OPTIONS,         \
 	    {"state", VALUE_TEXT, "DIR", "what must survive (default: /var/lib/fairlead)"},        \
 	    {"run-dir", VALUE_TEXT, "DIR", "the local socket (default: /run/fairlead)"},           \
 	    {"pins", VALUE_TEXT, "DIR", "BPF objects (default: /sys/fs/bpf/fairlead)"}
@@ -73,6 +81,13 @@ static const struct command_option token_options[] = {
     {"site", VALUE_TEXT, "SITE", "where it must stand (default: anywhere)"},
     {"hours", VALUE_NUMBER, "N", "how long it is good (default: 24)"},
     {"message", VALUE_TEXT, "TEXT", "why; kept in the ledger"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
+static const struct command_option routing_config_options[] = {
+    {"neighbor", VALUE_LIST, "ADDRESS", "a router to announce to; may be repeated"},
+    {"as", VALUE_NUMBER, "N", "the routers' autonomous system"},
+    {"local-as", VALUE_NUMBER, "N", "this machine's"},
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
@@ -448,6 +463,40 @@ const struct command command_table[] = {
 	.examples = "fairlead node remove edge2 --message 'its board is dead'",
 	.arguments = {{"node", VALUE_TEXT, false, "name of the node"}},
 	.options = remove_options,
+    },
+    {
+	.name = "routing status",
+	.place = COMMAND_DAEMON,
+	.verb = VERB_routing_status,
+	.thing = &thing_routing,
+	.render = render_routing_status,
+	.repeatable = true,
+	.summary = "what this machine announces by routes",
+	.description =
+	    "Of this machine, whichever node decides. What is announced lies in a table of the\n"
+	    "kernel, from where a routing daemon takes it; an edge puts its addresses there while\n"
+	    "it holds all that it must, and takes them out when it is stopped.",
+	.examples = "fairlead routing status",
+    },
+    {
+	.name = "routing config",
+	.place = COMMAND_DAEMON,
+	.verb = VERB_routing_config,
+	.thing = &thing_routing_config,
+	.render = render_routing_config,
+	.repeatable = true,
+	.summary = "print the configuration for a routing daemon",
+	.description =
+	    "For BIRD 2, as a file to include. With the routers' addresses it is complete; "
+	    "without\n"
+	    "them it has an example to fill in. It names this machine's prefixes exactly, and is\n"
+	    "the same until the fabric gets other pools.",
+	.examples =
+	    "fairlead routing config bird > /etc/bird/fairlead.conf\n"
+	    "fairlead routing config bird --neighbor 10.0.0.1 --neighbor fd00::1 --as 64512 "
+	    "--local-as 64513",
+	.arguments = {{"program", VALUE_TEXT, false, "bird"}},
+	.options = routing_config_options,
     },
     {
 	.name = "backend forget",

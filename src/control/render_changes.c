@@ -167,6 +167,28 @@ void render_token(const struct render *render, const json_t *data)
 		      part_text(data, "address", "ADDRESS"), part_text(data, "token", "?"));
 }
 
+void render_routing_status(const struct render *render, const json_t *data)
+{
+	const json_t *prefixes = json_object_get(data, "prefixes");
+	const char *why = part_text(data, "why", "");
+	const char *node = part_text(data, "node", "?");
+	if (json_array_size(prefixes)) {
+		buffer_printf(render->text, "%s announces ", node);
+		part_join(prefixes, render->text);
+		buffer_printf(render->text, ", by table %lld\n",
+			      (long long)part_number(data, "table"));
+	} else {
+		buffer_printf(render->text, "%s announces nothing\n", node);
+	}
+	if (*why)
+		buffer_printf(render->text, "in the way: %s\n", why);
+}
+
+void render_routing_config(const struct render *render, const json_t *data)
+{
+	buffer_puts(render->text, part_text(data, "text", ""));
+}
+
 void render_store_recover(const struct render *render, const json_t *data)
 {
 	buffer_puts(render->text, part_text(data, "text", ""));

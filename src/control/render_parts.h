@@ -38,6 +38,8 @@ render_fn render_rollout_cut;
 render_fn render_backend_forget;
 render_fn render_node_remove;
 render_fn render_token;
+render_fn render_routing_status;
+render_fn render_routing_config;
 render_fn render_store_recover;
 render_fn render_verify;
 render_fn render_event;

@@ -759,6 +759,27 @@ const struct thing thing_token = {
 	END,
     }};
 
+const struct thing thing_routing = {
+    .name = "routing",
+    .help = "What this node announces by routes.",
+    .fields = (const struct field[]){
+	FIELD("node", TEXT, "that was asked"),
+	FIELD("announce", TEXT, "bgp, or none"),
+	FIELD("table", NUMBER, "of the kernel, that a routing daemon reads"),
+	FIELD("prefixes", TEXTS, "that are in it now"),
+	FIELD("why", TEXT, "they are not, or no new ones; else empty"),
+	END,
+    }};
+
+const struct thing thing_routing_config = {.name = "routing_config",
+					   .help = "For a routing daemon.",
+					   .fields = (const struct field[]){
+					       FIELD("node", TEXT, "that announces by it"),
+					       FIELD("program", TEXT, "that reads it"),
+					       FIELD("text", TEXT, "the configuration"),
+					       END,
+					   }};
+
 const struct thing thing_cut = {.name = "cut",
 				.help = "Of what is left of a version's flows.",
 				.fields = (const struct field[]){

@@ -6,6 +6,7 @@
 #include "daemon/edge_plane.h"
 #include "daemon/member/peers.h"
 #include "daemon/names_plane.h"
+#include "daemon/routing_plane.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,8 @@ void daemon_carry_out(struct daemon *daemon)
 		    ALARM_SET(&daemon->alarm, now_ms, EDGE_BEHIND, daemon->options->node, err.text);
 	if (is_new)
 		daemon_tell_alarm(daemon, &daemon->alarm);
+	if (daemon->routing)
+		routing_plane_run(daemon->routing);
 	daemon_observe_self(daemon, false);
 	tell_status(daemon);
 }

@@ -14,6 +14,7 @@
 #include "daemon/member/first_token.h"
 #include "daemon/member/peers.h"
 #include "daemon/names_plane.h"
+#include "daemon/routing_plane.h"
 #include "fabric/burned.h"
 #include "fabric/driver.h"
 #include "fabric/fence.h"
@@ -270,6 +271,8 @@ static void on_tick(uv_timer_t *timer)
 	daemon_probe_store(daemon);
 	if (alarm_stands(&daemon->alarm))
 		daemon_carry_out(daemon);
+	if (daemon->routing)
+		routing_plane_run(daemon->routing);
 	daemon_observe_self(daemon, true);
 	if (daemon->decides)
 		daemon_decide(daemon);
@@ -416,12 +419,20 @@ static int open_parts(struct daemon *daemon, struct error *err)
 		result = authority_open(daemon, &daemon->authority, err);
 	if (result == 0 && options->backend)
 		result = own_landing_open(daemon, &daemon->own_landing, err);
+	if (result == 0 && options->announces)
+		result = routing_plane_open(daemon, &daemon->routing, err);
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);
 	if (result == 0)
 		daemon_upgrade_state(daemon);
 	return result;
+}
+
+static bool withdraws_first(void *context)
+{
+	struct daemon *daemon = context;
+	return daemon->routing && routing_plane_leave(daemon->routing);
 }
 
 static int start_handles(struct daemon *daemon, struct error *err)
@@ -436,8 +447,11 @@ static int start_handles(struct daemon *daemon, struct error *err)
 	daemon->tick.data = daemon;
 	uv_poll_start(&daemon->store_poll, UV_READABLE, on_store_readable);
 	uv_timer_start(&daemon->tick, on_tick, TICK_MS, TICK_MS);
-	daemon->signals = (struct signals_watch){
-	    .event = "daemon.stopping", .key = "forwarding", .value = "goes on"};
+	daemon->signals = (struct signals_watch){.event = "daemon.stopping",
+						 .key = "forwarding",
+						 .value = "goes on",
+						 .delays = withdraws_first,
+						 .context = daemon};
 	signals_watch_start(&daemon->signals, &daemon->loop);
 	if (daemon->authority)
 		authority_start(daemon->authority);
@@ -465,6 +479,7 @@ static void close_all(struct daemon *daemon)
 	halt(daemon);
 	stop_handles(daemon);
 	own_landing_close(daemon->own_landing);
+	routing_plane_stop(daemon->routing);
 	peers_close(daemon->peers);
 	authority_stop(daemon->authority);
 	store_close(daemon->store);
@@ -490,6 +505,7 @@ static void close_all(struct daemon *daemon)
 	image_done(&daemon->image);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&daemon->loop);
+	routing_plane_free(daemon->routing);
 	authority_free(daemon->authority);
 }
 
@@ -548,6 +564,8 @@ static int run_once(struct daemon *daemon, struct error *err)
 		log_event(LOG_LEVEL_INFO, "daemon.started", "node", options->node, "site",
 			  options->site, "socket", options->socket_path, "state",
 			  replica_kind_name(daemon->replica.kind), NULL);
+		if (daemon->routing)
+			routing_plane_start(daemon->routing);
 		daemon_notify("READY=1");
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
 		if (!daemon->again)

@@ -50,6 +50,7 @@ struct observations;
 struct own_landing;
 struct peers;
 struct reports;
+struct routing_plane;
 
 struct daemon {
 	const struct daemon_options *options;
@@ -74,6 +75,7 @@ struct daemon {
 	struct changes *changes;
 	struct edge_plane *edge; /* NULL without the role */
 	struct names_plane *names; /* NULL without the role */
+	struct routing_plane *routing; /* NULL: this node announces nothing */
 	struct own_landing *own_landing; /* NULL without the role */
 	struct reports *reports;
 	struct landings *landings; /* what each landing is to be */

@@ -2,6 +2,8 @@
 /* `fairlead detach`: the counterpart of `run`, without a daemon. */
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/options.h"
+#include "daemon/routing_plane.h"
 #include "dataplane/edge.h"
 #include "landing/landing.h"
 
@@ -20,6 +22,16 @@ static int undo_landing(const struct daemon_folders *folders, struct error *err)
 	return result < 0 ? result : landing_close(landing, LANDING_UNDO, err);
 }
 
+/* Who announces withdraws first: packets that still come would be lost. */
+static int withdraw(const json_t *parameters, struct error *err)
+{
+	struct daemon_options options = {0};
+	int result = daemon_options_announce(parameters, &options, err);
+	return result == 0 && options.announces
+		   ? routing_plane_detach(options.announce_table, options.announce_wait_s, err)
+		   : result;
+}
+
 static int take_away(const struct daemon_folders *folders, bool edge, bool landing,
 		     struct error *err)
 {
@@ -27,7 +39,7 @@ static int take_away(const struct daemon_folders *folders, bool edge, bool landi
 	return result == 0 && landing ? undo_landing(folders, err) : result;
 }
 
-static int undo(const struct daemon_folders *folders, struct error *err)
+static int undo(const struct daemon_folders *folders, const json_t *parameters, struct error *err)
 {
 	bool edge = access(folders->edge_pins, F_OK) == 0;
 	bool landing = access(folders->landing_pins, F_OK) == 0;
@@ -36,7 +48,9 @@ static int undo(const struct daemon_folders *folders, struct error *err)
 		printf("nothing of fairlead's is pinned below %s\n", folders->pins);
 		return 0;
 	}
-	int result = take_away(folders, edge, landing, err);
+	int result = edge ? withdraw(parameters, err) : 0;
+	if (result == 0)
+		result = take_away(folders, edge, landing, err);
 	if (result < 0)
 		return result;
 	(void)rmdir(folders->pins); /* unless something else lies there, or it is a mount point */
@@ -53,6 +67,11 @@ int daemon_empty(const struct daemon_options *options, struct error *err)
 	const struct daemon_folders folders = {.state = options->state_folder,
 					       .edge_pins = options->edge_pins,
 					       .landing_pins = options->landing_pins};
+	int result = options->announces ? routing_plane_detach(options->announce_table,
+							       options->announce_wait_s, err)
+					: 0;
+	if (result < 0)
+		return result;
 	return take_away(&folders, access(folders.edge_pins, F_OK) == 0,
 			 access(folders.landing_pins, F_OK) == 0, err);
 }
@@ -63,7 +82,7 @@ int daemon_detach(const json_t *parameters, struct error *err)
 	struct daemon_folders folders;
 	arena_init(&arena, 0);
 	daemon_folders_parse(parameters, &arena, &folders);
-	int result = undo(&folders, err);
+	int result = undo(&folders, parameters, err);
 	arena_done(&arena);
 	return result;
 }

@@ -404,6 +404,42 @@ int edge_plane_keep(const struct edge_plane *plane, const struct image *image, s
 	return result;
 }
 
+/* NULL: clients are not sent to the address, or the maps know what it means. */
+static const struct version *lacked_version(const struct edge_plane *plane,
+					    const struct image *image,
+					    const struct image_service *service,
+					    const struct binding *binding)
+{
+	const struct version_status *status = service_version(service->state, binding->version);
+	const struct version *version = image_version(service, binding->version);
+	if (!status || status->state != VERSION_SERVING || !version)
+		return NULL;
+	const struct ip_address address = placement_address(image->placement, binding, plane->site);
+	return edge_holds(plane->edge, &address, &version->digest) ? NULL : version;
+}
+
+bool edge_plane_lacks(const struct edge_plane *plane, const struct image *image, struct error *err)
+{
+	for (size_t i = 0; i < image->service_count; i++) {
+		const struct image_service *service = image->services[i];
+		for (size_t b = 0; service->state && b < service->state->binding_count; b++) {
+			const struct version *lacked =
+			    lacked_version(plane, image, service, &service->state->bindings[b]);
+			if (!lacked)
+				continue;
+			error_set(err, -FL_EUNAVAILABLE, "its maps could not take version %s/%llu",
+				  service->name, (unsigned long long)lacked->number);
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *edge_plane_detached(const struct edge_plane *plane)
+{
+	return edge_detached(plane->edge);
+}
+
 struct held_list {
 	struct recovery_held *items;
 	size_t count;

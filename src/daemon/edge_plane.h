@@ -44,6 +44,13 @@ must_check int edge_plane_publish(struct edge_plane *plane, const struct image *
 must_check int edge_plane_keep(const struct edge_plane *plane, const struct image *image,
 			       struct error *err);
 
+/* The first interface that does not carry the edge's program, or is not there; NULL: all do. */
+const char *edge_plane_detached(const struct edge_plane *plane);
+
+/* Do the maps lack a version that clients are sent to by `image`? Then `err` names it. Looks at
+ * all of them. */
+bool edge_plane_lacks(const struct edge_plane *plane, const struct image *image, struct error *err);
+
 /* What the maps forward by that an earlier process published, in `arena`; false, and nothing is
  * filled, when that is not known. */
 bool edge_plane_held(const struct edge_plane *plane, struct arena *arena,

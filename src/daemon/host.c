@@ -13,6 +13,7 @@
 #include "daemon/member/first_token.h"
 #include "daemon/member/peers.h"
 #include "daemon/names_plane.h"
+#include "daemon/routing_plane.h"
 #include "fabric/fence.h"
 #include "fabric/membership.h"
 #include "state/recovery.h"
@@ -333,6 +334,11 @@ static void put_alarms(void *context, json_t *alarms)
 		edge_alarms(daemon, alarms);
 	if (daemon->names)
 		names_alarms(daemon, alarms);
+	if (daemon->routing) {
+		put_standing(daemon, routing_plane_alarm(daemon->routing), alarms);
+		put_standing(daemon, routing_plane_withheld(daemon->routing), alarms);
+		put_standing(daemon, routing_plane_lost(daemon->routing), alarms);
+	}
 	if (daemon->wall.jump_ms)
 		ALARM_PUT(alarms, daemon->clock, daemon->wall.since_ms, CLOCK_JUMPED, node,
 			  daemon->wall.jump_ms < 0 ? "back" : "forward",
@@ -408,6 +414,17 @@ static json_t *make_token(void *context, struct join_token *token)
 			 (json_int_t)(token->expires_ms - clock_wall_ms(daemon->clock)));
 }
 
+static json_t *routing_status(void *context)
+{
+	return routing_plane_status(context);
+}
+
+static int routing_config(void *context, const json_t *parameters, json_t **ret_answer,
+			  struct error *err)
+{
+	return routing_plane_config(context, parameters, ret_answer, err);
+}
+
 /* A voter sees the whole; what only this node can tell stays here, and while no voter is reached,
  * so does what only shows something. */
 static bool pass_on(void *context, struct api_call *call)
@@ -418,6 +435,8 @@ static bool pass_on(void *context, struct api_call *call)
 		return false;
 	switch ((int)call->command->verb) {
 	case VERB_events:
+	case VERB_routing_status:
+	case VERB_routing_config:
 		return false;
 	case VERB_store_recover:
 		order_refuse(call, -FL_ESTATE,
@@ -461,6 +480,8 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .renew = renew,
 				      .pass_on = pass_on,
 				      .make_token = make_token,
+				      .routing_status = routing_status,
+				      .routing_config = routing_config,
 				      .context = daemon,
 				      .count = count,
 				      .put_status = put_status,

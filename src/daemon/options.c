@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "model/member.h"
 #include "naming/server.h"
+#include "routing/routing.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -18,6 +19,8 @@
 #define DEFAULT_RUN "/run/fairlead"
 #define DEFAULT_PINS "/sys/fs/bpf/fairlead"
 #define DNS_PORT 53
+#define ANNOUNCE_WAIT_S 3u
+#define ANNOUNCE_WAIT_MOST_S 60u /* systemd kills after 90 unless told otherwise */
 #define DNS_THREADS ((int)NAMING_SERVER_THREADS_MAX)
 
 static const char *text_of(const json_t *parameters, const char *key, const char *otherwise,
@@ -198,6 +201,35 @@ static int parse_channel(const json_t *parameters, struct daemon_options *option
 	return 0;
 }
 
+static unsigned number_or(const json_t *parameters, const char *key, unsigned otherwise)
+{
+	const json_t *typed = json_object_get(parameters, key);
+	const json_int_t number = json_integer_value(typed);
+	return !typed                              ? otherwise
+	       : number < 0 || number > UINT16_MAX ? UINT16_MAX
+						   : (unsigned)number;
+}
+
+int daemon_options_announce(const json_t *parameters, struct daemon_options *options,
+			    struct error *err)
+{
+	const char *how = json_string_value(json_object_get(parameters, "announce"));
+	if (how && strcmp(how, "bgp") != 0)
+		return error_set(err, -FL_EUSAGE, "--announce %s: it takes bgp", how);
+	options->announces = how;
+	options->announce_table = number_or(parameters, "announce_table", ROUTING_TABLE);
+	options->announce_wait_s = number_or(parameters, "announce_wait", ANNOUNCE_WAIT_S);
+	if (options->announce_table < 1 || options->announce_table > ROUTING_TABLE_MOST)
+		return error_set(err, -FL_EUSAGE,
+				 "--announce-table: it takes 1 to %d, a table of its own that no "
+				 "rule looks up",
+				 ROUTING_TABLE_MOST);
+	if (options->announce_wait_s > ANNOUNCE_WAIT_MOST_S)
+		return error_set(err, -FL_EUSAGE, "--announce-wait: it takes 0 to %u seconds",
+				 ANNOUNCE_WAIT_MOST_S);
+	return 0;
+}
+
 /* What each role cannot do without. */
 static int check_complete(const struct daemon_options *options, struct error *err)
 {
@@ -245,6 +277,7 @@ static int check_roles_options(const json_t *parameters, const struct daemon_opt
 	    {"interface", "--interface", "edge", options->edge},
 	    {"source", "--source", "edge", options->edge},
 	    {"generic", "--generic", "edge", options->edge},
+	    {"announce", "--announce", "edge", options->edge},
 	    {"dns", "--dns", "names", options->names},
 	    {"dns_threads", "--dns-threads", "names", options->names},
 	    {"underlay", "--underlay", "backend", options->backend},
@@ -289,6 +322,8 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 		result = parse_dns(parameters, &options, arena, err);
 	if (result == 0)
 		result = parse_channel(parameters, &options, err);
+	if (result == 0)
+		result = daemon_options_announce(parameters, &options, err);
 	if (result == 0)
 		result = check_roles_options(parameters, &options, err);
 	if (result < 0)

@@ -42,6 +42,9 @@ struct daemon_options {
 	const char *edge_pins; /* each role's own folder below --pins */
 	const char *landing_pins;
 	bool verbose;
+	bool announces; /* edge: its addresses, by a routing daemon that reads this table */
+	unsigned announce_table;
+	unsigned announce_wait_s; /* before an end in order, after they were withdrawn */
 	struct ip_address channel_address; /* by which others reach the node channel */
 	uint16_t channel_port;
 	/* NULL: this node is alone. Set by daemon_run(); a renewal changes what it holds. */
@@ -62,6 +65,10 @@ const char *daemon_options_channel(const struct daemon_options *options,
 
 /* Of enum member_role: those of the flags; whether the node decides is not for them to say. */
 unsigned daemon_options_roles(const struct daemon_options *options);
+
+/* What is announced, and how: three members of `options`, which alone are set. */
+must_check int daemon_options_announce(const json_t *parameters, struct daemon_options *options,
+				       struct error *err);
 
 /* Where things are. Each role pins in a folder of its own, so that neither meets the other's. */
 struct daemon_folders {

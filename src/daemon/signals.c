@@ -64,8 +64,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		return;
 	log_event(LOG_LEVEL_INFO, watch->event, "signal", strsignal((int)info.ssi_signo),
 		  watch->key, watch->value, NULL);
+	const bool is_first = !watch->came;
 	watch->came = true;
-	uv_stop(poll->loop);
+	if (!is_first || !watch->delays || !watch->delays(watch->context))
+		uv_stop(poll->loop);
 }
 
 void signals_watch_start(struct signals_watch *watch, uv_loop_t *loop)

@@ -35,7 +35,11 @@ struct signals_watch {
 	const char *event;
 	const char *key;
 	const char *value;
-	bool came; /* one ended the loop */
+	/* NULL, or asked when the first one comes: true when it will stop the loop later. The next
+	 * signal does so at once. */
+	bool (*delays)(void *context);
+	void *context;
+	bool came; /* one ended the loop, or will */
 };
 
 void signals_watch_start(struct signals_watch *watch, uv_loop_t *loop);

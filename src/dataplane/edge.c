@@ -314,6 +314,18 @@ static void fill_interfaces(struct edge *edge)
 	}
 }
 
+const char *edge_detached(const struct edge *edge)
+{
+	uint32_t program_id;
+	for (size_t i = 0; i < edge->attachments.count; i++) {
+		const struct attachment *attachment = &edge->attachments.items[i];
+		if (attachment->ifindex == 0 ||
+		    attach_query(&edge->attachments, attachment, &program_id) == XDP_MODE_NONE)
+			return attachment->name;
+	}
+	return NULL;
+}
+
 static bool has_next_hop(union edge_map_hop hop)
 {
 	return hop.to.link == EDGE_MAP_HERE || (hop.to.link != 0 && hop.to.link < EDGE_MAP_LINKS);

@@ -297,6 +297,9 @@ struct edge_status {
 
 must_check int edge_status(struct edge *edge, struct edge_status *ret_status);
 
+/* The first interface that is not there, or does not carry an edge's program; NULL: all do. */
+const char *edge_detached(const struct edge *edge);
+
 /* The largest packet that the way to the backend carries, in bytes; 0: not known. */
 uint32_t edge_path_mtu(const struct edge *edge, const struct ip_address *backend);
 

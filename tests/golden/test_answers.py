@@ -47,6 +47,10 @@ CASES = [
     ("cut", ["rollout", "cut", "web/1"], {"version": "web/1"}),
     ("forgotten", ["backend", "forget", "web4", "--message=gone"],
      {"backend": "web4", "message": "gone"}),
+    ("routing_status", ["routing", "status"], {}),
+    ("routing_withheld", ["routing", "status"], {}),
+    ("routing_config", ["routing", "config", "bird", "--as=64512", "--local-as", "64513"],
+     {"program": "bird", "as": 64512, "local_as": 64513}),
     ("log", ["log", "--from", "1", "--limit=100"], {"from": 1, "limit": 100}),
     ("verified", ["verify"], {}),
 ]
@@ -84,7 +88,7 @@ def test_answer(client, daemon, golden, words_of, name, words, wanted, form):
     node = daemon(say(answer(content(name))))
     done = client(*words, "-o", form)
     assert (done.returncode, done.stderr if name != "plan" else "") == (0, "")
-    verb = " ".join(words[:2]) if words[0] in ("rollout", "backend") else words[0]
+    verb = " ".join(words[:2]) if words[0] in ("rollout", "backend", "routing") else words[0]
     assert node.requests == [{"verb": verb, "parameters": wanted}]
     # The file that the request names, where the answer says what to type.
     golden(f"{name}.{form}", done.stdout.replace(wanted.get("file", "FILE"), "FILE"))

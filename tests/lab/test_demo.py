@@ -14,7 +14,8 @@ import pytest
 from lab.host import BUILD, PATIENCE, REPOSITORY, inside_network, wait_for
 
 SO_NETNS_COOKIE = 71  # <asm-generic/socket.h>
-LAST_LINE = re.compile(r"^demo: flows=(\d+) versions=(\d+) late=(\d+) broken=(\d+)$")
+LAST_LINE = re.compile(r"^demo: flows=(\d+) versions=(\d+) late=(\d+) killed=(\d+) removed=(\d+) "
+                       r"added=(\d+) broken=(\d+)$")
 
 
 @contextlib.contextmanager
@@ -112,7 +113,7 @@ def test_an_interrupted_demo_leaves_nothing(how, tmp_path):
         wait_line(process, "new requests go to version 2")
         pids = descendants(process.pid)
         namespaces, ids = network_namespaces(pids) - own, bpf_ids(pids)
-        assert len(pids) > 15 and len(namespaces) == 7 and ids["prog"] and ids["map"]
+        assert len(pids) > 25 and len(namespaces) == 10 and ids["prog"] and ids["map"]
         process.send_signal(how)
         process.communicate(timeout=PATIENCE * 20)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143,
@@ -136,15 +137,16 @@ def test_the_demo_ends_well():
     with demo() as process:
         out, err = process.communicate(timeout=PATIENCE * 120)
     assert process.returncode == 0, out + err
-    flows, versions, late, broken = last_line(out)
+    flows, versions, late, killed, removed, added, broken = last_line(out)
     assert flows >= 424 and versions == 3 and late > 0 and broken == 0
+    assert killed == 3 and removed == added == 1
 
 
 def test_the_demo_can_see_a_broken_flow():
     with demo("--break") as process:
         out, err = process.communicate(timeout=PATIENCE * 120)
     assert process.returncode == 1, out + err
-    assert last_line(out)[3] > 0
+    assert last_line(out)[-1] > 0
     assert "as intended" in out
 
 

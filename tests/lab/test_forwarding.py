@@ -12,7 +12,8 @@ import signal
 import pytest
 
 from faults import open_new_flows
-from lab.job import FLOWS, GAP_LIMIT_MS, MainJob
+from lab.job import MainJob
+from lab.traffic_job import FLOWS, GAP_LIMIT_MS
 
 FAMILIES = (4, 6)
 STEP = 4  # of the main job, where the daemon is killed

@@ -175,9 +175,9 @@ FETCH = "import urllib.request; print(urllib.request.urlopen('http://web.svc.exa
         "timeout=5).read().decode())"
 
 
-def fabric_serves(user, client, name):
+def fabric_serves(user, client, name, node="edge"):
     """Apply the fabric beside the topology, and fetch by name until it answers."""
-    user("exec", "edge", "--", "fairlead", "apply", TOPOLOGIES / f"{name}-fabric.yaml")
+    user("exec", node, "--", "fairlead", "apply", TOPOLOGIES / f"{name}-fabric.yaml")
 
     def answer():
         return lab("exec", user.name, client, PYTHON, "-c", FETCH, check=False).stdout
@@ -189,6 +189,18 @@ def test_the_rack_is_a_working_fabric(up):
     assert fabric_serves(rack, "client", "rack").split()[0] in ("web1", "web2", "web3")
     wait_for(lambda: "notes\n  web4 reports, but is no backend of any service" in
              rack("exec", "edge", "--", "fairlead", "status"), "status to name the spare")
+
+
+def test_the_fabric_is_one(up):
+    """Nodes that joined, and a router that shares every address among both edges."""
+    fabric = up(TOPOLOGIES / "fabric.yaml")
+    assert fabric_serves(fabric, "client", "fabric", "edge2").split()[0] in ("web1", "web2", "web3")
+
+    def ways():
+        shown = fabric("exec", "router", "ip", "route", "show", "198.51.100.0/27")
+        return all(f"via 10.0.1.{edge} " in shown for edge in (21, 22))
+    wait_for(ways, "both edges to announce the pool", 20)
+    assert fabric_serves(fabric, "client", "fabric", "edge1")
 
 
 def test_distance_is_a_working_fabric(up):

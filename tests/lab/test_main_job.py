@@ -9,7 +9,8 @@ import re
 
 import pytest
 
-from lab.job import (FIRST, FLOWS, FLOWS_WANTED, GAP_LIMIT_MS, LATE_REQUESTS, SECOND, MainJob)
+from lab.job import FIRST, SECOND, MainJob
+from lab.traffic_job import FLOWS, FLOWS_WANTED, GAP_LIMIT_MS, LATE_REQUESTS
 from lab.parts import Lab
 
 FAMILIES = (4, 6)

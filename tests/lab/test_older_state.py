@@ -11,7 +11,8 @@ import signal
 import pytest
 
 from lab.host import wait_for
-from lab.job import FLOWS, MainJob
+from lab.job import MainJob
+from lab.traffic_job import FLOWS
 from test_forwarding import STEP, assert_alarm, daemon_away
 
 

@@ -63,6 +63,30 @@ static void a_backend_needs_no_site(void **state)
 	arena_done(&arena);
 }
 
+static void an_edge_may_announce(void **state)
+{
+	(void)state;
+	struct arena arena;
+	struct daemon_options options;
+	struct error err = {0};
+	arena_init(&arena, 0);
+	assert_int_equal(parse("{" EDGE ", \"dns\": [\"::1\"]}", &arena, &options, &err), 0);
+	assert_false(options.announces);
+	assert_int_equal(
+	    parse("{" EDGE ", \"dns\": [\"::1\"], \"announce\": \"bgp\"}", &arena, &options, &err),
+	    0);
+	assert_true(options.announces);
+	assert_int_equal(options.announce_table, 122);
+	assert_int_equal(options.announce_wait_s, 3);
+	assert_int_equal(parse("{" EDGE ", \"dns\": [\"::1\"], \"announce\": \"bgp\", "
+			       "\"announce_table\": 252, \"announce_wait\": 0}",
+			       &arena, &options, &err),
+			 0);
+	assert_int_equal(options.announce_table, 252);
+	assert_int_equal(options.announce_wait_s, 0);
+	arena_done(&arena);
+}
+
 static void what_is_missing_or_wrong_is_named(void **state)
 {
 	(void)state;
@@ -106,6 +130,16 @@ static void what_is_missing_or_wrong_is_named(void **state)
 	    {"{\"role\": \"backend\", \"node\": \"w\", \"underlay\": [\"eth0\"], "
 	     "\"join\": \"unix:/x\", \"site\": \"fra\"}",
 	     "--site is for the role edge or names"},
+	    {"{" EDGE ", \"dns\": [\"::1\"], \"announce\": \"ospf\"}", "it takes bgp"},
+	    {"{" EDGE ", \"dns\": [\"::1\"], \"announce\": \"bgp\", \"announce_table\": 0}",
+	     "1 to 252"},
+	    {"{" EDGE ", \"dns\": [\"::1\"], \"announce\": \"bgp\", \"announce_table\": 253}",
+	     "1 to 252"},
+	    {"{" EDGE ", \"dns\": [\"::1\"], \"announce\": \"bgp\", \"announce_wait\": -1}",
+	     "0 to 60 seconds"},
+	    {"{\"role\": \"backend\", \"node\": \"w\", \"underlay\": [\"eth0\"], "
+	     "\"join\": \"unix:/x\", \"announce\": \"bgp\"}",
+	     "--announce is for the role edge"},
 	    {"{" EDGE ", \"dns\": [\"10.0.0.2@0\"]}", "1 to 65535"},
 	    {"{" EDGE ", \"dns\": [\"10.0.0.2@99999\"]}", "1 to 65535"},
 	    {"{" EDGE ", \"dns\": [\"10.0.0.2@53x\"]}", "1 to 65535"},
@@ -129,6 +163,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(an_edge_gets_its_defaults),
 	    cmocka_unit_test(a_backend_needs_no_site),
+	    cmocka_unit_test(an_edge_may_announce),
 	    cmocka_unit_test(what_is_missing_or_wrong_is_named),
 	};
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);

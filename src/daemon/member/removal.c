@@ -121,7 +121,7 @@ int removal_begin(const struct daemon_options *options, struct daemon_options *r
 	struct daemon_options bare = *options;
 	int result = removal_read(options->state_folder, &removal.sequence, err);
 	if (result == 0 && removal.sequence) {
-		bare.edge = bare.names = bare.backend = false;
+		bare.edge = bare.names = bare.backend = bare.announces = false;
 		removal.is_over = true;
 		set_alarm(&removal, options->node, 0);
 		result = daemon_empty(options, err);
