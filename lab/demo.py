@@ -163,7 +163,7 @@ def print_table(job):
           f"   {'IPv6: sent':>10} {'lost':>5} {'gap':>7}")
     for event in job.events:
         if event.probe:
-            print(f"{event.step} {event.title:12} {event.flows:>10}" + "".join(
+            print(f"{f'{event.step} {event.title}':14} {event.flows:>10}" + "".join(
                 f"   {tally['sent']:>10} {tally['lost']:>5} {tally['gap_ms']:>4.0f} ms"
                 for tally in (event.probe["4"], event.probe["6"])))
     waited = job.counts()["longest_wait"]
