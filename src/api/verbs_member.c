@@ -17,17 +17,24 @@
 #define MOST_HOURS 720ll
 #define HOUR_MS 3600000u
 
-static int drop_expired(struct change_draft *draft)
+/* Tokens that have expired, and, where there are many, those that were used: whoever used one is
+ * known by his key. How many are left, or a negative code. */
+static int drop_ended(struct change_draft *draft)
 {
 	const struct token_list *tokens = &draft->image->tokens;
+	bool crowded = tokens->count >= TOKENS_MAX / 2;
 	char key[RECORD_KEY_BYTES];
-	int result = 0;
-	for (size_t i = 0; i < tokens->count && result == 0; i++) {
+	int left = (int)tokens->count;
+	for (size_t i = 0; i < tokens->count && draft->op_count < CHANGE_MAX_OPS / 2; i++) {
 		const struct join_token *token = &tokens->items[i];
-		if (token->expires_ms < draft->wall_ms && draft->op_count < CHANGE_MAX_OPS / 2)
-			result = draft_delete(draft, join_token_key(&token->secret, key));
+		if (token->expires_ms >= draft->wall_ms && !(crowded && *token->node))
+			continue;
+		int result = draft_delete(draft, join_token_key(&token->secret, key));
+		if (result < 0)
+			return result;
+		left--;
 	}
-	return result;
+	return left;
 }
 
 static int build_token(struct change *change, struct change_draft *draft, struct error *err)
@@ -37,14 +44,14 @@ static int build_token(struct change *change, struct change_draft *draft, struct
 	char key[RECORD_KEY_BYTES];
 	char roles[MEMBER_ROLES_BYTES];
 	struct buffer value;
-	if (draft->image->tokens.count >= TOKENS_MAX)
+	int result = drop_ended(draft);
+	if (result >= (int)TOKENS_MAX)
 		return error_set(err, -FL_ELIMIT,
-				 "%u tokens are good already; wait until one has "
+				 "%u tokens are good already; wait until one was used, or has "
 				 "expired",
 				 TOKENS_MAX);
-	int result = drop_expired(draft);
 	buffer_init(&value, STORE_VALUE_BYTES);
-	if (result == 0)
+	if (result >= 0)
 		result = join_token_put(token, &value);
 	if (result == 0)
 		result = draft_put_new(draft, join_token_key(&token->secret, key), &value);

@@ -3,7 +3,8 @@
  * Tokens by which machines may join, as the state keeps them: token/HASH, where HASH is the hash of
  * the token's secret, in hex. Who can read the state can join with none of them. One is good for
  * one member: by whom it was used stays in the record, so that the same machine may ask again whose
- * answer was lost. Records of tokens that have expired go with the next token.
+ * answer was lost. Records of tokens that have expired go with the next token; so do those of used
+ * ones where there are many: a member that asks again is then known by its key.
  *
  * Pure; one thread, that of the image.
  */
@@ -17,7 +18,7 @@
 #include "model/member.h"
 #include "store/store.h"
 
-#define TOKENS_MAX 256u /* that have not expired */
+#define TOKENS_MAX 256u /* that have not expired, and were not used */
 
 struct join_token {
 	struct digest secret; /* its hash */

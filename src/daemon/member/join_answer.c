@@ -339,11 +339,20 @@ static struct asking *asking_new(struct peers *peers, const struct channel_join 
 	return asking;
 }
 
+/* A member of this name has the key that the asker proved. */
+static bool is_member(const struct peers *peers, const struct channel_join *join,
+		      const struct peer_join_ask *ask)
+{
+	const struct member *member = image_member(&peers->daemon->image, ask->node);
+	char key[KEY_TEXT_BYTES];
+	key_text_format(join->key.data, key);
+	return member && strcmp(member->channel_key, key) == 0;
+}
+
 /* Its certificate has ended, or is about to: its key says who it is. */
 static void renew(struct peers *peers, struct peer_remote *remote, const struct channel_join *join,
 		  const struct peer_join_ask *ask)
 {
-	const struct member *member = image_member(&peers->daemon->image, ask->node);
 	char key[KEY_TEXT_BYTES];
 	key_text_format(join->key.data, key);
 	const struct removed_member *removed =
@@ -353,7 +362,7 @@ static void renew(struct peers *peers, struct peer_remote *remote, const struct 
 	if (removed)
 		refuse_with(peers, remote, ask->node, PEER_JOIN_REMOVED,
 			    "the node was removed from the fabric", "fairlead token", &proof);
-	else if (!member || strcmp(member->channel_key, key) != 0)
+	else if (!is_member(peers, join, ask))
 		refuse(peers, remote, ask->node, PEER_JOIN_UNKNOWN_KEY,
 		       "no member of this name has this key: it was removed, or never joined",
 		       "fairlead token");
@@ -374,6 +383,12 @@ void join_answer(struct peers *peers, struct peer_remote *remote, const struct c
 	if (asking)
 		check_token(&peers->daemon->image, asking, clock_wall_ms(peers->daemon->clock),
 			    &refusal);
+	/* It used a token whose record has gone since, and its answer was lost. */
+	if (refusal.reason == PEER_JOIN_SECRET && is_member(peers, join, ask)) {
+		welcome(peers, remote, ask->node, join->key.data);
+		free(asking);
+		return;
+	}
 	if (refusal.reason) {
 		refuse(peers, remote, ask->node, refusal.reason, refusal.sentence, refusal.command);
 		free(asking);
