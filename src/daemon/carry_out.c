@@ -94,10 +94,11 @@ void daemon_observe_self(struct daemon *daemon, bool activity)
 		    edge_plane_unreached(daemon->edge, &unreached, &observation.unreached_count));
 	observation.unreached = unreached;
 	/* Before its first start is recorded, the node is a stranger to itself, too. */
-	if (daemon->peers)
-		peers_observe(daemon->peers, &observation);
+	uint64_t news = observations_news(daemon->observations);
 	int result = observations_take(daemon->observations, &daemon->image, &observation, now_ms);
-	(void)result;
+	if (daemon->peers)
+		peers_observe(daemon->peers, &observation,
+			      result < 0 || observations_news(daemon->observations) != news);
 	free(wants);
 	free(unreached);
 }

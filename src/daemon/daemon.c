@@ -41,8 +41,10 @@ static void halt(struct daemon *daemon)
 	changes_stop(daemon->changes);
 	api_unix_stop(daemon->api);
 	landing_api_stop(daemon->landing_api);
-	if (daemon->tick.data)
+	if (daemon->tick.data) {
 		uv_timer_stop(&daemon->tick);
+		uv_timer_stop(&daemon->heard_timer);
+	}
 }
 
 /* The image may show half a revision now: nothing may be done by it. What is forwarded and
@@ -443,6 +445,8 @@ static int start_handles(struct daemon *daemon, struct error *err)
 	daemon->store_poll.data = daemon;
 	uv_timer_init(&daemon->loop, &daemon->store_timer);
 	daemon->store_timer.data = daemon;
+	uv_timer_init(&daemon->loop, &daemon->heard_timer);
+	daemon->heard_timer.data = daemon;
 	uv_timer_init(&daemon->loop, &daemon->tick);
 	daemon->tick.data = daemon;
 	uv_poll_start(&daemon->store_poll, UV_READABLE, on_store_readable);
@@ -468,6 +472,7 @@ static void stop_handles(struct daemon *daemon)
 		return;
 	uv_close((uv_handle_t *)&daemon->store_poll, NULL);
 	uv_close((uv_handle_t *)&daemon->store_timer, NULL);
+	uv_close((uv_handle_t *)&daemon->heard_timer, NULL);
 	uv_close((uv_handle_t *)&daemon->tick, NULL);
 	uv_close((uv_handle_t *)&daemon->signals.poll, NULL);
 }

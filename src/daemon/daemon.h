@@ -95,6 +95,7 @@ struct daemon {
 	uv_poll_t store_poll;
 	uv_timer_t store_timer;
 	uv_timer_t tick;
+	uv_timer_t heard_timer;
 	struct signals_watch signals;
 	uint64_t start_ms;
 	uint64_t ticked_ms;
@@ -173,6 +174,8 @@ must_check int daemon_open_fabric(struct daemon *daemon);
 void daemon_upgrade_state(struct daemon *daemon);
 /* Do what is due; call it every tick of a node that decides. */
 void daemon_decide(struct daemon *daemon);
+/* A member said something new: do what is due by that, soon. */
+void daemon_heard(struct daemon *daemon);
 /* The entry that everyone who is waited for has applied; `context` is the daemon. */
 uint64_t daemon_applied_by_all(void *context);
 

@@ -12,6 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Many say the same within a moment: what is due is looked for once. */
+#define HEARD_MS 10u
+
 /* A store of the first release is taken over as soon as it takes changes. */
 static void on_upgraded(void *context, int result, const struct error *err)
 {
@@ -43,6 +46,22 @@ void daemon_decide(struct daemon *daemon)
 	burned_run(daemon->burned);
 	fence_run(daemon->fence);
 	driver_run(daemon->driver);
+}
+
+/* While somebody who is heard has not followed, most that is due waits for him: that is for the
+ * tick, and so is who never follows. */
+static void on_heard_timer(uv_timer_t *timer)
+{
+	struct daemon *daemon = timer->data;
+	const struct sights sights = driver_sights(daemon->driver);
+	if (!merge_lacking(&sights, daemon->image.head.sequence))
+		driver_run(daemon->driver);
+}
+
+void daemon_heard(struct daemon *daemon)
+{
+	if (daemon->decides && !uv_is_active((uv_handle_t *)&daemon->heard_timer))
+		uv_timer_start(&daemon->heard_timer, on_heard_timer, HEARD_MS, 0);
 }
 
 uint64_t daemon_applied_by_all(void *context)

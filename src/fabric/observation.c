@@ -10,6 +10,7 @@
 struct observations {
 	struct observed_node **nodes; /* owned; sorted by name */
 	size_t count;
+	uint64_t news;
 };
 
 int observations_new(struct observations **ret_observations)
@@ -33,6 +34,17 @@ void observations_free(struct observations *observations)
 	}
 	free(observations->nodes);
 	free(observations);
+}
+
+uint64_t observation_interval_ms(const struct image *image)
+{
+	uint64_t report_ms = image_report_interval_ms(image);
+	return report_ms < OBSERVATION_INTERVAL_MS ? report_ms : OBSERVATION_INTERVAL_MS;
+}
+
+uint64_t observations_news(const struct observations *observations)
+{
+	return observations->news;
 }
 
 static int compare_node(const void *nodes, size_t place, const void *name)
@@ -76,24 +88,37 @@ static struct observed_node *get(struct observations *observations, const char *
 	return added;
 }
 
-/* Note what is acknowledged now. What is not on our chain is no acknowledgement, and one that went
- * back began anew. */
-static void note_applied(struct applied *applied, const struct image *image,
+/* Note what is acknowledged now: true when that is news. What is not on our chain is no
+ * acknowledgement, and one that went back began anew. */
+static bool note_applied(struct applied *applied, const struct image *image,
 			 const struct ledger_position *position, uint64_t now_ms)
 {
 	uint64_t sequence = image_is_on_chain(image, position) ? position->sequence : 0;
 	uint64_t before = applied->count ? applied->points[applied->count - 1].sequence : 0;
 	if (sequence == before)
-		return;
+		return false;
 	if (sequence < before)
 		applied->count = 0;
 	if (!sequence)
-		return;
+		return true;
 	if (applied->count == OBSERVATION_APPLIED_POINTS)
 		memmove(applied->points, applied->points + 1,
 			--applied->count * sizeof(applied->points[0]));
 	applied->points[applied->count++] =
 	    (struct applied_point){.sequence = sequence, .at_ms = now_ms};
+	return true;
+}
+
+static bool same_addresses(const struct ip_address *list, size_t count,
+			   const struct ip_address *other, size_t other_count)
+{
+	if (count != other_count)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (!ip_address_equal(&list[i], &other[i]))
+			return false;
+	}
+	return true;
 }
 
 /* A copy of a list that may be missing, and then copied as none. */
@@ -138,10 +163,14 @@ int observations_take(struct observations *observations, const struct image *ima
 	node->heard_ms = now_ms;
 	node->is_edge = observation->is_edge;
 	node->is_names = observation->is_names;
-	note_applied(&node->edge_applied, image, &observation->edge_applied, now_ms);
-	note_applied(&node->names_applied, image, &observation->names_applied, now_ms);
+	if (note_applied(&node->edge_applied, image, &observation->edge_applied, now_ms))
+		observations->news++;
+	if (note_applied(&node->names_applied, image, &observation->names_applied, now_ms))
+		observations->news++;
 	if (lost)
 		memcpy(unreached, observation->unreached, lost * sizeof(*unreached));
+	if (!same_addresses(node->unreached, node->unreached_count, unreached, lost))
+		observations->news++;
 	free(node->unreached);
 	node->unreached = unreached;
 	node->unreached_count = lost;

@@ -35,6 +35,9 @@
 /* Who has not been heard for so many report intervals holds up every closing before it begins. */
 #define OBSERVATION_HEARD_INTERVALS 3u
 
+/* A node says how quiet its addresses are in each report interval, and so often at least. */
+#define OBSERVATION_INTERVAL_MS 1000u
+
 /* How long an address has been quiet at one edge: at least so long, and no longer than this process
  * of it has watched. */
 struct activity {
@@ -99,6 +102,13 @@ void observations_free(struct observations *observations);
  */
 must_check int observations_take(struct observations *observations, const struct image *image,
 				 const struct observation *observation, uint64_t now_ms);
+
+/* How often a node that has no news says what it sees. */
+uint64_t observation_interval_ms(const struct image *image);
+
+/* Rises when a node acknowledges something else than before, or reaches other backends: the driver
+ * may have something to do. */
+uint64_t observations_news(const struct observations *observations);
 
 /* NULL when it was never heard by this process. */
 const struct observed_node *observations_find(const struct observations *observations,

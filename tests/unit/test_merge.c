@@ -266,6 +266,38 @@ static void a_stranger_is_not_listened_to(void **state)
 	assert_null(observations_find(bench->observations, "edge9"));
 }
 
+/* Only what may make something due is news: not that the same is said again. */
+static void news_are_what_was_not_known(void **state)
+{
+	struct bench *bench = *state;
+	struct ip_address lost;
+	struct observation said = {.node = "edge1",
+				   .instance = "a",
+				   .is_edge = true,
+				   .edge_applied = entry(90, 0),
+				   .unreached = &lost};
+	assert_int_equal(ip_address_parse("192.0.2.1", &lost), 0);
+	static const struct {
+		uint64_t sequence;
+		const char *instance;
+		size_t lost;
+		bool news;
+	} steps[] = {
+	    {90, "a", 0, true},  {90, "a", 0, false}, {91, "a", 0, true}, {91, "a", 1, true},
+	    {91, "a", 1, false}, {91, "a", 0, true},  {91, "b", 0, true}, {91, "b", 0, false},
+	};
+	add_member(bench, "edge1", MEMBER_EDGE);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		uint64_t before = observations_news(bench->observations);
+		said.instance = steps[i].instance;
+		said.edge_applied = entry(steps[i].sequence, 0);
+		said.unreached_count = steps[i].lost;
+		assert_int_equal(
+		    observations_take(bench->observations, &bench->image, &said, bench->now_ms), 0);
+		assert_int_equal(observations_news(bench->observations) != before, steps[i].news);
+	}
+}
+
 static void tell_activity(struct bench *bench, const char *node, uint64_t ago_ms)
 {
 	struct activity activity = {.new_flow_ago_ms = ago_ms, .packet_ago_ms = ago_ms};
@@ -335,6 +367,7 @@ int main(void)
 	    TEST(who_ceased_counts_from_then),
 	    TEST(name_servers_acknowledge),
 	    TEST(a_stranger_is_not_listened_to),
+	    TEST(news_are_what_was_not_known),
 	    TEST(quiet_is_what_every_edge_says),
 	    TEST(quiet_before_the_closing_proves_nothing),
 	};

@@ -117,8 +117,11 @@ static void take_observation(struct fellow *fellow, const struct peer_observatio
 		return;
 	}
 	/* Whom the ledger does not name is not listened to. */
+	uint64_t news = observations_news(daemon->observations);
 	(void)must_succeed(observations_take(daemon->observations, &daemon->image, &observation,
 					     clock_now_ms(daemon->clock)));
+	if (observations_news(daemon->observations) != news)
+		daemon_heard(daemon);
 }
 
 static void take_store_frame(struct fellow *fellow, const struct wire_bytes *frame)

@@ -39,8 +39,8 @@ void peers_image_moved(struct peers *peers);
 /* Call it every tick. */
 void peers_tick(struct peers *peers, uint64_t now_ms);
 
-/* To every voter that is reached. */
-void peers_observe(struct peers *peers, const struct observation *observation);
+/* To every voter that is reached; without news only when it is time again. */
+void peers_observe(struct peers *peers, const struct observation *observation, bool news);
 /* To a voter. False: none is reached. */
 bool peers_tell_voter(struct peers *peers, const struct peer_message *message);
 

@@ -30,13 +30,20 @@ struct fellow *peers_voter(const struct peers *peers)
 	return NULL;
 }
 
-void peers_observe(struct peers *peers, const struct observation *observation)
+void peers_observe(struct peers *peers, const struct observation *observation, bool news)
 {
 	struct fellow *voter = peers_voter(peers);
+	uint64_t now_ms = clock_now_ms(peers->daemon->clock);
 	struct peer_message message;
 	struct arena arena;
-	if (!voter || peer_channel_queued(voter->remote) > BEHIND_BYTES)
+	if (!voter)
+		peers->observe_ms = 0; /* the next one knows nothing */
+	if (!voter || (!news && now_ms < peers->observe_ms) ||
+	    peer_channel_queued(voter->remote) > BEHIND_BYTES)
 		return;
+	/* News leave it at that: they do not say how quiet addresses are. */
+	if (observation->activity)
+		peers->observe_ms = now_ms + observation_interval_ms(&peers->daemon->image);
 	arena_init(&arena, 0);
 	must_succeed(observation_to_message(observation, &arena, &message));
 	(void)fellow_send(voter, &message);
