@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define KEPT_BYTES 65536u /* of a buffer's memory, when it holds nothing */
+
 struct peer_remote {
 	struct peer_id id;
 	struct peer_channel *channel;
@@ -34,13 +36,18 @@ struct peer_channel {
 	struct peer_pipe pipe;
 	uv_process_t process;
 	uv_timer_t stop_timer;
-	unsigned open_handles; /* of the process that runs: pipe, process, timer */
+	uv_prepare_t turn; /* before the loop waits: what is pending is handed over */
+	unsigned open_handles; /* of the process that runs: pipe, process, timer, turn */
 	bool runs, stops;
 	bool hung_up; /* by the process: its status says more */
 	char why[512]; /* it ended */
 	struct peer_ids remotes;
 	uint64_t next_number; /* even */
 	struct buffer identity, members; /* frames, for the next process */
+	/* What was queued last, and for whom: the same frame for many is handed over once. */
+	struct buffer pending;
+	struct channel_recipient *recipients; /* owned */
+	size_t recipient_count, recipient_room;
 };
 
 /* --- remotes ---------------------------------------------------------------------------------- */
@@ -79,13 +86,57 @@ void peer_remote_set_context(struct peer_remote *remote, void *context)
 	remote->context = context;
 }
 
-static void tell(struct peer_channel *channel, const struct channel_message *message)
+static void put(struct peer_channel *channel, const struct channel_message *message)
 {
 	if (!channel->runs)
 		return;
 	peer_pipe_send(&channel->pipe, message);
 	if (channel->pipe.unsent > PEER_CHANNEL_BACKLOG)
 		peer_pipe_end(&channel->pipe, "the channel's process does not read");
+}
+
+static void hand_over(struct peer_channel *channel)
+{
+	const struct channel_message message = {
+	    .number = CHANNEL_SEND,
+	    .send = {.peers = {.items = channel->recipients, .count = channel->recipient_count},
+		     .frame = wire_bytes_of(&channel->pending)}};
+	if (!channel->recipient_count)
+		return;
+	channel->recipient_count = 0;
+	put(channel, &message);
+	if (channel->pending.capacity > KEPT_BYTES)
+		buffer_done(&channel->pending);
+}
+
+static void tell(struct peer_channel *channel, const struct channel_message *message)
+{
+	hand_over(channel);
+	put(channel, message);
+}
+
+static void on_turn(uv_prepare_t *turn)
+{
+	hand_over(turn->data);
+}
+
+static void queue_for(struct peer_channel *channel, uint64_t number, const void *frame,
+		      size_t length)
+{
+	if (channel->recipient_count == CHANNEL_MEMBERS_MAX || channel->pending.length != length ||
+	    memcmp(channel->pending.data, frame, length) != 0)
+		hand_over(channel);
+	if (!channel->recipient_count) {
+		buffer_clear(&channel->pending);
+		buffer_append(&channel->pending, frame, length);
+		must_succeed(channel->pending.status);
+	}
+	if (channel->recipient_count == channel->recipient_room) {
+		channel->recipient_room = channel->recipient_room ? 2 * channel->recipient_room : 8;
+		channel->recipients = must_have(realloc(
+		    channel->recipients, channel->recipient_room * sizeof(*channel->recipients)));
+	}
+	channel->recipients[channel->recipient_count++].peer = number;
 }
 
 struct peer_remote *peer_channel_connect(struct peer_channel *channel,
@@ -120,10 +171,7 @@ bool peer_channel_send(struct peer_remote *remote, const void *frame, size_t len
 		return false;
 	}
 	remote->sent += length;
-	tell(remote->channel,
-	     &(struct channel_message){
-		 .number = CHANNEL_SEND,
-		 .send = {.peer = remote->id.number, .frame = {.data = frame, .length = length}}});
+	queue_for(remote->channel, remote->id.number, frame, length);
 	return true;
 }
 
@@ -289,9 +337,11 @@ static void on_pipe_end(struct peer_pipe *pipe, const char *why)
 	snprintf(channel->why, sizeof(channel->why), "%.400s", why);
 	channel->hung_up = strcmp(why, uv_strerror(UV_EOF)) == 0;
 	channel->stops = false;
+	channel->recipient_count = 0;
 	if (uv_is_active((uv_handle_t *)&channel->process))
 		uv_process_kill(&channel->process, SIGKILL);
 	uv_close((uv_handle_t *)&channel->stop_timer, on_handle_closed);
+	uv_close((uv_handle_t *)&channel->turn, on_handle_closed);
 	while ((id = peer_ids_next(&channel->remotes, NULL))) {
 		down.peer = id->number;
 		remote_down((struct peer_remote *)id, &down);
@@ -391,8 +441,11 @@ int peer_channel_start(struct peer_channel *channel, struct error *err)
 	channel->pipe.context = channel;
 	uv_timer_init(channel->options.loop, &channel->stop_timer);
 	channel->stop_timer.data = channel;
+	uv_prepare_init(channel->options.loop, &channel->turn);
+	channel->turn.data = channel;
 	channel->process.data = channel;
-	channel->open_handles = 3;
+	channel->open_handles = 4;
+	channel->recipient_count = 0;
 	int result = uv_spawn(channel->options.loop, &channel->process, &options);
 	free(user);
 	if (result < 0) {
@@ -403,6 +456,7 @@ int peer_channel_start(struct peer_channel *channel, struct error *err)
 		return result;
 	}
 	channel->runs = true;
+	uv_prepare_start(&channel->turn, on_turn);
 	peer_pipe_start(&channel->pipe);
 	send_kept(channel, &channel->identity);
 	send_kept(channel, &channel->members);
@@ -449,6 +503,7 @@ int peer_channel_new(const struct peer_channel_options *options, struct peer_cha
 	channel->next_number = 2;
 	buffer_init(&channel->identity, 0);
 	buffer_init(&channel->members, 0);
+	buffer_init(&channel->pending, 0);
 	channel->port = port;
 	*ret_channel = channel;
 	return 0;
@@ -465,6 +520,8 @@ void peer_channel_free(struct peer_channel *channel)
 		OPENSSL_cleanse(channel->identity.data, channel->identity.length);
 	buffer_done(&channel->identity);
 	buffer_done(&channel->members);
+	buffer_done(&channel->pending);
+	free(channel->recipients);
 	free(channel);
 }
 

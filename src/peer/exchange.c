@@ -428,14 +428,17 @@ static struct peer_connection *find(const struct peer_exchange *exchange, uint64
 
 void peer_exchange_send(struct peer_exchange *exchange, const struct channel_send *message)
 {
-	struct peer_connection *connection = find(exchange, message->peer);
-	struct peer_now now = peer_now_read();
-	if (!connection)
-		return;
-	peer_session_send(connection->session, message->frame.data, message->frame.length, now);
-	if (!connection->is_up && !connection->outgoing)
-		peer_session_finish(connection->session, now); /* a join's answer */
-	peer_connection_pump(connection);
+	const struct wire_bytes *frame = &message->frame;
+	for (size_t i = 0; i < message->peers.count; i++) {
+		struct peer_connection *connection = find(exchange, message->peers.items[i].peer);
+		struct peer_now now = peer_now_read();
+		if (!connection)
+			continue;
+		peer_session_send(connection->session, frame->data, frame->length, now);
+		if (!connection->is_up && !connection->outgoing)
+			peer_session_finish(connection->session, now); /* a join's answer */
+		peer_connection_pump(connection);
+	}
 }
 
 void peer_exchange_part(struct peer_exchange *exchange, const struct channel_part *message)

@@ -2,7 +2,8 @@
 /*
  * Watches and compaction, by the embedded engine. A watch is a cursor over the record table and
  * nothing else: it cannot lose or repeat an event, and it needs no memory while it waits. History
- * is never compacted past a watch that is still catching up.
+ * is never compacted past a watch that is still catching up. Watches of the same keys that stand at
+ * the newest revision are told from one reading of it, however many they are.
  */
 #include "store/sqlite.h"
 
@@ -74,33 +75,90 @@ static int watch_tell_rows(struct sqlite_store *store, struct sqlite_watch *watc
 	return 0;
 }
 
+static sqlite3_stmt *select_events(struct sqlite_store *store, const struct sqlite_watch *watch,
+				   uint64_t to)
+{
+	sqlite3_stmt *rows = sqlite_file_statement(&store->file, STATEMENT_EVENTS);
+	sqlite_bind_number(rows, 1, watch->next_revision);
+	sqlite_bind_number(rows, 2, to);
+	sqlite_bind_text(rows, 3, watch->prefix);
+	sqlite_bind_text(rows, 4, watch->prefix_end);
+	return rows;
+}
+
+/* The newest revision, read for the first watch that is told of it alone. */
+struct newest {
+	uint64_t revision; /* 0: nothing was read yet */
+	const char *prefix; /* of the watch for which it was read, which lives until all are told */
+	struct event_batch batch;
+};
+
+static int read_newest(struct sqlite_store *store, const struct sqlite_watch *watch,
+		       struct newest *newest, struct error *err)
+{
+	int status, result = 0;
+	sqlite3_stmt *rows = select_events(store, watch, watch->next_revision);
+	event_batch_clear(&newest->batch);
+	newest->revision = 0;
+	while (result == 0 && (status = sqlite3_step(rows)) != SQLITE_DONE) {
+		if (status != SQLITE_ROW)
+			result = sqlite_file_error(&store->file, status, err);
+		else if (!event_batch_add(&newest->batch, rows))
+			result = sqlite_no_memory(err);
+	}
+	sqlite3_reset(rows);
+	if (result < 0)
+		return result;
+	newest->revision = watch->next_revision;
+	newest->prefix = watch->prefix;
+	return 0;
+}
+
+static int tell_newest(struct sqlite_store *store, struct sqlite_watch *watch,
+		       struct newest *newest, struct error *err)
+{
+	const struct event_batch *batch = &newest->batch;
+	if (newest->revision != watch->next_revision ||
+	    strcmp(newest->prefix, watch->prefix) != 0) {
+		int result = read_newest(store, watch, newest, err);
+		if (result < 0)
+			return result;
+	}
+	if (batch->count)
+		watch->on_events(watch->context, 0, NULL, newest->revision, batch->events,
+				 batch->count);
+	return 0;
+}
+
 /* Tell of the changes up to and with revision `to`. */
 static int watch_tell_to(struct sqlite_store *store, struct sqlite_watch *watch, uint64_t to,
-			 struct error *err)
+			 struct newest *newest, struct error *err)
 {
+	int result;
 	if (watch->next_revision <= store->compacted)
 		return error_set(err, -FL_ECOMPACTED,
 				 "store: a watch asks for revision %llu, but history begins after "
 				 "%llu; read everything again",
 				 (unsigned long long)watch->next_revision,
 				 (unsigned long long)store->compacted);
-	struct event_batch batch = {0};
-	arena_init(&batch.arena, 0);
-	sqlite3_stmt *rows = sqlite_file_statement(&store->file, STATEMENT_EVENTS);
-	sqlite_bind_number(rows, 1, watch->next_revision);
-	sqlite_bind_number(rows, 2, to);
-	sqlite_bind_text(rows, 3, watch->prefix);
-	sqlite_bind_text(rows, 4, watch->prefix_end);
-	int result = watch_tell_rows(store, watch, rows, &batch, err);
-	sqlite3_reset(rows);
-	event_batch_clear(&batch);
-	free(batch.events);
+	if (watch->next_revision == to) {
+		result = tell_newest(store, watch, newest, err);
+	} else {
+		struct event_batch batch = {0};
+		arena_init(&batch.arena, 0);
+		sqlite3_stmt *rows = select_events(store, watch, to);
+		result = watch_tell_rows(store, watch, rows, &batch, err);
+		sqlite3_reset(rows);
+		event_batch_clear(&batch);
+		free(batch.events);
+	}
 	if (result == 0)
 		watch->next_revision = to + 1;
 	return result;
 }
 
-static void watch_tell(struct sqlite_store *store, struct sqlite_watch *watch)
+static void watch_tell(struct sqlite_store *store, struct sqlite_watch *watch,
+		       struct newest *newest)
 {
 	if (watch->over || watch->cancelled || watch->next_revision > store->revision)
 		return;
@@ -108,7 +166,7 @@ static void watch_tell(struct sqlite_store *store, struct sqlite_watch *watch)
 	if (to - watch->next_revision >= WATCH_BURST)
 		to = watch->next_revision + WATCH_BURST - 1;
 	struct error err;
-	int result = watch_tell_to(store, watch, to, &err);
+	int result = watch_tell_to(store, watch, to, newest, &err);
 	if (result == 0) {
 		if (to < store->revision)
 			sqlite_arm(store);
@@ -140,9 +198,13 @@ static void watches_sweep(struct sqlite_store *store)
 
 void sqlite_watches_tell(struct sqlite_store *store)
 {
+	struct newest newest = {0};
+	arena_init(&newest.batch.arena, 0);
 	/* New watches go to the front, so this ends. */
 	for (struct sqlite_watch *watch = store->watches; watch; watch = watch->next)
-		watch_tell(store, watch);
+		watch_tell(store, watch, &newest);
+	event_batch_clear(&newest.batch);
+	free(newest.batch.events);
 	watches_sweep(store);
 }
 

@@ -34,10 +34,13 @@ enum {
 #define CHANNEL_AUTHORITY_FIELDS(F, L, of)                                                         \
 	F(of, BYTES, certificate, 1, PEER_DER_MAX, 1, "X.509, in DER")
 
+#define CHANNEL_RECIPIENT_FIELDS(F, L, of) F(of, NUMBER, peer, 1, UINT64_MAX, 1, "which session")
+
 /* X(ID, name, fields, meaning) */
 #define CHANNEL_ROWS(X)                                                                            \
 	X(MEMBER, member, CHANNEL_MEMBER_FIELDS, "a member, present or removed")                   \
-	X(AUTHORITY, authority, CHANNEL_AUTHORITY_FIELDS, "a CA that is trusted")
+	X(AUTHORITY, authority, CHANNEL_AUTHORITY_FIELDS, "a CA that is trusted")                  \
+	X(RECIPIENT, recipient, CHANNEL_RECIPIENT_FIELDS, "who gets a frame")
 
 /* --- from the daemon -------------------------------------------------------------------------- */
 
@@ -64,7 +67,7 @@ enum {
 	F(of, BYTES, question, 0, 4096, 1, "a frame `join_ask`: it is a join's session")
 
 #define CHANNEL_SEND_FIELDS(F, L, of)                                                              \
-	CHANNEL_PEER_NUMBER(F, of)                                                                 \
+	L(of, recipient, peers, 1, CHANNEL_MEMBERS_MAX, 1, "to whom, each a copy")                 \
 	F(of, BYTES, frame, 1, PEER_FRAME_MAX, 1, "a frame of peer.h; a join's answer ends it")
 
 #define CHANNEL_PART_FIELDS(F, L, of)                                                              \

@@ -46,6 +46,7 @@ struct node {
 	uint8_t join_key[KEY_BYTES];
 	struct buffer last; /* frame */
 	unsigned last_number;
+	char calls[64]; /* of the answers that came, a letter each */
 	bool is_slow; /* it takes 100 ms for each frame */
 };
 
@@ -76,6 +77,8 @@ static void on_frame(void *context, struct peer_remote *remote, const struct wir
 		usleep(100000);
 	node->frames++;
 	node->last_number = message->number;
+	if (message->number == PEER_STORE_LEASED && strlen(node->calls) + 1 < sizeof(node->calls))
+		node->calls[strlen(node->calls)] = (char)message->store_leased.call;
 	buffer_clear(&node->last);
 	buffer_append(&node->last, frame->data, frame->length);
 }
@@ -319,6 +322,39 @@ static void test_up_and_frames(void **state)
 	assert_int_equal(world->b.down_how, PEER_END_PARTED);
 	assert_string_equal(world->b.down_sentence, "enough");
 	assert_int_equal(world->a.down_how, PEER_END_OWN);
+}
+
+/* What is sent to several is handed over together; each gets what was sent to it, in that order. */
+static void test_one_frame_for_many(void **state)
+{
+	struct world *world = *state;
+	static const char words[] = "aAbBBbccCdDA";
+	come_up(world);
+	struct peer_remote *first = world->b.remote;
+	node_init(&world->c, "node-c", false);
+	be_member(&world->c, &world->ca, world->c.pair, "c1", wall_s());
+	assert_non_null(dial(&world->c, &world->b, NULL));
+	wait_for(world->c.ups && world->b.ups == 2);
+	/* A capital letter goes to the second. */
+	for (const char *word = words; *word; word++) {
+		bool second = *word < 'a';
+		struct buffer frame;
+		buffer_init(&frame, 0);
+		assert_int_equal(
+		    peer_encode(
+			&(struct peer_message){
+			    .number = PEER_STORE_LEASED,
+			    .store_leased = {.call = (uint64_t)*word | 32, .lease = 1}},
+			&frame, NULL),
+		    0);
+		assert_true(
+		    peer_channel_send(second ? world->b.remote : first, frame.data, frame.length));
+		buffer_done(&frame);
+	}
+	peer_channel_cut(first, PEER_PARTING_OTHER, "enough", NULL);
+	wait_for(world->a.downs && strlen(world->c.calls) == 6);
+	assert_string_equal(world->a.calls, "abbccd");
+	assert_string_equal(world->c.calls, "abbcda");
 }
 
 /* A line of /proc/PID/status, without its name. */
@@ -949,6 +985,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    WITH_WORLD(test_up_and_frames),
+	    WITH_WORLD(test_one_frame_for_many),
 	    WITH_WORLD(test_no_rights),
 	    WITH_WORLD(test_no_files),
 	    WITH_WORLD(test_removed),

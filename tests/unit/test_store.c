@@ -507,6 +507,38 @@ static void test_a_watch_tells_what_comes(void **state)
 	store_watch_cancel(NULL);
 }
 
+/* However many watches stand at one revision, each is told as if it were alone. */
+static void test_many_watches_of_one_revision(void **state)
+{
+	struct harness *harness = *state;
+	struct log all[3] = {0}, some[2] = {0}, once = {.cancel_at_once = true}, past = {0};
+	harness_put(harness, "a/1", "before");
+	for (size_t i = 0; i < 3; i++) {
+		watch(harness, &all[i], "", 0);
+		if (i < 2)
+			watch(harness, &some[i], "a/", 0);
+	}
+	watch(harness, &once, "", 0);
+	watch(harness, &past, "a/", 1);
+	struct store_op ops[] = {put_op("b", "1"), put_op("a/2", "2"), delete_op("a/1")};
+	struct store_txn_outcome outcome;
+	assert_int_equal(
+	    harness_txn(harness, &(struct store_txn){.ops = ops, .op_count = 3}, &outcome), 0);
+	harness_put(harness, "b", "x");
+	harness_put(harness, "a/2", "y");
+	for (size_t i = 0; i < 3; i++)
+		expect_log(harness, &all[i], "2:+b=1,+a/2=2,-a/1 3:+b=x 4:+a/2=y");
+	for (size_t i = 0; i < 2; i++)
+		expect_log(harness, &some[i], "2:+a/2=2,-a/1 4:+a/2=y");
+	expect_log(harness, &once, "2:+b=1,+a/2=2,-a/1");
+	expect_log(harness, &past, "1:+a/1=before 2:+a/2=2,-a/1 4:+a/2=y");
+	for (size_t i = 0; i < 3; i++)
+		store_watch_cancel(all[i].watch);
+	store_watch_cancel(some[0].watch);
+	store_watch_cancel(some[1].watch);
+	store_watch_cancel(past.watch);
+}
+
 static void test_a_watch_tells_the_past_and_goes_on(void **state)
 {
 	struct harness *harness = *state;
@@ -848,6 +880,7 @@ int main(void)
 	    TEST(test_old_revisions_show_old_values),
 	    TEST(test_a_page_is_bounded_in_bytes),
 	    TEST(test_a_watch_tells_what_comes),
+	    TEST(test_many_watches_of_one_revision),
 	    TEST(test_a_watch_tells_the_past_and_goes_on),
 	    TEST(test_a_watch_resumes_after_reopening_without_gap),
 	    TEST(test_a_long_past_is_told_whole),
