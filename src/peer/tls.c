@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define CHUNK_BYTES 16384 /* plaintext of a record, RFC 8446 section 5.1 */
-#define KEPT_BYTES 65536 /* of an output that is empty */
+#define KEPT_BYTES 4096 /* of what is empty: there may be a thousand sessions */
 #define CHAIN_BYTES 8192 /* most that a certificate message may have */
 
 /* As ALPN has them: with their lengths (RFC 7301 section 3.1). */
@@ -23,6 +23,7 @@ static const unsigned char join_way[] = "\x0f"
 struct peer_side {
 	unsigned refs;
 	SSL_CTX *context;
+	BIO *output; /* of all its sessions: what OpenSSL writes is taken out of it at once */
 	struct peer_trust *trust; /* NULL: a joiner's, who knows the CA by its hash */
 	struct digest ca;
 	char fabric[TEXT_NAME_MAX + 1];
@@ -31,7 +32,8 @@ struct peer_side {
 struct peer_tls {
 	struct peer_side *side; /* a reference */
 	SSL *ssl;
-	BIO *input, *output; /* the SSL's */
+	BIO *input; /* the SSL's */
+	BIO *output; /* the side's */
 	struct buffer out; /* for the network; the first `sent` bytes are gone */
 	size_t sent;
 	size_t taken; /* bytes, during the handshake */
@@ -169,6 +171,11 @@ static SSL_CTX *context_new(void)
 	return context;
 }
 
+static BIO *output_new(void)
+{
+	return must_have(BIO_new(BIO_s_mem()));
+}
+
 /* False when the certificate is not of the pair. */
 static bool show(SSL_CTX *context, EVP_PKEY *pair, const struct wire_bytes *certificate)
 {
@@ -189,7 +196,8 @@ int peer_side_new(EVP_PKEY *pair, const char *fabric, const struct wire_bytes *c
 	if (result < 0)
 		return result;
 	struct peer_side *side = must_alloc(1, sizeof(*side));
-	*side = (struct peer_side){.refs = 1, .context = context_new(), .trust = trust};
+	*side = (struct peer_side){
+	    .refs = 1, .context = context_new(), .output = output_new(), .trust = trust};
 	enum peer_verdict verdict = peer_trust_check_der(trust, certificate, NULL, 0, NULL);
 	if (verdict == PEER_VERDICT_STRANGER || verdict == PEER_VERDICT_MALFORMED ||
 	    !show(side->context, pair, certificate)) {
@@ -214,7 +222,8 @@ struct peer_side *peer_side_new_joiner(EVP_PKEY *pair, const char *fabric, const
 {
 	struct peer_side *side = must_alloc(1, sizeof(*side));
 	struct buffer der;
-	*side = (struct peer_side){.refs = 1, .context = context_new(), .ca = *ca};
+	*side = (struct peer_side){
+	    .refs = 1, .context = context_new(), .output = output_new(), .ca = *ca};
 	snprintf(side->fabric, sizeof(side->fabric), "%s", fabric);
 	buffer_init(&der, 0);
 	peer_self_issue(pair, random, now_s, &der);
@@ -229,6 +238,7 @@ void peer_side_unref(struct peer_side *side)
 	if (!side || --side->refs)
 		return;
 	SSL_CTX_free(side->context);
+	BIO_free(side->output);
 	peer_trust_free(side->trust);
 	free(side);
 }
@@ -242,7 +252,8 @@ static struct peer_tls *tls_new(struct peer_side *side)
 	side->refs++;
 	tls->ssl = must_have(SSL_new(side->context));
 	tls->input = must_have(BIO_new(BIO_s_mem()));
-	tls->output = must_have(BIO_new(BIO_s_mem()));
+	tls->output = side->output;
+	must(BIO_up_ref(tls->output) == 1);
 	SSL_set_bio(tls->ssl, tls->input, tls->output);
 	SSL_set_app_data(tls->ssl, tls);
 	buffer_init(&tls->out, 0);
@@ -406,6 +417,11 @@ void peer_tls_take(struct peer_tls *tls, const void *bytes, size_t length, uint6
 		}
 	}
 	drain(tls);
+	/* A BIO keeps the memory of the most that was ever in it. */
+	if (length > KEPT_BYTES && BIO_pending(tls->input) == 0) {
+		tls->input = must_have(BIO_new(BIO_s_mem()));
+		SSL_set0_rbio(tls->ssl, tls->input);
+	}
 	OPENSSL_cleanse(chunk, sizeof(chunk));
 }
 
