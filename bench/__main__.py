@@ -8,7 +8,7 @@ import sys
 from bench import measure
 from lab.host import REPOSITORY, LabError
 
-NAMES = ("dataplane", "naming", "forwarding", "state")
+NAMES = ("dataplane", "naming", "forwarding", "state", "fabric")
 
 
 def main():
