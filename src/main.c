@@ -13,6 +13,7 @@
 #include "daemon/options.h"
 #include "daemon/signals.h"
 #include "dataplane/edge.h"
+#include "doctor/doctor.h"
 #include "peer/worker.h"
 
 #include <limits.h>
@@ -86,6 +87,28 @@ static int act(const struct invocation *invocation)
 	return result < 0 ? print_failure(invocation, &err, result) : 0;
 }
 
+/* Where the daemon of this machine has what is its own; by the node's file, as for `run`. */
+static int examine(const struct invocation *invocation)
+{
+	struct error err = {0};
+	struct arena arena;
+	struct daemon_folders folders;
+	json_t *parameters = NULL;
+	arena_init(&arena, 0);
+	daemon_folders_parse(invocation->parameters, &arena, &folders);
+	int result = node_file_add(folders.state, invocation->parameters, &parameters, &err);
+	if (result == 0) {
+		daemon_folders_parse(parameters, &arena, &folders);
+		const struct doctor_folders places = {.state = folders.state,
+						      .edge_pins = folders.edge_pins,
+						      .landing_pins = folders.landing_pins};
+		result = doctor_main(invocation, parameters, &places);
+	}
+	json_decref(parameters);
+	arena_done(&arena);
+	return result < 0 ? print_failure(invocation, &err, result) : result;
+}
+
 /* The one beside this program comes first: it is of the same build. */
 static int become_lab(const struct invocation *invocation, char **argv)
 {
@@ -140,6 +163,8 @@ int main(int argc, char **argv)
 		status = run(&invocation);
 	else if (invocation.command->place == COMMAND_LAB)
 		status = become_lab(&invocation, argv);
+	else if (strcmp(invocation.command->name, "doctor") == 0)
+		status = examine(&invocation);
 	else if (find_deed(invocation.command->name))
 		status = act(&invocation);
 	else

@@ -36,6 +36,7 @@ MAY_INCLUDE = {
     "daemon": {"api", "control", "peer", "routing", "landing", "dataplane", "naming", "fabric", "state",
                "ledger", "store", "plan", "config", "yaml", "model", "wire", "kernel", "base", "abi"},
     "cli": {"control", "config", "yaml", "base"},
+    "doctor": {"cli", "control", "landing", "kernel", "base", "abi"},
     "lab": {"cli", "control", "yaml", "base"},
     "bpf": {"abi"},
 }

@@ -83,6 +83,11 @@ struct api_host {
 	bool (*pass_on)(void *context, struct api_call *call);
 	/* Add the alarms of the node itself; those of backends are the verb's. */
 	void (*put_alarms)(void *context, json_t *alarms);
+	/* Add what must be true on this machine, for who looks whether it is. */
+	void (*put_doctor)(void *context, json_t *facts);
+	/* Have every backend's machine send to the address that the call names, and end the call
+	 * with what came back. */
+	void (*return_path)(void *context, struct api_call *call);
 };
 
 #endif

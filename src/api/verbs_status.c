@@ -139,6 +139,9 @@ void verb_status(struct api_host *host, struct api_call *call)
 				   (json_int_t)(clock_now_ms(host->clock) - host->start_ms),
 				   "sequence", (json_int_t)host->image->head.sequence, "applied",
 				   (json_int_t)merge_applied(&sights));
+	char now[CLOCK_TEXT_BYTES];
+	clock_format(clock_wall_ms(host->clock), now, sizeof(now));
+	json_object_set_new(status, "clock", json_string(now));
 	json_object_set_new(status, "configured", json_boolean(host->image->fabric != NULL));
 	json_t *alarms = json_array();
 	host->put_alarms(host->context, alarms);

@@ -72,7 +72,8 @@ struct command_argument {
 	X(store_recover)                                                                           \
 	X(log)                                                                                     \
 	X(verify)                                                                                  \
-	X(events)
+	X(events)                                                                                  \
+	X(doctor)
 
 enum command_verb {
 	VERB_NONE, /* the daemon has no part in it */

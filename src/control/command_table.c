@@ -166,6 +166,16 @@ static const struct command_option detach_options[] = {
     {NULL, VALUE_NONE, NULL, NULL},
 };
 
+static const struct command_option doctor_options[] = {
+    {"to", VALUE_TEXT, "ADDRESS", "return-path: a machine outside, at a client's place"},
+    {"port", VALUE_NUMBER, "PORT", "return-path: of TCP there, open or refused (default: 443)"},
+    {"service", VALUE_TEXT, "NAME", "return-path: send as this service (default: the first)"},
+    {"state", VALUE_TEXT, "DIR", "the state folder that `run` had (default: /var/lib/fairlead)"},
+    {"run-dir", VALUE_TEXT, "DIR", "the local socket (default: /run/fairlead)"},
+    {"pins", VALUE_TEXT, "DIR", "BPF objects are pinned below it (default: /sys/fs/bpf/fairlead)"},
+    {NULL, VALUE_NONE, NULL, NULL},
+};
+
 static const struct command_option lab_options[] = {
     {"name", VALUE_TEXT, "NAME",
      "call the lab so (default: the file's name without its extension)"},
@@ -568,6 +578,36 @@ const struct command command_table[] = {
 	.description =
 	    "One line an event, until interrupted. With -o jsonl, one JSON object a line.",
 	.examples = "fairlead events --watch",
+    },
+    {
+	.name = "doctor",
+	.place = COMMAND_DAEMON,
+	.verb = VERB_doctor,
+	.thing = &thing_doctor,
+	.render = render_doctor,
+	.summary = "look over this machine for what breaks flows, and say what mends it",
+	.description =
+	    "Kernel settings, rules and routes, systemd-networkd, MTU of the way to each backend,\n"
+	    "offloads, XDP, firewall, clock, disk, keys, certificate, build, and every alarm of "
+	    "this\n"
+	    "node. Nothing is changed. Exits with 1 if a finding is an error. Works also while no\n"
+	    "daemon runs, with less. What cannot be looked at is told under `not known`.\n"
+	    "docs/design/doctor.md lists all findings.\n"
+	    "\n"
+	    "`doctor return-path --to ADDRESS` has each backend of a service send the first packet "
+	    "of\n"
+	    "a TCP connection from the service's address to a machine outside, and says whose "
+	    "answer\n"
+	    "does not come back: a network that drops what it takes for forged (strict reverse "
+	    "path,\n"
+	    "ARP inspection) breaks clients alone. The machine there needs nothing but an "
+	    "address;\n"
+	    "a port that is open, or refused, at it.",
+	.examples = "fairlead doctor\n"
+		    "fairlead doctor -o json\n"
+		    "fairlead doctor return-path --to 203.0.113.7",
+	.arguments = {{"what", VALUE_TEXT, true, "return-path; otherwise this machine"}},
+	.options = doctor_options,
     },
     {
 	.name = "detach",

@@ -43,6 +43,7 @@ render_fn render_routing_config;
 render_fn render_store_recover;
 render_fn render_verify;
 render_fn render_event;
+render_fn render_doctor;
 render_fn render_lab_up;
 render_fn render_lab_status;
 render_fn render_lab_down;

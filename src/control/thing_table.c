@@ -572,6 +572,7 @@ const struct thing thing_status = {
 	FIELD("sequence", NUMBER, "entries of the ledger"),
 	FIELD("applied", NUMBER, "of them, that all who are waited for carried out"),
 	FIELD("configured", FLAG, "a file was applied"),
+	FIELD("clock", TIME, "of the node that answers, as it did"),
 	FIELD("alarms", THINGS, "what needs somebody", .thing = &thing_alarm),
 	FIELD("notes", THINGS, "what is worth knowing, with the same fields"),
 	FIELD("state", THING, "what the node stands on", .thing = &thing_state),
@@ -779,6 +780,48 @@ const struct thing thing_routing_config = {.name = "routing_config",
 					       FIELD("text", TEXT, "the configuration"),
 					       END,
 					   }};
+
+static const struct thing thing_drift = {
+    .name = "drift",
+    .help = "Something on a machine that is not as Fairlead needs it.",
+    .none = "none",
+    .fields = (const struct field[]){
+	COLUMN("CODE", "code", TEXT, "which it is, also an alarm's; keeps its meaning"),
+	COLUMN("SEVERITY", "severity", TEXT, "error, warning or note"),
+	COLUMN("TEXT", "text", TEXT, "what is wrong, and where"),
+	COLUMN("MEND", "mend", TEXT, "the command that mends it"),
+	END,
+    }};
+
+static const struct thing thing_return = {
+    .name = "way back",
+    .help = "Whether a machine outside hears a backend that speaks from a service address.",
+    .none = "none",
+    .fields = (const struct field[]){
+	COLUMN("NAME", "name", TEXT, "of the backend"),
+	COLUMN("STATE", "state", TEXT, "returns, silent, or not_known"),
+	COLUMN("TEXT", "text", TEXT, "the same as a sentence"),
+	END,
+    }};
+
+const struct thing thing_doctor = {
+    .name = "examination",
+    .help = "What was found on this machine; or, of return-path, at all backends.",
+    .fields = (const struct field[]){
+	FIELD("node", TEXT, "whose machine it is"),
+	FIELD("roles", TEXT, "that it has"),
+	FIELD("daemon", FLAG, "whether its daemon answered"),
+	FIELD("looked_at", NUMBER, "things that were looked at"),
+	FIELD("findings", THINGS, "the worst first", .thing = &thing_drift),
+	FIELD("unknown", TEXTS, "what could not be looked at, and why"),
+	FIELD("to", TEXT, "return-path: the machine outside"),
+	FIELD("port", NUMBER, "its port of TCP"),
+	FIELD("service", TEXT, "in whose name was sent"),
+	FIELD("address", TEXT, "the service address that was sent from"),
+	FIELD("well", FLAG, "an answer to each backend came back"),
+	FIELD("backends", THINGS, "each of the service's", .thing = &thing_return),
+	END,
+    }};
 
 const struct thing thing_cut = {.name = "cut",
 				.help = "Of what is left of a version's flows.",

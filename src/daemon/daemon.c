@@ -13,6 +13,7 @@
 #include "daemon/member/credentials.h"
 #include "daemon/member/first_token.h"
 #include "daemon/member/peers.h"
+#include "daemon/member/return_path.h"
 #include "daemon/names_plane.h"
 #include "daemon/routing_plane.h"
 #include "fabric/burned.h"
@@ -410,6 +411,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 		result = daemon_open_fabric(daemon);
 	if (result == 0) {
 		daemon_host(daemon, &daemon->host);
+		daemon->return_paths = return_paths_new(daemon);
 		result = api_unix_open(&daemon->host, &daemon->loop, options->socket_path,
 				       daemon->files.api_clients, &daemon->api, err);
 	}
@@ -483,6 +485,7 @@ static void close_all(struct daemon *daemon)
 {
 	halt(daemon);
 	stop_handles(daemon);
+	return_paths_close(daemon->return_paths);
 	own_landing_close(daemon->own_landing);
 	routing_plane_stop(daemon->routing);
 	peers_close(daemon->peers);
@@ -511,6 +514,7 @@ static void close_all(struct daemon *daemon)
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&daemon->loop);
 	routing_plane_free(daemon->routing);
+	return_paths_free(daemon->return_paths);
 	authority_free(daemon->authority);
 }
 

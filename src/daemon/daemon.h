@@ -50,6 +50,7 @@ struct observations;
 struct own_landing;
 struct peers;
 struct reports;
+struct return_paths;
 struct routing_plane;
 
 struct daemon {
@@ -92,6 +93,7 @@ struct daemon {
 	struct api_host host;
 	struct api_unix *api;
 	struct landing_api *landing_api;
+	struct return_paths *return_paths;
 	uv_poll_t store_poll;
 	uv_timer_t store_timer;
 	uv_timer_t tick;
@@ -204,6 +206,11 @@ void daemon_observe_self(struct daemon *daemon, bool activity);
 
 /* What the local API sees of this process. */
 void daemon_host(struct daemon *daemon, struct api_host *ret_host);
+
+/* --- doctor_facts.c --- */
+
+/* What `fairlead doctor` is told; `context` is the daemon. */
+void daemon_put_doctor(void *context, json_t *facts);
 
 #define DAEMON_TRIM_TICKS 2u /* without much work, until memory is given back */
 

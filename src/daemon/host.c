@@ -12,6 +12,7 @@
 #include "daemon/member/credentials.h"
 #include "daemon/member/first_token.h"
 #include "daemon/member/peers.h"
+#include "daemon/member/return_path.h"
 #include "daemon/names_plane.h"
 #include "daemon/routing_plane.h"
 #include "fabric/fence.h"
@@ -438,18 +439,22 @@ static bool pass_on(void *context, struct api_call *call)
 	case VERB_routing_status:
 	case VERB_routing_config:
 		return false;
+	case VERB_doctor: /* of this machine; but what all are asked, the voter asks */
+		if (!api_text(call, "what"))
+			return false;
+		break;
 	case VERB_store_recover:
 		order_refuse(call, -FL_ESTATE,
 			     "this node decides nothing, so nothing of it wants recovering: it "
 			     "takes what it lacks from a voter");
 		return true;
 	default:
-		if (daemon->peers && peers_pass_on(daemon->peers, call))
-			return true;
 		break;
 	}
-	if (call->command->repeatable || call->command->verb == VERB_log ||
-	    call->command->verb == VERB_verify)
+	if (daemon->peers && peers_pass_on(daemon->peers, call))
+		return true;
+	if ((call->command->repeatable && call->command->verb != VERB_doctor) ||
+	    call->command->verb == VERB_log || call->command->verb == VERB_verify)
 		return false;
 	error_set(&err, -FL_EUNAVAILABLE, "this node decides nothing, and no voter is reached: %s",
 		  daemon->peers             ? peers_unreached(daemon->peers)
@@ -485,5 +490,7 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .context = daemon,
 				      .count = count,
 				      .put_status = put_status,
-				      .put_alarms = put_alarms};
+				      .put_alarms = put_alarms,
+				      .put_doctor = daemon_put_doctor,
+				      .return_path = return_path_call};
 }

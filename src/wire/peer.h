@@ -7,6 +7,9 @@
  * its landing's `report`, which is answered as below, but for what its own replica tells it. It may
  * pass on what it is asked: `api_call`, answered by `api_answer` once.
  *
+ * By `path_try` a voter asks a backend's node whether what it sends as a service comes back
+ * (`fairlead doctor return-path`); the node says what it saw by `path_seen`.
+ *
  * Any two nodes. Over the network both sides say `hello` first, and `beat` whenever they said
  * nothing else for a second; `parting` is the last of a session that one side ends with a reason.
  * A machine that wants to become a member says `join_ask`, once, and nothing else; the voter
@@ -38,7 +41,7 @@
 
 #include <stdbool.h>
 
-#define PEER_LEVEL 3u /* the highest level of a field or message here */
+#define PEER_LEVEL 4u /* the highest level of a field or message here */
 #define PEER_FRAME_MAX (16u << 20) /* bytes of a frame whose number is not known */
 
 enum {
@@ -59,6 +62,7 @@ enum {
 	PEER_DOORS_MAX = 16, /* voters that a joiner is told of */
 	PEER_DER_MAX = 2048, /* bytes of a certificate */
 	PEER_PROOF_MAX = 16384, /* bytes of a removal, as the ledger has it */
+	PEER_PATHS_MAX = 1024, /* backends whose way back is tried at once */
 };
 
 /* X(ID, number, sentence): why a side ends a session. */
@@ -146,6 +150,10 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	F(of, ADDRESS, listen_address, 0, 1, 1, "what it is bound to; none: the wildcard")         \
 	F(of, NUMBER, listen_port, 1, UINT16_MAX, 1, "the port that it is bound to")
 
+#define PEER_PATH_FIELDS(F, L, of)                                                                 \
+	F(of, NUMBER, place, 0, PEER_PATHS_MAX - 1, 4,                                             \
+	  "of the sender among those that were sent for")
+
 #define PEER_RECORD_FIELDS(F, L, of)                                                               \
 	F(of, KEY, key, 1, PEER_STORE_KEY_MAX, 1, "the key")                                       \
 	F(of, BYTES, value, 0, PEER_STORE_VALUE_MAX, 1, "its value")                               \
@@ -179,6 +187,7 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(SOURCE, source, PEER_SOURCE_FIELDS, "where tunnels come from")                           \
 	X(AUTHORITY, authority, PEER_AUTHORITY_FIELDS, "a CA of the fabric")                       \
 	X(DOOR, door, PEER_DOOR_FIELDS, "where a voter is reached")                                \
+	X(PATH, path, PEER_PATH_FIELDS, "an answer that came back")                                \
 	X(LISTENER, listener, PEER_LISTENER_FIELDS, "where flows go that no socket takes")         \
 	X(RECORD, record, PEER_RECORD_FIELDS, "a record of the store")                             \
 	X(COMPARE, compare, PEER_COMPARE_FIELDS, "a condition of a txn")                           \
@@ -268,6 +277,24 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 #define PEER_API_ANSWER_FIELDS(F, L, of)                                                           \
 	F(of, NUMBER, call, 1, UINT64_MAX, 3, "the call's number")                                 \
 	F(of, BYTES, line, 1, PEER_API_LINE_MAX, 3, "the answer, a line of the local API")
+
+#define PEER_PATH_TRY_FIELDS(F, L, of)                                                             \
+	F(of, NUMBER, call, 1, UINT64_MAX, 4,                                                      \
+	  "the trial's number, never used again in the session")                                   \
+	F(of, ADDRESS, source, 1, 1, 4, "a service address of the backend's version")              \
+	F(of, NUMBER, source_port, 1, UINT16_MAX, 4, "a TCP port that the service has")            \
+	F(of, ADDRESS, to, 1, 1, 4, "a machine outside, of the same family")                       \
+	F(of, NUMBER, to_port, 1, UINT16_MAX, 4, "a TCP port there, open or refused")              \
+	F(of, NUMBER, sequence, 0, UINT32_MAX, 4,                                                  \
+	  "of the SYN of the sender at place 0; each place after it has two more, so that the "    \
+	  "answer says whose it is wherever it lands")                                             \
+	F(of, NUMBER, count, 1, PEER_PATHS_MAX, 4, "how many send")                                \
+	F(of, NUMBER, place, 0, PEER_PATHS_MAX - 1, 4, "this node's")
+
+#define PEER_PATH_SEEN_FIELDS(F, L, of)                                                            \
+	F(of, NUMBER, call, 1, UINT64_MAX, 4, "the trial's number")                                \
+	F(of, TEXT, failure, 0, PEER_SENTENCE_MAX, 4, "why nothing was sent; empty: it was")       \
+	L(of, path, paths, 0, PEER_PATHS_MAX, 4, "whose answers landed here; each once")
 
 #define PEER_REFUSED_FIELDS(F, L, of)                                                              \
 	F(of, NUMBER, code, 1, UINT16_MAX, 1, "of the error, without its sign")                    \
@@ -428,6 +455,9 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(17, API_CALL, api_call, 3, 13u << 20, PEER_API_CALL_FIELDS,                              \
 	  "A node passes on what it was asked by its local API.")                                  \
 	X(18, API_ANSWER, api_answer, 3, 13u << 20, PEER_API_ANSWER_FIELDS, "The answer to it.")   \
+	X(24, PATH_TRY, path_try, 4, 4096, PEER_PATH_TRY_FIELDS,                                   \
+	  "The voter has a backend's machine speak to one outside, as a service.")                 \
+	X(25, PATH_SEEN, path_seen, 4, 32768, PEER_PATH_SEEN_FIELDS, "What came back there.")      \
 	X(32, STORE_SERVES, store_serves, 1, 4096, PEER_STORE_SERVES_FIELDS,                       \
 	  "The server says whose store it is.")                                                    \
 	X(33, STORE_RANGE, store_range, 1, 4096, PEER_STORE_RANGE_FIELDS, "A call: range.")        \

@@ -53,6 +53,8 @@ CASES = [
      {"program": "bird", "as": 64512, "local_as": 64513}),
     ("log", ["log", "--from", "1", "--limit=100"], {"from": 1, "limit": 100}),
     ("verified", ["verify"], {}),
+    ("returned", ["doctor", "return-path", "--to", "192.0.2.10"],
+     {"what": "return-path", "to": "192.0.2.10"}),
 ]
 FORMS = ["table", "json", "jsonl", "yaml"]
 LISTS = [["get", kind] for kind in ("services", "versions", "backends", "bindings", "pools",
@@ -112,7 +114,7 @@ DESCRIBED = [("status", ["status"]), ("status_new", ["status"]), ("status_names"
              ("rolled_back", ["rollback"]), ("rolled_back_published", ["rollback"]),
              ("brought_back", ["rollback"]), ("undone", ["undo"]),
              ("service_done", ["rollout", "pause"]), ("service_same", ["rollout", "resume"]),
-             ("cut", ["rollout", "cut"]), ("forgotten", ["backend", "forget"])]
+             ("cut", ["rollout", "cut"]), ("forgotten", ["backend", "forget"]), ("returned", ["doctor"])]
 DESCRIBED += [(kind, ["get", kind]) for kind in ("services", "versions", "backends", "bindings",
                                                  "pools", "sites")]
 

@@ -5,14 +5,17 @@
  *
  * FAKE_CLOCK names a file of eight bytes, a signed number of seconds in the machine's byte order,
  * which is mapped and added to whatever is read of the wall clock, by every thread. All else goes
- * to the kernel as it is.
+ * to the kernel as it is. Whether something keeps the clock is what FAKE_CLOCK_KEPT says, "yes" or
+ * "no": the machine of a test has no say in that.
  */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,4 +62,13 @@ time_t time(time_t *ret)
 	if (ret)
 		*ret = now.tv_sec;
 	return now.tv_sec;
+}
+
+int adjtimex(struct timex *state)
+{
+	const char *kept = getenv("FAKE_CLOCK_KEPT");
+	int result = (int)syscall(SYS_adjtimex, state);
+	if (!kept || result < 0)
+		return result;
+	return strcmp(kept, "yes") == 0 ? TIME_OK : TIME_ERROR;
 }

@@ -40,21 +40,21 @@ def capsule():
 
 
 @contextlib.contextmanager
-def networkd(capsule, drop_in=""):
+def networkd(capsule, drop_in="", machine="backend"):
     """It runs, has seen what is there, and has then set up an interface."""
     child = capsule.spawn("networkd", ["unshare", "-m", "sh", "-ec", SCRIPT, "sh", capsule.root,
-                                       drop_in], "backend",
+                                       drop_in], machine,
                           env={"SYSTEMD_LOG_TARGET": "console", "SYSTEMD_LOG_LEVEL": "debug"})
     try:
         wait_for(lambda: "Enumeration completed" in child.tail(5000), "networkd to be ready")
-        capsule.run(["ip", "link", "add", "leg", "type", "veth", "peer", "name", "far"], "backend")
-        capsule.run(["ip", "link", "set", "far", "up"], "backend")
+        capsule.run(["ip", "link", "add", "leg", "type", "veth", "peer", "name", "far"], machine)
+        capsule.run(["ip", "link", "set", "far", "up"], machine)
         wait_for(lambda: "leg: State changed: configuring -> configured" in child.tail(5000),
                  "networkd to set the interface up")
         yield child
     finally:
         child.stop()
-        capsule.run(["ip", "link", "del", "leg"], "backend", check=False)
+        capsule.run(["ip", "link", "del", "leg"], machine, check=False)
 
 
 def rules(capsule, family):

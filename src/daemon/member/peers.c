@@ -6,6 +6,7 @@
 #include "daemon/member/credentials.h"
 #include "daemon/member/peers_internal.h"
 #include "daemon/member/removal.h"
+#include "daemon/member/return_path.h"
 #include "fabric/observation_message.h"
 #include "store/peer/client.h"
 #include "store/peer/server.h"
@@ -149,6 +150,9 @@ static bool take_from_member(struct fellow *fellow, const struct peer_message *m
 	case PEER_API_CALL:
 		relay_take_call(fellow, &message->api_call);
 		return true;
+	case PEER_PATH_SEEN:
+		return_path_seen(fellow->peers->daemon->return_paths, fellow, &message->path_seen);
+		return true;
 	default:
 		return false;
 	}
@@ -168,6 +172,9 @@ static bool take_from_voter(struct fellow *fellow, const struct peer_message *me
 		return true;
 	case PEER_WARNING:
 		peers_take_warning(fellow->peers, &message->warning);
+		return true;
+	case PEER_PATH_TRY:
+		return_path_try(fellow->peers->daemon->return_paths, fellow, &message->path_try);
 		return true;
 	default:
 		return false;
