@@ -235,8 +235,9 @@ static int build_removal(struct change *change, struct change_draft *draft, stru
 	char roles[MEMBER_ROLES_BYTES];
 	char key[RECORD_KEY_BYTES];
 	struct buffer value;
-	int result = member ? check_removal(draft->image, member, err)
-			    : find_gone(draft->image, order->service, err);
+	if (!member)
+		return find_gone(draft->image, order->service, err);
+	int result = check_removal(draft->image, member, err);
 	if (result == 0)
 		result = make_room(draft, err);
 	if (result < 0)
@@ -329,8 +330,12 @@ void verb_node_remove(struct api_host *host, struct api_call *call)
 	char key[RECORD_KEY_BYTES];
 	struct error err = {0};
 	struct buffer text;
-	int result = !member ? find_gone(host->image, name, &err)
-		     : image_unread(host->image, record_member_key(name, key))
+	if (!member) {
+		(void)find_gone(host->image, name, &err);
+		api_fail(call, &err);
+		return;
+	}
+	int result = image_unread(host->image, record_member_key(name, key))
 			 ? error_set(&err, -FL_EUNSUPPORTED,
 				     "what node %s is cannot be read by this release: give the "
 				     "order after the voter's upgrade",

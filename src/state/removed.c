@@ -120,7 +120,7 @@ static size_t find_place(const struct removed_list *list, uint64_t sequence, boo
 int removed_list_take(struct removed_list *list, const struct store_record *record, uint64_t now_ms,
 		      struct error *err)
 {
-	struct removed_member removed;
+	struct removed_member removed = {0};
 	bool found;
 	int result = parse(record, &removed, err);
 	if (result < 0)

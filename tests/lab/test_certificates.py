@@ -84,3 +84,17 @@ def test_a_joiner_whose_clock_is_far_off_is_told(aging):
     """This test's own clock is four months behind the fabric's."""
     done = aging.join("c", aging.token())
     assert done.returncode == 1 and "one of the two clocks is wrong" in done.stderr
+
+
+def test_who_was_removed_meanwhile_hears_of_it_by_its_key(aging):
+    """Its certificate has ended as well, so that no session begins: the answer to its question for
+    another one shows it the removal."""
+    aging.nodes["b"].stop()
+    aging.clis["a"]("node", "remove", "b", "--yes")
+    aging.nodes["a"].stop()
+    aging.set_days(200)
+    for name in "a", "b":
+        aging.again(name)
+    wait_for(lambda: any(alarm["code"] == "node.removed"
+                         for alarm in aging.clis["b"].json("status")["alarms"]),
+             "b to be told", 20)

@@ -146,7 +146,9 @@ static int move(const char *folder, const char *to, struct error *err)
 	char to_path[PATH_MAX];
 	DIR *list = opendir(folder);
 	struct dirent *one;
-	int result = list ? 0 : error_set(err, -errno, "%s: %s", folder, error_text(-errno));
+	int result = 0;
+	if (!list)
+		return error_set(err, -errno, "%s: %s", folder, error_text(-errno));
 	while (result == 0 && (one = readdir(list))) {
 		if (strcmp(one->d_name, ".") == 0 || strcmp(one->d_name, "..") == 0 ||
 		    strncmp(one->d_name, ASIDE, strlen(ASIDE)) == 0 ||
@@ -159,8 +161,7 @@ static int move(const char *folder, const char *to, struct error *err)
 			result = error_set(err, -errno, "%s: it cannot be put aside: %s", from_path,
 					   error_text(-errno));
 	}
-	if (list)
-		closedir(list);
+	closedir(list);
 	return result;
 }
 
