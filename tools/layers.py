@@ -43,7 +43,7 @@ MAY_INCLUDE = {
 
 # headers of libraries → the only folders, or modules of a folder, that may include them
 OWNED_HEADERS = {
-    re.compile(r"uv\.h"): {"daemon", "api/unix", "peer"},
+    re.compile(r"uv\.h"): {"daemon", "api/http", "api/unix", "peer"},
     re.compile(r"openssl/ssl\.h"): {"peer"},
     re.compile(r"bpf/.*"): {"kernel", "dataplane", "landing", "bpf"},
     re.compile(r"sqlite3\.h"): {"store"},

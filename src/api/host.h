@@ -47,6 +47,7 @@ struct api_host {
 	const struct clock *clock; /* for ages */
 	const struct clock *steady; /* what states are stamped with */
 	uint64_t start_ms;
+	bool decides; /* what everyone observed is told here; otherwise only what this node did */
 	const struct image *image;
 	struct changes *changes;
 	struct driver *driver;

@@ -34,6 +34,9 @@ json_t *show_connections(bool known, uint64_t connections);
 
 /* All backends of live versions, by name and address, and all others that report. */
 json_t *show_backends(const struct api_host *host);
+/* Append the alarms and notes about `backends`, which show_backends() gave. */
+void show_backend_alarms(const struct api_host *host, const json_t *backends, json_t *alarms,
+			 json_t *notes);
 /* One of them, as NAME, or as NAME/ADDRESS where a name has several. */
 json_t *show_backend(const struct api_host *host, const char *name);
 
@@ -45,6 +48,11 @@ json_t *show_pools(const struct api_host *host);
 
 /* For `get nodes`: the members, also before anything was applied. */
 json_t *show_nodes(const struct api_host *host);
+/* What members are wrong, and what they say is: for a node that decides. Those of this node are
+ * not among them. */
+void show_member_alarms(const struct api_host *host, json_t *alarms);
+/* Machines whose failure would be felt, of a fabric that others may join. */
+void show_risks(const struct api_host *host, json_t *risks);
 void show_pool_alarms(const struct api_host *host, json_t *alarms);
 /* What a plan is to say of pools beside what differs: a list of sentences. */
 json_t *show_pool_notes(const struct api_host *host, const struct fabric *fabric,

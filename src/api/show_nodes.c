@@ -7,28 +7,18 @@
 
 #include <string.h>
 
-/* The entry up to which the node acts, as it said last; 0: it said nothing. */
-static uint64_t last_point(const struct applied *applied)
-{
-	return applied->count ? applied->points[applied->count - 1].sequence : 0;
-}
-
 static void put_heard(const struct sights *sights, const struct member *member, json_t *json)
 {
 	const struct observed_node *seen = observations_find(sights->observations, member->name);
-	const uint64_t head = sights->image->head.sequence;
+	const uint64_t applied = merge_applied_by(sights, member);
 	if (seen)
 		json_object_set_new(json, "heard_ms",
 				    json_integer((json_int_t)(sights->now_ms - seen->heard_ms)));
-	if (!member_has(member, MEMBER_EDGE) && !member_has(member, MEMBER_NAMES))
+	if (applied == UINT64_MAX)
 		return;
-	uint64_t edge =
-	    seen && member_has(member, MEMBER_EDGE) ? last_point(&seen->edge_applied) : UINT64_MAX;
-	uint64_t names = seen && member_has(member, MEMBER_NAMES) ? last_point(&seen->names_applied)
-								  : UINT64_MAX;
-	uint64_t applied = !seen ? 0 : edge < names ? edge : names;
 	json_object_set_new(json, "applied", json_integer((json_int_t)applied));
-	json_object_set_new(json, "behind", json_integer((json_int_t)(head - applied)));
+	json_object_set_new(json, "behind",
+			    json_integer((json_int_t)(sights->image->head.sequence - applied)));
 }
 
 /* Who is a member no more, and may still forward. */
@@ -60,8 +50,9 @@ json_t *show_nodes(const struct api_host *host)
 		const struct member *member = image->members[i].member;
 		char roles[MEMBER_ROLES_BYTES];
 		json_t *json =
-		    json_pack("{s:s, s:s, s:s}", "name", member->name, "site", member->site,
-			      "roles", member_roles_format(member->roles, roles));
+		    json_pack("{s:s, s:s, s:s, s:I}", "name", member->name, "site", member->site,
+			      "roles", member_roles_format(member->roles, roles), "level",
+			      (json_int_t)member->features);
 		if (member->channel_address.family)
 			json_object_set_new(json, "address",
 					    show_address(&member->channel_address));

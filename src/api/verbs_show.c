@@ -61,16 +61,34 @@ static json_t *bindings_list(const struct api_host *host)
 	return list;
 }
 
+static json_t *site_json(const struct api_host *host, const char *name)
+{
+	const struct image *image = host->image;
+	json_int_t nodes = 0, edges = 0, names = 0, backends = 0;
+	for (size_t i = 0; i < image->member_count; i++) {
+		const struct member *member = image->members[i].member;
+		if (strcmp(member->site, name) != 0)
+			continue;
+		nodes++;
+		edges += member_has(member, MEMBER_EDGE);
+		names += member_has(member, MEMBER_NAMES);
+	}
+	for (size_t s = 0; s < image->fabric->service_count; s++) {
+		const struct service *service = &image->fabric->services[s];
+		for (size_t b = 0; b < service->backend_count; b++)
+			backends += strcmp(service->backends[b].site, name) == 0;
+	}
+	return json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:b}", "name", name, "number",
+			 (int)placement_site(image->placement, name), "nodes", nodes, "edges",
+			 edges, "names", names, "backends", backends, "own",
+			 strcmp(name, host->site) == 0);
+}
+
 static json_t *sites_list(const struct api_host *host)
 {
 	json_t *list = json_array();
-	for (size_t i = 0; i < host->image->fabric->site_count; i++) {
-		const char *name = host->image->fabric->sites[i].name;
-		json_array_append_new(list,
-				      json_pack("{s:s, s:i, s:b}", "name", name, "number",
-						(int)placement_site(host->image->placement, name),
-						"own", strcmp(name, host->site) == 0));
-	}
+	for (size_t i = 0; i < host->image->fabric->site_count; i++)
+		json_array_append_new(list, site_json(host, host->image->fabric->sites[i].name));
 	return list;
 }
 

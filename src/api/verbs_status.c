@@ -109,9 +109,8 @@ static void backend_alarms(const struct api_host *host, const json_t *backends, 
 }
 
 /* What is as it may be, and yet worth knowing. */
-static json_t *notes_json(const struct api_host *host, const json_t *backends)
+static void backend_notes(const struct api_host *host, const json_t *backends, json_t *notes)
 {
-	json_t *notes = json_array();
 	size_t awaited = 0;
 	size_t index;
 	json_t *backend;
@@ -127,28 +126,74 @@ static json_t *notes_json(const struct api_host *host, const json_t *backends)
 	if (awaited)
 		ALARM_PUT(notes, NULL, 0, BACKENDS_AWAITED, host->node, awaited,
 			  awaited == 1 ? "backend" : "backends");
-	return notes;
+}
+
+void show_backend_alarms(const struct api_host *host, const json_t *backends, json_t *alarms,
+			 json_t *notes)
+{
+	backend_alarms(host, backends, alarms);
+	backend_notes(host, backends, notes);
+}
+
+/* A member's channel is what a fabric has and a node that is alone has not. */
+static bool may_be_joined(const struct image *image)
+{
+	return image->member_count == 1 && *image->members[0].member->channel_key;
+}
+
+/* What the operator types next, in the order in which it helps. */
+static json_t *next_json(const struct api_host *host, const json_t *status)
+{
+	json_t *next = json_array();
+	if (json_array_size(json_object_get(status, "alarms")))
+		json_array_append_new(next, json_string("see to the alarms, the first one first"));
+	if (may_be_joined(host->image))
+		json_array_append_new(
+		    next, json_string("let another machine join: type what `fairlead token` "
+				      "prints there"));
+	if (!host->image->fabric)
+		json_array_append_new(
+		    next, json_string("write a configuration, look at `fairlead plan FILE`, then "
+				      "`fairlead apply FILE`"));
+	for (size_t s = 0; host->image->fabric && s < host->image->state_count; s++) {
+		struct gate_wait wait;
+		const struct service_state *state = host->image->states[s];
+		if (driver_waits(host->driver, state, &wait, 1))
+			json_array_append_new(
+			    next, json_sprintf("see what version %u of %s waits for: `fairlead "
+					       "rollout status %s`",
+					       state->rollout.target, state->name, state->name));
+	}
+	return next;
 }
 
 void verb_status(struct api_host *host, struct api_call *call)
 {
 	json_t *backends = show_backends(host);
 	const struct sights sights = driver_sights(host->driver);
-	json_t *status = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "node", host->node, "site",
-				   host->site, "version", FAIRLEAD_VERSION, "uptime_ms",
-				   (json_int_t)(clock_now_ms(host->clock) - host->start_ms),
-				   "sequence", (json_int_t)host->image->head.sequence, "applied",
-				   (json_int_t)merge_applied(&sights));
+	json_t *status = json_pack(
+	    "{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "asked", host->node, "node", host->node, "site",
+	    host->site, "version", FAIRLEAD_VERSION, "uptime_ms",
+	    (json_int_t)(clock_now_ms(host->clock) - host->start_ms), "sequence",
+	    (json_int_t)host->image->head.sequence, "applied", (json_int_t)merge_applied(&sights));
 	char now[CLOCK_TEXT_BYTES];
 	clock_format(clock_wall_ms(host->clock), now, sizeof(now));
 	json_object_set_new(status, "clock", json_string(now));
 	json_object_set_new(status, "configured", json_boolean(host->image->fabric != NULL));
 	json_t *alarms = json_array();
 	host->put_alarms(host->context, alarms);
-	backend_alarms(host, backends, alarms);
+	json_t *notes = json_array();
+	show_backend_alarms(host, backends, alarms, notes);
 	show_pool_alarms(host, alarms);
+	if (host->decides)
+		show_member_alarms(host, alarms);
+	json_t *risks = json_array();
+	show_risks(host, risks);
 	json_object_set_new(status, "alarms", alarms);
-	json_object_set_new(status, "notes", notes_json(host, backends));
+	json_object_set_new(status, "risks", risks);
+	json_object_set_new(status, "notes", notes);
+	json_object_set_new(status, "next", next_json(host, status));
+	json_object_set_new(status, "nodes", show_nodes(host));
 	host->put_status(host->context, status);
 	json_object_set_new(status, "services", show_services(host, api_all(call)));
 	json_object_set_new(status, "backends", backends);

@@ -24,6 +24,7 @@
 	X(ALARM, "alarm", "needs somebody while it stands")                                        \
 	X(REPAIRED, "repaired",                                                                    \
 	  "was set back already, and is told for a minute, so that somebody looks for the cause")  \
+	X(RISK, "risk", "is as it may be until one machine fails: a single point of failure")      \
 	X(NOTE, "note", "is as it may be, and worth knowing")
 
 /* X(id, name): kinds of things that alarms are about. */
@@ -40,6 +41,7 @@
 	X(ROUTE, "route")                                                                          \
 	X(RULE, "rule")                                                                            \
 	X(LISTENER, "listener")                                                                    \
+	X(SERVICE, "service")                                                                      \
 	X(POOL, "pool")
 
 /*
@@ -57,8 +59,37 @@
 	X(CHANNEL_CLOSED, "channel.closed", ALARM, NODE, "the node channel does not listen: %s",   \
 	  "other nodes do not reach this one, and what it forwards stays as it is; free the "      \
 	  "port, or give the node another one")                                                    \
+	X(METRICS_CLOSED, "metrics.closed", ALARM, NODE, "metrics cannot be read: %s",             \
+	  "free the port, or give this node another place by --metrics; it is tried again every "  \
+	  "second")                                                                                \
 	X(VOTER_NOT_FOLLOWED, "voter.not-followed", ALARM, STORE,                                  \
 	  "this node does not follow the voter that it reaches: %s", "")                           \
+	X(MEMBER_SILENT, "member.silent", ALARM, NODE,                                             \
+	  "node %s is silent for %.0f s: it may forward and answer still, so every closing waits " \
+	  "for it",                                                                                \
+	  "bring it back, or `fairlead node remove {}` if the machine is gone")                    \
+	X(MEMBER_NEVER_HEARD, "member.never-heard", ALARM, NODE,                                   \
+	  "node %s was not heard since the voter's daemon started: it may forward and answer, so " \
+	  "every closing waits for it",                                                            \
+	  "start `fairlead run` there, or `fairlead node remove {}` if the machine is gone")       \
+	X(SINGLE_VOTER, "single.voter", RISK, NODE,                                                \
+	  "node %s is the only voter: while it is away all goes on, but nothing can be changed, "  \
+	  "and nobody can join",                                                                   \
+	  "keep copies of its state folder elsewhere; there is one voter in this release")         \
+	X(SINGLE_EDGE, "single.edge", RISK, NODE,                                                  \
+	  "node %s is the only edge: without it nothing is forwarded",                             \
+	  "let a machine join as another one (`fairlead token --role edge,names,backend`), and "   \
+	  "route the pools to both")                                                               \
+	X(SINGLE_NAMES, "single.names", RISK, NODE,                                                \
+	  "node %s is the only one that answers names: without it no client finds a service",      \
+	  "let a machine join as another one (`fairlead token --role edge,names,backend`), and "   \
+	  "name it under `nameservers` and in the zone above")                                     \
+	X(SINGLE_NAMESERVER, "single.nameserver", RISK, DNS,                                       \
+	  "the file has one name server, %s: resolvers ask no other one",                          \
+	  "name the other nodes that answer names under `nameservers`, and in the zone above")     \
+	X(SINGLE_BACKEND, "single.backend", RISK, SERVICE,                                         \
+	  "service %s has one machine, %s: without it the service is gone",                        \
+	  "add a backend on another machine to the file, and apply it")                            \
 	X(MARK_FAILED, "mark.failed", ALARM, STORE,                                                \
 	  "it cannot be noted which change was carried out last: %s",                              \
 	  "nothing newer is acknowledged until it can be, so no version becomes ready; look "      \

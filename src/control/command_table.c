@@ -37,6 +37,7 @@ static const struct command_option run_options[] = {
     {"state", VALUE_TEXT, "DIR", "what must survive (default: /var/lib/fairlead)"},
     {"run-dir", VALUE_TEXT, "DIR", "the local socket (default: /run/fairlead)"},
     {"pins", VALUE_TEXT, "DIR", "BPF objects are pinned below it (default: /sys/fs/bpf/fairlead)"},
+    {"metrics", VALUE_TEXT, "ADDR:PORT|none", "metrics for Prometheus (default: 127.0.0.1:7124)"},
     {"verbose", VALUE_NONE, NULL, "log debugging events as well"},
     {NULL, VALUE_NONE, NULL, NULL},
 };
@@ -58,6 +59,8 @@ static const struct command_option plan_options[] = {
 	    {"source", VALUE_LIST, "ADDRESS", "of its tunnels (default: its addresses)"},          \
 	    {"dns", VALUE_LIST, "ADDR[@PORT]", "it answers DNS here (default: its addresses)"},    \
 	    {"generic", VALUE_NONE, NULL, "attach XDP in generic mode"}, ANNOUNCE_OPTIONS,         \
+	    {"metrics", VALUE_TEXT, "ADDR:PORT|none",                                              \
+	     "metrics for Prometheus (default: 127.0.0.1:7124)"},                                  \
 	    {"state", VALUE_TEXT, "DIR", "what must survive (default: /var/lib/fairlead)"},        \
 	    {"run-dir", VALUE_TEXT, "DIR", "the local socket (default: /run/fairlead)"},           \
 	    {"pins", VALUE_TEXT, "DIR", "BPF objects (default: /sys/fs/bpf/fairlead)"}

@@ -10,13 +10,33 @@ static void put_node(const struct render *render, const json_t *status)
 {
 	char uptime[PART_BYTES];
 	struct buffer *text = render->text;
-	screen_paint(text, PAINT_TITLE, render->color, part_text(status, "node", "?"));
+	const char *node = part_text(status, "node", "?");
+	const char *asked = part_text(status, "asked", node);
+	if (strcmp(asked, node) != 0) {
+		screen_puts(text, asked);
+		buffer_puts(text, " was asked, and the voter answers: ");
+	}
+	screen_paint(text, PAINT_TITLE, render->color, node);
 	buffer_puts(text, " at ");
 	screen_puts(text, part_text(status, "site", "?"));
 	buffer_puts(text, ": fairlead ");
 	screen_puts(text, part_text(status, "version", "?"));
 	buffer_printf(text, ", up for %s\n",
 		      part_duration(part_number(status, "uptime_ms"), uptime));
+}
+
+/* Of a node that reached no voter, what it shows is what it knows. */
+static void put_staleness(const struct render *render, const json_t *status)
+{
+	char silence[PART_BYTES];
+	json_int_t silent_ms = part_number(status, "voter_silent_ms");
+	if (!silent_ms)
+		return;
+	buffer_puts(render->text, "  stale   ");
+	part_duration(silent_ms, silence);
+	screen_paint(render->text, PAINT_BAD, render->color, "no voter was heard for ");
+	screen_paint(render->text, PAINT_BAD, render->color, silence);
+	buffer_puts(render->text, ": this is what this node knows by itself\n");
 }
 
 /* The programs are one build; each interface carries it natively, generically, or not at all. */
@@ -75,10 +95,11 @@ static void put_ledger(const struct render *render, const json_t *status)
 	json_int_t applied = part_number(status, "applied");
 	buffer_printf(text, "  ledger  %lld %s", (long long)sequence,
 		      sequence == 1 ? "entry" : "entries");
-	/* Only an edge confirms what it applied; who waits, waits for edges. */
-	if (applied < sequence && json_object_get(status, "interfaces")) {
+	/* Who reaches no voter knows only of itself. */
+	if (applied < sequence && !part_number(status, "voter_silent_ms") &&
+	    json_object_get(status, "interfaces")) {
 		char behind[PART_BYTES];
-		snprintf(behind, sizeof(behind), ", of which this node applied %lld",
+		snprintf(behind, sizeof(behind), ", of which %lld are applied by all",
 			 (long long)applied);
 		screen_paint(text, PAINT_WARN, render->color, behind);
 	}
@@ -211,21 +232,42 @@ static void put_backends(const struct render *render, const json_t *backends)
 		buffer_printf(render->text, "  and %zu more; --all shows them\n", count - most);
 }
 
+static void put_nodes(const struct render *render, const json_t *nodes)
+{
+	size_t count = json_array_size(nodes);
+	size_t most = part_all(render) ? count : MOST_BACKENDS;
+	if (count < 2)
+		return;
+	part_heading(render, "nodes");
+	render_head(render, &thing_node, nodes, most, 2);
+	if (count > most)
+		buffer_printf(render->text, "  and %zu more; --all shows them\n", count - most);
+}
+
+static void put_next(const struct render *render, const json_t *next)
+{
+	if (!json_array_size(next))
+		return;
+	part_heading(render, "next");
+	for (size_t i = 0; i < json_array_size(next); i++)
+		part_wrap(render, 2, json_string_value(json_array_get(next, i)));
+}
+
 void render_status(const struct render *render, const json_t *status)
 {
-	const json_t *configured = json_object_get(status, "configured");
 	const json_t *backends = json_object_get(status, "backends");
 	put_node(render, status);
+	put_staleness(render, status);
 	put_edge(render, status);
 	put_names(render, status);
 	put_ledger(render, status);
 	put_alarms(render, "alarms", PAINT_BAD, json_object_get(status, "alarms"));
 	put_alarms(render, "notes", PAINT_NONE, json_object_get(status, "notes"));
-	if (json_is_false(configured))
-		buffer_puts(render->text,
-			    "\nNothing was applied yet: write a configuration, look "
-			    "at `fairlead plan FILE`,\nthen `fairlead apply FILE`.\n");
 	put_services(render, status);
+	put_nodes(render, json_object_get(status, "nodes"));
 	put_backends(render, backends);
 	put_drops(render, status);
+	put_alarms(render, "single points of failure", PAINT_NONE,
+		   json_object_get(status, "risks"));
+	put_next(render, json_object_get(status, "next"));
 }

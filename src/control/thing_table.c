@@ -75,6 +75,39 @@ static void report_cell(struct table *table, const json_t *backend)
 						   : PAINT_NONE);
 }
 
+static void heard_cell(struct table *table, const json_t *node)
+{
+	char ago[PART_BYTES];
+	const json_t *heard = json_object_get(node, "heard_ms");
+	if (json_is_integer(heard)) {
+		table_cellf(table, "%s ago", part_duration(json_integer_value(heard), ago));
+	} else {
+		table_cell(table, "never");
+		table_paint(table, PAINT_WARN);
+	}
+}
+
+/* Of a node that is only a backend nothing is waited for but its reports. */
+static void acknowledged_cell(struct table *table, const json_t *node, const char *key)
+{
+	if (json_object_get(node, key))
+		part_count_cell(table, node, key);
+	else
+		table_cell(table, "-");
+}
+
+static void applied_cell(struct table *table, const json_t *node)
+{
+	acknowledged_cell(table, node, "applied");
+}
+
+static void behind_cell(struct table *table, const json_t *node)
+{
+	acknowledged_cell(table, node, "behind");
+	if (part_number(node, "behind"))
+		table_paint(table, PAINT_WARN);
+}
+
 static void target_cell(struct table *table, const json_t *service)
 {
 	part_count_cell(table, json_object_get(service, "rollout"), "target");
@@ -515,11 +548,14 @@ const struct thing thing_node = {
 	COLUMN("SITE", "site", TEXT, "where it stands"),
 	COLUMN("ROLES", "roles", TEXT, "what it is to the others"),
 	COLUMN("ADDRESS", "address", TEXT, "of its node channel; missing: it has none"),
-	COLUMN("HEARD", "heard_ms", NUMBER, "since it was heard; else it was not yet",
-	       .unit = "ms"),
-	COLUMN("APPLIED", "applied", NUMBER, "the entry up to which it forwards and answers"),
-	COLUMN("BEHIND", "behind", NUMBER, "entries that it lacks; closings wait for it"),
+	COLUMN("HEARD", "heard_ms", NUMBER, "since it was heard; else it was not yet", .unit = "ms",
+	       .cell = heard_cell),
+	COLUMN("APPLIED", "applied", NUMBER, "the entry up to which it forwards and answers",
+	       .cell = applied_cell),
+	COLUMN("BEHIND", "behind", NUMBER, "entries that it lacks; closings wait for it",
+	       .cell = behind_cell),
 	COLUMN("REMOVED", "removed", TEXT, "it is no member any more, and how far its fence is"),
+	FIELD("level", NUMBER, "of what it can forward"),
 	FIELD("channel_key", TEXT, "by which it is known on the channel"),
 	END,
     }};
@@ -532,6 +568,10 @@ const struct thing thing_site = {
     .fields = (const struct field[]){
 	COLUMN("SITE", "name", TEXT, "of the site"),
 	COLUMN("NUMBER", "number", NUMBER, "in the site bits of addresses"),
+	COLUMN("NODES", "nodes", NUMBER, "members that stand there"),
+	COLUMN("EDGES", "edges", NUMBER, "of them, that forward"),
+	COLUMN("NAMES", "names", NUMBER, "of them, that answer names"),
+	COLUMN("BACKENDS", "backends", NUMBER, "that the file names there"),
 	COLUMN("THIS NODE", "own", FLAG, "this node stands there", .cell = own_cell),
 	END,
     }};
@@ -565,7 +605,10 @@ const struct thing thing_status = {
     .name = "status",
     .help = "How the node and its services are.",
     .fields = (const struct field[]){
-	FIELD("node", TEXT, "this node's name"),
+	FIELD("asked", TEXT, "the node that was asked"),
+	FIELD("node", TEXT, "that answers: the voter, while it is reached"),
+	FIELD("voter_silent_ms", NUMBER, "since a voter was heard; 0 or missing: one is reached",
+	      .unit = "ms"),
 	FIELD("site", TEXT, "where it stands"),
 	FIELD("version", TEXT, "of the program"),
 	FIELD("uptime_ms", NUMBER, "since the daemon started", .unit = "ms"),
@@ -574,7 +617,10 @@ const struct thing thing_status = {
 	FIELD("configured", FLAG, "a file was applied"),
 	FIELD("clock", TIME, "of the node that answers, as it did"),
 	FIELD("alarms", THINGS, "what needs somebody", .thing = &thing_alarm),
+	FIELD("risks", THINGS, "single points of failure, with the same fields"),
 	FIELD("notes", THINGS, "what is worth knowing, with the same fields"),
+	FIELD("next", TEXTS, "what to do next"),
+	FIELD("nodes", THINGS, "as `get nodes` lists them", .thing = &thing_node),
 	FIELD("state", THING, "what the node stands on", .thing = &thing_state),
 	FIELD("build_id", TEXT, "of the BPF program"),
 	FIELD("layout", TEXT, "digest of its maps' layout"),

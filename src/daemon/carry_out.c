@@ -93,12 +93,15 @@ void daemon_observe_self(struct daemon *daemon, bool activity)
 		must_succeed(
 		    edge_plane_unreached(daemon->edge, &unreached, &observation.unreached_count));
 	observation.unreached = unreached;
+	if (activity)
+		observation.alarms = daemon_own_alarms(daemon);
 	/* Before its first start is recorded, the node is a stranger to itself, too. */
 	uint64_t news = observations_news(daemon->observations);
 	int result = observations_take(daemon->observations, &daemon->image, &observation, now_ms);
 	if (daemon->peers)
 		peers_observe(daemon->peers, &observation,
 			      result < 0 || observations_news(daemon->observations) != news);
+	json_decref(observation.alarms);
 	free(wants);
 	free(unreached);
 }

@@ -14,6 +14,7 @@
 #include "daemon/member/first_token.h"
 #include "daemon/member/peers.h"
 #include "daemon/member/return_path.h"
+#include "daemon/metrics/metrics.h"
 #include "daemon/names_plane.h"
 #include "daemon/routing_plane.h"
 #include "fabric/burned.h"
@@ -282,6 +283,7 @@ static void on_tick(uv_timer_t *timer)
 	if (daemon->authority)
 		authority_run(daemon->authority, now_ms);
 	open_peers(daemon, now_ms);
+	metrics_open(daemon, now_ms);
 	if (daemon->peers)
 		peers_tick(daemon->peers, now_ms);
 	removal_tick(daemon, now_ms);
@@ -453,6 +455,7 @@ static int start_handles(struct daemon *daemon, struct error *err)
 	daemon->tick.data = daemon;
 	uv_poll_start(&daemon->store_poll, UV_READABLE, on_store_readable);
 	uv_timer_start(&daemon->tick, on_tick, TICK_MS, TICK_MS);
+	daemon_watchdog_start(&daemon->loop, &daemon->watchdog);
 	daemon->signals = (struct signals_watch){.event = "daemon.stopping",
 						 .key = "forwarding",
 						 .value = "goes on",
@@ -462,6 +465,7 @@ static int start_handles(struct daemon *daemon, struct error *err)
 	if (daemon->authority)
 		authority_start(daemon->authority);
 	open_peers(daemon, daemon->start_ms);
+	metrics_open(daemon, daemon->start_ms);
 	if (daemon->own_landing)
 		own_landing_start(daemon->own_landing);
 	return 0;
@@ -476,6 +480,7 @@ static void stop_handles(struct daemon *daemon)
 	uv_close((uv_handle_t *)&daemon->store_timer, NULL);
 	uv_close((uv_handle_t *)&daemon->heard_timer, NULL);
 	uv_close((uv_handle_t *)&daemon->tick, NULL);
+	uv_close((uv_handle_t *)&daemon->watchdog, NULL);
 	uv_close((uv_handle_t *)&daemon->signals.poll, NULL);
 }
 
@@ -486,6 +491,7 @@ static void close_all(struct daemon *daemon)
 	halt(daemon);
 	stop_handles(daemon);
 	return_paths_close(daemon->return_paths);
+	metrics_close(daemon);
 	own_landing_close(daemon->own_landing);
 	routing_plane_stop(daemon->routing);
 	peers_close(daemon->peers);
@@ -577,8 +583,7 @@ static int run_once(struct daemon *daemon, struct error *err)
 			routing_plane_start(daemon->routing);
 		daemon_notify("READY=1");
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
-		if (!daemon->again)
-			daemon_notify("STOPPING=1");
+		daemon_notify(daemon->again ? "RELOADING=1" : "STOPPING=1");
 		result = daemon->failure.code;
 		if (result < 0)
 			*err = daemon->failure;

@@ -35,6 +35,7 @@
 #include <jansson.h>
 #include <uv.h>
 
+struct api_http;
 struct api_unix;
 struct authority;
 struct burned;
@@ -94,10 +95,14 @@ struct daemon {
 	struct api_unix *api;
 	struct landing_api *landing_api;
 	struct return_paths *return_paths;
+	struct api_http *metrics; /* NULL: nobody can read them */
+	uint64_t metrics_ms; /* when that is tried again */
+	struct alarm metrics_alarm; /* why not */
 	uv_poll_t store_poll;
 	uv_timer_t store_timer;
 	uv_timer_t tick;
 	uv_timer_t heard_timer;
+	uv_timer_t watchdog;
 	struct signals_watch signals;
 	uint64_t start_ms;
 	uint64_t ticked_ms;
@@ -153,6 +158,10 @@ void daemon_tell_alarm(struct daemon *daemon, const struct alarm *alarm);
 /* systemd's READY, STOPPING or STATUS; nothing outside systemd. */
 void daemon_notify(const char *state);
 
+/* systemd's watchdog, where it wants one, is fed while the loop turns. Inits `timer`, which is the
+ * caller's to close. */
+void daemon_watchdog_start(uv_loop_t *loop, uv_timer_t *timer);
+
 /* --- store_health.c --- */
 
 /*
@@ -203,6 +212,12 @@ must_check int daemon_carry_out_first(struct daemon *daemon, struct error *err);
 void daemon_observe_self(struct daemon *daemon, bool activity);
 
 /* --- host.c --- */
+
+/* The alarms of this node itself: a new reference. */
+json_t *daemon_own_alarms(const struct daemon *daemon);
+
+/* Append all alarms and notes that this node tells of. */
+void daemon_put_alarms(struct daemon *daemon, json_t *alarms);
 
 /* What the local API sees of this process. */
 void daemon_host(struct daemon *daemon, struct api_host *ret_host);

@@ -282,6 +282,7 @@ static void voter_alarms(const struct daemon *daemon, json_t *alarms)
 {
 	const char *node = daemon->options->node;
 	put_standing(daemon, &daemon->channel_alarm, alarms);
+	put_standing(daemon, &daemon->metrics_alarm, alarms);
 	const char *unreached = daemon->peers ? peers_unreached(daemon->peers) : "";
 	if (*unreached)
 		ALARM_PUT(alarms, NULL, 0, VOTER_UNREACHED, node, unreached,
@@ -349,10 +350,38 @@ static void put_alarms(void *context, json_t *alarms)
 			  files->api_clients, files->tcp_connections);
 }
 
+json_t *daemon_own_alarms(const struct daemon *daemon)
+{
+	json_t *alarms = json_array();
+	put_alarms((void *)(uintptr_t)daemon, alarms);
+	return alarms;
+}
+
+void daemon_put_alarms(struct daemon *daemon, json_t *alarms)
+{
+	struct edge_status edge;
+	put_alarms(daemon, alarms);
+	if (daemon->edge && must_succeed(edge_plane_status(daemon->edge, &edge)) == 0)
+		edge_notes(&edge, alarms);
+	if (!daemon->decides)
+		return;
+	json_t *backends = show_backends(&daemon->host);
+	show_backend_alarms(&daemon->host, backends, alarms, alarms);
+	show_pool_alarms(&daemon->host, alarms);
+	show_member_alarms(&daemon->host, alarms);
+	show_risks(&daemon->host, alarms);
+	json_decref(backends);
+}
+
 static void put_status(void *context, json_t *status)
 {
 	const struct daemon *daemon = context;
 	status_state(daemon, status);
+	if (!daemon->decides)
+		json_object_set_new(
+		    status, "voter_silent_ms",
+		    json_integer(daemon->peers ? (json_int_t)peers_voter_silent_ms(daemon->peers)
+					       : 0));
 	status_edge(daemon, status);
 	status_names(daemon, status);
 }
@@ -471,6 +500,7 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .clock = daemon->clock,
 				      .steady = &daemon->steady,
 				      .start_ms = daemon->start_ms,
+				      .decides = daemon->decides,
 				      .image = &daemon->image,
 				      .changes = daemon->changes,
 				      .driver = daemon->driver,

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #define PEERS_SOCKET "peers.sock"
-#define DEFAULT_STATE "/var/lib/fairlead"
 #define DEFAULT_RUN "/run/fairlead"
 #define DEFAULT_PINS "/sys/fs/bpf/fairlead"
 #define DNS_PORT 53
@@ -230,6 +229,26 @@ int daemon_options_announce(const json_t *parameters, struct daemon_options *opt
 	return 0;
 }
 
+/* `none`, or where: a landing that reports to a socket has no replica that they could be of. */
+static int parse_metrics(const json_t *parameters, bool has_replica, struct daemon_options *options,
+			 struct error *err)
+{
+	const char *typed = json_string_value(json_object_get(parameters, "metrics"));
+	const char *text = typed ? typed : METRICS_PLACE;
+	if (!has_replica && typed)
+		return error_set(err, -FL_EUSAGE,
+				 "--metrics is not for a landing with --join: the node that it "
+				 "reports to tells of it");
+	if (!has_replica || strcmp(text, "none") == 0)
+		return 0;
+	if (text_parse_endpoint(text, &options->metrics_address, &options->metrics_port) ||
+	    options->metrics_address.family == IP_NONE)
+		return error_set(err, -FL_EUSAGE,
+				 "--metrics %s: it takes ADDRESS:PORT, as %s, or none", text,
+				 METRICS_PLACE);
+	return 0;
+}
+
 /* What each role cannot do without. */
 static int check_complete(const struct daemon_options *options, struct error *err)
 {
@@ -324,6 +343,8 @@ int daemon_options_parse(const json_t *parameters, struct arena *arena,
 		result = parse_channel(parameters, &options, err);
 	if (result == 0)
 		result = daemon_options_announce(parameters, &options, err);
+	if (result == 0)
+		result = parse_metrics(parameters, !join, &options, err);
 	if (result == 0)
 		result = check_roles_options(parameters, &options, err);
 	if (result < 0)

@@ -13,6 +13,8 @@
 #include <stdint.h>
 
 #define CHANNEL_PORT 7122 /* where node channels listen unless told otherwise */
+#define METRICS_PLACE "127.0.0.1:7124" /* the same of metrics */
+#define DEFAULT_STATE "/var/lib/fairlead" /* the state folder, likewise; the unit's, too */
 
 struct credentials;
 
@@ -45,6 +47,8 @@ struct daemon_options {
 	bool announces; /* edge: its addresses, by a routing daemon that reads this table */
 	unsigned announce_table;
 	unsigned announce_wait_s; /* before an end in order, after they were withdrawn */
+	struct ip_address metrics_address;
+	uint16_t metrics_port; /* 0: metrics cannot be read */
 	struct ip_address channel_address; /* by which others reach the node channel */
 	uint16_t channel_port;
 	/* NULL: this node is alone. Set by daemon_run(); a renewal changes what it holds. */

@@ -12,6 +12,22 @@ void daemon_notify(const char *state)
 	sd_notify(0, state);
 }
 
+static void on_watchdog(uv_timer_t *timer)
+{
+	(void)timer;
+	daemon_notify("WATCHDOG=1");
+}
+
+void daemon_watchdog_start(uv_loop_t *loop, uv_timer_t *timer)
+{
+	uint64_t patience_us;
+	uv_timer_init(loop, timer);
+	if (sd_watchdog_enabled(0, &patience_us) > 0) {
+		uint64_t interval_ms = patience_us / 1000 / 3 + 1;
+		uv_timer_start(timer, on_watchdog, 0, interval_ms);
+	}
+}
+
 /* Plain fields only: what is an object here stands in full in the ledger and the event stream. */
 static void log_fields(enum log_level level, const char *name, const json_t *fields)
 {

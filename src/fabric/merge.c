@@ -48,17 +48,24 @@ static const char *find_unfenced(const struct image *image)
 	return unread ? unread->key : NULL;
 }
 
+uint64_t merge_applied_by(const struct sights *sights, const struct member *member)
+{
+	const struct applied *applied[2];
+	uint64_t least = UINT64_MAX;
+	size_t count = member_applied(sights, member, MEMBER_EDGE | MEMBER_NAMES, applied);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t latest = applied[i] ? applied_latest(applied[i]) : 0;
+		least = latest < least ? latest : least;
+	}
+	return least;
+}
+
 uint64_t merge_applied(const struct sights *sights)
 {
 	uint64_t least = find_unfenced(sights->image) ? 0 : UINT64_MAX;
 	for (size_t m = 0; m < sights->image->member_count; m++) {
-		const struct applied *applied[2];
-		size_t count = member_applied(sights, sights->image->members[m].member,
-					      MEMBER_EDGE | MEMBER_NAMES, applied);
-		for (size_t i = 0; i < count; i++) {
-			uint64_t latest = applied[i] ? applied_latest(applied[i]) : 0;
-			least = latest < least ? latest : least;
-		}
+		uint64_t applied = merge_applied_by(sights, sights->image->members[m].member);
+		least = applied < least ? applied : least;
 	}
 	return least == UINT64_MAX ? 0 : least;
 }

@@ -30,6 +30,10 @@ struct sights {
 	uint64_t now_ms;
 };
 
+/* The highest entry that the member has acknowledged in each of its roles that are waited for; 0:
+ * in one it has said nothing; UINT64_MAX: it has no such role. */
+uint64_t merge_applied_by(const struct sights *sights, const struct member *member);
+
 /* The highest entry that every edge and names node has acknowledged in each of its roles; 0: one
  * has said nothing, or there is none. */
 uint64_t merge_applied(const struct sights *sights);

@@ -30,6 +30,7 @@ void observations_free(struct observations *observations)
 		free(observations->nodes[i]->activity);
 		free(observations->nodes[i]->wants);
 		free(observations->nodes[i]->unreached);
+		json_decref(observations->nodes[i]->alarms);
 		free(observations->nodes[i]);
 	}
 	free(observations->nodes);
@@ -158,6 +159,8 @@ int observations_take(struct observations *observations, const struct image *ima
 		node->names_applied.count = 0;
 		node->activity_count = 0;
 		node->want_count = 0;
+		json_decref(node->alarms);
+		node->alarms = NULL;
 		snprintf(node->instance, sizeof(node->instance), "%s", observation->instance);
 	}
 	node->heard_ms = now_ms;
@@ -185,6 +188,10 @@ int observations_take(struct observations *observations, const struct image *ima
 		node->wants = wants;
 		node->want_count = observation->want_count;
 		node->wants_ms = now_ms;
+	}
+	if (observation->alarms) {
+		json_decref(node->alarms);
+		node->alarms = json_incref(observation->alarms);
 	}
 	return 0;
 }

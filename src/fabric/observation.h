@@ -22,6 +22,7 @@
 #include "ledger/ledger.h"
 #include "state/image.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -61,6 +62,9 @@ struct observation {
 	struct ledger_position names_applied; /* it answers what the ledger says up to here */
 	const struct slot_want *wants; /* NULL: as told before */
 	size_t want_count;
+	/* What is wrong there, objects as alarm_json() makes them; NULL: as told before. A
+	 * reference of who made the observation. */
+	json_t *alarms;
 };
 
 /* When a node acknowledged what, oldest first. */
@@ -89,6 +93,7 @@ struct observed_node {
 	struct slot_want *wants; /* with the time that each had left at wants_ms */
 	size_t want_count;
 	uint64_t wants_ms;
+	json_t *alarms; /* as they were told last; NULL: they were not */
 };
 
 struct observations;

@@ -13,7 +13,7 @@ must_check int observation_to_message(const struct observation *observation, str
 				      struct peer_message *ret_message);
 
 /* `node` and `instance` are the session's, borrowed like what the message points to. -FL_EINVALID
- * when a list is not in order; -ENOMEM. */
+ * when a list is not in order; -ENOMEM. The caller gives `alarms` back. */
 must_check int observation_from_message(const struct peer_observation *message, const char *node,
 					const char *instance, struct arena *arena,
 					struct observation *ret_observation);

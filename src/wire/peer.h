@@ -115,12 +115,15 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	F(of, NUMBER, new_flow_ago_ms, 0, UINT64_MAX, 1, "since a flow began here, at least")      \
 	F(of, NUMBER, packet_ago_ms, 0, UINT64_MAX, 1, "since a packet came here, at least")
 
-#define PEER_ALARM_FIELDS(F, L, of)                                                                \
-	F(of, KEY, code, 1, PEER_ID_MAX, 1, "which alarm, as in docs/design/alarms.md")            \
-	F(of, KEY, severity, 1, PEER_ID_MAX, 1, "how bad it is")                                   \
-	F(of, TEXT, subject, 0, PEER_SENTENCE_MAX, 1, "the thing that it is about")                \
-	F(of, TEXT, text, 1, PEER_SENTENCE_MAX, 1, "the sentence that a person reads")             \
-	F(of, TEXT, advice, 0, PEER_SENTENCE_MAX, 1, "what to do about it")
+/* A row has the level of the lists that it is in. */
+#define PEER_ALARM_FIELDS_OF(F, of, level)                                                         \
+	F(of, KEY, code, 1, PEER_ID_MAX, level, "which alarm, as in docs/design/alarms.md")        \
+	F(of, KEY, severity, 1, PEER_ID_MAX, level, "how bad it is")                               \
+	F(of, TEXT, subject, 0, PEER_SENTENCE_MAX, level, "the thing that it is about")            \
+	F(of, TEXT, text, 1, PEER_SENTENCE_MAX, level, "the sentence that a person reads")         \
+	F(of, TEXT, advice, 0, PEER_SENTENCE_MAX, level, "what to do about it")
+#define PEER_ALARM_FIELDS(F, L, of) PEER_ALARM_FIELDS_OF(F, of, 1)
+#define PEER_NODE_ALARM_FIELDS(F, L, of) PEER_ALARM_FIELDS_OF(F, of, 3)
 
 #define PEER_INTERFACE_FIELDS(F, L, of)                                                            \
 	F(of, TEXT, name, 1, PEER_NAME_MAX, 1, "an underlay interface")                            \
@@ -180,6 +183,7 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(COUNT, count, PEER_COUNT_FIELDS, "connections of one service address")                   \
 	X(ACTIVITY, activity, PEER_ACTIVITY_FIELDS, "how long an address has been quiet")          \
 	X(ALARM, alarm, PEER_ALARM_FIELDS, "something that is not as it should be")                \
+	X(NODE_ALARM, node_alarm, PEER_NODE_ALARM_FIELDS, "the same, of a node")                   \
 	X(INTERFACE, interface, PEER_INTERFACE_FIELDS, "an underlay interface of a landing")       \
 	X(PREFIX, prefix, PEER_PREFIX_FIELDS, "a pool")                                            \
 	X(ADDRESS, address, PEER_ADDRESS_FIELDS, "an address")                                     \
@@ -266,7 +270,9 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	  "it answers what the ledger says up to this entry; 0: none")                             \
 	F(of, DIGEST, names_hash, 0, 0, 1, "that entry's hash")                                    \
 	L(of, end, unreached, 0, PEER_ROWS_MAX, 2,                                                 \
-	  "backends that the edge has no next hop for; sorted, each once")
+	  "backends that the edge has no next hop for; sorted, each once")                         \
+	F(of, FLAG, alarms_known, 0, 1, 3, "whether the list is told this time")                   \
+	L(of, node_alarm, alarms, 0, PEER_ALARMS_MAX, 3, "what is wrong there")
 
 #define PEER_API_CALL_FIELDS(F, L, of)                                                             \
 	F(of, NUMBER, call, 1, UINT64_MAX, 3,                                                      \

@@ -23,6 +23,7 @@ CASES = [
     ("bindings", ["get", "bindings"], {"kind": "bindings"}),
     ("pools", ["get", "pools"], {"kind": "pools"}),
     ("sites", ["get", "sites"], {"kind": "sites"}),
+    ("nodes", ["get", "nodes"], {"kind": "nodes"}),
     ("file", ["get"], {}),
     ("describe_service", ["describe", "service/web"], {"thing": "service/web"}),
     ("describe_version", ["describe", "version/web/2"], {"thing": "version/web/2"}),
@@ -58,7 +59,7 @@ CASES = [
 ]
 FORMS = ["table", "json", "jsonl", "yaml"]
 LISTS = [["get", kind] for kind in ("services", "versions", "backends", "bindings", "pools",
-                                    "sites")] + [["rollout", "status"], ["log"]]
+                                    "sites", "nodes")] + [["rollout", "status"], ["log"]]
 
 
 def content(name):
@@ -116,7 +117,7 @@ DESCRIBED = [("status", ["status"]), ("status_new", ["status"]), ("status_names"
              ("service_done", ["rollout", "pause"]), ("service_same", ["rollout", "resume"]),
              ("cut", ["rollout", "cut"]), ("forgotten", ["backend", "forget"]), ("returned", ["doctor"])]
 DESCRIBED += [(kind, ["get", kind]) for kind in ("services", "versions", "backends", "bindings",
-                                                 "pools", "sites")]
+                                                 "pools", "sites", "nodes")]
 
 
 @pytest.mark.parametrize("name, words", DESCRIBED, ids=[name for name, _ in DESCRIBED])

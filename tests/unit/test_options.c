@@ -40,6 +40,8 @@ static void an_edge_gets_its_defaults(void **state)
 	assert_int_equal(options.source_v6.family, IP_NONE);
 	assert_int_equal(options.dns_count, 2);
 	assert_int_equal(options.dns_port, 53);
+	assert_int_equal(options.metrics_address.family, IP_V4);
+	assert_int_equal(options.metrics_port, 7124);
 	assert_string_equal(options.socket_path, "/run/fairlead/fairlead.sock");
 	assert_string_equal(options.state_folder, "/var/lib/fairlead");
 	assert_string_equal(options.edge_pins, "/sys/fs/bpf/fairlead/edge");
@@ -60,6 +62,7 @@ static void a_backend_needs_no_site(void **state)
 		  &arena, &options, &err),
 	    0);
 	assert_string_equal(options.join, "/run/x.sock");
+	assert_int_equal(options.metrics_port, 0);
 	arena_done(&arena);
 }
 
@@ -140,6 +143,13 @@ static void what_is_missing_or_wrong_is_named(void **state)
 	    {"{\"role\": \"backend\", \"node\": \"w\", \"underlay\": [\"eth0\"], "
 	     "\"join\": \"unix:/x\", \"announce\": \"bgp\"}",
 	     "--announce is for the role edge"},
+	    {"{" EDGE ", \"dns\": [\"::1\"], \"metrics\": \"7124\"}", "--metrics 7124: it takes"},
+	    {"{" EDGE ", \"dns\": [\"::1\"], \"metrics\": \":7124\"}", "it takes ADDRESS:PORT"},
+	    {"{" EDGE ", \"dns\": [\"::1\"], \"metrics\": \"::1:0x\"}", "it takes ADDRESS:PORT"},
+	    {"{" EDGE ", \"dns\": [\"::1\"], \"metrics\": \"10.0.0.2:0\"}", "or none"},
+	    {"{\"role\": \"backend\", \"node\": \"w\", \"underlay\": [\"eth0\"], "
+	     "\"join\": \"unix:/x\", \"metrics\": \"127.0.0.1:1\"}",
+	     "not for a landing with --join"},
 	    {"{" EDGE ", \"dns\": [\"10.0.0.2@0\"]}", "1 to 65535"},
 	    {"{" EDGE ", \"dns\": [\"10.0.0.2@99999\"]}", "1 to 65535"},
 	    {"{" EDGE ", \"dns\": [\"10.0.0.2@53x\"]}", "1 to 65535"},

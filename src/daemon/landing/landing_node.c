@@ -27,6 +27,7 @@ struct landing_node {
 	struct landing_plane *plane;
 	struct landing_talk talk;
 	uv_timer_t report_timer;
+	uv_timer_t watchdog;
 	struct signals_watch signals;
 	struct peer_stream stream;
 	uv_connect_t connect;
@@ -168,6 +169,7 @@ static void start_handles(struct landing_node *node)
 	landing_plane_start(node->plane, &node->loop);
 	uv_timer_init(&node->loop, &node->report_timer);
 	node->report_timer.data = node;
+	daemon_watchdog_start(&node->loop, &node->watchdog);
 	node->signals = (struct signals_watch){
 	    .event = "landing.stopping", .key = "landing", .value = "stays in place"};
 	signals_watch_start(&node->signals, &node->loop);

@@ -167,6 +167,12 @@ bool landing_plane_lands(const struct landing_plane *plane)
 	return !landing_generation_is_none(&plane->generation);
 }
 
+int landing_plane_counters(const struct landing_plane *plane, struct landing_counters *ret_counters,
+			   struct error *err)
+{
+	return landing_counters_read(plane->landing, ret_counters, err);
+}
+
 int landing_plane_yield(struct landing_plane *plane, const char *interface, struct error *err)
 {
 	return landing_yield(plane->landing, interface, err);

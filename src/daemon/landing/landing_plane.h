@@ -16,6 +16,7 @@
 
 #include <uv.h>
 
+struct landing_counters;
 struct landing_plane;
 
 /* `options` is borrowed. Errors as of landing_open(). */
@@ -43,6 +44,10 @@ void landing_plane_carry_out(struct landing_plane *plane);
 
 /* Has any set been carried out? */
 bool landing_plane_lands(const struct landing_plane *plane);
+
+/* As landing_counters_read(). */
+must_check int landing_plane_counters(const struct landing_plane *plane,
+				      struct landing_counters *ret_counters, struct error *err);
 
 /* As landing_yield(). */
 must_check int landing_plane_yield(struct landing_plane *plane, const char *interface,

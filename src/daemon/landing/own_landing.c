@@ -111,6 +111,12 @@ void own_landing_start(struct own_landing *landing)
 	uv_timer_start(&landing->timer, on_timer, 0, 0);
 }
 
+bool own_landing_counters(const struct own_landing *landing, struct landing_counters *ret_counters)
+{
+	struct error err;
+	return landing_plane_counters(landing->plane, ret_counters, &err) == 0;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	struct own_landing *landing = handle->data;

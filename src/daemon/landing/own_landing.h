@@ -8,6 +8,7 @@
 #define FAIRLEAD_DAEMON_LANDING_OWN_LANDING_H
 
 #include "base/error.h"
+#include "landing/landing.h"
 
 struct daemon;
 struct own_landing;
@@ -22,6 +23,9 @@ void own_landing_answered(struct own_landing *landing, const struct peer_message
 
 /* It reports from now on. */
 void own_landing_start(struct own_landing *landing);
+
+/* As landing_counters_read(); false when they cannot be read. */
+bool own_landing_counters(const struct own_landing *landing, struct landing_counters *ret_counters);
 
 /* Landing stays in place. Runs the loop until its handles are closed. NULL is fine. */
 void own_landing_close(struct own_landing *landing);

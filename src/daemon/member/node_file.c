@@ -89,8 +89,9 @@ int node_file_complete(const json_t *parameters, const char *roles, const char *
 		       json_t **ret_node, struct error *err)
 {
 	static const char *const kept[] = {
-	    "node",    "role", "site",    "interface", "underlay",       "source",        "dns",
-	    "generic", "pins", "run_dir", "announce",  "announce_table", "announce_wait", NULL};
+	    "node",    "role",     "site",           "interface",     "underlay",
+	    "source",  "dns",      "generic",        "pins",          "run_dir",
+	    "metrics", "announce", "announce_table", "announce_wait", NULL};
 	struct own_network network = {0};
 	json_t *node = json_object();
 	for (size_t i = 0; kept[i]; i++) {

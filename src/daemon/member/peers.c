@@ -121,6 +121,7 @@ static void take_observation(struct fellow *fellow, const struct peer_observatio
 	uint64_t news = observations_news(daemon->observations);
 	(void)must_succeed(observations_take(daemon->observations, &daemon->image, &observation,
 					     clock_now_ms(daemon->clock)));
+	json_decref(observation.alarms);
 	if (observations_news(daemon->observations) != news)
 		daemon_heard(daemon);
 }
@@ -282,6 +283,8 @@ static void on_down(void *context, struct peer_remote *remote, const struct chan
 	fellow->is_up = false;
 	if (down->reason == PEER_PARTING_REMOVED && !peers->closing && !peers->daemon->decides)
 		removal_take(peers->daemon, fellow->node, down->proof.data, down->proof.length);
+	if (fellow->is_authority)
+		peers->lost_ms = now_of(peers);
 	if (!fellow->asks && (fellow->outgoing || fellow->is_authority))
 		snprintf(peers->unreached, sizeof(peers->unreached), "%s: %.400s", fellow->node,
 			 down->sentence);
@@ -301,6 +304,12 @@ static void on_turned_away(void *context, const struct channel_turned_away *who)
 	log_event(LOG_LEVEL_WARNING, "peer.refused", "address",
 		  ip_address_format(&who->address, address), "node", who->node, "why",
 		  who->sentence, NULL);
+}
+
+static void on_counters(void *context, const struct channel_counters *counters)
+{
+	struct peers *peers = context;
+	peers->counters = *counters;
 }
 
 static void on_ready(void *context)
@@ -347,9 +356,11 @@ int peers_open(struct daemon *daemon, struct peers **ret_peers, struct error *er
 							.on_join = on_join,
 							.on_down = on_down,
 							.on_turned_away = on_turned_away,
+							.on_counters = on_counters,
 							.on_end = on_end};
 	struct peers *peers = must_alloc(1, sizeof(*peers));
 	peers->daemon = daemon;
+	peers->lost_ms = daemon->start_ms;
 	const struct peer_channel_options options = {.loop = &daemon->loop,
 						     .user = "fairlead",
 						     .files = FILES,

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct channel_counters;
 struct daemon;
 struct peers;
 
@@ -49,6 +50,12 @@ bool peers_pass_on(struct peers *peers, struct api_call *call);
 
 /* Add what is wrong with who goes by members' keys and names. */
 void peers_put_alarms(const struct peers *peers, json_t *alarms);
+
+/* Since a voter was heard last, or since the start; 0 while one is reached. */
+uint64_t peers_voter_silent_ms(const struct peers *peers);
+
+/* What the channel counted, of its present process; borrowed. */
+const struct channel_counters *peers_counters(const struct peers *peers);
 
 /* "" while a voter is reached, or when this node is one; else why none is. */
 const char *peers_unreached(const struct peers *peers);

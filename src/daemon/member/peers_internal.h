@@ -48,6 +48,8 @@ struct peers {
 	uint64_t renew_ms; /* when it is looked next whether the certificate wants renewing */
 	uint64_t connect_ms; /* when voters are tried again */
 	uint64_t observe_ms; /* when the voter is told again what this node sees, without news */
+	uint64_t lost_ms; /* when the last session with a voter ended */
+	struct channel_counters counters;
 	char unreached[512];
 	struct removal_entry *removals; /* entries that removed nodes are shown */
 	size_t removals_asked; /* of them, those that the store is asked for */

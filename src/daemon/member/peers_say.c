@@ -57,6 +57,18 @@ bool peers_tell_voter(struct peers *peers, const struct peer_message *message)
 	       fellow_send(voter, message);
 }
 
+uint64_t peers_voter_silent_ms(const struct peers *peers)
+{
+	if (peers->daemon->decides || peers_voter(peers))
+		return 0;
+	return clock_now_ms(peers->daemon->clock) - peers->lost_ms;
+}
+
+const struct channel_counters *peers_counters(const struct peers *peers)
+{
+	return &peers->counters;
+}
+
 const char *peers_unreached(const struct peers *peers)
 {
 	if (peers->daemon->decides || peers_voter(peers))

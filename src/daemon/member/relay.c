@@ -49,6 +49,13 @@ bool peers_pass_on(struct peers *peers, struct api_call *call)
 	return true;
 }
 
+/* Who reads a status must know whose it is. */
+static void note_asked(const struct relayed *relayed, const struct daemon *daemon, json_t *data)
+{
+	if (relayed->call->command->verb == VERB_status && json_is_object(data))
+		json_object_set_new(data, "asked", json_string(daemon->options->node));
+}
+
 void relay_take_answer(struct fellow *fellow, const struct peer_api_answer *message)
 {
 	json_t *data = NULL;
@@ -60,10 +67,12 @@ void relay_take_answer(struct fellow *fellow, const struct peer_api_answer *mess
 	if (!relayed)
 		return;
 	*at = relayed->next;
-	if (protocol_parse_answer(message->line.data, message->line.length, &data, &err) < 0)
+	if (protocol_parse_answer(message->line.data, message->line.length, &data, &err) < 0) {
 		api_fail(relayed->call, &err);
-	else
+	} else {
+		note_asked(relayed, fellow->peers->daemon, data);
 		api_succeed(relayed->call, data);
+	}
 	free(relayed);
 }
 
