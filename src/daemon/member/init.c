@@ -7,6 +7,7 @@
 #include "daemon/member/credentials.h"
 #include "daemon/member/first_token.h"
 #include "daemon/member/node_file.h"
+#include "daemon/member/service.h"
 #include "peer/ca.h"
 #include "peer/token.h"
 
@@ -69,32 +70,36 @@ static int make_certificates(struct making *making, struct error *err)
 	return result;
 }
 
-static void tell(const struct making *making)
+static void tell(const struct making *making, bool runs)
 {
 	const struct daemon_options *options = making->options;
 	char address[IP_TEXT_BYTES];
 	char place[CHANNEL_PLACE_BYTES];
 	ip_address_format(&options->channel_address, address);
 	daemon_options_channel(options, place);
-	printf("this machine is node %s of fabric %s, by %s\n\n"
-	       "start it:\n"
-	       "    fairlead run\n\n"
-	       "then let another machine in; on that one, within a day:\n"
+	printf("this machine is node %s of fabric %s, by %s\n\n", options->node, making->fabric,
+	       address);
+	service_tell(options->state_folder, runs);
+	printf("\nthen let another machine in; on that one, within a day:\n"
 	       "    fairlead join %s --token %s\n\n"
 	       "one token lets one machine in; `fairlead token` makes more\n",
-	       options->node, making->fabric, address, place, making->token);
+	       place, making->token);
 }
 
 /* By a store that is there, this machine is a node already, though one that is alone. */
 static int check_new(const char *state_folder, struct error *err)
 {
 	char path[PATH_MAX];
-	if (access(credentials_path(state_folder, "certificate", path), F_OK) == 0)
-		return error_set(err, -EEXIST,
-				 "this machine is a node already, by %s; `fairlead token` lets "
-				 "others in",
-				 state_folder);
-	return 0;
+	bool runs;
+	if (access(credentials_path(state_folder, "certificate", path), F_OK) != 0)
+		return 0;
+	/* One that was cut short before its unit was started is completed. */
+	int result = service_start(state_folder, &runs, err);
+	if (result < 0)
+		return result;
+	return error_set(err, -EEXIST,
+			 "this machine is a node already, by %s%s; `fairlead token` lets others in",
+			 state_folder, runs ? ", and its unit runs" : "");
 }
 
 int daemon_init(const json_t *parameters, struct error *err)
@@ -104,6 +109,7 @@ int daemon_init(const json_t *parameters, struct error *err)
 	struct daemon_options options;
 	struct making making = {.options = &options};
 	json_t *node = NULL;
+	bool runs = false;
 	const char *fabric = json_string_value(json_object_get(parameters, "fabric"));
 	making.fabric = fabric ? fabric : DEFAULT_FABRIC;
 	arena_init(&arena, 0);
@@ -134,8 +140,11 @@ int daemon_init(const json_t *parameters, struct error *err)
 	/* The certificate is the last of it: what was cut short begins anew. */
 	if (result == 0)
 		result = make_certificates(&making, err);
-	if (result == 0)
-		tell(&making);
+	if (result == 0) {
+		/* Whether or not the unit starts, the token is good. */
+		result = service_start(options.state_folder, &runs, err);
+		tell(&making, runs);
+	}
 	key_pair_free(making.key);
 	key_pair_free(making.ca_key);
 	buffer_done(&making.ca);

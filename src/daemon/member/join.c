@@ -13,6 +13,7 @@
 #include "daemon/member/node_file.h"
 #include "daemon/member/own_network.h"
 #include "daemon/member/removal.h"
+#include "daemon/member/service.h"
 #include "kernel/boot.h"
 #include "peer/channel.h"
 #include "peer/token.h"
@@ -283,9 +284,15 @@ static int find_voter(struct joining *joining, const char *where)
 static int check_empty(const struct daemon_options *options, struct error *err)
 {
 	char path[PATH_MAX];
-	if (access(credentials_path(options->state_folder, "certificate", path), F_OK) == 0)
-		return error_set(err, -EEXIST, "this machine is a node already, by %s",
-				 options->state_folder);
+	bool runs;
+	if (access(credentials_path(options->state_folder, "certificate", path), F_OK) == 0) {
+		/* One that was cut short before its unit was started is completed. */
+		int result = service_start(options->state_folder, &runs, err);
+		if (result < 0)
+			return result;
+		return error_set(err, -EEXIST, "this machine is a node already, by %s%s",
+				 options->state_folder, runs ? ", and its unit runs" : "");
+	}
 	snprintf(path, sizeof(path), "%s/store.db", options->state_folder);
 	if (access(path, F_OK) == 0)
 		return error_set(err, -EEXIST,
@@ -346,6 +353,7 @@ int daemon_join(const json_t *parameters, struct error *err)
 {
 	struct arena arena;
 	struct joining joining = {0};
+	bool runs = false;
 	const char *token = json_string_value(json_object_get(parameters, "token"));
 	const char *where = json_string_value(json_object_get(parameters, "voter"));
 	arena_init(&arena, 0);
@@ -360,9 +368,12 @@ int daemon_join(const json_t *parameters, struct error *err)
 		result = prepare(&joining, parameters, &arena);
 	if (result == 0)
 		result = ask(&joining);
-	if (result == 0)
-		printf("this machine is node %s of fabric %s\n\nstart it:\n    fairlead run\n",
-		       joining.options.node, joining.token.fabric);
+	if (result == 0) {
+		printf("this machine is node %s of fabric %s\n\n", joining.options.node,
+		       joining.token.fabric);
+		result = service_start(joining.options.state_folder, &runs, &joining.err);
+		service_tell(joining.options.state_folder, runs);
+	}
 	*err = joining.err;
 	key_pair_free(joining.key);
 	json_decref(joining.node);
