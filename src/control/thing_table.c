@@ -108,6 +108,12 @@ static void behind_cell(struct table *table, const json_t *node)
 		table_paint(table, PAINT_WARN);
 }
 
+static void removed_cell(struct table *table, const json_t *node)
+{
+	table_cell(table, part_text(node, "removed", ""));
+	table_paint(table, PAINT_WARN);
+}
+
 static void target_cell(struct table *table, const json_t *service)
 {
 	part_count_cell(table, json_object_get(service, "rollout"), "target");
@@ -554,7 +560,8 @@ const struct thing thing_node = {
 	       .cell = applied_cell),
 	COLUMN("BEHIND", "behind", NUMBER, "entries that it lacks; closings wait for it",
 	       .cell = behind_cell),
-	COLUMN("REMOVED", "removed", TEXT, "it is no member any more, and how far its fence is"),
+	COLUMN("REMOVED", "removed", TEXT, "it is no member any more, and how far its fence is",
+	       .cell = removed_cell),
 	FIELD("level", NUMBER, "of what it can forward"),
 	FIELD("channel_key", TEXT, "by which it is known on the channel"),
 	END,

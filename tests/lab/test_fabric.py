@@ -356,5 +356,9 @@ def test_another_fabric_is_not_told_the_secret(fabric):
 
 
 def test_nothing_is_wrong_in_the_end(fabric):
+    """But that a member was never started, until it is removed."""
+    wait_for(lambda: [alarm for alarm in fabric.clis["c"].status().alarms if "client" in alarm],
+             "the node that was never started to be told of", 10)
+    fabric.clis["b"]("node", "remove", "client", "--yes")
     for cli in fabric.clis.values():
         wait_for(lambda cli=cli: not cli.status().alarms, "nothing to be wrong", 10)
