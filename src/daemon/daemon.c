@@ -438,6 +438,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 static bool withdraws_first(void *context)
 {
 	struct daemon *daemon = context;
+	/* A supervisor is told when the end begins, however long it takes. */
+	daemon_notify("STOPPING=1");
 	return daemon->routing && routing_plane_leave(daemon->routing);
 }
 
@@ -583,7 +585,10 @@ static int run_once(struct daemon *daemon, struct error *err)
 			routing_plane_start(daemon->routing);
 		daemon_notify("READY=1");
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
-		daemon_notify(daemon->again ? "RELOADING=1" : "STOPPING=1");
+		if (daemon->again)
+			daemon_notify("RELOADING=1");
+		else if (!daemon->signals.came)
+			daemon_notify("STOPPING=1");
 		result = daemon->failure.code;
 		if (result < 0)
 			*err = daemon->failure;
