@@ -207,7 +207,8 @@ class TrafficJob:
 
     def open_group(self, group):
         self.tell("open", group=group, count=self.flows)
-        self.wait(lambda: self.open_flows(group) == self.flows, f"{self.flows} flows {group}", 20)
+        self.wait(lambda: self.open_flows(group) == self.flows, f"{self.flows} flows {group}",
+                  max(20, self.flows / 10))
 
     def come_late(self, addresses):
         """A client that remembers old addresses is served, and counted as late."""
