@@ -9,7 +9,7 @@
 #ifndef FAIRLEAD_ABI_DROP_H
 #define FAIRLEAD_ABI_DROP_H
 
-#define EDGE_DROPS(X)                                                                              \
+#define EDGE_PACKET_DROPS(X)                                                                       \
 	X(V4_SHORT, 1, "v4_short", "the frame ends inside the IPv4 header")                        \
 	X(V4_HEADER, 2, "v4_header", "the IPv4 version or header length is wrong")                 \
 	X(V4_LENGTH, 3, "v4_length", "the IPv4 total length does not fit header and frame")        \
@@ -36,6 +36,22 @@
 	X(ALGORITHM, 24, "algorithm", "the version needs a pick algorithm this program lacks")     \
 	X(ICMP_TOO_BIG, 25, "icmp_too_big",                                                        \
 	  "word of a router that a packet of a backend was too big")
+
+/* Of what edges pass to each other: the first six are of whom it was passed to. */
+#define EDGE_PASSING_DROPS(X)                                                                      \
+	X(PASSED_MALFORMED, 26, "passed_malformed",                                                \
+	  "what an edge passed on is cut off, or of no form that is known")                        \
+	X(PASSED_NOT_EDGE, 27, "passed_not_edge", "passed on by no edge of ours")                  \
+	X(PASSED_TOKEN, 28, "passed_token", "passed on with a token that is not this edge's")      \
+	X(PASSED_INNER, 29, "passed_inner", "what was passed on is not for a service address")     \
+	X(PASSED_CHECKSUM, 30, "passed_checksum",                                                  \
+	  "the outer IPv4 header of what was passed on has a wrong checksum")                      \
+	X(PASSED_UNKNOWN, 31, "passed_unknown",                                                    \
+	  "passed on by an edge that is behind, and not known here either")                        \
+	X(PASS_LIMIT, 32, "pass_limit",                                                            \
+	  "this edge is behind, and passes on no more packets a second")
+
+#define EDGE_DROPS(X) EDGE_PACKET_DROPS(X) EDGE_PASSING_DROPS(X)
 
 /* Landing's reasons: 64 … 127. */
 #define LANDING_DROPS(X)                                                                           \

@@ -79,6 +79,66 @@ struct edge_map_own {
 	__u32 reserved;
 };
 
+/*
+ * Passing. An edge that knows that it is behind passes on what it has no word for to an edge that
+ * may have one (NETWORK.md rules 1, 6 and 21):
+ *
+ *   IP (DF, from edge to edge) | UDP to EDGE_PASS_PORT, no checksum | header | the client's packet
+ *
+ * The form says that it was passed on: who gets it places it, or drops it.
+ */
+#define EDGE_PASS_PORT 7123
+#define EDGE_PASS_MAGIC 0x666c /* "fl" */
+#define EDGE_PASS_PASSED 1 /* the only form */
+#define EDGE_PASS_PEERS 16u
+#define EDGE_PASS_FENCE 2048
+#define EDGE_PASS_RATE 100000u /* packets a second and CPU */
+#define EDGE_PASS_BURST 10000u
+
+struct edge_pass_header {
+	__u16 magic; /* network order */
+	__u8 form;
+	__u8 family; /* 4 or 6, of the packet that follows */
+	__u8 token[8]; /* of whom it is passed to */
+};
+
+/* The link source of a packet that was passed on, once the outer header is off: no machine has this
+ * address, and who pretends to has only its packets not passed on. */
+#define EDGE_PASS_LINK 0x02666c706173ull /* 02:66:6c:70:61:73 */
+
+struct edge_map_peer {
+	__u64 token;
+	__u32 backend; /* its number among the backends: how it is reached */
+	__u32 reserved;
+};
+
+/* Which of the two lists of peers is in force, and how many it holds; in one value. */
+#define EDGE_PASS_NOW(list, count, on) ((__u32)(list) << 16 | (__u32)(count) << 8 | !!(on))
+#define EDGE_PASS_ON(now) ((now) & 1) /* the daemon knows that this edge is behind */
+#define EDGE_PASS_COUNT(now) ((now) >> 8 & 0xff)
+#define EDGE_PASS_LIST(now) ((now) >> 16 & 1)
+
+struct edge_map_passing {
+	__u32 now;
+	__u32 reserved;
+	__u64 tokens[2]; /* that others show here; 0: none */
+	struct edge_map_peer peers[2][EDGE_PASS_PEERS];
+};
+
+/* Key of `fence`: an edge that may pass on to this one. */
+struct edge_map_fence_key {
+	__u8 address[16];
+	__u32 family; /* 4 or 6 */
+};
+
+/* Per CPU. */
+struct edge_map_passes {
+	__u64 passed; /* packets, to peers */
+	__u64 taken; /* packets, from peers */
+	__u64 left; /* of the rate's bucket */
+	__u64 filled_ns; /* when it was last filled */
+};
+
 struct edge_map_settings {
 #ifdef FAIRLEAD_LAYOUT_VARIANT
 	__u64 variant;
@@ -100,6 +160,7 @@ struct edge_map_settings {
 	__u32 direct[EDGE_MAP_INTERFACES];
 	/* Where the next stage takes what is not the edge's. 0 likewise. */
 	__u32 shared[EDGE_MAP_INTERFACES];
+	struct edge_map_passing passing;
 };
 
 /* A span: which words are the addresses of one site. One 64-bit value. */

@@ -5,14 +5,17 @@
  *   parse → match (pool, word, descriptor, port) → pick → encapsulate → next hop
  *
  * What is for other addresses, or for other machines, is not the edge's: landing's program takes
- * it, where that shares the interface, and else the kernel. The verdict of every stage is an XDP
- * action, NOT_OURS, or a negative enum drop_reason that edge() counts. There is no state per flow,
- * and no step whose cost grows with the number of flows, addresses or backends.
+ * it, where that shares the interface, and else the kernel. But what another edge passed on comes
+ * to an address of this machine: the packet in it begins here anew (edge_passing.h). The verdict of
+ * every stage is an XDP action, NOT_OURS, or a negative enum drop_reason that edge() counts. There
+ * is no state per flow, and no step whose cost grows with the number of flows, addresses or
+ * backends.
  */
 #include "bpf/edge_encap.h"
 #include "bpf/edge_maps.h"
 #include "bpf/edge_match.h"
 #include "bpf/edge_nexthop.h"
+#include "bpf/edge_passing.h"
 #include "bpf/edge_pick.h"
 #include "bpf/parse.h"
 
@@ -21,7 +24,7 @@
 /* The one of this file's two licences that the kernel wants to hear of for bpf_fib_lookup(). */
 char LICENSE[] SEC("license") = "GPL v2";
 
-#define NOT_OURS 64 /* no XDP action */
+#define NOT_OURS PASSING_NOT_OURS /* no XDP action */
 
 /* A packet on its way: what parse found, and what it means. */
 struct packet {
@@ -242,28 +245,6 @@ static __always_inline int choose(struct packet *packet, const struct match *mat
 	return 0;
 }
 
-/*
- * Whether the frame is for this machine. Bridges and switches flood frames for others, and an
- * interface that somebody listens on hands them up: with two edges on a link each packet would be
- * forwarded twice. Where the addresses are not known, or may have changed since the daemon went
- * silent, each frame is.
- */
-static __always_inline bool is_to_us(const struct xdp_md *ctx, const struct ethhdr *eth)
-{
-	const __u64 destination = *(const __u64 *)eth; /* and two bytes of what follows */
-	const __u32 ifindex = ctx->ingress_ifindex;
-	bool known = false;
-
-	for (__u32 i = 0; i < EDGE_MAP_OWN && settings.own[i].ifindex != 0; i++) {
-		if (settings.own[i].ifindex != ifindex)
-			continue;
-		if (bpf_cpu_to_be64(settings.own[i].word ^ destination) >> 16 == 0)
-			return true;
-		known = true;
-	}
-	return !known || nexthop_is_stale();
-}
-
 static __always_inline int edge_v4(struct xdp_md *ctx, const struct ethhdr *eth, const void *end)
 {
 	struct iphdr *ip = (void *)(eth + 1);
@@ -280,7 +261,7 @@ static __always_inline int edge_v4(struct xdp_md *ctx, const struct ethhdr *eth,
 	/* RFC 1812 section 5.3.4: what came as a link-layer broadcast is not forwarded. */
 	if (eth->h_dest[0] & 1)
 		return -DROP_LINK_GROUP;
-	if (!is_to_us(ctx, eth))
+	if (!nexthop_is_to_us(ctx, eth))
 		return NOT_OURS;
 	int failure = parse_v4(ctx, ip, end, &packet.ip);
 	if (failure)
@@ -319,7 +300,7 @@ static __always_inline int edge_v6(struct xdp_md *ctx, const struct ethhdr *eth,
 		return NOT_OURS;
 	if (eth->h_dest[0] & 1)
 		return -DROP_LINK_GROUP;
-	if (!is_to_us(ctx, eth))
+	if (!nexthop_is_to_us(ctx, eth))
 		return NOT_OURS;
 	int failure = parse_v6(ctx, ip, end, &packet.ip);
 	if (failure)
@@ -383,7 +364,17 @@ int edge(struct xdp_md *ctx)
 		verdict = edge_v4(ctx, eth, end);
 	else if (protocol == bpf_htons(ETH_P_IPV6))
 		verdict = edge_v6(ctx, eth, end);
-	if (verdict == NOT_OURS)
-		return pass_on(ctx);
+	if (verdict == NOT_OURS) {
+		verdict = passing_take(ctx);
+		if (verdict == NOT_OURS)
+			return pass_on(ctx);
+		if (verdict == PASSING_AGAIN) {
+			bpf_tail_call(ctx, &again, 0);
+			return count_drop(-DROP_PASSED_MALFORMED);
+		}
+	}
+	/* The version is not known here. */
+	if (verdict == -DROP_NO_SITE || verdict == -DROP_NO_BINDING || verdict == -DROP_ALGORITHM)
+		verdict = passing_send(ctx, verdict);
 	return verdict < 0 ? count_drop(verdict) : verdict;
 }

@@ -9,6 +9,8 @@
 
 #include "bpf/edge_encap.h"
 
+#include <stdbool.h>
+
 #define NEXTHOP_AF_INET 2
 #define NEXTHOP_AF_INET6 10
 
@@ -19,6 +21,28 @@ _Static_assert((EDGE_MAP_LINKS & (EDGE_MAP_LINKS - 1)) == 0, "links are picked b
 static __always_inline int nexthop_is_stale(void)
 {
 	return bpf_jiffies64() - settings.heartbeat > settings.heartbeat_limit;
+}
+
+/*
+ * Whether the frame is for this machine. Bridges and switches flood frames for others, and an
+ * interface that somebody listens on hands them up: with two edges on a link each packet would be
+ * forwarded twice. Where the addresses are not known, or may have changed since the daemon went
+ * silent, each frame is.
+ */
+static __always_inline bool nexthop_is_to_us(const struct xdp_md *ctx, const struct ethhdr *eth)
+{
+	const __u64 destination = *(const __u64 *)eth; /* and two bytes of what follows */
+	const __u32 ifindex = ctx->ingress_ifindex;
+	bool known = false;
+
+	for (__u32 i = 0; i < EDGE_MAP_OWN && settings.own[i].ifindex != 0; i++) {
+		if (settings.own[i].ifindex != ifindex)
+			continue;
+		if (bpf_cpu_to_be64(settings.own[i].word ^ destination) >> 16 == 0)
+			return true;
+		known = true;
+	}
+	return !known || nexthop_is_stale();
 }
 
 /* The link that `hop` leads out of; NULL if the next hop is not known, or no longer known. */

@@ -154,6 +154,17 @@
 	X(EDGE_NEXT_HOPS, "edge.next-hops", ALARM, NODE,                                           \
 	  "next hops are not followed, the kernel's routes are asked instead: %s",                 \
 	  "it is tried again all the time")                                                        \
+	X(PASSING_ON, "edge.passing-on", ALARM, NODE,                                              \
+	  "this edge is behind: it passed %llu packets, for addresses that it knows nothing of, "  \
+	  "on to other edges within %u s",                                                         \
+	  "it catches up as soon as it reaches a voter, or an operator repairs its state")         \
+	X(OWN_CALLS, "edge.own-calls", ALARM, NODE,                                                \
+	  "what this machine itself calls of the fabric's services does not go through its edge: " \
+	  "%s",                                                                                    \
+	  "it is tried again all the time; other machines' calls are not concerned")               \
+	X(PASSING_FAILED, "edge.passing-failed", ALARM, NODE,                                      \
+	  "it cannot be set what this edge passes on to others, and takes from them: %s",          \
+	  "it is tried again all the time")                                                        \
 	X(INTERFACE_GONE, "interface.gone", ALARM, INTERFACE, "interface %s is gone",              \
 	  "it is taken back when it appears again")                                                \
 	X(INTERFACE_DETACHED, "interface.detached", ALARM, INTERFACE,                              \

@@ -608,6 +608,17 @@ const struct thing thing_verdict = {.name = "verdict",
 					END,
 				    }};
 
+static const struct thing thing_passing = {
+    .name = "passing",
+    .help = "What the edge passes on to others, and takes from them.",
+    .fields = (const struct field[]){
+	FIELD("behind", FLAG, "it may lack versions, and passes on what it does not know"),
+	FIELD("peers", NUMBER, "edges that get that"),
+	FIELD("passed", COUNTER, "packets, to them"),
+	FIELD("taken", COUNTER, "packets, from other edges that are behind"),
+	END,
+    }};
+
 const struct thing thing_status = {
     .name = "status",
     .help = "How the node and its services are.",
@@ -636,6 +647,7 @@ const struct thing thing_status = {
 	FIELD("interfaces", THINGS, "that the edge takes packets from", .thing = &thing_interface),
 	FIELD("next_hops", THINGS, "to the backends", .thing = &thing_next_hop),
 	FIELD("drops", THING, "packets by the reason for which they were dropped"),
+	FIELD("passing", THING, "between edges", .thing = &thing_passing),
 	FIELD("dns", THING, "the name server", .thing = &thing_dns),
 	FIELD("services", THINGS, "as `get services` lists them", .thing = &thing_service),
 	FIELD("backends", THINGS, "as `get backends` lists them", .thing = &thing_backend),

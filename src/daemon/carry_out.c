@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
+#include "daemon/member/passing_on.h"
 #include "daemon/member/peers.h"
 #include "daemon/names_plane.h"
 #include "daemon/routing_plane.h"
@@ -20,9 +21,18 @@ static bool maps_forward(void *context)
 	return edge_plane_forwards(daemon->edge);
 }
 
+/* Whom to pass on to is known before the first packet comes. */
+static int publish_pools(void *context, const struct image *image, struct error *err)
+{
+	struct daemon *daemon = context;
+	passing_on_run(daemon);
+	return edge_plane_await(daemon->edge, image, err);
+}
+
 static int publish_maps(void *context, const struct image *image, struct error *err)
 {
 	struct daemon *daemon = context;
+	passing_on_run(daemon);
 	return edge_plane_publish(daemon->edge, image, err);
 }
 
@@ -48,6 +58,7 @@ void daemon_act(struct daemon *daemon)
 {
 	static const struct acting_planes planes = {.forwards = maps_forward,
 						    .publish_maps = publish_maps,
+						    .publish_pools = publish_pools,
 						    .keep_maps = keep_maps,
 						    .pin_mark = pin_mark,
 						    .publish_names = publish_names};
@@ -144,6 +155,7 @@ void daemon_carry_out(struct daemon *daemon)
 		    ALARM_SET(&daemon->alarm, now_ms, EDGE_BEHIND, daemon->options->node, err.text);
 	if (is_new)
 		daemon_tell_alarm(daemon, &daemon->alarm);
+	passing_on_run(daemon);
 	if (daemon->routing)
 		routing_plane_run(daemon->routing);
 	daemon_observe_self(daemon, false);

@@ -12,6 +12,7 @@
 #include "daemon/member/authority.h"
 #include "daemon/member/credentials.h"
 #include "daemon/member/first_token.h"
+#include "daemon/member/passing_on.h"
 #include "daemon/member/peers.h"
 #include "daemon/member/return_path.h"
 #include "daemon/metrics/metrics.h"
@@ -22,6 +23,7 @@
 #include "fabric/fence.h"
 #include "fabric/landings.h"
 #include "fabric/membership.h"
+#include "fabric/passing_renewal.h"
 #include "fabric/reports.h"
 
 #include <malloc.h>
@@ -270,6 +272,7 @@ static void on_tick(uv_timer_t *timer)
 		edge_plane_sample(daemon->edge, &daemon->image, now_ms);
 		check_edge(daemon, now_ms);
 	}
+	passing_on_run(daemon);
 	if (daemon->names)
 		tick_names(daemon, now_ms);
 	daemon_probe_store(daemon);
@@ -511,6 +514,7 @@ static void close_all(struct daemon *daemon)
 	membership_free(daemon->membership);
 	burned_free(daemon->burned);
 	fence_free(daemon->fence);
+	passing_renewal_free(daemon->passing_renewal);
 	observations_free(daemon->observations);
 	wants_done(&daemon->wants);
 	landings_free(daemon->landings);

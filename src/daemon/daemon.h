@@ -27,6 +27,7 @@
 #include "daemon/wall_watch.h"
 #include "fabric/acting.h"
 #include "fabric/observation.h"
+#include "fabric/passing.h"
 #include "fabric/wants.h"
 #include "state/changes.h"
 #include "state/image.h"
@@ -84,6 +85,8 @@ struct daemon {
 	struct observations *observations; /* of all nodes, this one among them */
 	struct wants wants; /* of slots, by orders given here */
 	struct membership *membership;
+	struct passing_renewal *passing_renewal;
+	struct passing_told foremost; /* how far other edges are, as a voter told */
 	struct burned *burned; /* addresses that a recovery holds back */
 	struct fence *fence; /* edges that were removed */
 	struct removal removal; /* of this node */
@@ -113,6 +116,7 @@ struct daemon {
 	struct alarm upgrade_alarm; /* why the first release's state was not taken over */
 	struct alarm mark_alarm; /* why it could not be noted lately */
 	struct alarm store_alarm; /* why the store took no change lately */
+	struct alarm passing_alarm; /* why it could not be set what is passed on */
 	struct alarm channel_alarm; /* why the node channel is not open */
 	uint64_t store_failed_ms; /* when that was last */
 	bool probing; /* a write is under way that finds out whether it does again */

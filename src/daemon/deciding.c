@@ -6,6 +6,7 @@
 #include "fabric/driver.h"
 #include "fabric/fence.h"
 #include "fabric/membership.h"
+#include "fabric/passing_renewal.h"
 #include "state/upgrade.h"
 
 #include <stdlib.h>
@@ -45,6 +46,7 @@ void daemon_decide(struct daemon *daemon)
 	membership_run(daemon->membership);
 	burned_run(daemon->burned);
 	fence_run(daemon->fence);
+	passing_renewal_run(daemon->passing_renewal);
 	driver_run(daemon->driver);
 }
 
@@ -150,11 +152,19 @@ int daemon_open_fabric(struct daemon *daemon)
 					    .clock = daemon->clock,
 					    .rests = store_rests,
 					    .context = daemon};
+	const struct passing_renewal_options passing = {.image = &daemon->image,
+							.changes = daemon->changes,
+							.steady = &daemon->steady,
+							.applied = daemon_applied_by_all,
+							.rests = store_rests,
+							.context = daemon};
 	describe_self(daemon);
 	int result = driver_new(&driver, &daemon->driver);
 	if (result == 0)
 		result = membership_new(&membership, &daemon->membership);
 	if (result == 0)
 		result = fence_new(&fence, &daemon->fence);
+	if (result == 0)
+		result = passing_renewal_new(&passing, &daemon->passing_renewal);
 	return result < 0 ? result : burned_new(&burned, &daemon->burned);
 }

@@ -50,6 +50,7 @@ struct edge_plane {
 	uint64_t interfered_ms; /* when `interference` was last found */
 	struct alarm interference;
 	struct growth too_big, icmp_too_big; /* drops */
+	struct growth passed;
 	struct edge_plane_growth grown;
 };
 
@@ -99,6 +100,7 @@ static void open_edge(void *context)
 						  .shared_count = options->underlay_count,
 						  .yield = yield,
 						  .yield_context = plane,
+						  .own_calls = true,
 						  .lands_here = options->backend,
 						  .force_generic = options->generic,
 						  .source_v4 = options->source_v4,
@@ -371,6 +373,30 @@ int edge_plane_publish(struct edge_plane *plane, const struct image *image, stru
 	return result;
 }
 
+int edge_plane_await(struct edge_plane *plane, const struct image *image, struct error *err)
+{
+	struct wanted wanted = {0};
+	if (!image->placement || image_unread_meaning(image))
+		return 0;
+	arena_init(&wanted.arena, 0);
+	want_pools(&wanted, image);
+	const struct edge_desired desired = {.pools = wanted.pools,
+					     .pool_count = wanted.pool_count};
+	int result = publish(plane, &desired, err);
+	arena_done(&wanted.arena);
+	return result;
+}
+
+int edge_plane_pass(struct edge_plane *plane, const struct edge_passing *passing, struct error *err)
+{
+	return edge_set_passing(plane->edge, passing, err);
+}
+
+int edge_plane_passes(const struct edge_plane *plane, struct edge_passes *ret_passes)
+{
+	return edge_passes(plane->edge, ret_passes);
+}
+
 /* The first address of a version that clients are still sent to, of which the maps know nothing. */
 static const struct edge_binding *find_missing(const struct edge_plane *plane,
 					       const struct edge_desired *desired)
@@ -583,6 +609,11 @@ int edge_plane_status(struct edge_plane *plane, struct edge_status *ret_status)
 	return edge_status(plane->edge, ret_status);
 }
 
+const char *edge_plane_own_calls_problem(const struct edge_plane *plane)
+{
+	return edge_own_calls_problem(plane->edge);
+}
+
 const struct alarm *edge_plane_alarm(const struct edge_plane *plane)
 {
 	return &plane->alarm;
@@ -601,8 +632,10 @@ struct edge_plane_growth edge_plane_growth(const struct edge_plane *plane)
 static void watch_drops(struct edge_plane *plane, uint64_t now_ms)
 {
 	uint64_t drops[DROP_REASONS];
-	if (edge_drops(plane->edge, drops) < 0)
+	struct edge_passes passes;
+	if (edge_drops(plane->edge, drops) < 0 || edge_passes(plane->edge, &passes) < 0)
 		return;
+	plane->grown.passed = growth_look(&plane->passed, now_ms, passes.passed);
 	plane->grown.too_big = growth_look(&plane->too_big, now_ms, drops[DROP_TOO_BIG]);
 	plane->grown.icmp_too_big =
 	    growth_look(&plane->icmp_too_big, now_ms, drops[DROP_ICMP_TOO_BIG]);

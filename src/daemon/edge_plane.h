@@ -39,6 +39,16 @@ void edge_plane_free(struct edge_plane *plane);
 must_check int edge_plane_publish(struct edge_plane *plane, const struct image *image,
 				  struct error *err);
 
+/* Take packets for the image's pools, by maps that know none of their addresses; attaches the
+ * interfaces the first time. Nothing while it is not known which pools there are. */
+must_check int edge_plane_await(struct edge_plane *plane, const struct image *image,
+				struct error *err);
+
+/* edge_set_passing() and edge_passes(). */
+must_check int edge_plane_pass(struct edge_plane *plane, const struct edge_passing *passing,
+			       struct error *err);
+must_check int edge_plane_passes(const struct edge_plane *plane, struct edge_passes *ret_passes);
+
 /* Leave the maps as they are, by which DNS is to be answered: -FL_EUNAVAILABLE unless they mean the
  * same by each address that `image` has clients sent to. */
 must_check int edge_plane_keep(const struct edge_plane *plane, const struct image *image,
@@ -94,11 +104,14 @@ const struct alarm *edge_plane_interference(const struct edge_plane *plane, uint
 uint32_t edge_plane_path_mtu(const struct edge_plane *plane, const struct ip_address *backend);
 
 /* What was dropped lately because it was too big for the way to its backend, and what told service
- * addresses that an answer was. */
+ * addresses that an answer was; and what was passed on to other edges. */
 struct edge_plane_growth {
-	uint64_t too_big, icmp_too_big;
+	uint64_t too_big, icmp_too_big, passed;
 };
 struct edge_plane_growth edge_plane_growth(const struct edge_plane *plane);
+
+/* edge_own_calls_problem(). */
+const char *edge_plane_own_calls_problem(const struct edge_plane *plane);
 
 /* Why next hops could not be followed lately; it does not stand while they are. */
 const struct alarm *edge_plane_alarm(const struct edge_plane *plane);

@@ -11,6 +11,7 @@
 #include "daemon/member/authority.h"
 #include "daemon/member/credentials.h"
 #include "daemon/member/first_token.h"
+#include "daemon/member/passing_on.h"
 #include "daemon/member/peers.h"
 #include "daemon/member/return_path.h"
 #include "daemon/names_plane.h"
@@ -84,6 +85,7 @@ static void status_edge(const struct daemon *daemon, json_t *status)
 		}
 	}
 	json_object_set_new(status, "drops", reasons);
+	passing_on_status(daemon, status);
 }
 
 /* What was asked for, and of each how it was answered; without zeros. */
@@ -245,6 +247,10 @@ static void edge_alarms(const struct daemon *daemon, json_t *alarms)
 				  i ? 6 : 4);
 	}
 	next_hop_alarms(&edge, daemon->options->node, alarms);
+	passing_on_alarms(daemon, alarms);
+	const char *own_calls = edge_plane_own_calls_problem(daemon->edge);
+	if (*own_calls)
+		ALARM_PUT(alarms, NULL, 0, OWN_CALLS, daemon->options->node, own_calls);
 	size_alarms(daemon, alarms);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataplane/attach.h"
 
+#include "kernel/own_calls.h"
+
 #include <bpf/bpf.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -29,6 +31,12 @@ void attach_init(struct attachments *attachments, const struct edge_options *opt
 		attachment->ifindex = if_nametoindex(attachment->name);
 		attachment->shared = is_shared(options, attachment->name);
 		attachment->link = -1;
+	}
+	if (options->own_calls && attachments->count < EDGE_INTERFACES) {
+		struct attachment *attachment = &attachments->items[attachments->count++];
+		*attachment = (struct attachment){.is_calls = true, .link = -1};
+		snprintf(attachment->name, sizeof(attachment->name), "%s", OWN_CALLS_FAR);
+		attachment->ifindex = if_nametoindex(attachment->name);
 	}
 }
 
@@ -137,6 +145,8 @@ int attach_require_one(const struct attachments *attachments, struct error *err)
 	size_t attached = 0;
 	for (size_t i = 0; i < attachments->count; i++) {
 		const struct attachment *attachment = &attachments->items[i];
+		if (attachment->is_calls)
+			continue;
 		if (attachment->problem[0] != '\0')
 			return error_set(err, -FL_EUNAVAILABLE, "interface '%s': %s",
 					 attachment->name, attachment->problem);

@@ -14,6 +14,7 @@
 struct attachment {
 	char name[16];
 	uint32_t ifindex; /* 0: absent */
+	bool is_calls; /* for calls of the machine itself: no outage without it */
 	bool shared; /* the next stage takes what is not ours */
 	int link; /* owned; -1: not attached */
 	enum xdp_mode mode;

@@ -50,6 +50,8 @@ static struct edge *create(const struct edge_options *options)
 	edge->source_v4 = options->source_v4;
 	edge->source_v6 = options->source_v6;
 	edge->lands_here = options->lands_here;
+	/* The far end takes a place among the interfaces. */
+	edge->calls.wanted = options->own_calls && options->interface_count < EDGE_INTERFACES;
 	edge->most_pages = options->most_pages ? options->most_pages : EDGE_MOST_PAGES;
 	edge->most_descriptors =
 	    (options->most_addresses ? options->most_addresses : EDGE_MOST_ADDRESSES) + 1;
@@ -164,6 +166,8 @@ void edge_close(struct edge *edge)
 	for (size_t i = 0; i < TABLES; i++)
 		slots_done(tables[i].slots);
 	free(edge->backend_status);
+	calls_close(edge);
+	free(edge->fence);
 	held_forget(&edge->held);
 	free(edge->bound);
 	free(edge->backend_order);
@@ -224,9 +228,16 @@ int edge_drain_netlink(struct edge *edge, struct error *err)
 		nexthop_resolve_all(edge);
 		look_for_sources(edge);
 	}
+	if (edge->routes_changed)
+		calls_update(edge);
 	edge->links_changed = false;
 	edge->routes_changed = false;
 	return 0;
+}
+
+const char *edge_own_calls_problem(const struct edge *edge)
+{
+	return edge->calls.problem;
 }
 
 uint32_t edge_path_mtu(const struct edge *edge, const struct ip_address *backend)
@@ -302,6 +313,8 @@ static void fill_interfaces(struct edge *edge)
 	for (size_t i = 0; i < edge->attachments.count; i++) {
 		const struct attachment *attachment = &edge->attachments.items[i];
 		struct edge_interface_status *status = &edge->interface_status[i];
+		if (attachment->is_calls)
+			continue; /* the last one, if it is there: not the operator's */
 		*status = (struct edge_interface_status){.ifindex = attachment->ifindex};
 		memcpy(status->name, attachment->name, sizeof(status->name));
 		memcpy(status->problem, attachment->problem, sizeof(status->problem));
@@ -319,6 +332,8 @@ const char *edge_detached(const struct edge *edge)
 	uint32_t program_id;
 	for (size_t i = 0; i < edge->attachments.count; i++) {
 		const struct attachment *attachment = &edge->attachments.items[i];
+		if (attachment->is_calls)
+			continue;
 		if (attachment->ifindex == 0 ||
 		    attach_query(&edge->attachments, attachment, &program_id) == XDP_MODE_NONE)
 			return attachment->name;
@@ -354,6 +369,16 @@ static void fill_backend(const struct edge *edge, uint32_t number,
 		status->interface[0] = '\0';
 }
 
+/* It is numbered because packets are passed on to it, and no version names it. */
+static bool is_only_peer(const struct edge *edge, uint32_t number)
+{
+	for (size_t i = 0; i < edge->peers.count; i++) {
+		if (edge->peers.numbers[i] == number)
+			return !rings_name(edge, number);
+	}
+	return false;
+}
+
 int edge_status(struct edge *edge, struct edge_status *ret_status)
 {
 	uint32_t program_id;
@@ -365,17 +390,20 @@ int edge_status(struct edge *edge, struct edge_status *ret_status)
 	if (!backends)
 		return -ENOMEM;
 	edge->backend_status = backends;
-	for (size_t i = 0; i < edge->backend_count; i++)
-		fill_backend(edge, edge->backend_order[i], &backends[i]);
+	size_t backend_count = 0;
+	for (size_t i = 0; i < edge->backend_count; i++) {
+		if (!is_only_peer(edge, edge->backend_order[i]))
+			fill_backend(edge, edge->backend_order[i], &backends[backend_count++]);
+	}
 	fill_interfaces(edge);
 	*ret_status = (struct edge_status){
 	    .program_id = program_id,
 	    .addresses = edge->attachments.wanted ? edge->bound_count : edge->held.count,
 	    .rings = edge->ring_count,
 	    .interfaces = edge->interface_status,
-	    .interface_count = edge->attachments.count,
+	    .interface_count = edge->attachments.count - (edge->calls.wanted ? 1 : 0),
 	    .backends = backends,
-	    .backend_count = edge->backend_count,
+	    .backend_count = backend_count,
 	};
 	for (size_t i = 0; i < 2; i++) {
 		if (edge->source_missing[i])
@@ -400,7 +428,8 @@ int edge_unreached(const struct edge *edge, struct ip_address **ret_addresses, s
 	for (size_t i = 0; i < edge->backend_count; i++) {
 		uint32_t number = edge->backend_order[i];
 		union edge_map_hop hop = {.word = edge->maps.backends[number].hop};
-		if (edge->reaches[number].no_route || !has_next_hop(hop))
+		if (!is_only_peer(edge, number) &&
+		    (edge->reaches[number].no_route || !has_next_hop(hop)))
 			list[count++] = backend_address(edge, number);
 	}
 	*ret_addresses = list;
@@ -418,12 +447,14 @@ int edge_attach(struct edge *edge, struct error *err)
 		result = maps_pin(&edge->maps, &edge->pins, err);
 	if (result < 0)
 		return result;
+	calls_make_pair(edge);
 	attachments->wanted = true;
 	held_forget(&edge->held);
 	attach_reconcile(attachments, maps_program(&edge->maps));
 	/* Which interfaces packets may be redirected to is known only now. */
 	nexthop_resolve_all(edge);
 	nexthop_look_below(edge);
+	calls_update(edge);
 	result = attach_require_one(attachments, err);
 	if (result == 0)
 		result = attach_sweep(edge->pins.root, attachments, err);
@@ -456,6 +487,8 @@ int edge_remove(const char *pin_root, struct error *err)
 		result = attach_sweep(pin_root, NULL, err);
 	if (result == 0)
 		result = undo_settings(pin_root, err);
+	if (result == 0)
+		result = calls_remove(err);
 	if (result == 0)
 		result = nexthop_remove_neighbours(err);
 	if (result == 0)

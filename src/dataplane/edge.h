@@ -64,6 +64,7 @@ struct edge_options {
 	 * stage. NULL: nobody is. */
 	int (*yield)(void *context, const char *interface, struct error *err);
 	void *yield_context;
+	bool own_calls; /* what this machine sends to the pools goes through this edge */
 	bool lands_here; /* a backend at an address of this machine gets its packets bare */
 	bool force_generic; /* generic XDP even where the driver could do native */
 	/* Of this machine: the outer sources of tunnels to IPv4 and to IPv6 backends; IP_NONE if
@@ -158,6 +159,44 @@ must_check int edge_publish(struct edge *edge, const struct edge_desired *desire
  * somebody else's XDP program.
  */
 must_check int edge_attach(struct edge *edge, struct error *err);
+
+#define EDGE_PASSING_PEERS 16 /* that one edge passes on to at most */
+#define EDGE_PASSING_FENCE 2048 /* edges that may pass on to one at most */
+
+/* An edge that this one may pass on to. */
+struct edge_peer {
+	struct ip_address address; /* its tunnel source */
+	uint64_t token; /* that it believes; as it lies in memory */
+};
+
+/*
+ * What edges pass to each other (abi/edge.h): packets for addresses that this edge has no word for
+ * go to a peer while it knows that it is behind, and also while nobody has beaten its heart for
+ * EDGE_STALE_MS. What comes from an edge inside the fence with one of `tokens` is taken for a
+ * client's, and dropped if it is not known here either. All is borrowed for the call.
+ */
+struct edge_passing {
+	bool is_behind;
+	/* Of these, those whose next hop is known, while one's is; so call it again and again. */
+	const struct edge_peer *peers;
+	size_t peer_count; /* at most EDGE_PASSING_PEERS */
+	uint64_t tokens[2]; /* 0: none */
+	const struct ip_address *fence;
+	size_t fence_count; /* at most EDGE_PASSING_FENCE */
+};
+
+/* Only differences are written. -FL_EINVALID, -FL_EEXHAUSTED; then all is as it was, or passing is
+ * off. */
+must_check int edge_set_passing(struct edge *edge, const struct edge_passing *passing,
+				struct error *err);
+
+struct edge_passes {
+	uint64_t passed; /* packets, to peers */
+	uint64_t taken; /* packets, from peers; also those that were dropped then */
+};
+
+/* Since this process's maps are in force; the sum over all CPUs. */
+must_check int edge_passes(const struct edge *edge, struct edge_passes *ret_passes);
 
 /*
  * Whether packets are forwarded, or may be, by what is attached now: its maps hold addresses, or
@@ -299,6 +338,10 @@ must_check int edge_status(struct edge *edge, struct edge_status *ret_status);
 
 /* The first interface that is not there, or does not carry an edge's program; NULL: all do. */
 const char *edge_detached(const struct edge *edge);
+
+/* Why this machine's own calls do not go through the edge; "": they do, or nobody wants it.
+ * Borrowed until the next call. */
+const char *edge_own_calls_problem(const struct edge *edge);
 
 /* The largest packet that the way to the backend carries, in bytes; 0: not known. */
 uint32_t edge_path_mtu(const struct edge *edge, const struct ip_address *backend);

@@ -76,6 +76,8 @@ static int grow(struct edge *edge, uint32_t pages, uint32_t descriptors, struct 
 		maps_close(&larger);
 		goto free_counts;
 	}
+	/* Until then what was passed on meets the smaller maps, which say the same. */
+	result = maps_aim(&larger, err);
 	if (larger.descriptor_count > present->descriptor_count)
 		move_counters(edge, &larger, counts);
 	if (edge->pins.in_place)

@@ -10,7 +10,9 @@
  *   grow.c                   larger maps in the place of full ones
  *   nexthop.c                routes and neighbours → backends
  *   unreachable.c            what routers say of tunnels
+ *   calls.c                  calls of the machine itself
  *   rings.c                  rings and backends
+ *   passing.c                what edges pass to each other
  *   desired_check.c          checks of `desired`
  *   publish.c                desired → maps
  *   edge.c                   the public calls
@@ -19,6 +21,7 @@
 #define FAIRLEAD_DATAPLANE_INTERNAL_H
 
 #include "dataplane/attach.h"
+#include "dataplane/calls.h"
 #include "dataplane/held.h"
 #include "dataplane/maps.h"
 #include "dataplane/slots.h"
@@ -107,6 +110,15 @@ struct edge {
 	size_t ring_count;
 	uint16_t *backend_order; /* numbers of the backends in use, by address; owned */
 	size_t backend_count;
+
+	/* Edges that this one may pass on to; they are numbered among the backends. */
+	struct passing_peers {
+		uint16_t numbers[EDGE_PASS_PEERS];
+		size_t count;
+	} peers;
+	struct calls calls;
+	struct edge_map_fence_key *fence; /* owned; sorted */
+	size_t fence_count;
 
 	/* How the backends are reached. */
 	struct reach *reaches; /* by number of the backend; owned */
@@ -217,8 +229,14 @@ must_check int rings_reach(struct edge *edge, struct error *err);
 void rings_commit(struct edge *edge);
 /* Forget what rings_commit() would have written. */
 void rings_undo(struct edge *edge);
-/* Retire the rings that no address of `edge->bound` refers to, then the backends without a ring. */
+/* Retire the rings that no address of `edge->bound` refers to, then the backends without a ring
+ * that are no peers either. */
 void rings_sweep(struct edge *edge);
+/* Whether a ring names it; peers are none's backends. */
+bool rings_name(const struct edge *edge, uint32_t backend);
+/* The number of whoever gets packets at this address, given out now if it has none yet. */
+must_check int rings_backend_number(struct edge *edge, const struct ip_address *address,
+				    uint16_t *ret_number, struct error *err);
 void rings_close(struct edge *edge);
 
 /* --- desired_check.c --- */

@@ -79,6 +79,8 @@ static int view(struct edge_maps *maps, struct error *err)
 	maps->pages_fd = bpf_map__fd(skeleton->maps.ring_pages);
 	maps->counters_fd = bpf_map__fd(skeleton->maps.counters);
 	maps->drops_fd = bpf_map__fd(skeleton->maps.drops);
+	maps->fence_fd = bpf_map__fd(skeleton->maps.fence);
+	maps->passes_fd = bpf_map__fd(skeleton->maps.passes_of_cpu);
 	maps->page_count = bpf_map__max_entries(skeleton->maps.ring_pages);
 	maps->descriptor_count = bpf_map__max_entries(skeleton->maps.descriptors);
 	return 0;
@@ -156,6 +158,17 @@ static int reuse_stages(const struct edge_maps *maps, const struct edge_pins *pi
 			  : 0;
 }
 
+int maps_aim(const struct edge_maps *maps, struct error *err)
+{
+	const uint32_t zero = 0;
+	int program = maps_program(maps);
+	if (bpf_map_update_elem(bpf_map__fd(maps->skeleton->maps.again), &zero, &program, BPF_ANY) <
+	    0)
+		return error_set(err, -errno, "the program cannot be made to begin anew: %s",
+				 error_text(-errno));
+	return 0;
+}
+
 int maps_open(struct edge_maps *maps, struct edge_pins *pins, struct error *err)
 {
 	int result = open_object(maps, err);
@@ -173,6 +186,8 @@ int maps_open(struct edge_maps *maps, struct edge_pins *pins, struct error *err)
 	result = reuse_stages(maps, pins, err);
 	if (result == 0)
 		result = load_object(maps->skeleton->obj, "the edge", err);
+	if (result == 0)
+		result = maps_aim(maps, err);
 	return result < 0 ? result : view(maps, err);
 }
 

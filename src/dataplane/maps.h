@@ -35,7 +35,7 @@ struct edge_maps {
 	struct edge_map_descriptor *descriptors;
 	struct edge_map_backend *backends;
 	int spans_fd, addresses_fd, descriptors_fd, pages_fd, backends_fd;
-	int counters_fd, drops_fd;
+	int counters_fd, drops_fd, fence_fd, passes_fd;
 	uint32_t page_count, descriptor_count; /* entries of the maps that grow */
 };
 
@@ -56,6 +56,10 @@ must_check int maps_open_larger(const struct edge_maps *present, uint32_t pages,
 				struct error *err);
 
 void maps_close(struct edge_maps *maps);
+
+/* Packets that another edge passed on begin anew in this program. After larger maps are in force;
+ * maps_open() does it itself. */
+must_check int maps_aim(const struct edge_maps *maps, struct error *err);
 
 /* The XDP program, and the one that tells it that the daemon lives. Owned by `maps`. */
 int maps_program(const struct edge_maps *maps);

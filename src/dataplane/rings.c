@@ -86,9 +86,8 @@ static int backend_create(struct edge *edge, const struct ip_address *address, u
 	return 0;
 }
 
-/* The backend's number, given out now if `address` has none yet. */
-static int backend_number(struct edge *edge, const struct ip_address *address, uint16_t *ret_number,
-			  struct error *err)
+int rings_backend_number(struct edge *edge, const struct ip_address *address, uint16_t *ret_number,
+			 struct error *err)
 {
 	bool found;
 	size_t position = backend_position(edge, address, &found);
@@ -109,8 +108,8 @@ static int number_backends(struct edge *edge, const struct edge_version *version
 		named[version->ring[i]] = true;
 	for (size_t i = 0; i < version->backend_count && result == 0; i++) {
 		if (named[i])
-			result =
-			    backend_number(edge, &version->backends[i].address, &numbers[i], err);
+			result = rings_backend_number(edge, &version->backends[i].address,
+						      &numbers[i], err);
 	}
 	free(named);
 	if (result < 0) {
@@ -411,6 +410,18 @@ int rings_take(struct edge *edge, const struct edge_version *version, struct loa
 	return result;
 }
 
+bool rings_name(const struct edge *edge, uint32_t backend)
+{
+	const uint16_t number = (uint16_t)backend;
+	for (size_t i = 0; i < edge->ring_count; i++) {
+		const struct loaded_ring *ring = edge->rings[i];
+		if (ring->backend_count && bsearch(&number, ring->backends, ring->backend_count,
+						   sizeof(number), compare_numbers))
+			return true;
+	}
+	return false;
+}
+
 static void sweep_backends(struct edge *edge)
 {
 	bool named[EDGE_MAP_BACKENDS] = {false};
@@ -419,6 +430,8 @@ static void sweep_backends(struct edge *edge)
 		for (size_t j = 0; j < ring->backend_count; j++)
 			named[ring->backends[j]] = true;
 	}
+	for (size_t i = 0; i < edge->peers.count; i++)
+		named[edge->peers.numbers[i]] = true;
 	size_t kept = 0;
 	for (size_t i = 0; i < edge->backend_count; i++) {
 		uint16_t number = edge->backend_order[i];

@@ -107,6 +107,9 @@ int edge_selfcheck(struct edge *edge, struct edge_selfcheck *ret_result, struct 
 	if (edge->attachments.wanted) {
 		check_pins(edge, &result);
 		int code = check_programs(edge, &result, err);
+		char text[96];
+		if (calls_take_repaired(edge, text, sizeof(text)))
+			note(&result.repaired, &result, "%s", text);
 		if (code < 0)
 			return code;
 	}

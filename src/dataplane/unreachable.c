@@ -58,6 +58,12 @@ static void take(struct edge *edge, const struct ip_address *source,
 	nexthop_resolve(edge, number);
 }
 
+/* UDP: what was passed on to another edge, or else is to no backend. */
+static bool is_of_tunnel(uint8_t protocol)
+{
+	return protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6 || protocol == IPPROTO_UDP;
+}
+
 static struct ip_address address_at(const uint8_t *bytes, uint8_t family)
 {
 	struct ip_address address = {.family = family};
@@ -72,7 +78,7 @@ static void take_v4(struct edge *edge, const uint8_t *packet, size_t length)
 	const uint8_t *icmp = packet + header;
 	const uint8_t *quoted = icmp + 8;
 	if (length < header + 28 || icmp[0] != ICMP_DEST_UNREACH || icmp[1] != ICMP_FRAG_NEEDED ||
-	    quoted[0] >> 4 != 4 || (quoted[9] != IPPROTO_IPIP && quoted[9] != IPPROTO_IPV6))
+	    quoted[0] >> 4 != 4 || !is_of_tunnel(quoted[9]))
 		return;
 	const uint32_t mtu = (uint32_t)icmp[6] << 8 | icmp[7];
 	const struct ip_address source = address_at(quoted + 12, IP_V4);
@@ -86,7 +92,7 @@ static void take_v6(struct edge *edge, const uint8_t *icmp, size_t length)
 {
 	const uint8_t *quoted = icmp + 8;
 	if (length < 48 || icmp[0] != ICMP6_PACKET_TOO_BIG || quoted[0] >> 4 != 6 ||
-	    (quoted[6] != IPPROTO_IPIP && quoted[6] != IPPROTO_IPV6))
+	    !is_of_tunnel(quoted[6]))
 		return;
 	const uint32_t mtu =
 	    (uint32_t)icmp[4] << 24 | (uint32_t)icmp[5] << 16 | (uint32_t)icmp[6] << 8 | icmp[7];

@@ -49,8 +49,10 @@ static int forward(struct acting *acting, struct error *err)
 	if (acting->has_published && acting->published_revision == image->revision &&
 	    (!current || acting->forwarded.sequence == image->head.sequence))
 		return 0;
-	if ((!current && !is_alone(acting)) || !is_member(acting))
+	if (!is_member(acting))
 		return 0;
+	if (!current && !is_alone(acting))
+		return planes->forwards(context) ? 0 : planes->publish_pools(context, image, err);
 	if (!current && planes->forwards(context))
 		return planes->keep_maps(context, image, err);
 	int result = planes->publish_maps(context, image, err);

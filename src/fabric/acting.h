@@ -14,7 +14,8 @@
  * to answer. A node is *alone* when it decides for itself and neither its replica nor its mark
  * knows of another that forwards, answers or decides: then nothing moves but what it does itself.
  * Alone and with nothing forwarding, what it has is better than nothing; alone and with maps, DNS
- * goes on as far as these mean the same.
+ * goes on as far as these mean the same. Not alone and with nothing forwarding, it takes packets
+ * for the pools and passes them on to edges that know more (fabric/passing.h).
  *
  * One thread, that of the image.
  */
@@ -34,6 +35,8 @@ struct acting_planes {
 	bool (*forwards)(void *context);
 	/* The maps do what the image says. */
 	int (*publish_maps)(void *context, const struct image *image, struct error *err);
+	/* Packets for service addresses come here, and the maps know none of them. */
+	int (*publish_pools)(void *context, const struct image *image, struct error *err);
 	/* The maps stay; fails when addresses that `image` has clients sent to mean something else
 	 * there. */
 	int (*keep_maps)(void *context, const struct image *image, struct error *err);

@@ -41,6 +41,7 @@ struct landing {
 	char admitted[LANDING_INTERFACES_MAX][16]; /* interfaces of an edge of this machine */
 	unsigned admitted_count;
 	uint32_t path_mtu; /* from the edges; 0: not known */
+	uint32_t passing_outer; /* bytes of outer headers, between edges; 0: there is one edge */
 	struct exits exits; /* which the clamp of the MSS is on */
 	struct watches watches;
 	bool applied;
@@ -197,6 +198,12 @@ static void remember(struct landing *landing, const struct landing_desired *desi
 	for (unsigned i = 0; i < desired->address_count; i++)
 		landing->addresses[i] = desired->addresses[i];
 	landing->address_count = desired->address_count;
+	/* Among several edges packets are passed on, by IPv4 where they have it: an outer header,
+	 * UDP, and 12 bytes. */
+	unsigned edges[2] = {0};
+	for (unsigned i = 0; i < desired->edge_count; i++)
+		edges[desired->edges[i].family == IP_V6]++;
+	landing->passing_outer = edges[0] > 1 ? 40 : edges[1] > 1 ? 60 : 0;
 }
 
 /* The largest packet that fits the tunnel on every underlay interface that is there. */
@@ -211,6 +218,8 @@ static uint32_t tunnel_mtu(const struct landing *landing)
 		if (landing->addresses[i].family == IP_V6)
 			outer = 40;
 	}
+	if (outer < landing->passing_outer)
+		outer = landing->passing_outer;
 	return mtu > outer ? mtu - outer : 1;
 }
 

@@ -3,6 +3,7 @@
 #include "landing/routes.h"
 
 #include "base/buffer.h"
+#include "kernel/own_calls.h"
 #include "landing/rules.h"
 
 #include <libmnl/libmnl.h>
@@ -119,7 +120,9 @@ int exits_add_route(struct exits *exits, const struct nlmsghdr *route)
 		return 0;
 	const struct rtmsg *header = mnl_nlmsg_get_payload(route);
 	const struct ip_prefix destination = route_destination(route);
+	/* Own calls leave by no interface but the edge's. */
 	if (header->rtm_type != RTN_UNICAST || is_link_local(&destination) ||
+	    header->rtm_protocol == OWN_CALLS_PROTOCOL ||
 	    route_number(route, RTA_TABLE, header->rtm_table) == RT_TABLE_LOCAL)
 		return 0;
 	const uint32_t ifindex = route_number(route, RTA_OIF, 0);

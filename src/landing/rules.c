@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "landing/rules.h"
 
+#include "kernel/own_calls.h"
+
 #include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
@@ -211,6 +213,13 @@ static struct rule moved_local(uint8_t family, uint8_t protocol)
 			     .table = RT_TABLE_LOCAL};
 }
 
+/* The edge's, on a machine that is one: its own calls go there. */
+static bool leads_own_calls(const struct rule *rule)
+{
+	return rule->protocol == OWN_CALLS_PROTOCOL && rule->pref == OWN_CALLS_PREF &&
+	       strcmp(rule->interface, "lo") == 0 && !rule->other;
+}
+
 bool rule_is_ours(const struct rule *rule)
 {
 	const struct rule local = moved_local(rule->family, RTPROT_KERNEL);
@@ -325,7 +334,8 @@ static const struct rule *find_in_the_way(const struct rule_list *list)
 {
 	for (unsigned i = 0; i < list->count; i++) {
 		const struct rule *rule = &list->items[i];
-		if (!rule_is_ours(rule) && rule->pref < RULE_PREF_LOCAL && !looks_up_local(rule))
+		if (!rule_is_ours(rule) && rule->pref < RULE_PREF_LOCAL && !looks_up_local(rule) &&
+		    !leads_own_calls(rule))
 			return rule;
 	}
 	return NULL;

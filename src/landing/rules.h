@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Routing policy rules, per address family that has pools:
+ * Routing policy rules, per address family that has pools (and on an edge one at 49 of its own, see
+ * kernel/own_calls.h):
  *	50: iif lo to POOL lookup main      this machine calls other services of the pool outside,
  *	51: iif lo to POOL unreachable      and never, for want of a route, its own listener
  *	60: iif IF to POOL lookup local     what landing's program, or the edge's, let through,

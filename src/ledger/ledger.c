@@ -162,10 +162,11 @@ int ledger_entry_parse(const char *bytes, size_t length, struct ledger_entry *re
 
 bool ledger_kind_is_order(const char *kind)
 {
-	static const char *const NODES_OWN[] = {
-	    LEDGER_KIND_NODE_KEY,      LEDGER_KIND_TRANSITION,  LEDGER_KIND_MEMBER_ADD,
-	    LEDGER_KIND_MEMBER_UPDATE, LEDGER_KIND_MEMBER_JOIN, LEDGER_KIND_MEMBER_FENCED,
-	    LEDGER_KIND_TOKEN,         LEDGER_KIND_RETURN,      LEDGER_KIND_UPGRADE};
+	static const char *const NODES_OWN[] = {LEDGER_KIND_NODE_KEY,    LEDGER_KIND_TRANSITION,
+						LEDGER_KIND_MEMBER_ADD,  LEDGER_KIND_MEMBER_UPDATE,
+						LEDGER_KIND_MEMBER_JOIN, LEDGER_KIND_MEMBER_FENCED,
+						LEDGER_KIND_TOKEN,       LEDGER_KIND_RETURN,
+						LEDGER_KIND_UPGRADE,     LEDGER_KIND_PASSING};
 	for (size_t i = 0; i < sizeof(NODES_OWN) / sizeof(NODES_OWN[0]); i++) {
 		if (strcmp(NODES_OWN[i], kind) == 0)
 			return false;

@@ -61,6 +61,7 @@ struct arena;
 #define LEDGER_KIND_MEMBER_REMOVE "member.remove"
 #define LEDGER_KIND_MEMBER_FENCED "member.fenced"
 #define LEDGER_KIND_TOKEN "token.add"
+#define LEDGER_KIND_PASSING "passing.renew"
 #define LEDGER_KIND_RETURN "backend.return"
 #define LEDGER_KIND_UPGRADE "state.upgrade"
 

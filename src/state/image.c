@@ -479,6 +479,9 @@ static int take_known(struct image *image, enum record_type type, const struct s
 		return take_forgotten(image, record, err);
 	case RECORD_REMOVED:
 		return take_removed(image, record, err);
+	case RECORD_PASSING:
+		image->passing_revision = record->mod_revision;
+		return passing_secret_parse(record, &image->passing, err);
 	case RECORD_TOKEN:
 		return token_list_take(&image->tokens, record, err);
 	case RECORD_OLD_CONFIG:
@@ -521,6 +524,10 @@ static int drop_known(struct image *image, enum record_type type, const char *ke
 		break;
 	case RECORD_REMOVED:
 		drop_removed(image, key);
+		break;
+	case RECORD_PASSING:
+		image->passing = (struct passing_secret){0};
+		image->passing_revision = 0;
 		break;
 	case RECORD_TOKEN:
 		token_list_drop(&image->tokens, key);
@@ -852,6 +859,8 @@ uint64_t image_record_revision(const struct image *image, const char *key)
 	case RECORD_ENDED:
 		service = image_service(image, record_key_rest(key, type));
 		return service ? service->ended_revision : 0;
+	case RECORD_PASSING:
+		return image->passing_revision;
 	case RECORD_OLD_CONFIG:
 	case RECORD_CONFIG_FABRIC:
 	case RECORD_CONFIG_POOL:

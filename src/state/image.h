@@ -18,6 +18,7 @@
 #include "model/member.h"
 #include "model/placement.h"
 #include "model/version.h"
+#include "state/passing_secret.h"
 #include "state/records.h"
 #include "state/removed.h"
 #include "state/tokens.h"
@@ -107,6 +108,8 @@ struct image {
 	size_t forgotten_count;
 	struct token_list tokens;
 	struct removed_list removed;
+	struct passing_secret passing;
+	uint64_t passing_revision; /* of its record; 0: there is none */
 	struct ledger_head head;
 	/* The newest entry that tells of an order, of those that came since image_load(); 0: none
 	 * did. */

@@ -28,6 +28,8 @@
  *                               sequence of the ledger entry that says so. Releases up to 0.1 wrote
  *                               forgotten/NAME, of whatever addresses the name had
  *   member/NODE                 who the node is: roles, site, tunnel sources, key, features
+ *   passing                     by what edges know what other edges passed on:
+ *                               state/passing_secret.h
  *   removed/SEQUENCE            a node that was removed, by the entry that did it: state/removed.h
  *   token/HASH                  a token by which one machine may join: state/tokens.h
  *   probe                       written to find out whether a store that failed takes changes again
@@ -64,6 +66,7 @@
 	X(LEDGER, "ledger/", true, 1, "ledger")                                                    \
 	X(MEMBER, "member/", true, 2, "member")                                                    \
 	X(NODE, "node/", true, 1, "node's key")                                                    \
+	X(PASSING, "passing", false, 1, "passing secret")                                          \
 	X(OLD_PLACEMENT, "placement", false, 1, "placement")                                       \
 	X(PLACED_POOL, "placement/pool/", true, 1, "number of a pool")                             \
 	X(RECOVERED, "placement/recovered", false, 1, "recovery")                                  \

@@ -5,7 +5,8 @@
  *
  * A node and a voter. The node says `observation` when something changed and in each interval, and
  * its landing's `report`, which is answered as below, but for what its own replica tells it. It may
- * pass on what it is asked: `api_call`, answered by `api_answer` once.
+ * pass on what it is asked: `api_call`, answered by `api_answer` once. An edge is told of the
+ * `foremost` every second.
  *
  * By `path_try` a voter asks a backend's node whether what it sends as a service comes back
  * (`fairlead doctor return-path`); the node says what it saw by `path_seen`.
@@ -59,6 +60,7 @@ enum {
 	PEER_STORE_PARTS_MAX = 128, /* compares or ops of a txn */
 	PEER_STORE_RECORDS_MAX = 1000,
 	PEER_SOURCES_MAX = 8, /* of a node's tunnels */
+	PEER_HOLDERS_MAX = 16, /* edges that another may pass packets on to */
 	PEER_DOORS_MAX = 16, /* voters that a joiner is told of */
 	PEER_DER_MAX = 2048, /* bytes of a certificate */
 	PEER_PROOF_MAX = 16384, /* bytes of a removal, as the ledger has it */
@@ -146,6 +148,8 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	F(of, ADDRESS, address, 1, 1, 3, "where its node channel listens")                         \
 	F(of, NUMBER, port, 1, UINT16_MAX, 3, "and its port")
 
+#define PEER_HOLDER_FIELDS(F, L, of) F(of, NAME, node, 1, PEER_NAME_MAX, 4, "the edge's name")
+
 #define PEER_LISTENER_FIELDS(F, L, of)                                                             \
 	F(of, PREFIX, destination, 0, 0, 1, "where the flows go to that it gets")                  \
 	F(of, NUMBER, protocol, 1, UINT8_MAX, 1, "their protocol, by its number in IP")            \
@@ -191,6 +195,7 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(SOURCE, source, PEER_SOURCE_FIELDS, "where tunnels come from")                           \
 	X(AUTHORITY, authority, PEER_AUTHORITY_FIELDS, "a CA of the fabric")                       \
 	X(DOOR, door, PEER_DOOR_FIELDS, "where a voter is reached")                                \
+	X(HOLDER, holder, PEER_HOLDER_FIELDS, "an edge that is as far as any")                     \
 	X(PATH, path, PEER_PATH_FIELDS, "an answer that came back")                                \
 	X(LISTENER, listener, PEER_LISTENER_FIELDS, "where flows go that no socket takes")         \
 	X(RECORD, record, PEER_RECORD_FIELDS, "a record of the store")                             \
@@ -273,6 +278,11 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	  "backends that the edge has no next hop for; sorted, each once")                         \
 	F(of, FLAG, alarms_known, 0, 1, 3, "whether the list is told this time")                   \
 	L(of, node_alarm, alarms, 0, PEER_ALARMS_MAX, 3, "what is wrong there")
+
+#define PEER_FOREMOST_FIELDS(F, L, of)                                                             \
+	F(of, NUMBER, sequence, 0, UINT64_MAX, 4,                                                  \
+	  "the newest entry that an edge acknowledged which is heard; 0: none did")                \
+	L(of, holder, holders, 0, PEER_HOLDERS_MAX, 4, "some that acknowledged it, of other nodes")
 
 #define PEER_API_CALL_FIELDS(F, L, of)                                                             \
 	F(of, NUMBER, call, 1, UINT64_MAX, 3,                                                      \
@@ -461,6 +471,8 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(17, API_CALL, api_call, 3, 13u << 20, PEER_API_CALL_FIELDS,                              \
 	  "A node passes on what it was asked by its local API.")                                  \
 	X(18, API_ANSWER, api_answer, 3, 13u << 20, PEER_API_ANSWER_FIELDS, "The answer to it.")   \
+	X(19, FOREMOST, foremost, 4, 4096, PEER_FOREMOST_FIELDS,                                   \
+	  "A voter says to an edge how far the foremost edge is.")                                 \
 	X(24, PATH_TRY, path_try, 4, 4096, PEER_PATH_TRY_FIELDS,                                   \
 	  "The voter has a backend's machine speak to one outside, as a service.")                 \
 	X(25, PATH_SEEN, path_seen, 4, 32768, PEER_PATH_SEEN_FIELDS, "What came back there.")      \

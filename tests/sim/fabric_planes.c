@@ -87,6 +87,15 @@ static int publish_maps(void *context, const struct image *image, struct error *
 	return 0;
 }
 
+/* What is passed on is not simulated: the packet would meet another node's maps. */
+static int publish_pools(void *context, const struct image *image, struct error *err)
+{
+	(void)context;
+	(void)image;
+	(void)err;
+	return 0;
+}
+
 static int keep_maps(void *context, const struct image *image, struct error *err)
 {
 	struct node *node = context;
@@ -160,6 +169,7 @@ void node_act(struct node *node)
 {
 	static const struct acting_planes planes = {.forwards = maps_forward,
 						    .publish_maps = publish_maps,
+						    .publish_pools = publish_pools,
 						    .keep_maps = keep_maps,
 						    .pin_mark = pin_mark,
 						    .publish_names = publish_names};

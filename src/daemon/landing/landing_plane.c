@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "daemon/landing/landing_trouble.h"
+#include "kernel/own_calls.h"
 #include "landing/cookies.h"
 #include "landing/landing.h"
 
@@ -339,13 +340,22 @@ int landing_plane_open(const struct daemon_options *options, struct landing_plan
 	char former_sysctls[4096];
 	snprintf(former_sysctls, sizeof(former_sysctls), "%s/landing/sysctls",
 		 options->state_folder);
+	/* What this machine calls comes back to it by the edge's own interface. */
+	const char *admitted[LANDING_INTERFACES_MAX + 1];
+	unsigned admitted_count = 0;
+	for (;
+	     admitted_count < options->interface_count && admitted_count <= LANDING_INTERFACES_MAX;
+	     admitted_count++)
+		admitted[admitted_count] = options->interfaces[admitted_count];
+	if (options->edge && admitted_count < LANDING_INTERFACES_MAX)
+		admitted[admitted_count++] = OWN_CALLS_FAR;
 	const struct landing_options landing = {
 	    .pin_root = options->landing_pins,
 	    .former_sysctls = former_sysctls,
 	    .interfaces = options->underlays,
 	    .interface_count = (unsigned)options->underlay_count,
-	    .admitted = options->interfaces,
-	    .admitted_count = (unsigned)options->interface_count,
+	    .admitted = admitted,
+	    .admitted_count = admitted_count,
 	    .stages_root = options->edge ? options->edge_pins : NULL,
 	    .generic_only = options->generic};
 	struct landing_plane *plane = must_alloc(1, sizeof(*plane));

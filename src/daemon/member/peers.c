@@ -177,6 +177,10 @@ static bool take_from_voter(struct fellow *fellow, const struct peer_message *me
 	case PEER_PATH_TRY:
 		return_path_try(fellow->peers->daemon->return_paths, fellow, &message->path_try);
 		return true;
+	case PEER_FOREMOST:
+		passing_take(&fellow->peers->daemon->foremost, &message->foremost,
+			     now_of(fellow->peers));
+		return true;
 	default:
 		return false;
 	}
@@ -344,6 +348,8 @@ void peers_tick(struct peers *peers, uint64_t now_ms)
 	peers_forget_turned_away(peers, now_ms);
 	if (peers->runs)
 		renewal_run(peers, now_ms);
+	if (peers->daemon->decides)
+		peers_tell_foremost(peers, now_ms);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -33,6 +33,8 @@ struct fellow {
 	struct landing_session landing; /* its landing's; `daemon` NULL before its first report */
 	struct relayed *relayed; /* calls that it is to answer */
 	uint64_t last_call;
+	uint64_t foremost_ms; /* when it was told how far the foremost edge is; 0: never */
+	uint64_t foremost; /* what it was told */
 };
 
 struct peers {
@@ -60,6 +62,9 @@ struct peers {
 
 /* Queue a message. False: it is not up. A message outside its limits is a bug. */
 bool fellow_send(struct fellow *fellow, const struct peer_message *message);
+
+/* Tell edges how far the foremost one is, each second and when that changes; call it every tick. */
+void peers_tell_foremost(struct peers *peers, uint64_t now_ms);
 
 /* A voter that is reached; NULL: none. */
 struct fellow *peers_voter(const struct peers *peers);

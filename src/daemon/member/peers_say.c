@@ -2,10 +2,13 @@
 /* What this node says to others of its own accord. */
 #include "base/memory.h"
 #include "daemon/member/peers_internal.h"
+#include "fabric/driver.h"
 #include "fabric/observation_message.h"
+#include "fabric/passing.h"
 
 #include <string.h>
 
+#define FOREMOST_MS 1000u
 #define BEHIND_BYTES (4u << 20) /* queued; what something newer replaces is not said then */
 
 bool fellow_send(struct fellow *fellow, const struct peer_message *message)
@@ -67,6 +70,33 @@ uint64_t peers_voter_silent_ms(const struct peers *peers)
 const struct channel_counters *peers_counters(const struct peers *peers)
 {
 	return &peers->counters;
+}
+
+static bool is_edge(const struct fellow *fellow)
+{
+	const struct member *member = image_member(&fellow->peers->daemon->image, fellow->node);
+	return member && member_has(member, MEMBER_EDGE);
+}
+
+void peers_tell_foremost(struct peers *peers, uint64_t now_ms)
+{
+	const struct sights sights = driver_sights(peers->daemon->driver);
+	for (struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next) {
+		struct peer_holder rows[PASSING_PEERS];
+		if (!fellow->is_up || !fellow->remote || fellow->asks || !is_edge(fellow))
+			continue;
+		const struct peer_message message = {
+		    .number = PEER_FOREMOST,
+		    .foremost = passing_foremost(&sights, fellow->node, rows)};
+		if (fellow->foremost_ms && now_ms - fellow->foremost_ms < FOREMOST_MS &&
+		    fellow->foremost == message.foremost.sequence)
+			continue;
+		if (peer_channel_queued(fellow->remote) > BEHIND_BYTES ||
+		    !fellow_send(fellow, &message))
+			continue;
+		fellow->foremost_ms = now_ms;
+		fellow->foremost = message.foremost.sequence;
+	}
 }
 
 const char *peers_unreached(const struct peers *peers)

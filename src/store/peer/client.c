@@ -732,6 +732,7 @@ static void take_frame(struct peer_client *client, const struct arrival *arrival
 		case PEER_OBSERVATION:
 		case PEER_API_CALL:
 		case PEER_API_ANSWER:
+		case PEER_FOREMOST:
 		case PEER_PATH_TRY:
 		case PEER_PATH_SEEN:
 		case PEER_STORE_RANGE:
