@@ -67,6 +67,13 @@ class FabricJob(TrafficJob):
         self.wait_moved(number)
         return number
 
+    def wait_requests(self, number):
+        """Until so many further requests by name have ended."""
+        def ended():
+            return self.counts()["totals"].get("request ended", 0)
+        before = ended()
+        self.wait(lambda: ended() >= before + number, f"{number} requests")
+
     @contextlib.contextmanager
     def forwarding(self, *edges):
         """Each of these edges must forward meanwhile."""
@@ -152,6 +159,22 @@ class FabricJob(TrafficJob):
 
     def meanwhile_off(self, name):
         """What is done while an edge has no power."""
+
+    def cut_channel(self, step, name="edge3"):
+        """Packets come to it as before, also of a version of which it cannot hear."""
+        with self.event(step, "channel cut"):
+            self.lab.cut_channel(name)
+            with self.forwarding(name):
+                number = self.roll("edge1")
+                self.wait_requests(100)
+            self.note(f"version {number} serves; {name} never heard of it, and passes its packets on")
+            self.lab.join_channel(name)
+            self.wait(lambda: self.behind(name) == 0, f"{name} to catch up", 20)
+
+    def behind(self, name):
+        """Entries of the ledger that a node has not applied yet, by what was heard of it."""
+        return next(node["behind"] for node in self.lab.cli.json("get", "nodes")
+                    if node["name"] == name)
 
     def lose_voter(self, step):
         with self.event(step, "voter"):

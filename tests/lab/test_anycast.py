@@ -117,6 +117,10 @@ def test_a_line_is_cut(job, lab):
         job.wait_paths(3, 20)
 
 
+def test_a_channel_is_cut_and_a_version_rolls_out(job):
+    job.cut_channel(11)
+
+
 def test_the_voter_dies_and_comes_back(job):
     job.lose_voter(11)
     job.roll("edge2")
