@@ -612,7 +612,7 @@ static const struct thing thing_passing = {
     .name = "passing",
     .help = "What the edge passes on to others, and takes from them.",
     .fields = (const struct field[]){
-	FIELD("behind", FLAG, "it may lack versions, and passes on what it does not know"),
+	FIELD("behind", FLAG, "it may lack versions: unknown ones are passed on"),
 	FIELD("peers", NUMBER, "edges that get that"),
 	FIELD("passed", COUNTER, "packets, to them"),
 	FIELD("taken", COUNTER, "packets, from other edges that are behind"),

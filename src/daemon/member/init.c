@@ -123,6 +123,9 @@ int daemon_init(const json_t *parameters, struct error *err)
 		? 0
 		: error_set(err, -FL_EUSAGE, "--fabric %s: a name takes a-z, 0-9 and -, at most 63",
 			    making.fabric);
+	/* What was typed wrongly comes before what the machine lacks. */
+	if (result == 0)
+		result = daemon_options_announce(parameters, &options, err);
 	if (result == 0)
 		result = check_new(folders.state, err);
 	if (result == 0)
