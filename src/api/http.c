@@ -295,13 +295,15 @@ int api_http_open(const struct api_http_options *options, struct api_http **ret_
 
 uint16_t api_http_port(const struct api_http *http)
 {
-	struct sockaddr_storage name = {0};
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} name = {0};
 	int length = sizeof(name);
-	if (uv_tcp_getsockname(&http->listener, (struct sockaddr *)&name, &length) < 0)
+	if (uv_tcp_getsockname(&http->listener, &name.any, &length) < 0)
 		return 0;
-	return ntohs(name.ss_family == AF_INET6
-			 ? ((const struct sockaddr_in6 *)(const void *)&name)->sin6_port
-			 : ((const struct sockaddr_in *)(const void *)&name)->sin_port);
+	return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
 }
 
 static void on_listener_closed(uv_handle_t *handle)
