@@ -96,7 +96,8 @@ void peer_wire_connect(struct peer_wire *wire)
 					    .cut = ask_for_cut,
 					    .context = wire};
 	wire->wants_cut = false;
-	int result = store_session_up(wire->served, &of_server, &wire->session, NULL);
+	int result =
+	    store_session_up(wire->served, &of_server, wire->refusal, &wire->session, NULL);
 	ASSERT(result == 0);
 	store_peer_up(wire->client, &of_client);
 }
@@ -256,7 +257,8 @@ static const struct store_engine wire_engine = {
 
 void peer_wire_init(struct peer_wire *wire, struct store *served, uint64_t seed)
 {
-	*wire = (struct peer_wire){.base = {&wire_engine}, .served = served, .most_turns = 3};
+	*wire = (struct peer_wire){
+	    .base = {&wire_engine}, .served = served, .refusal = "", .most_turns = 3};
 	random_init_seeded(&wire->random, seed);
 	way_init(&wire->to_client);
 	way_init(&wire->to_server);

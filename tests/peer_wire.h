@@ -26,6 +26,7 @@ struct peer_wire {
 	struct store base; /* the client, with a turn of everything as its dispatch */
 	struct store *client; /* owned */
 	struct store *served; /* owned */
+	const char *refusal; /* of changes; "" */
 	struct store_session *session; /* NULL while the line is down */
 	struct wire_way to_client, to_server;
 	struct random random;

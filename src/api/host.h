@@ -21,6 +21,8 @@ struct driver;
 struct error;
 struct image;
 struct join_token;
+struct error;
+struct ledger_position;
 struct ledger_signer;
 struct random;
 struct recovery_knowledge;
@@ -68,6 +70,11 @@ struct api_host {
 	/* What is known of how the maps forward, which an earlier process published: all of it but
 	 * `lost`, in `arena`. */
 	void (*put_held)(void *context, struct arena *arena, struct recovery_knowledge *knowledge);
+	/* By the operator's word a voter decides that has not heard enough edges: whom, for the
+	 * ledger; a new reference. -FL_ESTATE, with a sentence, where that is not what it lacks. */
+	int (*resume)(void *context, json_t **ret_what, struct error *err);
+	/* Do others have what no node can give this one, which a recovery would give up? */
+	bool (*ahead)(void *context, struct ledger_position *ret_there);
 	/* Start anew in a moment, when answers are out; with `copy`, after the copy of that name
 	 * took the store's place. */
 	void (*renew)(void *context, const char *copy);

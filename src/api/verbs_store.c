@@ -3,6 +3,7 @@
  * `store recover`: by the operator's word the node goes on from the newest state that is there,
  * though it did more than that state says. A copy beside the store that has what the store lacks
  * takes its place; where none has, a ledger entry gives up what is lost (state/recovery.h).
+ * `store resume`: by the operator's word a voter decides that has not heard enough of the edges.
  */
 #include "api/order.h"
 #include "api/show.h"
@@ -54,6 +55,13 @@ static struct better_copy find_copy(const struct api_host *host)
 static int check_kind(const struct api_host *host, struct error *err)
 {
 	const struct replica *replica = host->replica;
+	struct ledger_position there;
+	if (replica->kind == REPLICA_STORE && replica->standing == REPLICA_CURRENT &&
+	    host->ahead(host->context, &there))
+		return 0;
+	if (*replica->awaits && !*replica->why && !*replica->behind)
+		return error_set(err, -FL_ESTATE, "nothing is to be given up: %.900s",
+				 replica->awaits);
 	if (replica->kind == REPLICA_STORE && replica->standing == REPLICA_CURRENT)
 		return error_set(
 		    err, -FL_ESTATE,
@@ -162,10 +170,17 @@ static void tell_burn(const struct api_host *host, const struct recovery *recove
 {
 	const struct image *image = host->image;
 	unsigned long long head = image->head.sequence;
+	struct ledger_position there;
 	unsigned long long mark = host->replica->acknowledged.sequence;
 	buffer_printf(text, "no copy here is newer: the node goes on from ledger entry %llu\n",
 		      head);
-	if (host->replica->standing == REPLICA_FORKED)
+	if (host->replica->standing == REPLICA_CURRENT && host->ahead(host->context, &there))
+		buffer_printf(text,
+			      "what others have that is not in it, up to entry %llu, is given up: "
+			      "who has that entry goes on with this node, and who has others is to "
+			      "be removed, and to join again\n",
+			      (unsigned long long)there.sequence);
+	else if (host->replica->standing == REPLICA_FORKED)
 		buffer_printf(
 		    text, "what it did by another history, up to entry %llu, is given up\n", mark);
 	else if (mark)
@@ -254,7 +269,17 @@ static void recover_from_state(struct api_host *host, struct api_call *call)
 	struct recovery_knowledge *knowledge =
 	    must_have(arena_alloc(&order->arena, sizeof(*knowledge)));
 	host->put_held(host->context, &order->arena, knowledge);
+	struct ledger_position there = {0};
 	knowledge->lost = host->replica->acknowledged;
+	if (host->ahead(host->context, &there)) {
+		knowledge->known = there.sequence;
+		if (host->replica->standing == REPLICA_CURRENT) {
+			/* What the maps forward is what the state says. */
+			knowledge->lost = there;
+			knowledge->has_held = false;
+			knowledge->held_count = 0;
+		}
+	}
 	order->recovery = knowledge;
 	order->change.recovers = true;
 	order->change.done = recovered;
@@ -296,4 +321,30 @@ void verb_store_recover(struct api_host *host, struct api_call *call)
 		recover_from_copy(host, call, &copy);
 	else
 		recover_from_state(host, call);
+}
+
+/* --- store resume --- */
+
+static int build_resume(struct change *change, struct change_draft *draft, struct error *err)
+{
+	const struct order *order = (const struct order *)change;
+	(void)err;
+	draft->what = json_deep_copy(order->answer);
+	return draft->what ? CHANGE_COMMIT : -ENOMEM;
+}
+
+void verb_store_resume(struct api_host *host, struct api_call *call)
+{
+	struct error err = {0};
+	json_t *what = NULL;
+	struct order *order = order_new(host, call, LEDGER_KIND_RESUME, build_resume);
+	if (!order)
+		return;
+	if (host->resume(host->context, &what, &err) < 0) {
+		api_fail(call, &err);
+		order_free(order);
+		return;
+	}
+	order->answer = what;
+	changes_submit(host->changes, &order->change);
 }

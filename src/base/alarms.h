@@ -56,6 +56,12 @@
 	  "no voter is reached (%s); this node goes on by ledger entry %llu",                      \
 	  "what is forwarded and answered stays as it is, and orders are refused here; look "      \
 	  "whether the voter runs, and whether its channel's TCP port is let through")             \
+	X(VOTER_BY_PEER, "voter.by-peer", ALARM, STORE,                                            \
+	  "no voter is reached (%s); this node goes on by ledger entry %llu, and takes what is "   \
+	  "newer from %s",                                                                         \
+	  "what is forwarded and answered stays as it is, and orders are refused here; look "      \
+	  "whether the voter runs, and whether its channel's TCP port is let through")             \
+	X(VOTER_WAITS, "voter.waits", ALARM, STORE, "%s", "")                                      \
 	X(CHANNEL_CLOSED, "channel.closed", ALARM, NODE, "the node channel does not listen: %s",   \
 	  "other nodes do not reach this one, and what it forwards stays as it is; free the "      \
 	  "port, or give the node another one")                                                    \

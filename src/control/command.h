@@ -70,6 +70,7 @@ struct command_argument {
 	X(routing_status)                                                                          \
 	X(routing_config)                                                                          \
 	X(store_recover)                                                                           \
+	X(store_resume)                                                                            \
 	X(log)                                                                                     \
 	X(verify)                                                                                  \
 	X(events)                                                                                  \

@@ -549,6 +549,23 @@ const struct command command_table[] = {
 	.options = recover_options,
     },
     {
+	.name = "store resume",
+	.place = COMMAND_DAEMON,
+	.verb = VERB_store_resume,
+	.thing = &thing_resumption,
+	.render = render_store_resume,
+	.summary = "let a voter decide that has not heard the edges",
+	.description =
+	    "A voter that starts takes orders when it has heard a majority of the edges, and none\n"
+	    "has more than its own disk: one that was put back from a backup would otherwise give\n"
+	    "addresses a second meaning. If so many edges are gone that this will not be, and you\n"
+	    "know that this disk holds the newest state there is, say so here; it is kept in the\n"
+	    "ledger. Where an edge that is heard has more, it is refused: `fairlead status` says\n"
+	    "what helps.",
+	.examples = "fairlead store resume --message 'two of three edges burned'",
+	.options = change_options,
+    },
+    {
 	.name = "log",
 	.place = COMMAND_DAEMON,
 	.verb = VERB_log,

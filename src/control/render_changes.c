@@ -201,6 +201,14 @@ void render_store_recover(const struct render *render, const json_t *data)
 	buffer_putc(render->text, '\n');
 }
 
+void render_store_resume(const struct render *render, const json_t *data)
+{
+	struct buffer *text = render->text;
+	buffer_puts(text, "this voter takes orders again, without having heard ");
+	part_join(json_object_get(data, "unheard"), text);
+	buffer_printf(text, " (entry %lld)\n", (long long)part_number(data, "sequence"));
+}
+
 /* --- the ledger --- */
 
 static void tell_apply(const json_t *what, struct buffer *words)
@@ -323,6 +331,12 @@ static void tell_backend(const json_t *what, struct buffer *words)
 	buffer_puts(words, part_text(what, "backend", "?"));
 }
 
+static void tell_resumption(const json_t *what, struct buffer *words)
+{
+	buffer_puts(words, "without having heard ");
+	part_join(json_object_get(what, "unheard"), words);
+}
+
 static int append_chunk(const char *chunk, size_t length, void *context)
 {
 	buffer_append(context, chunk, length);
@@ -348,6 +362,7 @@ void render_entry_words(const char *kind, const json_t *what, struct buffer *wor
 	    {"member.fenced", tell_fenced},
 	    {"backend.forget", tell_backend},
 	    {"backend.return", tell_backend},
+	    {"store.resume", tell_resumption},
 	};
 	for (size_t i = 0; i < sizeof(tellers) / sizeof(tellers[0]); i++) {
 		if (strcmp(tellers[i].kind, kind) == 0) {

@@ -41,6 +41,7 @@ render_fn render_token;
 render_fn render_routing_status;
 render_fn render_routing_config;
 render_fn render_store_recover;
+render_fn render_store_resume;
 render_fn render_verify;
 render_fn render_event;
 render_fn render_doctor;

@@ -64,8 +64,8 @@ struct thing {
 extern const struct thing thing_status, thing_service, thing_version, thing_backend, thing_binding,
     thing_pool, thing_site, thing_node, thing_rollout, thing_entry, thing_verdict, thing_file,
     thing_validation, thing_plan, thing_apply, thing_order, thing_cut, thing_rollback, thing_forget,
-    thing_removal, thing_recovery, thing_token, thing_routing, thing_routing_config, thing_event,
-    thing_doctor;
+    thing_removal, thing_recovery, thing_resumption, thing_token, thing_routing,
+    thing_routing_config, thing_event, thing_doctor;
 
 /* Of a lab, and the rows of its tables. */
 extern const struct thing thing_lab, thing_lab_link, thing_lab_end, thing_lab_interface,

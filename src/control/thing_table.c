@@ -946,6 +946,16 @@ const struct thing thing_removal = {.name = "removal",
 					END,
 				    }};
 
+const struct thing thing_resumption = {.name = "resumption",
+				       .help = "A voter decides by the operator's word.",
+				       .fields = (const struct field[]){
+					   FIELD("edges", NUMBER, "of the fabric"),
+					   FIELD("heard", NUMBER, "of these"),
+					   FIELD("unheard", TEXTS, "edges that were not heard"),
+					   ORDER_FIELDS,
+					   END,
+				       }};
+
 const struct thing thing_forget = {.name = "forget",
 				   .help = "A backend is declared gone.",
 				   .fields = (const struct field[]){

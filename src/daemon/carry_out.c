@@ -68,6 +68,7 @@ void daemon_act(struct daemon *daemon)
 						     .decides = daemon->decides,
 						     .is_edge = daemon->options->edge,
 						     .is_names = daemon->options->names,
+						     .kept_maps = daemon->pinned.sequence != 0,
 						     .planes = &planes,
 						     .context = daemon}};
 }

@@ -65,8 +65,9 @@ static void end_of_image(struct daemon *daemon, int result, const struct error *
 static void image_moved(struct daemon *daemon)
 {
 	daemon_used_memory(daemon);
-	if (!daemon->decides)
-		replica_moved(&daemon->replica, &daemon->image);
+	replica_moved(&daemon->replica, &daemon->image);
+	if (daemon->decides)
+		daemon_listen(daemon);
 	daemon_carry_out(daemon);
 	changes_image_moved(daemon->changes);
 	if (daemon->decides)
@@ -95,7 +96,7 @@ static void on_store_events(void *context, int result, const struct error *err, 
 {
 	struct daemon *daemon = context;
 	struct error own = {0};
-	if (result == -FL_ECOMPACTED && !daemon->decides) {
+	if (result == -FL_ECOMPACTED && daemon->authority) {
 		daemon->lost_track = true;
 		return;
 	}
@@ -139,6 +140,8 @@ static void find_track(struct daemon *daemon)
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, &err);
+	if (result == 0 && daemon->peers)
+		peers_lost_track(daemon->peers);
 	if (result < 0)
 		end_of_image(daemon, result, &err);
 	else
@@ -278,11 +281,14 @@ static void on_tick(uv_timer_t *timer)
 	daemon_probe_store(daemon);
 	if (alarm_stands(&daemon->alarm))
 		daemon_carry_out(daemon);
+	acting_ask(&daemon->acting, now_ms);
 	if (daemon->routing)
 		routing_plane_run(daemon->routing);
 	daemon_observe_self(daemon, true);
-	if (daemon->decides)
+	if (daemon->decides) {
+		daemon_listen(daemon);
 		daemon_decide(daemon);
+	}
 	if (daemon->authority)
 		authority_run(daemon->authority, now_ms);
 	open_peers(daemon, now_ms);
@@ -293,7 +299,7 @@ static void on_tick(uv_timer_t *timer)
 	trim_memory(daemon);
 	bool well = !alarm_stands(&daemon->alarm) && daemon->image.fabric;
 	prove(daemon, well, now_ms);
-	if (daemon->good_copy)
+	if (daemon->good_copy && !*daemon->replica.awaits)
 		good_copy_run(daemon->good_copy, well, now_ms);
 	if (daemon->renew_ticks) {
 		daemon->renew_ticks--;
@@ -423,7 +429,7 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0 && !daemon->removal.is_over)
 		result = landing_api_open(daemon, options->peers_path, daemon->files.landings,
 					  &daemon->landing_api, err);
-	if (result == 0 && !daemon->decides && !daemon->removal.is_over &&
+	if (result == 0 && options->channel && !daemon->removal.is_over &&
 	    daemon->replica.kind == REPLICA_STORE)
 		result = authority_open(daemon, &daemon->authority, err);
 	if (result == 0 && options->backend)
@@ -433,6 +439,8 @@ static int open_parts(struct daemon *daemon, struct error *err)
 	if (result == 0)
 		result = store_watch(daemon->store, "", daemon->image.revision + 1, on_store_events,
 				     daemon, &daemon->watch, err);
+	if (result == 0 && daemon->decides)
+		daemon_listen(daemon);
 	if (result == 0)
 		daemon_upgrade_state(daemon);
 	return result;
@@ -528,6 +536,7 @@ static void close_all(struct daemon *daemon)
 	routing_plane_free(daemon->routing);
 	return_paths_free(daemon->return_paths);
 	authority_free(daemon->authority);
+	standings_done(&daemon->standings);
 }
 
 static int start(struct daemon *daemon, struct error *err)

@@ -28,6 +28,7 @@
 #include "fabric/acting.h"
 #include "fabric/observation.h"
 #include "fabric/passing.h"
+#include "fabric/standing.h"
 #include "fabric/wants.h"
 #include "state/changes.h"
 #include "state/image.h"
@@ -68,7 +69,9 @@ struct daemon {
 	struct replica replica;
 	bool decides; /* this node is the fabric's voter: its replica is the authority */
 	struct store *store; /* the replica's */
-	struct authority *authority; /* whom the replica follows; NULL when this node decides */
+	struct authority *authority; /* whom the replica follows, while it does */
+	struct standings standings; /* where the others are in the ledger */
+	bool is_sure; /* of a voter: nobody has more, by what was heard or by the operator's word */
 	struct peers *peers; /* the node channel; NULL: this node is alone */
 	bool lost_track; /* all of the replica was replaced, and the image must be read anew */
 	struct store_watch *watch;
@@ -193,6 +196,13 @@ void daemon_decide(struct daemon *daemon);
 void daemon_heard(struct daemon *daemon);
 /* The entry that everyone who is waited for has applied; `context` is the daemon. */
 uint64_t daemon_applied_by_all(void *context);
+
+/* --- member/stand.c --- */
+
+/* Does this voter know by now that nobody has more than it has? Until then, and when somebody does,
+ * it takes no orders. Call it every tick of a node that decides, and before its first. */
+void daemon_listen(struct daemon *daemon);
+struct voter_verdict daemon_verdict(const struct daemon *daemon);
 
 /* --- carry_out.c --- */
 

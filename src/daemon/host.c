@@ -290,10 +290,16 @@ static void voter_alarms(const struct daemon *daemon, json_t *alarms)
 	put_standing(daemon, &daemon->channel_alarm, alarms);
 	put_standing(daemon, &daemon->metrics_alarm, alarms);
 	const char *unreached = daemon->peers ? peers_unreached(daemon->peers) : "";
-	if (*unreached)
+	const char *source = daemon->peers ? peers_source(daemon->peers) : "";
+	if (*unreached && *source)
+		ALARM_PUT(alarms, NULL, 0, VOTER_BY_PEER, node, unreached,
+			  (unsigned long long)daemon->image.head.sequence, source);
+	else if (*unreached)
 		ALARM_PUT(alarms, NULL, 0, VOTER_UNREACHED, node, unreached,
 			  (unsigned long long)daemon->image.head.sequence);
-	if (daemon->authority && *follower_alarm(authority_follower(daemon->authority)))
+	if (*daemon->replica.awaits)
+		ALARM_PUT(alarms, NULL, 0, VOTER_WAITS, node, daemon->replica.awaits);
+	if (*source && *follower_alarm(authority_follower(daemon->authority)))
 		ALARM_PUT(alarms, NULL, 0, VOTER_NOT_FOLLOWED, node,
 			  follower_alarm(authority_follower(daemon->authority)));
 }
@@ -421,6 +427,44 @@ static void put_held(void *context, struct arena *arena, struct recovery_knowled
 		edge_plane_held(daemon->edge, arena, knowledge);
 }
 
+static int resume(void *context, json_t **ret_what, struct error *err)
+{
+	struct daemon *daemon = context;
+	const struct replica *replica = &daemon->replica;
+	const struct voter_verdict verdict = daemon_verdict(daemon);
+	if (*replica->why || *replica->behind)
+		return error_set(err, -FL_ESTATE, "%.1400s",
+				 *replica->why ? replica->why : replica->behind);
+	if (!*replica->awaits)
+		return error_set(err, -FL_ESTATE, "this voter takes orders: nothing waits");
+	if (verdict.standing != VOTER_LISTENS)
+		return error_set(err, -FL_ESTATE, "%.900s", replica->awaits);
+	json_t *unheard = json_array();
+	for (size_t i = 0; i < daemon->image.member_count; i++) {
+		const struct member *member = daemon->image.members[i].member;
+		if (member_has(member, MEMBER_EDGE) &&
+		    !standings_hear(&daemon->standings, member, daemon->options->node))
+			json_array_append_new(unheard, json_string(member->name));
+	}
+	*ret_what = json_pack("{s:I, s:I, s:o}", "edges", (json_int_t)verdict.edges, "heard",
+			      (json_int_t)verdict.heard, "unheard", unheard);
+	daemon->is_sure = true;
+	daemon_listen(daemon);
+	return 0;
+}
+
+static bool ahead(void *context, struct ledger_position *ret_there)
+{
+	const struct daemon *daemon = context;
+	const struct voter_verdict verdict = daemon_verdict(daemon);
+	bool lies_ahead = verdict.standing == VOTER_HAS_FORKED ||
+			  (verdict.standing == VOTER_IS_BEHIND && !verdict.can_give);
+	if (!daemon->options->channel || !lies_ahead)
+		return false;
+	*ret_there = verdict.there;
+	return true;
+}
+
 #define RENEW_TICKS 2u /* in which answers go out */
 
 static void renew(void *context, const char *copy)
@@ -518,6 +562,8 @@ void daemon_host(struct daemon *daemon, struct api_host *ret_host)
 				      .wants = &daemon->wants,
 				      .state_folder = daemon->options->state_folder,
 				      .put_held = put_held,
+				      .resume = resume,
+				      .ahead = ahead,
 				      .renew = renew,
 				      .pass_on = pass_on,
 				      .make_token = make_token,

@@ -5,7 +5,6 @@
 #include "base/memory.h"
 #include "daemon/daemon.h"
 #include "daemon/edge_plane.h"
-#include "daemon/member/authority.h"
 #include "daemon/member/removal.h"
 #include "fabric/announcing.h"
 #include "routing/bird.h"
@@ -16,7 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ASK_MS 5000u /* a start waits no longer for a voter */
 #define LOST_TOLD_MS 60000u
 #define PRESENT_MOST 16u /* that `routing status` lists */
 
@@ -26,7 +24,6 @@ struct routing_plane {
 	uv_poll_t poll;
 	uv_timer_t wait;
 	bool started;
-	bool asked;
 	bool leaving;
 	enum announcing judged;
 	char why[400]; /* it announces nothing new */
@@ -42,17 +39,6 @@ static uint64_t now_of(const struct routing_plane *plane)
 }
 
 /* --- what is announced --- */
-
-static bool has_asked(struct routing_plane *plane)
-{
-	const struct daemon *daemon = plane->daemon;
-	if (plane->asked || daemon->decides || now_of(plane) - daemon->start_ms >= ASK_MS)
-		plane->asked = true;
-	else if (daemon->authority)
-		plane->asked =
-		    follower_state(authority_follower(daemon->authority)) == FOLLOWER_FOLLOWING;
-	return plane->asked;
-}
 
 /* Only while a change could not be carried out: it looks at every version. */
 static const char *find_lack(const struct daemon *daemon, struct error *err)
@@ -75,7 +61,7 @@ static enum announcing judge(struct routing_plane *plane)
 	const struct announcing_facts facts = {.image = &daemon->image,
 					       .acting = &daemon->acting,
 					       .node = daemon->options->node,
-					       .asked = has_asked(plane),
+					       .asked = daemon->acting.has_asked,
 					       .detached = interface ? detached : NULL,
 					       .lacks = find_lack(daemon, &lack),
 					       .removed = removal_withdraws(daemon),
@@ -153,7 +139,7 @@ void routing_plane_run(struct routing_plane *plane)
 	follow(plane);
 	if (!*plane->why || plane->leaving)
 		alarm_end(&plane->withheld);
-	else if (daemon->image.fabric && plane->asked &&
+	else if (daemon->image.fabric && daemon->acting.has_asked &&
 		 ALARM_SET(&plane->withheld, now_of(plane), ROUTING_WITHHELD, daemon->options->node,
 			   plane->why))
 		daemon_tell_alarm(daemon, &plane->withheld);

@@ -105,6 +105,57 @@ int acting_note(struct acting *acting, struct error *err)
 	return result;
 }
 
+/* --- what others have --- */
+
+void acting_answered(struct acting *acting, const struct ledger_position *head, bool decides)
+{
+	if (acting->has_asked)
+		return;
+	acting->was_answered = true;
+	acting->was_led |= decides;
+	if (head->sequence > acting->answer.sequence)
+		acting->answer = *head;
+}
+
+void acting_ask(struct acting *acting, uint64_t now_ms)
+{
+	if (!acting->asks_since_ms)
+		acting->asks_since_ms = now_ms;
+	bool is_over = now_ms - acting->asks_since_ms >= ACTING_ASK_MS;
+	bool leads = acting->options.decides && replica_is_writable(acting->options.replica);
+	if (acting->options.kept_maps || is_alone(acting) || leads)
+		acting->has_asked = true;
+	else if (acting->was_led || is_over)
+		acting->has_asked |=
+		    acting->options.image->head.sequence >= acting->answer.sequence;
+}
+
+static const char *why_not(const struct acting *acting)
+{
+	const struct member *self = image_member(acting->options.image, acting->options.node);
+	if (!acting->options.is_edge)
+		return "it is no edge";
+	if (!self || !member_has(self, MEMBER_EDGE))
+		return "its replica does not name it as an edge yet";
+	if (!is_current(acting) && !is_alone(acting))
+		return "its replica is older than what it acknowledged";
+	if (!acting->has_published)
+		return "nothing was published to its maps yet";
+	if (!acting->has_asked && !acting->was_answered)
+		return "it has just started, and asks the others what they have";
+	if (!acting->has_asked)
+		return "others have more than it does, and it catches up";
+	return NULL;
+}
+
+bool acting_may_attract(const struct acting *acting, const char **ret_why)
+{
+	const char *why = why_not(acting);
+	if (why)
+		*ret_why = why;
+	return !why;
+}
+
 struct observation acting_observation(const struct acting *acting)
 {
 	return (struct observation){.node = acting->options.node,

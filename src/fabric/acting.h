@@ -52,6 +52,7 @@ struct acting_options {
 	bool decides; /* changes are decided here: the replica is the authority itself */
 	bool is_edge;
 	bool is_names;
+	bool kept_maps; /* those of an earlier process forward, and hold the mark that it noted */
 	const struct acting_planes *planes;
 	void *context; /* of the planes */
 };
@@ -64,7 +65,16 @@ struct acting {
 	struct ledger_position forwarded; /* up to here the maps do what the ledger says */
 	struct ledger_position answered; /* up to here DNS does */
 	uint64_t marked; /* the entry that this process noted */
+	/* What others say that there is. */
+	uint64_t asks_since_ms; /* by the caller's clock */
+	bool was_answered; /* by a member, at least */
+	bool was_led; /* by a voter that decides */
+	struct ledger_position answer; /* the newest entry that one of them has */
+	bool has_asked; /* the replica has that; or nobody was there to answer */
 };
+
+/* So long a start waits for a member that answers. */
+#define ACTING_ASK_MS 3000u
 
 /*
  * Do what the image says, as far as that is allowed and not done. Each step stands on the one
@@ -75,6 +85,25 @@ must_check int acting_carry_out(struct acting *acting, bool *ret_forwards, struc
 
 /* Note what may be acknowledged. Durable when it returns 0; otherwise nothing is to be told. */
 must_check int acting_note(struct acting *acting, struct error *err);
+
+/*
+ * A start asks before it attracts traffic, since its own state may be older than all that could say
+ * so (PROTOCOL.md rule 3); where maps are left, they can. A member that was reached has entries up
+ * to `head`; `decides`: nobody has more.
+ */
+void acting_answered(struct acting *acting, const struct ledger_position *head, bool decides);
+
+/* Was that enough? Call it every tick; the first time is the start. Whoever was not reached within
+ * ACTING_ASK_MS, a voter that decides among them, is not waited for. */
+void acting_ask(struct acting *acting, uint64_t now_ms);
+
+/*
+ * May traffic be drawn to this edge: may it say to a router that it takes packets for the service
+ * addresses? Not before its own membership is in its replica (rule 10), not below its mark, not
+ * before its maps are published and those whom it reached were asked. False: `ret_why` is a phrase
+ * that goes on from "this node draws no traffic: ".
+ */
+bool acting_may_attract(const struct acting *acting, const char **ret_why);
 
 /* What this process acknowledges, for the caller to complete. Only after acting_note(). */
 struct observation acting_observation(const struct acting *acting);

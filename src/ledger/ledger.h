@@ -54,6 +54,7 @@ struct arena;
 #define LEDGER_ENTRY_BYTES STORE_VALUE_BYTES
 #define LEDGER_KIND_NODE_KEY "node.key"
 #define LEDGER_KIND_RECOVER "store.recover"
+#define LEDGER_KIND_RESUME "store.resume"
 #define LEDGER_KIND_TRANSITION "transition"
 #define LEDGER_KIND_MEMBER_ADD "member.add"
 #define LEDGER_KIND_MEMBER_UPDATE "member.update"

@@ -3,6 +3,8 @@
 
 #include "base/arena.h"
 #include "ledger/ledger.h"
+#include "state/placement_records.h"
+#include "state/records.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +30,7 @@ struct follower {
 	struct store *replica;
 	enum follower_state state;
 	bool running; /* a procedure or a watch is under way */
+	bool is_asking; /* the replica is asked for its head */
 	uint64_t retry_ms; /* not before this */
 	uint64_t now_ms; /* as of the last run */
 	struct error error;
@@ -37,6 +40,12 @@ struct follower {
 	uint64_t revision; /* of the replica */
 	struct ledger_head head; /* the last entry of what was taken in or waits for it */
 	bool head_seen; /* while everything is read: the replica's head lies on that chain */
+	bool reads_all;
+	struct ledger_position own; /* the replica's head */
+	/* While everything is read: the entry from which the authority's chain is another one, or
+	 * 0; and whether a recovery there gave up the replica's head by name. */
+	uint64_t diverged;
+	bool gives_up;
 	char last_key[STORE_KEY_BYTES + 1];
 
 	struct store_watch *watch;
@@ -75,6 +84,18 @@ void follower_stop(struct follower *follower)
 	follower->watch = NULL;
 	follower->running = false;
 	follower->retry_ms = UINT64_MAX;
+}
+
+void follower_leave(struct follower *follower)
+{
+	store_watch_cancel(follower->watch);
+	follower->watch = NULL;
+	page_batch_clear(&follower->waiting);
+	follower->running = false;
+	follower->state = FOLLOWER_CATCHING_UP;
+	follower->alarm[0] = '\0';
+	if (follower->retry_ms != UINT64_MAX)
+		follower->retry_ms = 0;
 }
 
 void follower_free(struct follower *follower)
@@ -159,6 +180,22 @@ static bool is_another(struct follower *follower)
 
 /* --- the chain --- */
 
+/* By the operator's word the authority went on without the replica's head: then so may the replica,
+ * which a start or the next judgement finds at its mark (replica.h). */
+static void note_recovery(struct follower *follower, const struct store_record *record)
+{
+	struct placement_recovery recovery = {0};
+	struct arena arena;
+	if (strcmp(record->key, RECORD_RECOVERED_KEY) != 0)
+		return;
+	arena_init(&arena, 0);
+	follower->gives_up =
+	    recovered_parse(record->value, record->value_length, &arena, &recovery, NULL) == 0 &&
+	    recovery.lost_sequence == follower->own.sequence &&
+	    memcmp(recovery.lost_digest.bytes, follower->own.digest.bytes, DIGEST_BYTES) == 0;
+	arena_done(&arena);
+}
+
 static bool is_entry(const struct store_record *record)
 {
 	return strncmp(record->key, LEDGER_PREFIX, strlen(LEDGER_PREFIX)) == 0 &&
@@ -192,6 +229,10 @@ static bool chain_take(struct follower *follower, const struct store_event *even
 	bool matches =
 	    !head->sequence || memcmp(link->bytes, head->digest.bytes, DIGEST_BYTES) == 0;
 	bool linked = before || ((same || next) && matches);
+	if (!linked && follower->reads_all && !follower->head_seen) {
+		follower->diverged = entry.sequence;
+		linked = true;
+	}
 	if (linked && !before) {
 		follower->head_seen = true;
 		head->sequence = entry.sequence;
@@ -342,6 +383,7 @@ static void on_page(void *context, int result, const struct error *err,
 		const struct store_event event = {.kind = STORE_PUT, .record = page->records[i]};
 		if (!chain_take(follower, &event))
 			return;
+		note_recovery(follower, &event.record);
 		if (!page_batch_add(batch, &event)) {
 			follower_lose(follower, -ENOMEM, NULL);
 			return;
@@ -353,7 +395,10 @@ static void on_page(void *context, int result, const struct error *err,
 		read_page(follower);
 	} else if (follower->head.sequence && !follower->head_seen) {
 		behind(follower);
+	} else if (follower->diverged && !follower->gives_up) {
+		forked(follower, follower->diverged);
 	} else {
+		follower->reads_all = false;
 		follower->replaces = true;
 		import(follower);
 	}
@@ -375,6 +420,9 @@ static void read_all(struct follower *follower)
 {
 	follower->last_key[0] = '\0';
 	follower->head_seen = false;
+	follower->reads_all = true;
+	follower->diverged = 0;
+	follower->gives_up = false;
 	read_page(follower);
 }
 
@@ -432,6 +480,7 @@ static void on_own_head(void *context, int result, const struct error *err,
 	struct follower *follower = context;
 	struct error own = {0};
 	struct store_id id = store_id(follower->replica);
+	follower->is_asking = false;
 	if (!follower->running)
 		return;
 	if (result == 0)
@@ -441,6 +490,9 @@ static void on_own_head(void *context, int result, const struct error *err,
 		return;
 	}
 	follower->revision = page->revision;
+	follower->reads_all = false;
+	follower->own = (struct ledger_position){.sequence = follower->head.sequence,
+						 .digest = follower->head.digest};
 	if (store_id_equal(&id, &follower->id) && follower->revision)
 		read_position(follower);
 	else
@@ -452,8 +504,9 @@ void follower_run(struct follower *follower, uint64_t now_ms)
 	struct error err = {0};
 	const struct store_range range = {.key = LEDGER_HEAD_KEY};
 	follower->now_ms = now_ms;
-	/* An import under way ends first: it moves the replica. */
-	if (follower->running || follower->is_importing || now_ms < follower->retry_ms)
+	/* An import under way ends first: it moves the replica. So does a question to it. */
+	if (follower->running || follower->is_importing || follower->is_asking ||
+	    now_ms < follower->retry_ms)
 		return;
 	page_batch_clear(&follower->importing);
 	follower->running = true;
@@ -462,6 +515,7 @@ void follower_run(struct follower *follower, uint64_t now_ms)
 			 ? store_range(follower->replica, &range, on_own_head, follower, &err)
 			 : error_set(&err, -FL_EUNAVAILABLE,
 				     "the place where changes are decided was not reached yet");
+	follower->is_asking = result == 0;
 	if (result < 0)
 		follower_lose(follower, result, &err);
 }

@@ -8,7 +8,8 @@
  * lies on the authority's chain: a larger number is not newer. Ledger entries that come later must
  * each continue the chain, by sequence and hash.
  *
- * A replica whose head is not on that chain (a fork), or that knows entries which the authority
+ * A replica whose head is not on that chain (a fork), unless a recovery there gave up that very
+ * entry by the operator's word (recovery.h), or that knows entries which the authority
  * does not have (it was restored from a backup), is left as it is; that wants the operator. What
  * the follower took in is durable in the replica before anybody hears of it, since who acts by the
  * replica watches the replica.
@@ -44,6 +45,11 @@ struct follower;
  * changes it. */
 must_check int follower_new(struct store *authority, struct store *replica,
 			    struct follower **ret_follower);
+/* Whom it followed is left, for another one whose line takes the place in `authority`'s, or for
+ * nobody: the attempt ends, without an alarm, and the next follower_run() begins anew. What was
+ * taken in stays. Dispatch `authority` before that, so that what was asked of the one is not
+ * answered by the other. */
+void follower_leave(struct follower *follower);
 /* From now on nothing begins: one of the stores is about to close. NULL is fine. */
 void follower_stop(struct follower *follower);
 /* Only after store_close() of both, which ends what is under way. NULL is fine. */

@@ -100,7 +100,8 @@ static uint64_t first_free_number(const struct image *image,
 				  const struct recovery_knowledge *knowledge)
 {
 	uint64_t head = image->head.sequence;
-	uint64_t lost = knowledge->lost.sequence;
+	uint64_t lost = knowledge->lost.sequence > knowledge->known ? knowledge->lost.sequence
+								    : knowledge->known;
 	return (lost > head ? lost : head) + (lost ? RECOVERY_MARGIN : RECOVERY_UNKNOWN);
 }
 

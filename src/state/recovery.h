@@ -33,6 +33,7 @@ struct recovery_held {
 /* What is known of the lost entries; all of it is borrowed. */
 struct recovery_knowledge {
 	struct ledger_position lost; /* the newest of them; sequence 0: not known */
+	uint64_t known; /* the number of the newest that anybody has, if it is a later one; or 0 */
 	bool has_held; /* the maps forward by that entry, and `held` is all of it */
 	const struct recovery_held *held;
 	size_t held_count;

@@ -436,8 +436,20 @@ static int judge(struct replica *replica, const struct image *image, struct erro
 
 static void set_refusal(struct replica *replica)
 {
-	snprintf(replica->refusal, sizeof(replica->refusal), "%s",
-		 *replica->why ? replica->why : replica->behind);
+	/* What is waited for may end the other one by itself. */
+	const char *refusal = *replica->why      ? replica->why
+			      : *replica->awaits ? replica->awaits
+						 : replica->behind;
+	snprintf(replica->refusal, sizeof(replica->refusal), "%s", refusal);
+}
+
+bool replica_await(struct replica *replica, const char *why)
+{
+	if (strncmp(replica->awaits, why, sizeof(replica->awaits) - 1) == 0)
+		return false;
+	snprintf(replica->awaits, sizeof(replica->awaits), "%s", why);
+	set_refusal(replica);
+	return true;
 }
 
 int replica_judge(struct replica *replica, const struct image *image, struct error *err)
@@ -486,6 +498,17 @@ int replica_acknowledge(struct replica *replica, const struct mark_note *mark, s
 	if (result == 0)
 		note(replica, mark);
 	return result;
+}
+
+int replica_learn(struct replica *replica, const struct image *image,
+		  const struct ledger_position *position, struct error *err)
+{
+	const struct mark_note learned = {.position = *position, .has_peers = true};
+	if (position->sequence <= replica->acknowledged.sequence ||
+	    position->sequence <= image->head.sequence)
+		return 0;
+	int result = replica_acknowledge(replica, &learned, err);
+	return result == 0 ? replica_judge(replica, image, err) : result;
 }
 
 /* A copy beside the store was the store: one with entries that the store lacks says so, also where

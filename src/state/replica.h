@@ -72,8 +72,9 @@ struct replica {
 	bool has_peers; /* by the same */
 	/* "" or a sentence: what is wrong, and what to do. */
 	char why[1400]; /* it cannot be changed */
+	char awaits[1000]; /* others may have more: fabric/standing.h */
 	char behind[1000]; /* it is not current */
-	char refusal[1900]; /* orders are refused: the one, or the other */
+	char refusal[1900]; /* orders are refused: the first of these that there is */
 	/* The store's file as it was when it could not be used: has somebody done something? */
 	struct stat file;
 	int fault; /* the code of why */
@@ -90,16 +91,25 @@ must_check int replica_open(const struct replica_options *options, struct replic
 /* May orders be taken by it? */
 static inline bool replica_is_writable(const struct replica *replica)
 {
-	return replica->kind == REPLICA_STORE && replica->standing == REPLICA_CURRENT;
+	return replica->kind == REPLICA_STORE && replica->standing == REPLICA_CURRENT &&
+	       !*replica->awaits;
 }
 
 /*
- * The replica of a node that follows took something in, which `image` shows: does it have the
+ * The replica took in what was decided elsewhere, which `image` shows: does it have the
  * marked entry by now? After each revision, and after image_load() read everything anew; the latter
  * blocks, and fails as ledger_range() does.
  */
 void replica_moved(struct replica *replica, const struct image *image);
 must_check int replica_judge(struct replica *replica, const struct image *image, struct error *err);
+
+/* Nothing is to be decided by it for now, and why; "": it may. True when that was not so before. */
+bool replica_await(struct replica *replica, const char *why);
+
+/* A peer remembers that this node acknowledged the entry. The replica may lack it then. Durable as
+ * an acknowledgement is; one that is older than what is known changes nothing. */
+must_check int replica_learn(struct replica *replica, const struct image *image,
+			     const struct ledger_position *position, struct error *err);
 
 /* The maps forward by something, of which the replica knows nothing and nobody kept a mark. */
 void replica_set_behind_maps(struct replica *replica);

@@ -11,11 +11,13 @@
  * By `path_try` a voter asks a backend's node whether what it sends as a service comes back
  * (`fairlead doctor return-path`); the node says what it saw by `path_seen`.
  *
- * Any two nodes. Over the network both sides say `hello` first, and `beat` whenever they said
- * nothing else for a second; `parting` is the last of a session that one side ends with a reason.
- * A machine that wants to become a member says `join_ask`, once, and nothing else; the voter
- * answers `join_take` or `join_refuse`, and the session is over (peer/session.h). A voter may say
- * `warning`.
+ * Any two nodes. Each says `standing`, when the session begins and when it has changed: what it
+ * has and acknowledged, and what it remembers of the other one. Each serves its store to the other,
+ * a voter's as below, and any other's to be read. Over the network both sides say `hello` first,
+ * and `beat` whenever they said nothing else for a second; `parting` is the last of a session that
+ * one side ends with a reason. A machine that wants to become a member says `join_ask`, once, and
+ * nothing else; the voter answers `join_take` or `join_refuse`, and the session is over
+ * (peer/session.h). A voter may say `warning`.
  *
  * A landing and its node. The landing says `hello` once, then a `report` in each interval. The node
  * answers each report with `heard` or `refused`. Before that it sends `configure` when what the
@@ -284,6 +286,18 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	  "the newest entry that an edge acknowledged which is heard; 0: none did")                \
 	L(of, holder, holders, 0, PEER_HOLDERS_MAX, 4, "some that acknowledged it, of other nodes")
 
+#define PEER_STANDING_FIELDS(F, L, of)                                                             \
+	F(of, FLAG, decides, 0, 1, 4, "the node is a voter, and takes orders")                     \
+	F(of, NUMBER, head_sequence, 0, UINT64_MAX, 4,                                             \
+	  "the newest ledger entry of its replica; 0: none")                                       \
+	F(of, DIGEST, head_hash, 0, 0, 4, "that entry's hash")                                     \
+	F(of, NUMBER, mark_sequence, 0, UINT64_MAX, 4,                                             \
+	  "the newest entry that it ever acknowledged; 0: none")                                   \
+	F(of, DIGEST, mark_hash, 0, 0, 4, "that entry's hash")                                     \
+	F(of, NUMBER, yours_sequence, 0, UINT64_MAX, 4,                                            \
+	  "the newest entry that it remembers the other one to have acknowledged; 0: none")        \
+	F(of, DIGEST, yours_hash, 0, 0, 4, "that entry's hash")
+
 #define PEER_API_CALL_FIELDS(F, L, of)                                                             \
 	F(of, NUMBER, call, 1, UINT64_MAX, 3,                                                      \
 	  "the call's number, never used again in the session")                                    \
@@ -473,6 +487,7 @@ enum { PEER_LEASE_GRANT = 1, PEER_LEASE_KEEP_ALIVE, PEER_LEASE_REVOKE };
 	X(18, API_ANSWER, api_answer, 3, 13u << 20, PEER_API_ANSWER_FIELDS, "The answer to it.")   \
 	X(19, FOREMOST, foremost, 4, 4096, PEER_FOREMOST_FIELDS,                                   \
 	  "A voter says to an edge how far the foremost edge is.")                                 \
+	X(20, STANDING, standing, 4, 4096, PEER_STANDING_FIELDS, "Where a node stands.")           \
 	X(24, PATH_TRY, path_try, 4, 4096, PEER_PATH_TRY_FIELDS,                                   \
 	  "The voter has a backend's machine speak to one outside, as a service.")                 \
 	X(25, PATH_SEEN, path_seen, 4, 32768, PEER_PATH_SEEN_FIELDS, "What came back there.")      \

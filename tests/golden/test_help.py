@@ -11,7 +11,7 @@ from conftest import CLIENT, answer, say
 COMMANDS = ["init", "join", "run", "validate", "plan", "apply", "status", "get", "describe", "rollout status",
             "rollout pause", "rollout resume", "rollout cut", "rollback", "undo", "token", "node remove",
             "routing status", "routing config", "backend forget",
-            "store recover", "log", "verify", "events", "doctor", "detach", "lab up", "lab exec", "lab status",
+            "store recover", "store resume", "log", "verify", "events", "doctor", "detach", "lab up", "lab exec", "lab status",
             "lab unplug", "lab plug", "lab down"]
 
 KINDS = ["services", "versions", "backends", "bindings", "pools", "sites", "nodes"]

@@ -79,6 +79,8 @@ Server(("::", 80), Handler).serve_forever()
 class Fabric:
     """The nodes, and what an operator and a client do."""
 
+    numbers = NODES  # the last ones of their addresses
+
     def __init__(self, capsule):
         self.capsule = capsule
         self.nodes = {}
@@ -127,7 +129,7 @@ class Fabric:
     def apply(self, *backends, on="a", wait=True):
         path = self.capsule.root / "fabric.yaml"
         path.write_text(FABRIC.format(backends="\n".join(
-            f'      - {{name: {name}, site: main, address: "10.0.1.{NODES[name]}"}}'
+            f'      - {{name: {name}, site: main, address: "10.0.1.{self.numbers[name]}"}}'
             for name in backends)))
         self.clis[on]("apply", str(path))
         number = max(self.clis[on].status().services["web"].versions)
@@ -141,8 +143,8 @@ class Fabric:
 
     def lead_to(self, name):
         """The router sends everything to this edge from now on."""
-        for pool, via in (("198.51.100.0/26", f"10.0.1.{NODES[name]}"),
-                          ("2001:db8:f::/108", f"fd00:1::{NODES[name]}")):
+        for pool, via in (("198.51.100.0/26", f"10.0.1.{self.numbers[name]}"),
+                          ("2001:db8:f::/108", f"fd00:1::{self.numbers[name]}")):
             self.capsule.run(["ip", "route", "replace", pool, "via", via], "net")
 
     def connect(self, number, count):

@@ -8,15 +8,13 @@
  * was committed; check_counts(), with landings that name closings of another chain 2 check_image();
  * check_replicas(): a replica is a verbatim copy. Exchanged ids: unit.follower 3
  * fabric_check_node.c: nothing is published before the disk has it, or below the mark; maps that
- *     forward stay; who has caught up goes on; what is told is noted. Not built: a start that asks
- *     peers, peers that remember marks, the passing of packets (fabric_traffic.c stands in)
- *  4  voter_moved(): a voter decides nothing by a state below its mark. Not built: hearing a
- *     majority, taking what peers have, recovery
- *  5  not built
- *  6  check_counts(): a count begins after its closing was to be counted, by waits that begin anew
- *     with each process (voter_start()). Not built: the lease
- *  7  check_start(). Passing stands in, as above
- *  8  check_end(), check_lift(): everyone is waited for; check_all_heard(); check_stale()
+ *     forward stay; who has caught up goes on; what is told is noted; a start that asks, which
+ *     check_step() sees. Not built: the passing of packets (fabric_traffic.c stands in)
+ *  4  note_chain(), voter_moved(): no entry is decided twice, nor anything by a state that is not
+ * the newest. Not built: recovery, and what only a minority of the edges has (fabric_disk.c) 5  not
+ * built 6  check_counts(): a count begins after its closing was to be counted, by waits that begin
+ * anew with each process (voter_start()). Not built: the lease 7  check_start(). Passing stands in,
+ * as above 8  check_end(), check_lift(): everyone is waited for; check_all_heard(); check_stale()
  *  9  check_fence(): when a removal counts, no landing that an address leads to takes the node's
  *     tunnels; it goes on forwarding, and its packets end there (fabric_traffic.c)
  * 10  check_step(): who draws traffic is an edge of the ledger. Not built: join, detaching before
@@ -110,7 +108,7 @@ uint32_t check_version(struct world *world, const struct version *version, uint6
  * Returns one that has not acknowledged in one of these roles, NULL when all have. */
 static const struct node *find_behind(const struct world *world, unsigned roles, uint64_t sequence)
 {
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		const struct node *node = &world->nodes[i];
 		const struct heard *heard = &world->heard[i];
 		if ((world->members[i] & roles & MEMBER_EDGE && heard->edge_acked < sequence) ||
@@ -122,7 +120,7 @@ static const struct node *find_behind(const struct world *world, unsigned roles,
 
 static void check_all_acked(const struct world *world, uint64_t sequence, const char *what)
 {
-	for (size_t i = 0; i < NODES; i++)
+	for (size_t i = 0; i < world->node_count; i++)
 		CHECK(world, !world->nodes[i].is_removed || world->nodes[i].is_fenced,
 		      "rule 9: %s, but n%zu may forward all the same", what, i);
 	const struct node *behind = find_behind(world, WAITED_FOR, sequence);
@@ -168,7 +166,7 @@ void check_refusals(struct world *world)
 /* Rule 8: while one is silent no closing begins, which could not be proven. */
 static void check_all_heard(struct world *world)
 {
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		const struct heard *heard = &world->heard[i];
 		CHECK(world,
 		      !(world->members[i] & WAITED_FOR) ||
@@ -278,11 +276,11 @@ static bool reaches_backends(const struct node *node)
 /* What may still forward, whether or not anybody hears it. */
 static void check_nobody_forwards(struct world *world, const struct binding *old)
 {
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		struct node *node = &world->nodes[i];
 		const struct entry *entry = table_find(&node->maps, old->pool, old->slot);
 		CHECK(world,
-		      !reaches_backends(node) || !entry || entry->refusing ||
+		      !reaches_backends(node) || node->maps.is_older || !entry || entry->refusing ||
 			  entry->number != old->number,
 		      "invariant 3: pool %u slot %u loses its meaning, but %s still takes new "
 		      "flows by it",
@@ -298,7 +296,7 @@ static void check_idle(struct world *world, const struct meaning *meaning)
 	if (!world->versions[meaning->known].has_udp)
 		return;
 	world->tally->idle++;
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		const struct heard *heard = &world->heard[i];
 		uint64_t packet_ms = heard->packet_ms[binding->pool][binding->slot];
 		if (!(world->members[i] & MEMBER_EDGE))
@@ -333,11 +331,11 @@ static void check_lift(struct world *world, const struct binding *old)
 {
 	world->tally->lifts++;
 	check_all_acked(world, old->sequence, "new flows are let in again");
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		struct node *node = &world->nodes[i];
 		const struct entry *entry = table_find(&node->maps, old->pool, old->slot);
 		CHECK(world,
-		      !reaches_backends(node) || !entry || entry->refusing ||
+		      !reaches_backends(node) || node->maps.is_older || !entry || entry->refusing ||
 			  entry->number >= old->number,
 		      "invariant 3: pool %u slot %u is open again, but %s forwards by an older "
 		      "meaning",
@@ -375,10 +373,12 @@ static void check_taken(struct world *world, const struct meaning *now)
 		  (wall_ms >= rest->wall_ms && wall_ms - rest->wall_ms >= QUARANTINE_MS),
 	      "rule 23: pool %u slot %u is given to another service within `quarantine`",
 	      taken->pool, taken->slot);
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		struct node *node = &world->nodes[i];
 		const struct entry *entry = table_find(&node->maps, taken->pool, taken->slot);
-		CHECK(world, !reaches_backends(node) || !entry || entry->number >= taken->number,
+		CHECK(world,
+		      !reaches_backends(node) || node->maps.is_older || !entry ||
+			  entry->number >= taken->number,
 		      "invariant 3: pool %u slot %u is given to version %u, but %s still has its "
 		      "last meaning",
 		      taken->pool, taken->slot, taken->version, node->name);
@@ -466,7 +466,7 @@ static void check_start(struct world *world, const struct known_version *known)
 {
 	size_t heard_edges = 0;
 	world->tally->starts++;
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		const struct heard *heard = &world->heard[i];
 		if (!(world->members[i] & MEMBER_EDGE) || !heard->process ||
 		    committed_ms(world) - heard->at_ms > HEARD_MS)
@@ -523,7 +523,8 @@ static void check_fence(struct world *world, const struct node *node)
 				const struct landing *landing =
 				    &world->landings[known->machines[i]];
 				CHECK(world,
-				      !landing->has_power || !(landing->fence >> node->index & 1) ||
+				      !landing->has_power ||
+					  !node_set_has(&landing->fence, node->index) ||
 					  is_forgotten(world, known->machines[i], known),
 				      "rule 9: %s is fenced off, and b%zu takes its tunnels",
 				      node->name, landing->index);
@@ -555,6 +556,14 @@ static void note_chain(struct world *world)
 {
 	const struct image *image = &voter(world)->image;
 	CHECK(world, image->head.sequence < MOST_LEDGER, "too many entries for this test");
+	struct ledger_position before;
+	CHECK(world, image->head.sequence >= world->head,
+	      "rule 4: the voter decides entry %" PRIu64 ", and %" PRIu64 " was decided before",
+	      image->head.sequence, world->head);
+	CHECK(world,
+	      !world->head || !image_position(image, world->head, &before) ||
+		  memcmp(&before.digest, &world->chain[world->head], sizeof(before.digest)) == 0,
+	      "rule 4: entry %" PRIu64 " is decided a second time", world->head);
 	while (world->head < image->head.sequence) {
 		struct ledger_position position;
 		CHECK(world, image_position(image, world->head + 1, &position),
@@ -562,7 +571,7 @@ static void note_chain(struct world *world)
 		world->chain[++world->head] = position.digest;
 	}
 	world->has_others = image->member_count > 1;
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		const struct member *member = image_member(image, world->nodes[i].name);
 		world->members[i] = member ? member->roles : 0;
 		note_removal(world, &world->nodes[i]);
@@ -617,7 +626,7 @@ static void check_replicas(struct world *world)
 	const struct node *decides = voter(world);
 	struct store_id id = store_id(decides->replica.store);
 	read_content(world, decides, decides->image.revision, &content[0]);
-	for (size_t i = 1; i < NODES; i++) {
+	for (size_t i = 1; i < world->node_count; i++) {
 		const struct node *node = &world->nodes[i];
 		if (node->is_removed)
 			continue;
@@ -659,7 +668,7 @@ void check_ended(struct world *world)
 			      binding->pool, binding->slot);
 		}
 	}
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		const struct node *node = &world->nodes[i];
 		CHECK(world, node->is_removed == node->is_fenced, "%s is never fenced off",
 		      node->name);

@@ -37,7 +37,7 @@ void check_opened(struct world *world, struct node *node)
 {
 	uint64_t head = node->image.head.sequence;
 	check_image(world, node);
-	if (is_below(node) && node->replica.standing == REPLICA_CURRENT)
+	if (is_below(node) && node->replica.standing == REPLICA_CURRENT && !node->is_unaware)
 		violation(world, "rule 3: %s believes entry %" PRIu64 ", and has told %" PRIu64,
 			  node->name, head, node_told(node));
 	if (node->replica.kind != REPLICA_STORE || node->is_set_back)
@@ -54,10 +54,10 @@ void check_image(struct world *world, struct node *node)
 {
 	const struct ledger_head *head = &node->image.head;
 	if (node->is_set_back && head->sequence >= node->published && !is_below(node)) {
-		node->is_set_back = false;
+		node->is_set_back = node->is_unaware = false;
 		world->tally->caught_up++;
 	}
-	if (!head->sequence || node->index == 0)
+	if (!head->sequence || (node->index == 0 && head->sequence > world->head))
 		return;
 	CHECK(world,
 	      head->sequence <= world->head &&
@@ -100,7 +100,7 @@ static void check_durable(struct world *world, struct node *node, const char *wh
  * otherwise. */
 static void check_alone(struct world *world, const struct node *node, const char *what)
 {
-	CHECK(world, node->index == 0 && !world->has_others,
+	CHECK(world, node->is_unaware || (node->index == 0 && !world->has_others),
 	      "rule 3: %s of %s show entry %" PRIu64 ", below its mark %" PRIu64, what, node->name,
 	      node->image.head.sequence, node_told(node));
 }
@@ -123,7 +123,7 @@ void check_table(struct world *world, struct node *node, const struct table *bef
 	CHECK(world, now >= before->position.sequence || stands_in,
 	      "rule 3: %s publishes entry %" PRIu64 ", its maps had %" PRIu64, node->name, now,
 	      before->position.sequence);
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		const struct node *other = &world->nodes[i];
 		if (!other->maps.is_there || other->maps.is_older ||
 		    other->maps.position.sequence != now)
@@ -160,7 +160,8 @@ void check_answers(struct world *world, struct node *node)
 	if (!is_below(node))
 		return;
 	check_alone(world, node, "answers");
-	for (size_t s = 0; s < SERVICES && member_has(&node->self, MEMBER_EDGE); s++)
+	for (size_t s = 0;
+	     s < SERVICES && member_has(&node->self, MEMBER_EDGE) && !node->is_unaware; s++)
 		check_answer(world, node, s);
 }
 
@@ -212,7 +213,9 @@ static void check_position(struct world *world, struct node *node, unsigned as,
 			   const struct ledger_position *position)
 {
 	uint64_t sequence = position->sequence;
-	if (!sequence || sequence == node->told[as])
+	/* Who knows nothing of what it told is not believed either: its process is another one. */
+	if (!sequence || sequence == node->told[as] ||
+	    (sequence < node->told[as] && node->was_unaware == node->process))
 		return;
 	CHECK(world, sequence > node->told[as],
 	      "rule 3: %s acknowledges entry %" PRIu64 ", and %" PRIu64 " before", node->name,
@@ -242,7 +245,7 @@ void check_told(struct world *world, struct node *node, const struct observation
 
 void check_step(struct world *world)
 {
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		const struct node *node = &world->nodes[i];
 		const struct table *maps = &node->maps;
 		CHECK(world,
@@ -255,6 +258,12 @@ void check_step(struct world *world)
 			  node->image.head.sequence >= node->published,
 		      "replica first: %s has published entry %" PRIu64 ", its replica has %" PRIu64,
 		      node->name, node->published, node->image.head.sequence);
+		CHECK(world,
+		      !node_attracts(node) || !maps->is_older ||
+			  node->was_unaware != node->process || node->heard_head < node_told(node),
+		      "rule 3: %s draws traffic by entry %" PRIu64 " and has told %" PRIu64
+		      ", which others could tell it",
+		      node->name, maps->position.sequence, node_told(node));
 		CHECK(world,
 		      !node_attracts(node) || node->is_removed || (world->members[i] & MEMBER_EDGE),
 		      "rule 10: %s draws traffic, and is no edge of the ledger", node->name);

@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A line in each direction between a node's peer engine (store/peer/client.h) and the voter's store
- * as it is served to that node (server.h). Frames arrive in order, each after a time of its own, or
- * never when the line is cut.
+ * A line in each direction between a node's peer engine (store/peer/client.h) and the store of
+ * another as it is served to that node (server.h). Frames arrive in order, each after a time of its
+ * own, or never when the line is cut; that is noticed at once, or, half-open, when nothing was
+ * heard for long.
  */
 #include "fabric_world.h"
+#include "state/follower.h"
 #include "store/peer/client.h"
 #include "store/peer/server.h"
 
 #include <string.h>
 
+#define SILENT_MS 3000u
+
 struct line {
 	struct world *world;
 	struct node *node;
+	struct node *server;
+	bool is_deaf; /* frames are lost, and nobody knows yet */
 	struct store_session *session;
 	bool is_up;
-	uint64_t until_ms[2]; /* when the last frame to the voter, to the node arrives */
+	uint64_t until_ms[2]; /* when the last frame to the server, to the node arrives */
 	size_t queued[2];
 };
 
@@ -26,7 +32,24 @@ struct frame {
 	char bytes[];
 };
 
-enum direction { TO_VOTER, TO_NODE };
+enum direction { TO_SERVER, TO_NODE };
+
+bool is_cut(const struct world *world, const struct node *a, const struct node *b)
+{
+	bool is_to_voter = a->index == 0 || b->index == 0;
+	return a->cut_until_ms > world->now_ms || b->cut_until_ms > world->now_ms ||
+	       (is_to_voter &&
+		(a->apart_until_ms > world->now_ms || b->apart_until_ms > world->now_ms));
+}
+
+/* Nothing was heard for as long as a session lives. */
+static void on_silent(struct world *world, void *context, uint64_t number)
+{
+	struct line *line = context;
+	(void)number;
+	if (line->is_up)
+		line_cut(world, line->node);
+}
 
 static bool is_paused(const struct world *world, const struct node *node)
 {
@@ -37,20 +60,21 @@ static void on_frame(struct world *world, void *context, uint64_t direction)
 {
 	const struct frame *frame = context;
 	struct line *line = frame->line;
-	struct node *receiver = direction == TO_VOTER ? &world->nodes[0] : line->node;
-	if (!line->is_up)
+	struct node *receiver = direction == TO_SERVER ? line->server : line->node;
+	if (!line->is_up || line->is_deaf)
 		return;
 	if (is_paused(world, receiver)) {
 		plan(world, receiver->paused_until_ms - world->now_ms, on_frame, context,
 		     direction);
 		return;
 	}
-	if (line->node->cut_until_ms > world->now_ms) {
-		line_cut(line->node);
+	if (is_cut(world, line->node, line->server)) {
+		line->is_deaf = true;
+		plan(world, chance(world, 500) ? 0 : SILENT_MS, on_silent, line, 0);
 		return;
 	}
 	line->queued[direction] -= frame->length;
-	if (direction == TO_VOTER)
+	if (direction == TO_SERVER)
 		store_session_take(line->session, frame->bytes, frame->length);
 	else
 		store_peer_take(line->node->peer, frame->bytes, frame->length);
@@ -77,9 +101,9 @@ static bool send(struct line *line, enum direction direction, const void *bytes,
 	return true;
 }
 
-static bool send_to_voter(void *context, const void *bytes, size_t length)
+static bool send_to_server(void *context, const void *bytes, size_t length)
 {
-	return send(context, TO_VOTER, bytes, length);
+	return send(context, TO_SERVER, bytes, length);
 }
 
 static bool send_to_node(void *context, const void *bytes, size_t length)
@@ -87,9 +111,9 @@ static bool send_to_node(void *context, const void *bytes, size_t length)
 	return send(context, TO_NODE, bytes, length);
 }
 
-static size_t queued_to_voter(void *context)
+static size_t queued_to_server(void *context)
 {
-	return ((const struct line *)context)->queued[TO_VOTER];
+	return ((const struct line *)context)->queued[TO_SERVER];
 }
 
 static size_t queued_to_node(void *context)
@@ -104,32 +128,43 @@ static void ask_for_cut(void *context)
 		  line->node->name);
 }
 
-void line_open(struct world *world, struct node *node)
+void line_open(struct world *world, struct node *node, struct node *server)
 {
-	if (node->line || !node->peer || !voter_runs(world) || node->cut_until_ms > world->now_ms ||
-	    node->is_foreign || node->is_removed)
+	static const char read_only[] = "a voter decides";
+	if (node->line || !node->peer || !server->runs || !node_has_disk(server) ||
+	    server->is_foreign || node->is_foreign || node->is_removed || server->is_removed ||
+	    is_cut(world, node, server))
 		return;
 	struct line *line = arena_alloc(&world->arena, sizeof(*line));
 	CHECK(world, line, "no memory");
-	*line = (struct line){.world = world, .node = node, .is_up = true};
-	const struct peer_line of_voter = {
+	*line = (struct line){.world = world, .node = node, .server = server, .is_up = true};
+	const struct peer_line of_server = {
 	    .send = send_to_node, .queued = queued_to_node, .cut = ask_for_cut, .context = line};
-	const struct peer_line of_node = {
-	    .send = send_to_voter, .queued = queued_to_voter, .cut = ask_for_cut, .context = line};
+	const struct peer_line of_node = {.send = send_to_server,
+					  .queued = queued_to_server,
+					  .cut = ask_for_cut,
+					  .context = line};
 	int result =
-	    store_session_up(world->nodes[0].replica.store, &of_voter, &line->session, NULL);
+	    store_session_up(server->replica.store, &of_server, read_only, &line->session, NULL);
 	CHECK(world, result == 0, "no session: %s", error_text(result));
 	node->line = line;
+	node->source = server;
 	store_peer_up(node->peer, &of_node);
 }
 
-void line_cut(struct node *node)
+void line_cut(struct world *world, struct node *node)
 {
 	struct line *line = node->line;
+	(void)world;
 	if (!line)
 		return;
 	node->line = NULL;
+	node->source = NULL;
 	line->is_up = false;
-	store_session_down(line->session);
 	store_peer_down(node->peer);
+	store_session_down(line->session);
+	follower_leave(node->follower);
+	/* What was asked over this line is not answered over the next one. */
+	if (node_has_disk(node))
+		store_dispatch(node->peer);
 }

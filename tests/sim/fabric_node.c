@@ -78,12 +78,13 @@ static void on_events(void *context, int result, const struct error *err, uint64
 	    image_update(&node->image, revision, events, count, clock_now_ms(&node->clock), &fault);
 	CHECK(world, result == 0, "%s does not take revision %" PRIu64 ": %s", node->name, revision,
 	      fault.text);
+	replica_moved(&node->replica, &node->image);
 	if (is_voter(node)) {
 		trace_entries(world, events, count);
+		check_image(world, node);
 		voter_moved(world, revision);
 		return;
 	}
-	replica_moved(&node->replica, &node->image);
 	check_image(world, node);
 	if (chance(world, 700))
 		node_carry_out(world, node);
@@ -116,6 +117,15 @@ static void find_track(struct world *world, struct node *node)
 		return;
 	watch(world, node);
 	check_image(world, node);
+	/* Who served it serves another history now. */
+	for (size_t i = 0; i < world->node_count; i++) {
+		if (world->nodes[i].source == node)
+			line_cut(world, &world->nodes[i]);
+	}
+	if (is_voter(node)) {
+		voter_moved(world, node->image.revision);
+		return;
+	}
 	node_carry_out(world, node);
 	node_observe(world, node, false);
 }
@@ -159,7 +169,7 @@ static void open_replica(struct world *world, struct node *node)
 	int result = replica_open(&options, &node->replica, &node->image, &err);
 	CHECK(world, result == 0 || !node_has_disk(node), "%s does not start: %s", node->name,
 	      err.text);
-	if (!node_has_disk(node) || is_voter(node) || node->replica.kind != REPLICA_STORE)
+	if (!node_has_disk(node) || node->replica.kind != REPLICA_STORE)
 		return;
 	result = store_open_peer(&node->peer, &err);
 	if (result == 0)
@@ -169,9 +179,11 @@ static void open_replica(struct world *world, struct node *node)
 
 static void close_replica(struct world *world, struct node *node)
 {
-	for (size_t i = 0; i < NODES && is_voter(node); i++)
-		line_cut(&world->nodes[i]);
-	line_cut(node);
+	for (size_t i = 0; i < world->node_count; i++) {
+		if (world->nodes[i].source == node)
+			line_cut(world, &world->nodes[i]);
+	}
+	line_cut(world, node);
 	store_watch_cancel(node->watch);
 	node->watch = NULL;
 	if (is_voter(node))
@@ -233,6 +245,8 @@ static void on_tick(struct world *world, void *context, uint64_t process)
 	plan(world, TICK_MS, on_tick, node, process);
 	if (node->paused_until_ms > world->now_ms)
 		return;
+	if (!node->is_foreign)
+		stand_tick(world, node);
 	if (is_voter(node)) {
 		voter_tick(world);
 	} else {
@@ -240,10 +254,7 @@ static void on_tick(struct world *world, void *context, uint64_t process)
 			node_carry_out(world, node);
 		node_observe(world, node, true);
 		if (node->is_removed)
-			line_cut(node);
-		line_open(world, node);
-		if (node->follower)
-			follower_run(node->follower, clock_now_ms(&node->clock));
+			line_cut(world, node);
 	}
 	prove(world, node);
 	node_dispatch(world, node);
@@ -275,6 +286,7 @@ static void begin_process(struct world *world, struct node *node)
 	node->has_power = true;
 	node->runs = true;
 	node->process++;
+	node->was_unaware = node->is_unaware ? node->process : node->was_unaware;
 	node->started_ms = world->now_ms;
 	node->start_wall_ms = wall_ms(node);
 	node->paused_until_ms = 0;
@@ -283,6 +295,7 @@ static void begin_process(struct world *world, struct node *node)
 	node->does_answer = false;
 	node->well_since_ms = world->now_ms;
 	node->is_proven = false;
+	stand_begin(node);
 	memset(node->activity, 0, sizeof(node->activity));
 	snprintf(node->instance, sizeof(node->instance), "%s-%" PRIu64, node->name, node->process);
 	/* Now and then with other flags. */
@@ -374,11 +387,14 @@ void node_lose_power(struct world *world, struct node *node)
 	node->has_power = false;
 	node->maps = (struct table){0};
 	node->pinned = (struct mark_note){0};
+	node->announces = false;
 }
 
 void nodes_init(struct world *world)
 {
-	for (size_t i = 0; i < NODES; i++) {
+	world->nodes = calloc(world->node_count, sizeof(*world->nodes));
+	CHECK(world, world->nodes, "no memory");
+	for (size_t i = 0; i < world->node_count; i++) {
 		struct node *node = &world->nodes[i];
 		unsigned roles[] = {MEMBER_EDGE, MEMBER_NAMES, MEMBER_EDGE | MEMBER_NAMES};
 		node->world = world;
@@ -402,7 +418,7 @@ void nodes_init(struct world *world)
 		    .sources = {{.bytes = {10, 0, 0, (uint8_t)(i + 1)}, .family = IP_V4}},
 		    .source_count = 1};
 		node->self.key = arena_printf(
-		    &world->arena, "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%zuA=", i);
+		    &world->arena, "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%02zuA=", i);
 	}
 	/* A voter needs no other role; somebody has each. */
 	world->nodes[0].self.key = world->voter_key;
@@ -414,17 +430,21 @@ void nodes_init(struct world *world)
 		world->nodes[0].self.roles |= MEMBER_NAMES;
 	world->nodes[1].self.roles |= MEMBER_EDGE;
 	world->nodes[2].self.roles |= MEMBER_NAMES;
-	for (size_t i = 0; i < NODES; i++)
+	for (size_t i = 0; i < world->node_count; i++)
 		node_start(world, &world->nodes[i]);
 }
 
 void nodes_done(struct world *world)
 {
-	for (size_t i = NODES; i-- > 0;) {
+	for (size_t i = world->node_count; i-- > 0;) {
 		struct node *node = &world->nodes[i];
 		if (node->runs)
 			close_replica(world, node);
 		power_copy_free(node->older);
 		power_copy_free(node->newest);
+		standings_done(&node->standings);
+		/* The next seed may have fewer. */
+		power_disk_select((unsigned)i, NULL);
 	}
+	free(world->nodes);
 }

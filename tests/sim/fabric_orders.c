@@ -101,7 +101,7 @@ static int build_removal(struct change *change, struct change_draft *draft, stru
 /* One that others can do without. */
 static void remove_node(struct world *world)
 {
-	const struct node *node = &world->nodes[3 + below(world, NODES - 3)];
+	const struct node *node = &world->nodes[3 + below(world, world->node_count - 3)];
 	if (!node->is_removed && member_has(&node->self, MEMBER_EDGE) &&
 	    image_member(&world->nodes[0].image, node->name))
 		submit(world, LEDGER_KIND_MEMBER_REMOVE, build_removal, node->name,
@@ -382,7 +382,7 @@ void order_at_random(struct world *world)
 	else if (which < 96)
 		remove_node(world);
 	else
-		order_join(world, &world->nodes[1 + below(world, NODES - 1)]);
+		order_join(world, &world->nodes[1 + below(world, world->node_count - 1)]);
 }
 
 void orders_init(struct world *world)

@@ -15,7 +15,7 @@ static bool has_role(const struct node *node, enum member_role role)
 
 bool node_attracts(const struct node *node)
 {
-	return node->has_power && node->maps.is_there && node->maps.attracts;
+	return node->has_power && node->maps.is_there && node->maps.attracts && node->announces;
 }
 
 static bool is_stuck(const struct node *node)
@@ -173,14 +173,16 @@ void node_act(struct node *node)
 						    .keep_maps = keep_maps,
 						    .pin_mark = pin_mark,
 						    .publish_names = publish_names};
-	node->acting = (struct acting){.options = {.node = node->name,
-						   .image = &node->image,
-						   .replica = &node->replica,
-						   .decides = node->index == 0,
-						   .is_edge = has_role(node, MEMBER_EDGE),
-						   .is_names = has_role(node, MEMBER_NAMES),
-						   .planes = &planes,
-						   .context = node}};
+	node->acting = (struct acting){
+	    .options = {.node = node->name,
+			.image = &node->image,
+			.replica = &node->replica,
+			.decides = node->index == 0,
+			.is_edge = has_role(node, MEMBER_EDGE),
+			.is_names = has_role(node, MEMBER_NAMES),
+			.kept_maps = node->maps.is_there && node->pinned.position.sequence,
+			.planes = &planes,
+			.context = node}};
 }
 
 void node_carry_out(struct world *world, struct node *node)
@@ -190,8 +192,11 @@ void node_carry_out(struct world *world, struct node *node)
 	/* Nothing was ever applied. */
 	if (!node->image.fabric)
 		return;
+	const char *why;
 	int result = acting_carry_out(&node->acting, &forwards, &err);
 	check_carried_out(world, node, result);
+	if (node->acting.options.is_edge)
+		node->announces = acting_may_attract(&node->acting, &why);
 }
 
 /* --- observing --- */
@@ -246,7 +251,7 @@ static void on_told(struct world *world, void *context, uint64_t number)
 		plan(world, voter->paused_until_ms - world->now_ms, on_told, context, number);
 		return;
 	}
-	if (node != voter && node->cut_until_ms > world->now_ms)
+	if (node != voter && is_cut(world, node, voter))
 		return;
 	if (!voter_hear(world, &told->observation, node, told->process) || !told->packet_ms)
 		return;
@@ -295,7 +300,7 @@ void node_observe(struct world *world, struct node *node, bool activity)
 		on_told(world, told, 0);
 		return;
 	}
-	if (node->cut_until_ms > world->now_ms)
+	if (is_cut(world, node, &world->nodes[0]))
 		return;
 	/* One connection: what was sent first arrives first. */
 	uint64_t at_ms =

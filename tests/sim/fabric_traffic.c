@@ -25,9 +25,9 @@ struct ip_address machine_address(size_t machine)
 /* A node that draws traffic; NULL when there is none. */
 static struct node *some_edge(struct world *world)
 {
-	size_t start = below(world, NODES);
-	for (size_t i = 0; i < NODES; i++) {
-		struct node *node = &world->nodes[(start + i) % NODES];
+	size_t start = below(world, world->node_count);
+	for (size_t i = 0; i < world->node_count; i++) {
+		struct node *node = &world->nodes[(start + i) % world->node_count];
 		if (node_attracts(node))
 			return node;
 	}
@@ -41,7 +41,7 @@ static const struct entry *forward(struct world *world, struct node *edge,
 {
 	struct node *sender = edge;
 	struct entry *entry = table_find(&edge->maps, address->pool, address->slot);
-	for (size_t i = 0; !entry && i < NODES; i++) {
+	for (size_t i = 0; !entry && i < world->node_count; i++) {
 		sender = &world->nodes[i];
 		if (node_attracts(sender))
 			entry = table_find(&sender->maps, address->pool, address->slot);
@@ -102,7 +102,7 @@ static bool takes(const struct world *world, const struct node *sender, const st
 {
 	const struct landing *landing =
 	    &world->landings[machine_of(world, &world->versions[entry->known], flow)];
-	return !sender->is_removed || (landing->fence >> sender->index & 1);
+	return !sender->is_removed || node_set_has(&landing->fence, sender->index);
 }
 
 /* The operator said that the machine is gone, and it is not: it was waited for no more. */
@@ -205,7 +205,7 @@ static void open_flow(struct world *world, const struct address *address)
 	begun.machine = machine_of(world, &world->versions[entry->known], &begun);
 	const struct landing *landing = &world->landings[begun.machine];
 	note_packet(world, sender, address, !is_udp);
-	if (!landing->has_power || !(landing->fence >> sender->index & 1)) {
+	if (!landing->has_power || !node_set_has(&landing->fence, sender->index)) {
 		world->tally->refused += sender->is_removed;
 		return;
 	}
@@ -230,9 +230,9 @@ static void open_flow(struct world *world, const struct address *address)
 
 static struct node *some_name_server(struct world *world)
 {
-	size_t start = below(world, NODES);
-	for (size_t i = 0; i < NODES; i++) {
-		struct node *node = &world->nodes[(start + i) % NODES];
+	size_t start = below(world, world->node_count);
+	for (size_t i = 0; i < world->node_count; i++) {
+		struct node *node = &world->nodes[(start + i) % world->node_count];
 		/* The zone names it no more. */
 		if (node->runs && node->does_answer && !node->is_removed)
 			return node;
@@ -321,7 +321,7 @@ struct report_answer {
 	struct ledger_position closing;
 	struct digest generation; /* zero: it is told nothing */
 	bool has_address;
-	unsigned fence;
+	struct node_set fence;
 	bool cut[POOLS][SLOTS];
 };
 
@@ -357,12 +357,12 @@ static void on_answer(struct world *world, void *context, uint64_t index)
 	}
 }
 
-static unsigned fence_of(const struct landing_set *set)
+static struct node_set fence_of(const struct landing_set *set)
 {
 	const struct peer_address *edges = set->lists[LANDING_EDGES].items;
-	unsigned fence = 0;
+	struct node_set fence = {0};
 	for (size_t i = 0; i < set->lists[LANDING_EDGES].count; i++)
-		fence |= 1u << (edges[i].address.bytes[3] - 1);
+		node_set_add(&fence, edges[i].address.bytes[3] - 1u);
 	return fence;
 }
 
@@ -389,7 +389,8 @@ static void want(struct world *world, const struct image *image, const struct la
 	CHECK(world, result == 0, "%s cannot be told what it shall be: %s", name,
 	      error_text(result));
 	/* By a state older than what the node did, what a landing has stays. */
-	bool keeps = world->nodes[0].replica.standing != REPLICA_CURRENT &&
+	const struct replica *replica = &world->nodes[0].replica;
+	bool keeps = (replica->standing != REPLICA_CURRENT || *replica->awaits) &&
 		     !landing_generation_is_none(&landing->generation);
 	if (!set || keeps)
 		return;
@@ -610,7 +611,7 @@ void landing_lose_power(struct world *world, struct landing *landing)
 	landing_restart(world, landing);
 	landing->boot++;
 	landing->generation = (struct digest){0};
-	landing->fence = 0;
+	landing->fence = (struct node_set){0};
 	landing->cookie_ms = 0;
 	landing->has_power = false;
 	plan(world, 500 + below(world, 10000), on_power, landing, 0);

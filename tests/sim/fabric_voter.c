@@ -123,6 +123,7 @@ void voter_start(struct world *world)
 	 * that ends with it. */
 	if (node->image.head.sequence >= world->head)
 		check_commit(world);
+	voter_listen(world);
 	world->ended_ms = 0;
 	memset(world->heard, 0, sizeof(world->heard));
 	memset(world->counted, 0, sizeof(world->counted));
@@ -163,11 +164,16 @@ static void check_outlooks(struct world *world)
 void voter_moved(struct world *world, uint64_t revision)
 {
 	struct node *node = voter(world);
-	CHECK(world, replica_is_writable(&node->replica) && !node->is_set_back,
-	      "rule 3: the voter decides revision %" PRIu64 " by a state that is not its newest",
-	      revision);
-	world->told_revision = revision;
-	check_commit(world);
+	if (*node->replica.awaits) {
+		world->tally->taken_back++;
+	} else {
+		CHECK(world, replica_is_writable(&node->replica) && !node->is_set_back,
+		      "rules 3, 4: the voter decides revision %" PRIu64
+		      " by a state that is not its newest",
+		      revision);
+		world->told_revision = revision;
+		check_commit(world);
+	}
 	node_carry_out(world, node);
 	node_observe(world, node, false);
 	changes_image_moved(world->changes);

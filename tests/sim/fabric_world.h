@@ -11,7 +11,8 @@
  * What stands for something else: maps and DNS are tables in memory that nodes fill from their
  * images; machines, sockets and the wire are below.
  *
- * Node 0 is the only voter. The others follow its store, and tell it what they saw.
+ * Node 0 is the only voter. The others follow its store, and tell it what they saw; while it is not
+ * reached, they follow whoever has more.
  */
 #ifndef FAIRLEAD_TESTS_FABRIC_WORLD_H
 #define FAIRLEAD_TESTS_FABRIC_WORLD_H
@@ -26,6 +27,7 @@
 #include "fabric/membership.h"
 #include "fabric/observation.h"
 #include "fabric/reports.h"
+#include "fabric/standing.h"
 #include "state/changes.h"
 #include "state/image.h"
 #include "state/replica.h"
@@ -34,7 +36,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NODES 5
+#define MOST_NODES 100
 #define SITES 2
 #define SERVICES 2
 #define BACKENDS 5
@@ -139,7 +141,7 @@ struct answer {
 struct node {
 	struct world *world;
 	size_t index;
-	char name[8];
+	char name[24];
 	struct member self; /* by the flags of its process */
 	size_t site;
 	bool has_power;
@@ -156,14 +158,20 @@ struct node {
 	struct acting acting;
 	char folder[96]; /* its state: on a disk of its own */
 	struct store_watch *watch;
-	struct store *peer; /* how it reaches the voter's store; NULL at node 0, and by a copy */
+	struct store *peer; /* how it reaches another one's store; NULL by a copy */
 	struct follower *follower;
+	const struct node *source; /* whose store that is, while there is a line */
+	struct standings standings; /* of the process: where the others are */
+	uint64_t stood_ms[MOST_NODES]; /* when each said so last */
+	bool is_sure; /* of the voter: it has heard enough */
+	uint64_t sought_ms; /* since when it follows no voter; 0: it does */
 	bool dispatches;
 	bool lost_track; /* its watch ended: everything is read again */
-	struct line *line; /* to the voter; NULL while it is down */
+	struct line *line; /* to the one that it follows; NULL while it is down */
 	uint64_t stuck_until_ms; /* until then no plane takes a change */
 	uint64_t paused_until_ms; /* until then the process does not run */
-	uint64_t cut_until_ms; /* the link to the voter */
+	uint64_t cut_until_ms; /* its links, all of them */
+	uint64_t apart_until_ms; /* the link to the voter */
 	bool is_foreign; /* it goes by another chain of the ledger */
 	bool is_removed; /* by an entry of the ledger: nobody speaks to it, and it forwards on */
 	bool is_fenced; /* an entry says that no landing takes its tunnels */
@@ -188,6 +196,10 @@ struct node {
 	uint64_t told[TOLD_AS]; /* the newest entry that it ever acknowledged, or decided */
 	uint64_t published; /* the newest that it ever published, by the replica on its disk */
 	bool is_set_back; /* an older state was put back, and it has not caught up yet */
+	bool is_unaware; /* and neither its disk nor its maps could tell */
+	uint64_t was_unaware; /* the latest process that was */
+	uint64_t heard_head; /* the newest entry that others named soon after its process began */
+	bool announces; /* a router was told that it takes traffic; outlives the process */
 };
 
 /* What reached the voter's process of one node: what the checks go by. */
@@ -214,6 +226,21 @@ struct counted {
 	uint64_t disputed_ms; /* when another one of the machine was last refused; 0: never */
 };
 
+/* Nodes, a bit each. */
+struct node_set {
+	uint64_t bits[(MOST_NODES + 63) / 64];
+};
+
+static inline void node_set_add(struct node_set *set, size_t node)
+{
+	set->bits[node / 64] |= UINT64_C(1) << node % 64;
+}
+
+static inline bool node_set_has(const struct node_set *set, size_t node)
+{
+	return set->bits[node / 64] >> node % 64 & 1;
+}
+
 struct landing {
 	size_t index;
 	char name[8];
@@ -228,7 +255,7 @@ struct landing {
 	uint64_t sent_ms; /* when that was sent */
 	struct ledger_position closing; /* that the last answer named */
 	struct digest generation; /* of what it carried out; zero for nothing */
-	unsigned fence; /* nodes whose tunnels it takes, a bit each */
+	struct node_set fence; /* nodes whose tunnels it takes */
 	uint64_t cookies_until_ms; /* so long it sends SYN cookies */
 	uint64_t cookie_ms; /* when it sent the last one; 0: never */
 };
@@ -276,6 +303,7 @@ struct rest {
 };
 
 struct tally {
+	uint64_t most_nodes; /* of a seed; summed up as the greatest */
 	uint64_t steps;
 	uint64_t entries; /* of the ledger */
 	uint64_t flows, late, cut, packets, passed, lost;
@@ -283,6 +311,7 @@ struct tally {
 	uint64_t restarts, power_losses, kills, foreign, detached;
 	uint64_t renamed, readdressed;
 	uint64_t cookies, set_back, caught_up, copies, older, misled, idle, moved;
+	uint64_t listened, behind, taken_back, by_peer, learned, unaware;
 	uint64_t wanted; /* orders for several services that found too few slots */
 	uint64_t emptied; /* slots freed because their pool left the file */
 	uint64_t removed, fenced; /* nodes */
@@ -324,7 +353,8 @@ struct world {
 	struct wants slot_wants; /* of orders that found too few slots */
 	size_t site_count;
 
-	struct node nodes[NODES];
+	struct node *nodes; /* owned */
+	size_t node_count;
 	struct landing landings[MACHINES];
 	struct client clients[CLIENTS];
 	struct flow flows[FLOWS];
@@ -346,13 +376,13 @@ struct world {
 	uint64_t told_revision; /* the newest that the voter's store told of */
 	struct digest chain[MOST_LEDGER]; /* the hash of each entry that was committed */
 	uint64_t head; /* the newest of them */
-	unsigned members[NODES]; /* their roles by it */
+	unsigned members[MOST_NODES]; /* their roles by it */
 	bool has_others; /* it has members besides the voter */
 	struct known_version *versions;
 	size_t version_count;
 	struct meaning meanings[POOLS][SLOTS];
 	struct rest rests[POOLS][SLOTS];
-	struct heard heard[NODES];
+	struct heard heard[MOST_NODES];
 	struct counted counted[MACHINES];
 	struct tally *tally;
 	struct history *history;
@@ -389,12 +419,21 @@ bool voter_hear(struct world *world, const struct observation *observation, cons
 		uint64_t process);
 bool voter_runs(const struct world *world);
 
-/* --- fabric_line.c: between a node and the voter --- */
+/* --- fabric_line.c: between a node and the one that it follows --- */
 
+bool is_cut(const struct world *world, const struct node *a, const struct node *b);
 /* Bring it up if both ends run. */
-void line_open(struct world *world, struct node *node);
-/* What is under way is lost. */
-void line_cut(struct node *node);
+void line_open(struct world *world, struct node *node, struct node *server);
+/* What is under way is lost, and the node follows nobody. */
+void line_cut(struct world *world, struct node *node);
+
+/* --- fabric_stand.c: who is where in the ledger --- */
+
+/* A process begins and knows of nobody. */
+void stand_begin(struct node *node);
+void stand_tick(struct world *world, struct node *node);
+/* May the voter decide? */
+void voter_listen(struct world *world);
 
 /* --- fabric_node.c: processes, and how others follow --- */
 

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define POWER_DISK_MACHINES 8
+#define POWER_DISK_MACHINES 101
 
 /*
  * There may be several machines, each with a disk of its own, whose power goes alone. The functions

@@ -6,9 +6,10 @@
  * orders what he likes) and, every few seeds, a calm in which all that was begun must come to its
  * end.
  *
- * FAIRLEAD_SEED=N plays one seed; FAIRLEAD_SOAK_S=N goes on with new seeds for N seconds. Seeds are
- * shared among as many processes as there are processors. What one finds is printed with the seed
- * and the steps that led there.
+ * FAIRLEAD_SEED=N plays one seed; FAIRLEAD_SOAK_S=N goes on with new seeds for N seconds;
+ * FAIRLEAD_SEEDS=N plays the first N; FAIRLEAD_SIM_NODES=N has fabrics of up to N nodes, and more
+ * of the largest. Seeds are shared among as many processes as there are processors. What one finds
+ * is printed with the seed and the steps that led there.
  */
 #include "sim_fabric.h"
 
@@ -47,6 +48,9 @@
 #define CALM_MS 140000u
 #define CALM_EVERY 4u /* seeds: to see an end takes long */
 #define MOST_WORKERS 64
+#define LEAST_NODES 4u
+#define LARGE_NODES 20u
+#define LARGE_EVERY 50u /* seeds */
 
 char sim_folder[64];
 static struct ledger_signer *signer; /* of the voter */
@@ -173,6 +177,7 @@ static void detach(struct world *world)
 	world->tally->detached++;
 	node->maps = (struct table){0};
 	node->pinned = (struct mark_note){0};
+	node->announces = false;
 }
 
 static void fault_of_node(struct world *world, struct node *node, uint64_t which)
@@ -193,8 +198,14 @@ static void fault_of_node(struct world *world, struct node *node, uint64_t which
 			node_lose_power(world, node);
 		break;
 	case 2:
-		trace(world, "%s is cut off for %" PRIu64 " ms", node->name, ms);
-		node->cut_until_ms = world->now_ms + ms;
+		/* From the voter, or from everyone. */
+		if (chance(world, 500)) {
+			trace(world, "%s is cut off for %" PRIu64 " ms", node->name, ms);
+			node->cut_until_ms = world->now_ms + ms;
+		} else {
+			trace(world, "%s is apart for %" PRIu64 " ms", node->name, ms);
+			node->apart_until_ms = world->now_ms + ms;
+		}
 		break;
 	case 3:
 		trace(world, "%s is stuck for %" PRIu64 " ms", node->name, ms);
@@ -266,7 +277,7 @@ static void on_fault(struct world *world, void *context, uint64_t number)
 	/* One draw to a statement: compilers differ in the order of arguments. */
 	if (chance(world, 650)) {
 		bool is_alone = world->now_ms < world->alone_until_ms && chance(world, 700);
-		struct node *node = &world->nodes[is_alone ? 0 : below(world, NODES)];
+		struct node *node = &world->nodes[is_alone ? 0 : below(world, world->node_count)];
 		fault_of_node(world, node, below(world, 12));
 	} else {
 		struct landing *landing = &world->landings[below(world, MACHINES)];
@@ -305,10 +316,11 @@ static void calm_down(struct world *world)
 {
 	trace(world, "calm");
 	world->is_calm = true;
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < world->node_count; i++) {
 		struct node *node = &world->nodes[i];
 		node->stuck_until_ms = 0;
 		node->cut_until_ms = 0;
+		node->apart_until_ms = 0;
 		node->paused_until_ms = 0;
 		if (node_has_disk(node))
 			power_disk_restore(0);
@@ -364,6 +376,18 @@ static void world_free(struct world *world)
 	free(world);
 }
 
+/* Small fabrics show most; now and then a larger one. */
+static size_t node_count(struct world *world, uint64_t seed)
+{
+	const char *most = getenv("FAIRLEAD_SIM_NODES");
+	size_t large = most ? strtoul(most, NULL, 10) : LARGE_NODES;
+	if (large < LEAST_NODES || large > MOST_NODES)
+		large = MOST_NODES;
+	if (most ? chance(world, 300) : seed % LARGE_EVERY == 0)
+		return large;
+	return LEAST_NODES + below(world, most ? large - LEAST_NODES + 1 : 3);
+}
+
 static void play(uint64_t seed, struct worker *worker)
 {
 	struct world *world = world_new(seed, worker);
@@ -373,12 +397,13 @@ static void play(uint64_t seed, struct worker *worker)
 	uint64_t alone_ms = chance(world, 200) ? 10000 + below(world, 50000) : 0;
 	world->alone_until_ms = start_ms + alone_ms;
 	world->report_ms = chance(world, 250) ? 2000 : 1000;
+	world->node_count = node_count(world, seed);
 	/* What waits for them does not end in a calm. */
 	world->has_cookies = seed % CALM_EVERY != 0 && chance(world, 150);
 	traffic_init(world);
 	orders_init(world);
 	nodes_init(world);
-	for (size_t i = 1; i < NODES; i++)
+	for (size_t i = 1; i < world->node_count; i++)
 		plan(world, alone_ms + below(world, i < 3 ? 500 : 30000), on_join, &world->nodes[i],
 		     0);
 	plan(world, below(world, 2000), on_order, NULL, 0);
@@ -389,6 +414,8 @@ static void play(uint64_t seed, struct worker *worker)
 		run_until(world, start_ms + BUSY_MS + CALM_MS);
 		check_ended(world);
 	}
+	if (world->node_count > worker->tally.most_nodes)
+		worker->tally.most_nodes = world->node_count;
 	worker->tally.steps += world->step;
 	worker->seeds++;
 	world_free(world);
@@ -409,7 +436,7 @@ static void remove_files(const char *folder)
 
 static void remove_folders(void)
 {
-	for (size_t i = 0; i < NODES; i++) {
+	for (size_t i = 0; i < MOST_NODES; i++) {
 		char path[96];
 		snprintf(path, sizeof(path), "%s/n%zu", sim_folder, i);
 		remove_files(path);
@@ -451,7 +478,7 @@ static int worker_run(struct worker *worker, uint64_t first, uint64_t every, uin
 		if (mkdir(folder, 0700) < 0 || ledger_signer_open(folder, "n0", &signer, NULL) < 0)
 			_exit(2);
 		work(worker, first, every, count, deadline_ms);
-		for (unsigned i = 0; i < NODES; i++) {
+		for (unsigned i = 0; i < MOST_NODES; i++) {
 			power_disk_select(i, NULL);
 			power_disk_done();
 		}
@@ -464,10 +491,12 @@ static int worker_run(struct worker *worker, uint64_t first, uint64_t every, uin
 
 static void add_tally(struct tally *sum, const struct tally *tally)
 {
+	uint64_t most = sum->most_nodes > tally->most_nodes ? sum->most_nodes : tally->most_nodes;
 	uint64_t *to = (uint64_t *)sum;
 	const uint64_t *from = (const uint64_t *)tally;
 	for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
 		to[i] += from[i];
+	sum->most_nodes = most;
 }
 
 static void no_flow_breaks(void **state)
@@ -481,6 +510,8 @@ static void no_flow_breaks(void **state)
 		workers = MOST_WORKERS;
 	uint64_t first = seed ? strtoull(seed, NULL, 10) : 1;
 	uint64_t deadline_ms = 0;
+	const char *many = getenv("FAIRLEAD_SEEDS");
+	uint64_t seed_count = many ? strtoull(many, NULL, 10) : SEEDS;
 	if (soak) {
 		first = (uint64_t)time(NULL) << 20;
 		deadline_ms = real_ms() + 1000 * strtoull(soak, NULL, 10);
@@ -490,8 +521,8 @@ static void no_flow_breaks(void **state)
 	assert_true(team != MAP_FAILED);
 	pid_t children[MOST_WORKERS];
 	for (size_t w = 0; w < workers; w++)
-		children[w] =
-		    worker_run(&team[w], first + w, workers, seed ? first : SEEDS, deadline_ms);
+		children[w] = worker_run(&team[w], first + w, workers, seed ? first : seed_count,
+					 deadline_ms);
 	struct tally sum = {0};
 	uint64_t seeds = 0;
 	size_t violations = 0;
@@ -537,18 +568,23 @@ static void no_flow_breaks(void **state)
 		      sum.cookies, sum.kills, sum.set_back, sum.caught_up, sum.copies, sum.older,
 		      sum.misled, sum.idle, sum.moved, sum.renamed, sum.readdressed, sum.wanted,
 		      sum.emptied, sum.removed, sum.fenced, sum.refused);
-	print_message("sim: nodes=%d seeds=%" PRIu64 " steps=%" PRIu64 " violations=%zu\n", NODES,
-		      seeds, sum.steps, violations);
+	print_message("listened=%" PRIu64 " behind=%" PRIu64 " taken_back=%" PRIu64
+		      " by_peer=%" PRIu64 " learned=%" PRIu64 " unaware=%" PRIu64 "\n",
+		      sum.listened, sum.behind, sum.taken_back, sum.by_peer, sum.learned,
+		      sum.unaware);
+	print_message("sim: nodes<=%zu seeds=%" PRIu64 " steps=%" PRIu64 " violations=%zu\n",
+		      (size_t)sum.most_nodes, seeds, sum.steps, violations);
 	assert_int_equal(violations, 0);
 	/* What no seed reaches is not shown. */
 	if (!seed && !soak)
 		assert_true(sum.cut && sum.passed && sum.starts && sum.rebound && sum.frees &&
 			    sum.lifts && sum.reopened && sum.power_losses && sum.foreign &&
 			    sum.kills && sum.set_back && sum.caught_up && sum.idle && sum.renamed &&
-			    sum.readdressed);
+			    sum.readdressed && sum.listened && sum.by_peer);
 	if (!seed && !soak && SEEDS > 100)
 		assert_true(sum.late && sum.moved && sum.copies && sum.older && sum.detached &&
-			    sum.wanted && sum.emptied && sum.removed && sum.fenced && sum.refused);
+			    sum.wanted && sum.emptied && sum.removed && sum.fenced && sum.refused &&
+			    sum.behind && sum.taken_back && sum.learned && sum.unaware);
 }
 
 int main(void)

@@ -237,6 +237,92 @@ static void who_had_peers_is_not_alone(void **state)
 	expect(bench, 0, "q", 0, 0);
 }
 
+static void expect_attraction(struct bench *bench, uint64_t now_ms, const char *why_not)
+{
+	const char *why = NULL;
+	acting_ask(&bench->acting, now_ms);
+	assert_int_equal(acting_may_attract(&bench->acting, &why), why_not == NULL);
+	if (why_not && !strstr(why, why_not))
+		fail_msg("\"%s\" does not say \"%s\"", why, why_not);
+}
+
+/* What reaches it draws traffic at once, if it is the only node; otherwise it asks first. */
+static void a_start_asks_before_it_attracts(void **state)
+{
+	struct bench *bench = *state;
+	const struct ledger_position there = {.sequence = 9};
+	const struct ledger_position less = {.sequence = 3};
+	expect_attraction(bench, 1000, "nothing was published");
+	expect(bench, 0, "MNp", 7, 7);
+	expect_attraction(bench, 1000, NULL);
+	bench->acting.has_asked = false;
+	bench->acting.options.decides = false;
+	bench->image.member_count = 2;
+	expect_attraction(bench, 1500, "asks the others");
+	/* One that decides nothing may have less than others. */
+	acting_answered(&bench->acting, &less, false);
+	expect_attraction(bench, 2000, "catches up");
+	acting_answered(&bench->acting, &there, true);
+	expect_attraction(bench, 100000, "catches up");
+	bench->image.head.sequence = 9;
+	expect_attraction(bench, 100500, NULL);
+	/* From then on it lags behind like anybody else. */
+	const struct ledger_position later = {.sequence = 20};
+	acting_answered(&bench->acting, &later, true);
+	expect_attraction(bench, 101000, NULL);
+	bench->replica.standing = REPLICA_OLDER;
+	expect_attraction(bench, 101000, "older than what it acknowledged");
+}
+
+static void whom_no_voter_answers_goes_on(void **state)
+{
+	struct bench *bench = *state;
+	const struct ledger_position there = {.sequence = 7};
+	bench->acting.options.decides = false;
+	bench->image.member_count = 2;
+	expect(bench, 0, "MNp", 7, 7);
+	expect_attraction(bench, 1000, "asks the others");
+	expect_attraction(bench, 1000 + ACTING_ASK_MS - 1, "asks the others");
+	acting_answered(&bench->acting, &there, false);
+	expect_attraction(bench, 1000 + ACTING_ASK_MS - 1, "catches up");
+	expect_attraction(bench, 1000 + ACTING_ASK_MS, NULL);
+}
+
+/* They forward, and say themselves what this node acknowledged. */
+static void who_has_maps_of_before_goes_on(void **state)
+{
+	struct bench *bench = *state;
+	bench->acting.options.decides = false;
+	bench->image.member_count = 2;
+	bench->acting.options.kept_maps = true;
+	expect(bench, 0, "MNp", 7, 7);
+	expect_attraction(bench, 1000, NULL);
+}
+
+/* Nobody has more than a voter that takes orders; one that listens asks like anybody else. */
+static void who_decides_need_not_ask(void **state)
+{
+	struct bench *bench = *state;
+	bench->image.member_count = 2;
+	expect(bench, 0, "MNp", 7, 7);
+	assert_true(replica_await(&bench->replica, "it listens"));
+	expect_attraction(bench, 1000, "asks the others");
+	assert_true(replica_await(&bench->replica, ""));
+	expect_attraction(bench, 1500, NULL);
+}
+
+static void who_is_no_edge_attracts_nothing(void **state)
+{
+	struct bench *bench = *state;
+	expect(bench, 0, "MNp", 7, 7);
+	bench->members[0].roles = MEMBER_NAMES;
+	expect_attraction(bench, 1000, "does not name it as an edge");
+	bench->image.member_count = 0;
+	expect_attraction(bench, 1000, "does not name it as an edge");
+	bench->acting.options.is_edge = false;
+	expect_attraction(bench, 1000, "no edge");
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -248,6 +334,11 @@ int main(void)
 	    CASE(alone_below_the_mark),
 	    CASE(alone_below_the_mark_with_maps),
 	    CASE(who_had_peers_is_not_alone),
+	    CASE(a_start_asks_before_it_attracts),
+	    CASE(whom_no_voter_answers_goes_on),
+	    CASE(who_has_maps_of_before_goes_on),
+	    CASE(who_decides_need_not_ask),
+	    CASE(who_is_no_edge_attracts_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,8 @@
 
 #include "base/disk.h"
 #include "ledger/ledger.h"
+#include "state/placement_records.h"
+#include "state/records.h"
 #include "store_harness.h"
 
 #include <setjmp.h>
@@ -410,6 +412,95 @@ static void an_authority_that_is_not_known_is_waited_for(void **state)
 	expect_following(pair);
 }
 
+/* It is left in the middle, and begins anew with what is there then; nothing is taken in twice. */
+static void who_is_left_is_taken_up_again(void **state)
+{
+	struct pair *pair = *state;
+	change(pair, "a", "1");
+	expect_following(pair);
+	uint64_t revision = everything(&pair->replica).revision;
+	follower_leave(pair->follower);
+	assert_int_equal(follower_state(pair->follower), FOLLOWER_CATCHING_UP);
+	assert_string_equal(follower_alarm(pair->follower), "");
+	change(pair, "a", "2");
+	settle(pair);
+	assert_int_equal(everything(&pair->replica).revision, revision);
+	/* A question to the replica is under way when it is left. */
+	follower_run(pair->follower, pair->now_ms);
+	follower_leave(pair->follower);
+	follower_run(pair->follower, pair->now_ms);
+	settle(pair);
+	expect_following(pair);
+	assert_true(has_history_from(&pair->replica, revision));
+	/* An import is. */
+	change(pair, "a", "3");
+	store_dispatch(pair->authority.store);
+	follower_leave(pair->follower);
+	settle(pair);
+	expect_following(pair);
+	assert_true(has_history_from(&pair->replica, revision));
+}
+
+/* The authority goes on without entry 2, which the replica has; `names` it, or another one. */
+static void recover(struct pair *pair, const struct digest *lost)
+{
+	struct ledger_append append;
+	struct store_txn_outcome outcome;
+	struct store_op ops[LEDGER_APPEND_OPS + 1];
+	struct buffer value;
+	struct arena *arena = &pair->authority.arena;
+	const struct placement_recovery recovery = {
+	    .sequence = 1002, .numbers = 1001, .lost_sequence = 2, .lost_digest = *lost};
+	json_t *what = json_pack("{s:i, s:i}", "after", 1, "lost", 2);
+	const struct ledger_change told = {.sequence = 1002,
+					   .time_ms = 1,
+					   .who = "alice",
+					   .why = "",
+					   .kind = LEDGER_KIND_RECOVER,
+					   .what = what};
+	assert_int_equal(ledger_append_ops(&pair->head, pair->signer, &told, arena, &append, NULL),
+			 0);
+	json_decref(what);
+	buffer_init(&value, 4096);
+	assert_int_equal(recovered_put(&recovery, &value), 0);
+	memcpy(ops, append.ops, append.op_count * sizeof(*ops));
+	ops[append.op_count] = (struct store_op){.kind = STORE_PUT,
+						 .key = RECORD_RECOVERED_KEY,
+						 .value = value.data,
+						 .value_length = value.length};
+	const struct store_txn txn = {.compares = append.compares,
+				      .compare_count = append.compare_count,
+				      .ops = ops,
+				      .op_count = append.op_count + 1};
+	assert_int_equal(harness_txn(&pair->authority, &txn, &outcome), 0);
+	buffer_done(&value);
+	pair->head = append.head;
+	pair->head.mod_revision = outcome.revision;
+}
+
+static void a_recovery_is_followed_by_whom_it_names(void **state)
+{
+	struct pair *pair = *state;
+	const struct digest other = {{7}};
+	change(pair, "a", "1");
+	back_up(pair, "early");
+	back_up(pair, "early too");
+	change(pair, "a", "2");
+	struct digest lost = pair->head.digest;
+	expect_following(pair);
+	restore(pair, "early", NULL);
+	recover(pair, &other);
+	change(pair, "a", "another");
+	expect_refusal(pair, FOLLOWER_FORKED, "entry 1002 is another one");
+	restore(pair, "early too", NULL);
+	recover(pair, &lost);
+	change(pair, "a", "another");
+	expect_following(pair);
+	assert_string_equal(harness_get(&pair->replica, "a")->value, "another");
+	change(pair, "a", "and more");
+	expect_following(pair);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -424,6 +515,8 @@ int main(void)
 	    CASE(a_deleted_entry_is_not_taken_in),
 	    CASE(a_flood_is_taken_in_whole),
 	    CASE(an_authority_that_is_not_known_is_waited_for),
+	    CASE(who_is_left_is_taken_up_again),
+	    CASE(a_recovery_is_followed_by_whom_it_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

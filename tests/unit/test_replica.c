@@ -193,6 +193,46 @@ static void an_older_database_is_known_by_the_mark(void **state)
 	expect_said(replica.refusal, "fairlead store recover");
 }
 
+/* A peer remembers what this node forgot. */
+static void what_a_peer_remembers_is_a_mark(void **state)
+{
+	(void)state;
+	start();
+	copy_to("older");
+	struct ledger_position position = append("more");
+	acknowledge(&position);
+	stop();
+	put_back("older", "store.db");
+	assert_int_equal(unlink(path_of(MARK_FILE)), 0);
+	start();
+	expect(REPLICA_STORE, REPLICA_CURRENT, 1);
+	const struct ledger_position known = {.sequence = 1, .digest = image.head.digest};
+	assert_int_equal(replica_learn(&replica, &image, &known, NULL), 0);
+	expect(REPLICA_STORE, REPLICA_CURRENT, 1);
+	assert_int_equal(replica_learn(&replica, &image, &position, NULL), 0);
+	expect(REPLICA_STORE, REPLICA_OLDER, 1);
+	assert_true(replica.has_peers);
+	/* Durably. */
+	stop();
+	start();
+	expect(REPLICA_STORE, REPLICA_OLDER, 1);
+}
+
+/* Others may have more: nothing is decided, and nothing else is different. */
+static void what_awaits_others_takes_no_orders(void **state)
+{
+	(void)state;
+	start();
+	assert_false(replica_await(&replica, ""));
+	assert_true(replica_await(&replica, "two edges were not heard"));
+	assert_false(replica_await(&replica, "two edges were not heard"));
+	assert_false(replica_is_writable(&replica));
+	assert_int_equal(replica.standing, REPLICA_CURRENT);
+	assert_string_equal(replica.refusal, "two edges were not heard");
+	assert_true(replica_await(&replica, ""));
+	expect(REPLICA_STORE, REPLICA_CURRENT, 1);
+}
+
 /* The whole folder is put back, and the pinned maps still know. */
 static void an_older_folder_is_known_by_the_pinned_maps(void **state)
 {
@@ -572,6 +612,8 @@ int main(void)
 	    CASE(a_first_start_begins_a_ledger),
 	    CASE(an_older_database_is_known_by_the_mark),
 	    CASE(an_older_folder_is_known_by_the_pinned_maps),
+	    CASE(what_a_peer_remembers_is_a_mark),
+	    CASE(what_awaits_others_takes_no_orders),
 	    CASE(a_mark_knows_of_peers),
 	    CASE(a_follower_begins_no_ledger),
 	    CASE(a_follower_catches_up),

@@ -110,6 +110,46 @@ static void start_put(struct harness *harness, struct told *told)
 			 0);
 }
 
+/* --- where nothing is decided ------------------------------------------------------------------
+ */
+
+static void on_lease(void *context, int result, const struct error *err, uint64_t lease,
+		     uint64_t ttl_ms)
+{
+	(void)lease;
+	(void)ttl_ms;
+	on_txn(context, result, err, NULL);
+}
+
+static void what_is_only_read_is_not_changed(void **state)
+{
+	struct harness *harness = *state;
+	char refusal[64] = "";
+	struct told told;
+	struct watched watched;
+	harness->wire.refusal = refusal;
+	peer_wire_cut(&harness->wire);
+	peer_wire_connect(&harness->wire);
+	uint64_t revision = harness_put(harness, "k", "y");
+	snprintf(refusal, sizeof(refusal), "node c decides nothing: voter a does");
+	start_put(harness, &told);
+	harness_settle(harness);
+	assert_int_equal(told.result, -FL_ESTATE); /* certain: nothing changed */
+	assert_non_null(strstr(told.text, "voter a does"));
+	told = (struct told){0};
+	assert_int_equal(store_lease_grant(harness->store, 1000, on_lease, &told, NULL), 0);
+	harness_settle(harness);
+	assert_int_equal(told.result, -FL_ESTATE);
+	/* It can be read and watched. */
+	assert_string_equal(harness_get(harness, "k")->value, "y");
+	watch(harness, &watched, revision);
+	harness_settle(harness);
+	assert_int_equal(watched.last, revision);
+	store_watch_cancel(watched.watch);
+	refusal[0] = '\0';
+	assert_int_equal(harness_put(harness, "k", "z"), revision + 1);
+}
+
 /* --- lines that break ------------------------------------------------------------------------- */
 
 static void calls_end_with_their_line(void **state)
@@ -585,6 +625,7 @@ int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
+	    TEST(what_is_only_read_is_not_changed),
 	    TEST(calls_end_with_their_line),
 	    TEST(an_answer_that_came_counts_though_the_line_is_gone),
 	    TEST(retries_take_effect_once),

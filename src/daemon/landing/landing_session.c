@@ -120,7 +120,7 @@ static void tell_configuration(struct landing_session *session, const struct dig
 			  landings_fence_revision(daemon->landings), clock_now_ms(daemon->clock));
 	if (session->replicates)
 		return;
-	bool is_partial = daemon->replica.standing != REPLICA_CURRENT ||
+	bool is_partial = daemon->replica.standing != REPLICA_CURRENT || *daemon->replica.awaits ||
 			  image_unread_meaning(&daemon->image) ||
 			  image_unread_under(&daemon->image, "member/");
 	if (!lands && is_partial && !landing_generation_is_none(has))
@@ -143,7 +143,8 @@ static void tell_configuration(struct landing_session *session, const struct dig
  * an address may mean a version whose flows nobody ordered to be ended. */
 static void tell_cuts(struct landing_session *session)
 {
-	if (session->replicates || session->daemon->replica.standing != REPLICA_CURRENT)
+	if (session->replicates || session->daemon->replica.standing != REPLICA_CURRENT ||
+	    *session->daemon->replica.awaits)
 		return;
 	const struct wire_list cuts = landings_cuts(session->daemon->landings);
 	size_t bytes = cuts.count * sizeof(struct peer_address);

@@ -14,6 +14,8 @@ struct authority {
 	uv_poll_t poll;
 	uv_timer_t timer;
 	bool started;
+	bool follows; /* there is a line */
+	bool dispatching;
 };
 
 int authority_open(struct daemon *daemon, struct authority **ret_authority, struct error *err)
@@ -34,7 +36,9 @@ static void on_timer(uv_timer_t *timer);
 
 static void dispatch(struct authority *authority)
 {
+	authority->dispatching = true;
 	store_dispatch(authority->store);
+	authority->dispatching = false;
 	int timeout_ms = store_timeout_ms(authority->store);
 	if (timeout_ms < 0)
 		uv_timer_stop(&authority->timer);
@@ -71,8 +75,26 @@ struct store *authority_store(const struct authority *authority)
 	return authority->store;
 }
 
+void authority_join(struct authority *authority, const struct peer_line *line)
+{
+	authority->follows = true;
+	store_peer_up(authority->store, line);
+}
+
+void authority_leave(struct authority *authority)
+{
+	ASSERT(!authority->dispatching);
+	authority->follows = false;
+	follower_leave(authority->follower);
+	store_peer_down(authority->store);
+	if (authority->started)
+		dispatch(authority);
+}
+
 void authority_run(struct authority *authority, uint64_t now_ms)
 {
+	if (!authority->follows)
+		return;
 	follower_run(authority->follower, now_ms);
 	authority_wake(authority);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The authority of a node that decides nothing itself: a voter's store, over the node channel, and
- * the follower that keeps this node's replica its copy. There is none on a voter, whose replica is
- * the authority.
+ * Where this node's replica takes from what was decided elsewhere: another member's store, over the
+ * node channel, and the follower that keeps the replica its copy. A voter's replica is the
+ * authority itself; it has this to take in what it lacks.
  */
 #ifndef FAIRLEAD_DAEMON_MEMBER_AUTHORITY_H
 #define FAIRLEAD_DAEMON_MEMBER_AUTHORITY_H
@@ -12,6 +12,7 @@
 
 struct authority;
 struct daemon;
+struct peer_line;
 struct store;
 
 /* The replica is open, and is one that can be changed. */
@@ -23,6 +24,10 @@ void authority_start(struct authority *authority);
 
 /* The store whose line comes and goes (store/peer/client.h). Borrowed. */
 struct store *authority_store(const struct authority *authority);
+
+/* There is somebody to follow, over this line; there was nobody. And nobody any more. */
+void authority_join(struct authority *authority, const struct peer_line *line);
+void authority_leave(struct authority *authority);
 
 /* Call it every tick. */
 void authority_run(struct authority *authority, uint64_t now_ms);

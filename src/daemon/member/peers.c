@@ -2,20 +2,19 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "daemon/landing/own_landing.h"
-#include "daemon/member/authority.h"
 #include "daemon/member/credentials.h"
 #include "daemon/member/peers_internal.h"
 #include "daemon/member/removal.h"
 #include "daemon/member/return_path.h"
 #include "fabric/observation_message.h"
-#include "store/peer/client.h"
-#include "store/peer/server.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define AGAIN_MS 500u /* after the channel's process ended, or a voter was not reached */
+#define SEEK_MS 1000u /* without a voter that decides, until others are asked */
+#define SETTLED_MS 10000u /* with one, until they are left again */
 #define FILES 4096u
 
 static uint64_t now_of(const struct peers *peers)
@@ -25,40 +24,10 @@ static uint64_t now_of(const struct peers *peers)
 
 /* --- sessions --------------------------------------------------------------------------------- */
 
-static bool line_send(void *context, const void *frame, size_t length)
-{
-	struct fellow *fellow = context;
-	return fellow->remote && peer_channel_send(fellow->remote, frame, length);
-}
-
-static size_t line_queued(void *context)
-{
-	const struct fellow *fellow = context;
-	return fellow->remote ? peer_channel_queued(fellow->remote) : 0;
-}
-
-static void line_cut(void *context)
-{
-	struct fellow *fellow = context;
-	if (fellow->remote)
-		peer_channel_cut(fellow->remote, PEER_PARTING_OTHER,
-				 "what was said about the store makes no sense", NULL);
-}
-
-static struct peer_line line_of(struct fellow *fellow)
-{
-	return (struct peer_line){
-	    .send = line_send, .queued = line_queued, .cut = line_cut, .context = fellow};
-}
-
 static void fellow_free(struct fellow *fellow)
 {
 	relay_lost(fellow);
-	if (fellow->is_authority) {
-		store_peer_down(authority_store(fellow->peers->daemon->authority));
-		authority_wake(fellow->peers->daemon->authority);
-	}
-	store_session_down(fellow->serving);
+	stand_down(fellow);
 	if (fellow->landing.daemon)
 		landing_session_done(&fellow->landing);
 	free(fellow);
@@ -126,17 +95,6 @@ static void take_observation(struct fellow *fellow, const struct peer_observatio
 		daemon_heard(daemon);
 }
 
-static void take_store_frame(struct fellow *fellow, const struct wire_bytes *frame)
-{
-	struct authority *authority = fellow->peers->daemon->authority;
-	if (fellow->is_authority) {
-		store_peer_take(authority_store(authority), frame->data, frame->length);
-		authority_wake(authority);
-	} else if (fellow->serving) {
-		store_session_take(fellow->serving, frame->data, frame->length);
-	}
-}
-
 /* To a node that decides. */
 static bool take_from_member(struct fellow *fellow, const struct peer_message *message,
 			     struct arena *arena)
@@ -201,8 +159,10 @@ static void on_frame(void *context, struct peer_remote *remote, const struct wir
 	if (fellow->asks)
 		renewal_take(peers, message);
 	else if (is_of_store(message))
-		take_store_frame(fellow, frame);
-	else if (!(fellow->is_authority     ? take_from_voter(fellow, message)
+		stand_take_store_frame(fellow, frame, message->number);
+	else if (message->number == PEER_STANDING)
+		stand_take(fellow, &message->standing);
+	else if (!(fellow->is_voter         ? take_from_voter(fellow, message)
 		   : peers->daemon->decides ? take_from_member(fellow, message, arena)
 					    : false) &&
 		 fellow->remote)
@@ -226,29 +186,6 @@ static bool is_voter(const struct peers *peers, const char *node)
 	return false;
 }
 
-static void become_authority(struct fellow *fellow)
-{
-	struct peers *peers = fellow->peers;
-	struct authority *authority = peers->daemon->authority;
-	if (!authority || peers_voter(peers) || !is_voter(peers, fellow->node))
-		return;
-	const struct peer_line line = line_of(fellow);
-	fellow->is_authority = true;
-	store_peer_up(authority_store(authority), &line);
-	authority_wake(authority);
-	peers->unreached[0] = '\0';
-}
-
-static void serve(struct fellow *fellow)
-{
-	struct error err = {0};
-	const struct peer_line line = line_of(fellow);
-	if (must_succeed(store_session_up(fellow->peers->daemon->store, &line, &fellow->serving,
-					  &err)) < 0 &&
-	    fellow->remote)
-		peer_channel_cut(fellow->remote, PEER_PARTING_OTHER, err.text, NULL);
-}
-
 static void on_up(void *context, struct peer_remote *remote, const struct channel_up *up)
 {
 	struct peers *peers = context;
@@ -265,10 +202,10 @@ static void on_up(void *context, struct peer_remote *remote, const struct channe
 	ip_address_format(&up->address, fellow->address);
 	log_event(LOG_LEVEL_INFO, "peer.up", "node", fellow->node, "address", fellow->address,
 		  NULL);
-	if (peers->daemon->decides)
-		serve(fellow);
-	else if (up->outgoing)
-		become_authority(fellow);
+	fellow->is_voter = !peers->daemon->decides && is_voter(peers, fellow->node);
+	if (fellow->is_voter)
+		peers->unreached[0] = '\0';
+	stand_up(fellow);
 	reap(peers);
 }
 
@@ -287,9 +224,9 @@ static void on_down(void *context, struct peer_remote *remote, const struct chan
 	fellow->is_up = false;
 	if (down->reason == PEER_PARTING_REMOVED && !peers->closing && !peers->daemon->decides)
 		removal_take(peers->daemon, fellow->node, down->proof.data, down->proof.length);
-	if (fellow->is_authority)
+	if (fellow->is_voter)
 		peers->lost_ms = now_of(peers);
-	if (!fellow->asks && (fellow->outgoing || fellow->is_authority))
+	if (!fellow->asks && (fellow->outgoing || fellow->is_voter))
 		snprintf(peers->unreached, sizeof(peers->unreached), "%s: %.400s", fellow->node,
 			 down->sentence);
 	peers->connect_ms = now_of(peers) + AGAIN_MS;
@@ -333,6 +270,28 @@ static void on_end(void *context, const char *why)
 
 /* --- whom to talk to -------------------------------------------------------------------------- */
 
+void peers_lost_track(struct peers *peers)
+{
+	stand_serve_anew(peers);
+}
+
+static void seek(struct peers *peers, uint64_t now_ms)
+{
+	bool seeks = stand_seeks(peers);
+	if (seeks && !peers->sought_ms)
+		peers->sought_ms = now_ms;
+	if (!seeks && peers->sought_ms) {
+		peers->sought_ms = 0;
+		peers->settled_ms = now_ms;
+	}
+	if (seeks && (peers->daemon->decides || now_ms - peers->sought_ms >= SEEK_MS))
+		peers_seek_others(peers);
+	else if (!seeks && peers->settled_ms && now_ms - peers->settled_ms >= SETTLED_MS) {
+		peers->settled_ms = 0;
+		peers_leave_others(peers);
+	}
+}
+
 void peers_tick(struct peers *peers, uint64_t now_ms)
 {
 	struct error err = {0};
@@ -341,9 +300,12 @@ void peers_tick(struct peers *peers, uint64_t now_ms)
 		peers->runs = peer_channel_start(peers->channel, &err) == 0;
 		peers->start_ms = now_ms + AGAIN_MS;
 	}
-	if (peers->runs && !peers->daemon->decides && now_ms >= peers->connect_ms) {
+	stand_tick(peers);
+	if (peers->runs && now_ms >= peers->connect_ms) {
 		peers->connect_ms = now_ms + AGAIN_MS;
-		peers_connect_to_voters(peers);
+		if (!peers->daemon->decides)
+			peers_connect_to_voters(peers);
+		seek(peers, now_ms);
 	}
 	peers_forget_turned_away(peers, now_ms);
 	if (peers->runs)

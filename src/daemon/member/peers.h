@@ -3,7 +3,9 @@
  * Peers: this node's conversations with the other members, over the node channel (peer/channel.h).
  * A node that decides nothing keeps a session with each voter: its replica follows the store there,
  * and what it observed, what its landing counted and what its local API is asked go there. A voter
- * serves its store to whoever is a member, and takes all that in.
+ * takes all that in. While no voter that decides is reached, a node keeps sessions with others too,
+ * and so does a voter until it has heard enough of them: everyone serves his store, and tells where
+ * he stands (stand.c).
  *
  * Who is a member is what the replica says. Where voters are it says too; before it says anything,
  * what the join was told.
@@ -56,6 +58,14 @@ uint64_t peers_voter_silent_ms(const struct peers *peers);
 
 /* What the channel counted, of its present process; borrowed. */
 const struct channel_counters *peers_counters(const struct peers *peers);
+
+/* All of the replica was replaced: what was said of it is void. */
+void peers_lost_track(struct peers *peers);
+
+/* The member that the replica takes entries from; "": none. */
+const char *peers_source(const struct peers *peers);
+/* "" or how the last session ended, or was refused. */
+const char *peers_last_failure(const struct peers *peers);
 
 /* "" while a voter is reached, or when this node is one; else why none is. */
 const char *peers_unreached(const struct peers *peers);

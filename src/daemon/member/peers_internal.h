@@ -28,8 +28,12 @@ struct fellow {
 	bool is_up;
 	bool outgoing;
 	bool asks; /* it is no session, but a voter that is asked for a certificate */
-	bool is_authority; /* this node's replica follows the store there */
+	bool is_voter; /* by the records, or by what the join was told */
+	bool is_followed; /* this node's replica follows the store there */
 	struct store_session *serving; /* this node's store, to it; NULL: not */
+	struct buffer serves; /* what it said of the store that it serves; empty: nothing yet */
+	struct peer_standing told; /* what it was told of this node last */
+	bool has_told;
 	struct landing_session landing; /* its landing's; `daemon` NULL before its first report */
 	struct relayed *relayed; /* calls that it is to answer */
 	uint64_t last_call;
@@ -52,12 +56,16 @@ struct peers {
 	uint64_t observe_ms; /* when the voter is told again what this node sees, without news */
 	uint64_t lost_ms; /* when the last session with a voter ended */
 	struct channel_counters counters;
+	uint64_t sought_ms; /* since when no voter that decides is followed; 0: one is */
+	uint64_t settled_ms; /* since when one is */
+	size_t seek_from; /* the member that is tried next */
 	char unreached[512];
 	struct removal_entry *removals; /* entries that removed nodes are shown */
 	size_t removals_asked; /* of them, those that the store is asked for */
 	struct alarm copied, name_taken; /* somebody goes by another's key, or name */
 	/* When that was seen last, and since when it has been, without a pause; 0: it was not. */
 	uint64_t turned_away_ms, turned_away_since_ms;
+	char refusal[512]; /* why nothing can be changed here, to those whom the store is served */
 };
 
 /* Queue a message. False: it is not up. A message outside its limits is a bug. */
@@ -79,6 +87,23 @@ void peers_take_warning(struct peers *peers, const struct peer_warning *message)
 /* Call it every tick. */
 void peers_forget_turned_away(struct peers *peers, uint64_t now_ms);
 
+/* --- stand.c: where everyone stands, and who is followed --- */
+
+void stand_up(struct fellow *fellow);
+void stand_down(struct fellow *fellow);
+void stand_take(struct fellow *fellow, const struct peer_standing *message);
+void stand_take_store_frame(struct fellow *fellow, const struct wire_bytes *frame,
+			    enum peer_number number);
+/* Follow whoever is the right one now. */
+void stand_choose(struct peers *peers);
+void stand_tick(struct peers *peers);
+/* The store that is served has become another one. */
+void stand_serve_anew(struct peers *peers);
+/* Those who want to change something here are told who does. */
+void stand_say_who_decides(struct peers *peers);
+/* Are others wanted, besides the voters? */
+bool stand_seeks(const struct peers *peers);
+
 /* --- relay.c: calls of the local API that another node answers --- */
 
 /* The voter's side: somebody passes a call on. */
@@ -92,6 +117,9 @@ void relay_lost(struct fellow *fellow);
 struct fellow *fellow_new(struct peers *peers);
 /* With each voter that there is no session with. */
 void peers_connect_to_voters(struct peers *peers);
+/* With members, until there are some sessions; and end those again. */
+void peers_seek_others(struct peers *peers);
+void peers_leave_others(struct peers *peers);
 /* Show these instead. -FL_EINVALID when they do not fit together; all is as before then. */
 must_check int peers_show_identity(struct peers *peers, const struct credentials *credentials,
 				   struct error *err);

@@ -27,7 +27,7 @@ bool fellow_send(struct fellow *fellow, const struct peer_message *message)
 struct fellow *peers_voter(const struct peers *peers)
 {
 	for (struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next) {
-		if (fellow->is_authority && fellow->is_up && fellow->remote)
+		if (fellow->is_voter && fellow->is_up && fellow->remote)
 			return fellow;
 	}
 	return NULL;
@@ -97,6 +97,11 @@ void peers_tell_foremost(struct peers *peers, uint64_t now_ms)
 		fellow->foremost_ms = now_ms;
 		fellow->foremost = message.foremost.sequence;
 	}
+}
+
+const char *peers_last_failure(const struct peers *peers)
+{
+	return peers->unreached;
 }
 
 const char *peers_unreached(const struct peers *peers)

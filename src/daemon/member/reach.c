@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SOUGHT 4u /* sessions, or tries, with members that decide nothing */
+#define SOUGHT_BY_VOTER 64u
+
 struct fellow *fellow_new(struct peers *peers)
 {
 	struct fellow *fellow = must_alloc(1, sizeof(*fellow));
@@ -71,6 +74,48 @@ void peers_connect_to_voters(struct peers *peers)
 	const size_t count = list_voters(peers, doors);
 	for (size_t i = 0; i < count; i++)
 		connect_to(peers, &doors[i], NULL);
+}
+
+static bool is_up(const struct peers *peers, const char *node)
+{
+	for (const struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next) {
+		if (fellow->is_up && fellow->remote && strcmp(fellow->node, node) == 0)
+			return true;
+	}
+	return false;
+}
+
+void peers_seek_others(struct peers *peers)
+{
+	const struct image *image = &peers->daemon->image;
+	const size_t most = peers->daemon->decides ? SOUGHT_BY_VOTER : SOUGHT;
+	size_t tried = 0;
+	for (const struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next)
+		tried += fellow->remote && fellow->outgoing && !fellow->asks && !fellow->is_voter;
+	for (size_t i = 0; i < image->member_count && tried < most; i++) {
+		size_t at = (peers->seek_from + i) % image->member_count;
+		const struct member *member = image->members[at].member;
+		if (member_has(member, MEMBER_VOTER) || !*member->channel_key ||
+		    !member->channel_port || is_tried(peers, member->name) ||
+		    is_up(peers, member->name))
+			continue;
+		struct door door = {.address = member->channel_address,
+				    .port = member->channel_port};
+		snprintf(door.node, sizeof(door.node), "%s", member->name);
+		connect_to(peers, &door, NULL);
+		peers->seek_from = at + 1;
+		tried++;
+	}
+}
+
+void peers_leave_others(struct peers *peers)
+{
+	for (struct fellow *fellow = peers->fellows; fellow; fellow = fellow->next) {
+		if (fellow->remote && fellow->outgoing && !fellow->asks && !fellow->is_voter &&
+		    !fellow->is_followed && !peers->daemon->decides)
+			peer_channel_cut(fellow->remote, PEER_PARTING_OTHER,
+					 "a voter is reached again", NULL);
+	}
 }
 
 void peers_ask_voter(struct peers *peers, const struct wire_bytes *question)

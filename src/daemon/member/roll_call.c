@@ -126,12 +126,14 @@ static void look_for_own(struct peers *peers)
 void peers_image_moved(struct peers *peers)
 {
 	const struct image *image = &peers->daemon->image;
+	stand_choose(peers);
 	if ((peers->members_told && peers->members_revision == image->members_revision) ||
 	    !have_entries(peers))
 		return;
 	peers->members_told = true;
 	peers->members_revision = image->members_revision;
 	tell_members(peers);
+	stand_say_who_decides(peers);
 	look_for_own(peers);
 }
 

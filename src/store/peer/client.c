@@ -735,6 +735,7 @@ static void take_frame(struct peer_client *client, const struct arrival *arrival
 		case PEER_FOREMOST:
 		case PEER_PATH_TRY:
 		case PEER_PATH_SEEN:
+		case PEER_STANDING:
 		case PEER_STORE_RANGE:
 		case PEER_STORE_TXN:
 		case PEER_STORE_LEASE:

@@ -30,6 +30,7 @@ struct store_session {
 	struct store *store;
 	struct store_id id; /* as it was when the session began */
 	struct peer_line line;
+	const char *refusal; /* borrowed; "": changes are taken */
 	bool up;
 	bool serves; /* the peer was told whose store this is */
 	size_t references; /* the owner's, and one for each completion to come */
@@ -98,13 +99,15 @@ static void release(struct store_session *session)
 		free(session);
 }
 
-/* NULL when the peer has too many under way, takes no answers, or there is no memory: it was told.
- */
-static struct served_call *begin_call(struct store_session *session, uint64_t number)
+/* NULL when the peer has too many under way, takes no answers, wants a change that is not decided
+ * here, or there is no memory: it was told. */
+static struct served_call *begin_call(struct store_session *session, uint64_t number, bool changes)
 {
 	struct error err = {0};
 	struct served_call *call = NULL;
-	if (session->state.calls >= STORE_SESSION_CALLS)
+	if (changes && *session->refusal)
+		error_set(&err, -FL_ESTATE, "store: %s", session->refusal);
+	else if (session->state.calls >= STORE_SESSION_CALLS)
 		error_set(&err, -FL_EEXHAUSTED, "store: more than %u calls at once",
 			  STORE_SESSION_CALLS);
 	else if (is_slow(session))
@@ -184,7 +187,7 @@ static void take_range(struct store_session *session, const struct peer_store_ra
 					  .limit = (size_t)wanted->limit,
 					  .revision = wanted->revision};
 	struct error err = {0};
-	struct served_call *call = begin_call(session, wanted->call);
+	struct served_call *call = begin_call(session, wanted->call, false);
 	if (call && store_range(session->store, &range, on_page, call, &err) < 0)
 		refuse_call(call, &err);
 }
@@ -236,7 +239,7 @@ static void take_txn(struct store_session *session, const struct peer_store_txn 
 				      .op_count = wanted->ops.count,
 				      .id = *wanted->id ? wanted->id : NULL};
 	struct error err = {0};
-	struct served_call *call = begin_call(session, wanted->call);
+	struct served_call *call = begin_call(session, wanted->call, true);
 	if (call && store_txn(session->store, &txn, on_txn, call, &err) < 0)
 		refuse_call(call, &err);
 }
@@ -260,7 +263,7 @@ static void take_lease(struct store_session *session, const struct peer_store_le
 {
 	struct store *store = session->store;
 	struct error err = {0};
-	struct served_call *call = begin_call(session, wanted->call);
+	struct served_call *call = begin_call(session, wanted->call, true);
 	int result = 0;
 	if (!call)
 		return;
@@ -466,14 +469,18 @@ static void on_serves(void *context, int result, const struct error *err,
 	release(session);
 }
 
-int store_session_up(struct store *store, const struct peer_line *line,
+int store_session_up(struct store *store, const struct peer_line *line, const char *refusal,
 		     struct store_session **ret_session, struct error *err)
 {
 	struct store_session *session = malloc(sizeof(*session));
 	if (!session)
 		return error_set(err, -ENOMEM, "store: out of memory");
-	*session = (struct store_session){
-	    .store = store, .id = store_id(store), .line = *line, .up = true, .references = 2};
+	*session = (struct store_session){.store = store,
+					  .id = store_id(store),
+					  .line = *line,
+					  .refusal = refusal,
+					  .up = true,
+					  .references = 2};
 	int result = store_range(store, &nothing, on_serves, session, err);
 	if (result < 0) {
 		free(session);

@@ -7,6 +7,9 @@
  * refused new calls, and its watches end with -FL_ECOMPACTED: it has to read anew. So a slow peer
  * costs memory for some pages, and costs nobody else anything.
  *
+ * Where changes are decided elsewhere the store is served to be read: what would change it, a txn
+ * or a lease, is refused by the sentence that says who decides.
+ *
  * Answers and events are sent from within store_dispatch() of the served store, whose thread makes
  * all calls here.
  */
@@ -24,11 +27,13 @@ struct store_session;
 
 /*
  * A peer's line is up: from now on `store` is served over it, for as long as its id stays the same;
- * then the line is cut. It is borrowed until store_session_down(). -ENOMEM, or what the store says
- * when it takes no calls.
+ * then the line is cut. It is borrowed until store_session_down(), and so is `refusal`, which is
+ * looked at with each call: "", or why nothing may be changed. -ENOMEM, or what the store says when
+ * it takes no calls.
  */
 must_check int store_session_up(struct store *store, const struct peer_line *line,
-				struct store_session **ret_session, struct error *err);
+				const char *refusal, struct store_session **ret_session,
+				struct error *err);
 
 /* A whole frame came from the peer (peer_frame_bytes()). */
 void store_session_take(struct store_session *session, const void *frame, size_t length);
@@ -40,7 +45,7 @@ void store_session_down(struct store_session *session);
 struct store_session_state {
 	size_t calls; /* under way */
 	size_t watches;
-	uint64_t refused; /* calls and watches beyond a limit */
+	uint64_t refused; /* calls and watches beyond a limit, and changes where none are decided */
 	uint64_t resynchronised; /* watches that ended because the peer was slow */
 	uint64_t skipped; /* messages that this build does not know */
 	uint64_t violations; /* messages that made no sense; each cut the line */
