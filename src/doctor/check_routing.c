@@ -5,6 +5,7 @@
  * where somebody's come first, it is found here.
  */
 #include "doctor/examination.h"
+#include "kernel/own_calls.h"
 #include "landing/rules.h"
 
 #include <dirent.h>
@@ -137,7 +138,9 @@ static void check_order(struct examination *seen, const struct rules_seen *rules
 		FINDING_PUT(seen->findings, RULE_LOCAL, flag, "", netlink_family_name(family));
 	for (size_t i = 0; moved && i < rules->count; i++) {
 		const struct rule *rule = &rules->items[i];
-		if (rule->pref >= RULE_PREF_LOCAL || rule_is_ours(rule) ||
+		const bool is_edges =
+		    rule->pref == OWN_CALLS_PREF && rule->protocol == OWN_CALLS_PROTOCOL;
+		if (rule->pref >= RULE_PREF_LOCAL || rule_is_ours(rule) || is_edges ||
 		    rule->action == FR_ACT_NOP ||
 		    (rule->action == FR_ACT_TO_TBL && rule->table == RT_TABLE_LOCAL))
 			continue;

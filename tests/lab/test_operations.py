@@ -214,9 +214,9 @@ def test_the_readmes_use_it(walk):
     groups = re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)
     first, further, then = (
         [line.partition("  #")[0].strip() for line in group.splitlines()] for group in groups[:3])
-    assert first == ["fairlead init", "fairlead run"]
-    assert further == ["fairlead join 10.0.0.2 --token fl1…", "fairlead run"]
-    walk.types("a", first[0])
+    assert first == ["./dev install", "fairlead init"]
+    assert further == ["fairlead join 10.0.0.2 --token fl1…"]
+    walk.types("a", first[1])
     walk.machines["a"].systemctl("start")
     for name in "b", "c":
         text = walk.types(name, further[0])
