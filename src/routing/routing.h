@@ -20,7 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ROUTING_PROTOCOL 103 /* in rtnetlink's number space of routing protocols; 'g' */
+#define ROUTING_PROTOCOL                                                                           \
+	104 /* in rtnetlink's number space of routing protocols; 102 and 103 are ours as well */
 #define ROUTING_TABLE 122 /* unless told otherwise */
 #define ROUTING_TABLE_MOST                                                                         \
 	252 /* FRR reads no table of its own above that, and 253 is `default`                      \

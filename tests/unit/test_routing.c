@@ -90,8 +90,8 @@ static void prefixes_are_blackholes_of_ours(void **state)
 	(void)state;
 	struct routing *routing = opened();
 	announce(routing, V4, V6);
-	assert_non_null(strstr(shown(4), "blackhole " V4 " proto 103 metric 100"));
-	assert_non_null(strstr(shown(6), "blackhole " V6 " dev lo proto 103 metric 100"));
+	assert_non_null(strstr(shown(4), "blackhole " V4 " proto 104 metric 100"));
+	assert_non_null(strstr(shown(6), "blackhole " V6 " dev lo proto 104 metric 100"));
 	announce(routing, NULL, NULL);
 	assert_string_equal(shown(4), "");
 	assert_string_equal(shown(6), "");
@@ -159,8 +159,8 @@ static void routes_of_others_are_left_alone(void **state)
 {
 	(void)state;
 	run("ip route add blackhole 203.0.113.0/24 table 122 proto static");
-	run("ip route add unreachable 192.0.2.0/24 table 122 proto 103");
-	run("ip route add blackhole " V4 " proto 103");
+	run("ip route add unreachable 192.0.2.0/24 table 122 proto 104");
+	run("ip route add blackhole " V4 " proto 104");
 	struct routing *routing = opened();
 	announce(routing, V4, NULL);
 	announce(routing, NULL, NULL);
