@@ -422,8 +422,7 @@ static int ask_path(const struct sockaddr_un *address)
 	return result;
 }
 
-/* A socket file may be left by a daemon that was killed: it is stale if nobody listens on it. */
-static int claim_path(const char *path, struct error *err)
+int api_unix_claim(const char *path, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct stat found;
@@ -476,7 +475,7 @@ int api_unix_listen(uv_pipe_t *pipe, const char *path, int backlog, uv_connectio
 int api_unix_open(struct api_host *host, uv_loop_t *loop, const char *path, unsigned max_clients,
 		  struct api_unix **ret_api, struct error *err)
 {
-	int result = claim_path(path, err);
+	int result = api_unix_claim(path, err);
 	if (result < 0)
 		return result;
 	struct api_unix *api = must_alloc(1, sizeof(*api));

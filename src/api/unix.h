@@ -20,6 +20,10 @@
 
 struct api_unix;
 
+/* Nobody listens on `path`: what a daemon that was killed left there is removed. -EADDRINUSE when
+ * one does, -EEXIST when something else than a socket is there. */
+must_check int api_unix_claim(const char *path, struct error *err);
+
 /* -EADDRINUSE when another daemon listens on `path`, -EEXIST when something else than a socket is
  * there; a dead daemon's socket is replaced. */
 must_check int api_unix_open(struct api_host *host, uv_loop_t *loop, const char *path,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/member/removal.h"
 
+#include "api/unix.h"
 #include "base/disk.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -176,10 +177,12 @@ int removal_make_room(const struct daemon_options *options, struct error *err)
 	int result = removal_read(folder, &sequence, err);
 	if (result < 0 || !sequence)
 		return result;
-	if (access(options->socket_path, F_OK) == 0)
+	result = api_unix_claim(options->socket_path, err);
+	if (result == -EADDRINUSE)
 		return error_set(err, -EBUSY,
 				 "the daemon of the removed node still runs: stop it, then join");
-	result = daemon_empty(options, err);
+	if (result == 0)
+		result = daemon_empty(options, err);
 	snprintf(name, sizeof(name), ASIDE "%llu", (unsigned long long)sequence);
 	if (result == 0)
 		result = join_path(folder, NOTE, note_path, err);
