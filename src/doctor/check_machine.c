@@ -26,7 +26,7 @@ static void check_clock(struct examination *seen)
 		FINDING_PUT(seen->findings, CLOCK_OFFSET, "", "", llabs((long long)seen->offset_ms),
 			    seen->offset_ms < 0 ? "behind" : "ahead of");
 	if (adjtimex(&state) == TIME_ERROR)
-		FINDING_PUT(seen->findings, CLOCK_ALONE, "", "");
+		FINDING_PUT_PLAIN(seen->findings, CLOCK_ALONE, "", "");
 }
 
 static void check_disk(struct examination *seen)

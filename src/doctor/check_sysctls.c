@@ -82,13 +82,13 @@ void check_sysctls(struct examination *seen)
 	    sysctl_read("net/ipv4/tcp_mtu_probing", &value) == 0) {
 		seen->looked++;
 		if (value == 0)
-			FINDING_PUT(seen->findings, SYSCTL_MTU_PROBING, "", "");
+			FINDING_PUT_PLAIN(seen->findings, SYSCTL_MTU_PROBING, "", "");
 	}
 	if (underlays && has_pool(seen, true) &&
 	    sysctl_read("net/ipv6/ip_nonlocal_bind", &value) == 0) {
 		seen->looked++;
 		if (value == 0)
-			FINDING_PUT(seen->findings, SYSCTL_NONLOCAL_BIND, "", "");
+			FINDING_PUT_PLAIN(seen->findings, SYSCTL_NONLOCAL_BIND, "", "");
 	}
 	json_array_foreach ((json_t *)(uintptr_t)interfaces, i, name)
 		check_forwarding(seen, "ipv4", json_string_value(name));

@@ -209,7 +209,10 @@ void finding_mend(enum finding_code code, const char *subject, const char *value
  * text, mend} to the array `list`. `subject` and `value` are for what mends it; may be "".
  */
 #define FINDING_PUT(list, id, subject, value, ...)                                                 \
-	finding_put(list, FINDING_##id, subject, value, finding_sentence_##id, ##__VA_ARGS__)
+	finding_put(list, FINDING_##id, subject, value, finding_sentence_##id, __VA_ARGS__)
+/* The same of a sentence that takes none. */
+#define FINDING_PUT_PLAIN(list, id, subject, value)                                                \
+	finding_put(list, FINDING_##id, subject, value, "%s", finding_sentence_##id)
 void finding_put(json_t *list, enum finding_code code, const char *subject, const char *value,
 		 const char *sentence, ...) __attribute__((format(printf, 5, 6)));
 
