@@ -121,7 +121,8 @@ def fabric():
 @pytest.fixture(autouse=True)
 def well_again(fabric):
     yield
-    wait_for(lambda: fabric.is_well("c"), "c to be well", 10)
+    # What somebody deleted is told of for a minute.
+    wait_for(lambda: fabric.is_well("c"), "c to be well", 20)
 
 
 def test_where_nothing_is_wrong_nothing_is_found(fabric):

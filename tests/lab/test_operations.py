@@ -212,11 +212,12 @@ def test_the_readmes_use_it(walk):
     readme = (REPOSITORY / "README.md").read_text()
     section = readme.partition("\n## Use it\n")[2].partition("\n## ")[0]
     groups = re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)
-    first, further, then = (
-        [line.partition("  #")[0].strip() for line in group.splitlines()] for group in groups[:3])
-    assert first == ["./dev install", "fairlead init"]
+    install, first, further, then = (
+        [line.partition("  #")[0].strip() for line in group.splitlines()] for group in groups[:4])
+    assert install == ["./dev install"]
+    assert first == ["fairlead init"]
     assert further == ["fairlead join 10.0.0.2 --token fl1…"]
-    walk.types("a", first[1])
+    walk.types("a", first[0])
     walk.machines["a"].systemctl("start")
     for name in "b", "c":
         text = walk.types(name, further[0])

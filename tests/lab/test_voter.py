@@ -106,12 +106,12 @@ class Peers(Fabric):
                  f"everyone to be at entry {sequence}", 20)
 
     def wait_orders(self, on="a", seconds=20):
-        """Until the voter takes orders again."""
+        """Until the voter takes orders again, also in a process that has just begun."""
         def taken():
             done = self.clis[on].try_("rollout", "pause", "web")
             if any(words in done.stderr for words in (
                     "takes no orders", "no voter is reached", "not known",
-                    "older than what this node does")):
+                    "older than what this node does", "nothing answers")):
                 return False
             if done.returncode == 0:
                 self.clis[on]("rollout", "resume", "web")
