@@ -121,7 +121,7 @@ int edge_set_passing(struct edge *edge, const struct edge_passing *passing, stru
 {
 	struct edge_map_passing *held = &edge->maps.settings->passing;
 	struct edge_map_peer peers[EDGE_PASS_PEERS] = {0};
-	struct passing_peers numbers;
+	struct passing_peers numbers = {0};
 	int result = check(edge, passing, err);
 	if (result == 0)
 		result = number_peers(edge, passing, &numbers, peers, err);
