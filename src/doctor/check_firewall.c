@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "doctor/examination.h"
 #include "doctor/firewall.h"
+#include "doctor/tool.h"
 
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_tables.h>
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 static int count_table(const struct nlmsghdr *message, void *context)
 {
@@ -64,16 +64,15 @@ static void tell_legacy(struct examination *seen)
 static json_t *read_ruleset(struct examination *seen)
 {
 	json_error_t fault;
-	FILE *nft = popen("nft -j list ruleset 2>/dev/null", "re");
-	json_t *ruleset = nft ? json_loadf(nft, 0, &fault) : NULL;
-	const int status = nft ? pclose(nft) : -1;
+	struct tool nft = tool_open((const char *[]){"nft", "-j", "list", "ruleset", NULL});
+	json_t *ruleset = nft.output ? json_loadf(nft.output, 0, &fault) : NULL;
+	const bool ended_well = tool_close(&nft);
 	tell_legacy(seen);
-	if (ruleset && status == 0)
+	if (ruleset && ended_well)
 		return ruleset;
 	json_decref(ruleset);
-	tell_unread(seen, status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127
-			      ? "`nft`, which reads them, is not installed"
-			      : "`nft -j list ruleset` does not show them");
+	tell_unread(seen, nft.missing ? "`nft`, which reads them, is not installed"
+				      : "`nft -j list ruleset` does not show them");
 	return NULL;
 }
 

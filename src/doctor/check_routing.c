@@ -5,6 +5,7 @@
  * where somebody's come first, it is found here.
  */
 #include "doctor/examination.h"
+#include "doctor/tool.h"
 #include "kernel/own_calls.h"
 #include "landing/rules.h"
 
@@ -264,20 +265,13 @@ static void check_network_manager(struct examination *seen)
 	if (!pid)
 		return;
 	json_array_foreach ((json_t *)(uintptr_t)examination_list(seen, "underlay"), i, name) {
-		char command[128];
 		char answer[64] = "";
 		const char *interface = json_string_value(name);
-		if (strspn(interface,
-			   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-			   "_.@-") != strlen(interface))
-			continue;
-		snprintf(command, sizeof(command),
-			 "nmcli -g GENERAL.STATE device show %.15s 2>/dev/null", interface);
-		FILE *nmcli = popen(command, "re");
-		if (nmcli && !fgets(answer, sizeof(answer), nmcli))
+		struct tool nmcli = tool_open((const char *[]){"nmcli", "-g", "GENERAL.STATE",
+							       "device", "show", interface, NULL});
+		if (nmcli.output && !fgets(answer, sizeof(answer), nmcli.output))
 			answer[0] = '\0';
-		if (nmcli)
-			pclose(nmcli);
+		(void)tool_close(&nmcli);
 		if (strncmp(answer, "10 ", 3) != 0) /* 10: unmanaged */
 			FINDING_PUT(seen->findings, NETWORK_MANAGER, interface, "", (long long)pid,
 				    interface);

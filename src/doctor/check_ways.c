@@ -94,15 +94,17 @@ static void send_echo(const struct ways *ways, size_t number, bool large)
 		icmp->checksum = checksum(packet, whole - header);
 	}
 	/* One that does not even leave is one that is not answered. */
-	(void)sendto(ways->sockets[v6], packet, whole - header, 0, (struct sockaddr *)&to,
-		     v6 ? sizeof(to.v6) : sizeof(to.v4));
+	if (ways->sockets[v6] >= 0)
+		(void)sendto(ways->sockets[v6], packet, whole - header, 0, (struct sockaddr *)&to,
+			     v6 ? sizeof(to.v6) : sizeof(to.v4));
 }
 
 static void take_answers(struct ways *ways, bool v6)
 {
 	static uint8_t packet[65536];
 	ssize_t length;
-	while ((length = recv(ways->sockets[v6], packet, sizeof(packet), 0)) > 0) {
+	while (ways->sockets[v6] >= 0 &&
+	       (length = recv(ways->sockets[v6], packet, sizeof(packet), 0)) > 0) {
 		/* A raw socket of IPv4 shows the IP header, one of IPv6 does not. */
 		const size_t skip = v6 ? 0 : (size_t)(packet[0] & 0x0f) * 4;
 		const struct icmphdr *icmp = (const struct icmphdr *)(packet + skip);

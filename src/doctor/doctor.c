@@ -58,7 +58,7 @@ static void ask_daemon(struct examination *seen, struct error *err)
 static int rank(const json_t *finding)
 {
 	const char *severity = json_string_value(json_object_get(finding, "severity"));
-	for (int i = 0; severity && i <= (int)FINDING_IS_NOTE; i++) {
+	for (int i = 0; severity && i <= FINDING_IS_NOTE; i++) {
 		if (strcmp(severity, finding_severity_name((enum finding_severity)i)) == 0)
 			return i;
 	}
@@ -69,7 +69,7 @@ static int rank(const json_t *finding)
 static json_t *sort_findings(const json_t *findings)
 {
 	json_t *sorted = json_array();
-	for (int severity = 0; severity <= (int)FINDING_IS_NOTE; severity++) {
+	for (int severity = 0; severity <= FINDING_IS_NOTE; severity++) {
 		for (size_t i = 0; i < json_array_size(findings); i++) {
 			json_t *finding = json_array_get(findings, i);
 			if (rank(finding) == severity)

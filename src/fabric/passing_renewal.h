@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PASSING_RENEWAL_MS (24u * 3600u * 1000u)
+#define PASSING_RENEWAL_MS UINT64_C(86400000)
 
 struct changes;
 struct clock;

@@ -144,8 +144,8 @@ static void check_asker(const struct peers *peers, const struct peer_join_ask *a
 		set(refusal, PEER_JOIN_NO_VOTER, "node %s is no voter and cannot let anybody in",
 		    daemon->options->node);
 	} else if (*daemon->replica.refusal && ask->secret.length) {
-		/* A renewal changes nothing here, and who may be what a starting voter waits for needs
-		 * one before it can be heard. */
+		/* A renewal changes nothing here, and who may be what a starting voter waits for
+		 * needs one before it can be heard. */
 		set(refusal, PEER_JOIN_LATER, "the voter takes no orders now: %.400s",
 		    daemon->replica.refusal);
 	} else if (strcmp(ask->fabric, own->fabric) != 0) {
