@@ -4,11 +4,9 @@ import json
 
 import pytest
 
-from faults import open_new_flows, unbroken, wait_clean
+from faults import open_new_flows, unbroken, wait_clean, window
 from lab.job import MainJob
 from release import ReleaseLab
-
-STEP = 5  # of the main job: the upgrade
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +45,7 @@ def test_todays_program_takes_over(job):
     lab = job.lab
     before, entries, build = promises(job), ledger(lab), job.fresh_status().build_id
     lab.cli("verify")
-    with unbroken(job), job.event(STEP, "from the release") as event, lab.upgrade():
+    with unbroken(job), window(job, "from the release") as event, lab.upgrade():
         # A third of the window passes while nobody is there to look after the packets.
         job.wait(lambda: event.probe and event.probe["4"]["sent"] > job.window // 3,
                  "the probe to see no daemon")

@@ -303,6 +303,7 @@ def test_a_fork_is_refused_until_the_operator_says_so(fabric):
     fabric.wait_orders()
     wait_for(lambda: all(node["behind"] == 0 for node in fabric.clis["a"].json("get", "nodes")),
              "everyone to have gone along", 40)
+    fabric.wait_orders(on="b")
     number = fabric.apply("b", "c", on="b", wait=False)
     assert number > lost + 1000
     fabric.wait_state(number, "serving", "d", 30)
