@@ -97,6 +97,15 @@ bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b)
 	return a->length == b->length && ip_address_equal(&a->address, &b->address);
 }
 
+bool ip_prefix_is_among(const struct ip_prefix *prefix, const struct ip_prefix *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (ip_prefix_equal(&list[i], prefix))
+			return true;
+	}
+	return false;
+}
+
 bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_address *address)
 {
 	if (prefix->address.family != address->family)

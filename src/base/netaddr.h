@@ -9,6 +9,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum ip_family { IP_NONE = 0, IP_V4 = 4, IP_V6 = 6 };
@@ -38,6 +39,7 @@ bool ip_address_equal(const struct ip_address *a, const struct ip_address *b);
 /* memcmp order: v4 before v6. */
 int ip_address_compare(const struct ip_address *a, const struct ip_address *b);
 bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b);
+bool ip_prefix_is_among(const struct ip_prefix *prefix, const struct ip_prefix *list, size_t count);
 bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_address *address);
 bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b);
 

@@ -5,6 +5,7 @@
 #include "dataplane/internal.h"
 #include "kernel/link.h"
 #include "kernel/own_calls.h"
+#include "kernel/rule.h"
 
 #include <libmnl/libmnl.h>
 #include <linux/ethtool.h>
@@ -216,60 +217,15 @@ static int set_route(struct edge *edge, uint32_t near, size_t family)
 	return result == -EEXIST ? 0 : result;
 }
 
-static int change_rule(struct netlink *requests, uint16_t type, const struct ip_prefix *pool)
+static struct rule rule_for(const struct ip_prefix *pool)
 {
-	alignas(struct nlmsghdr) char buffer[256];
-	struct nlmsghdr *request =
-	    begin(buffer, type, type == RTM_NEWRULE ? NLM_F_CREATE | NLM_F_EXCL : 0);
-	struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-	header->family = netlink_af(pool->address.family);
-	header->dst_len = pool->length;
-	header->action = FR_ACT_TO_TBL;
-	netlink_put_address(request, FRA_DST, &pool->address);
-	mnl_attr_put_strz(request, FRA_IIFNAME, "lo");
-	mnl_attr_put_u32(request, FRA_PRIORITY, OWN_CALLS_PREF);
-	mnl_attr_put_u32(request, FRA_TABLE, OWN_CALLS_TABLE);
-	mnl_attr_put_u8(request, FRA_PROTOCOL, OWN_CALLS_PROTOCOL);
-	return netlink_ask(requests, request, NULL, NULL);
-}
-
-struct own_rules {
-	struct ip_prefix *pools; /* owned */
-	size_t count;
-};
-
-static int collect_rule(const struct nlmsghdr *message, void *context)
-{
-	struct own_rules *rules = context;
-	if (!message)
-		rules->count = 0;
-	if (!message || message->nlmsg_type != RTM_NEWRULE ||
-	    mnl_nlmsg_get_payload_len(message) < sizeof(struct fib_rule_hdr))
-		return 0;
-	const struct fib_rule_hdr *header = mnl_nlmsg_get_payload(message);
-	const struct nlattr *protocol =
-	    netlink_attribute(message, sizeof(*header), FRA_PROTOCOL, sizeof(uint8_t));
-	if (!protocol || mnl_attr_get_u8(protocol) != OWN_CALLS_PROTOCOL ||
-	    netlink_number(message, sizeof(*header), FRA_PRIORITY, 0) != OWN_CALLS_PREF)
-		return 0;
-	struct ip_prefix *pools =
-	    reallocarray(rules->pools, rules->count + 1, sizeof(*rules->pools));
-	if (!pools)
-		return -ENOMEM;
-	rules->pools = pools;
-	pools[rules->count++] = (struct ip_prefix){
-	    .address = netlink_address(message, sizeof(*header), FRA_DST, header->family),
-	    .length = header->dst_len};
-	return 0;
-}
-
-static bool is_among(const struct ip_prefix *pools, size_t count, const struct ip_prefix *pool)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (ip_prefix_equal(&pools[i], pool))
-			return true;
-	}
-	return false;
+	return (struct rule){.family = netlink_af(pool->address.family),
+			     .action = FR_ACT_TO_TBL,
+			     .protocol = OWN_CALLS_PROTOCOL,
+			     .interface = "lo",
+			     .pref = OWN_CALLS_PREF,
+			     .table = OWN_CALLS_TABLE,
+			     .to = *pool};
 }
 
 /* All rules of ours but those for `kept`. */
@@ -278,22 +234,16 @@ static int sweep_rules(struct netlink *requests, const struct ip_prefix *kept, s
 	static const uint8_t families[] = {AF_INET, AF_INET6};
 	int result = 0;
 	for (size_t f = 0; f < 2 && result == 0; f++) {
-		alignas(struct nlmsghdr) char buffer[256];
-		struct own_rules rules = {0};
-		struct nlmsghdr *request = begin(buffer, RTM_GETRULE, 0);
-		struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-		header->family = families[f];
-		result = netlink_dump(requests, request, collect_rule, &rules);
-		if (result == -EAFNOSUPPORT || result == -EOPNOTSUPP)
-			result = 0;
-		for (size_t i = 0; i < rules.count && result == 0; i++) {
-			if (is_among(kept, kept_count, &rules.pools[i]))
-				continue;
-			result = change_rule(requests, RTM_DELRULE, &rules.pools[i]);
-			if (result == -ENOENT)
-				result = 0;
+		struct rule_list present;
+		result = rules_read(requests, families[f], &present);
+		for (size_t i = 0; i < present.count && result >= 0; i++) {
+			const struct rule *rule = &present.items[i];
+			if (rule->protocol == OWN_CALLS_PROTOCOL && rule->pref == OWN_CALLS_PREF &&
+			    !ip_prefix_is_among(&rule->to, kept, kept_count))
+				result = rule_delete(requests, rule);
 		}
-		free(rules.pools);
+		rule_list_done(&present);
+		result = result < 0 ? result : 0;
 	}
 	return result;
 }
@@ -317,15 +267,15 @@ static int set_rules(struct edge *edge, const struct ip_prefix *pools, size_t co
 	int result = 0;
 	bool fewer = !calls->has_led;
 	for (size_t i = 0; i < count && result == 0; i++) {
-		result = change_rule(&edge->requests, RTM_NEWRULE, &pools[i]);
-		if (result == 0 && is_among(calls->led, calls->led_count, &pools[i]))
+		const struct rule rule = rule_for(&pools[i]);
+		const int added = rule_add(&edge->requests, &rule);
+		if (added > 0 && ip_prefix_is_among(&pools[i], calls->led, calls->led_count))
 			snprintf(calls->repaired, sizeof(calls->repaired),
 				 "a rule that leads own calls into the edge had been removed");
-		if (result == -EEXIST)
-			result = 0;
+		result = added < 0 ? added : 0;
 	}
 	for (size_t i = 0; i < calls->led_count; i++)
-		fewer |= !is_among(pools, count, &calls->led[i]);
+		fewer |= !ip_prefix_is_among(&calls->led[i], pools, count);
 	if (result == 0 && fewer)
 		result = sweep_rules(&edge->requests, pools, count);
 	struct ip_prefix *led = calloc(count + 1, sizeof(*led));
@@ -395,6 +345,18 @@ void calls_update(struct edge *edge)
 		result = set_rules(edge, pools, count);
 	note(edge, result, "their routes or rules cannot be set");
 	edge->calls.has_led |= result == 0;
+}
+
+void calls_follow_pools(struct edge *edge)
+{
+	const struct calls *calls = &edge->calls;
+	struct ip_prefix pools[2 * EDGE_MAP_POOLS];
+	const size_t count = list_pools(edge, pools);
+	bool same = calls->has_led && !*calls->problem && calls->led_count == count;
+	for (size_t i = 0; i < count && same; i++)
+		same = ip_prefix_is_among(&pools[i], calls->led, count);
+	if (!same)
+		calls_update(edge);
 }
 
 bool calls_take_repaired(struct edge *edge, char *text, size_t size)

@@ -6,10 +6,11 @@
  * other:
  *
  *   rule 49: iif lo to POOL lookup 26220
- *   table 26220: default via 169.254.102.2 dev fairlead-call onlink src SOURCE, and via
- * fe80::666c:2 fairlead-call: permanent neighbours for both, no offloads, an MTU that leaves room
- * for tunnels fairlead-edge: the program, 169.254.102.1/32 (without an address of its own rp_filter
- * would drop what a backend on this very machine gets bare)
+ *   table 26220: default via 169.254.102.2 dev fairlead-call onlink src SOURCE,
+ *                and via fe80::666c:2
+ *   fairlead-call: permanent neighbours for both, no offloads, an MTU with room for tunnels
+ *   fairlead-edge: the program, and 169.254.102.1/32: without an address of its own
+ *                  rp_filter would drop what a backend on this very machine gets bare
  *
  * All of it stays when the process ends, as the program does; rules and routes carry a protocol
  * number of ours, and the pair goes with its name. What others take away is put back when the news
@@ -42,6 +43,9 @@ void calls_make_pair(struct edge *edge);
 /* All of it, for the pools that are matched now; the rules only while the program is there. Only
  * what is missing is made, and what fails is in `problem`. */
 void calls_update(struct edge *edge);
+/* The same, if there are other pools than those that were led there last, or that failed: what else
+ * may change, the news tell of. */
+void calls_follow_pools(struct edge *edge);
 /* What had been taken away lately; false: nothing. */
 bool calls_take_repaired(struct edge *edge, char *text, size_t size);
 void calls_close(struct edge *edge);

@@ -7,6 +7,7 @@
 #include "doctor/examination.h"
 #include "doctor/tool.h"
 #include "kernel/own_calls.h"
+#include "kernel/rule.h"
 #include "landing/rules.h"
 
 #include <dirent.h>
@@ -20,36 +21,16 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-enum { RULES_MAX = 1024, POOLS_MAX = 64 };
-
-struct rules_seen {
-	struct rule items[RULES_MAX];
-	size_t count;
-};
+enum { POOLS_MAX = 64 };
 
 struct pools_seen {
 	struct ip_prefix items[POOLS_MAX];
 	size_t count;
 };
 
-static int take_rule(const struct nlmsghdr *message, void *context)
-{
-	struct rules_seen *rules = context;
-	struct rule rule;
-	if (!message)
-		rules->count = 0;
-	else if (rules->count < RULES_MAX && rule_parse(message, &rule))
-		rules->items[rules->count++] = rule;
-	return 0;
-}
-
 static void add_pool(struct pools_seen *pools, const struct ip_prefix *pool)
 {
-	for (size_t i = 0; i < pools->count; i++) {
-		if (ip_prefix_equal(&pools->items[i], pool))
-			return;
-	}
-	if (pools->count < POOLS_MAX)
+	if (pools->count < POOLS_MAX && !ip_prefix_is_among(pool, pools->items, pools->count))
 		pools->items[pools->count++] = *pool;
 }
 
@@ -73,24 +54,22 @@ static int take_route(const struct nlmsghdr *message, void *context)
 	return 0;
 }
 
-static int dump(struct examination *seen, uint16_t type, uint8_t family, netlink_visit *visit,
-		void *context)
+static int tell_unread(struct examination *seen, int result, uint8_t family, const char *what)
+{
+	if (result < 0 && result != -EAFNOSUPPORT && result != -EOPNOTSUPP)
+		examination_unknown(seen, "the %s %s: %s", netlink_family_name(family), what,
+				    error_text(result));
+	return result;
+}
+
+static int read_routes(struct examination *seen, uint8_t family, struct pools_seen *ret_local)
 {
 	alignas(struct nlmsghdr) char bytes[256];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
-	request->nlmsg_type = type;
-	if (type == RTM_GETRULE) {
-		struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-		header->family = family;
-	} else {
-		struct rtmsg *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-		header->rtm_family = family;
-	}
-	int result = netlink_dump(&seen->route, request, visit, context);
-	if (result < 0 && result != -EAFNOSUPPORT && result != -EOPNOTSUPP)
-		examination_unknown(seen, "the %s %s: %s", netlink_family_name(family),
-				    type == RTM_GETRULE ? "rules" : "routes", error_text(result));
-	return result;
+	request->nlmsg_type = RTM_GETROUTE;
+	struct rtmsg *header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+	header->rtm_family = family;
+	return netlink_dump(&seen->route, request, take_route, ret_local);
 }
 
 static bool is_pools_rule(const struct rule *rule, uint32_t pref, const struct ip_prefix *pool)
@@ -98,7 +77,7 @@ static bool is_pools_rule(const struct rule *rule, uint32_t pref, const struct i
 	return rule->pref == pref && rule_is_ours(rule) && ip_prefix_equal(&rule->to, pool);
 }
 
-static void check_pool(struct examination *seen, const struct rules_seen *rules,
+static void check_pool(struct examination *seen, const struct rule_list *rules,
 		       const struct pools_seen *local, uint8_t family, const struct ip_prefix *pool)
 {
 	static const uint32_t prefs[] = {RULE_PREF_CALL, RULE_PREF_NO_CALL, RULE_PREF_ADMIT,
@@ -114,15 +93,12 @@ static void check_pool(struct examination *seen, const struct rules_seen *rules,
 			FINDING_PUT(seen->findings, RULE_MISSING, "", "",
 				    netlink_family_name(family), prefs[i], text);
 	}
-	for (size_t i = 0; i < local->count; i++) {
-		if (ip_prefix_equal(&local->items[i], pool))
-			return;
-	}
-	FINDING_PUT(seen->findings, ROUTE_MISSING, text, "", text);
+	if (!ip_prefix_is_among(pool, local->items, local->count))
+		FINDING_PUT(seen->findings, ROUTE_MISSING, text, "", text);
 }
 
 /* The local table is looked up last of ours, so what somebody puts before it decides for him. */
-static void check_order(struct examination *seen, const struct rules_seen *rules, uint8_t family)
+static void check_order(struct examination *seen, const struct rule_list *rules, uint8_t family)
 {
 	const char *flag = family == AF_INET ? "-4" : "-6";
 	bool local = false;
@@ -152,7 +128,7 @@ static void check_order(struct examination *seen, const struct rules_seen *rules
 }
 
 /* The fabric's pools; without a daemon those that any of landing's rules is about. */
-static void collect_pools(const struct examination *seen, const struct rules_seen *rules,
+static void collect_pools(const struct examination *seen, const struct rule_list *rules,
 			  uint8_t family, struct pools_seen *ret_pools)
 {
 	size_t i;
@@ -172,20 +148,20 @@ static void collect_pools(const struct examination *seen, const struct rules_see
 
 static void check_family(struct examination *seen, uint8_t family)
 {
-	static struct rules_seen rules; /* large */
+	struct rule_list rules;
 	struct pools_seen pools = {0};
 	struct pools_seen local = {0};
-	rules.count = 0;
 	seen->looked++;
-	if (dump(seen, RTM_GETRULE, family, take_rule, &rules) < 0 ||
-	    dump(seen, RTM_GETROUTE, family, take_route, &local) < 0)
+	if (tell_unread(seen, rules_read(&seen->route, family, &rules), family, "rules") < 0)
 		return;
-	check_order(seen, &rules, family);
-	if (!examination_has_role(seen, "backend"))
-		return;
-	collect_pools(seen, &rules, family, &pools);
+	if (tell_unread(seen, read_routes(seen, family, &local), family, "routes") == 0) {
+		check_order(seen, &rules, family);
+		if (examination_has_role(seen, "backend"))
+			collect_pools(seen, &rules, family, &pools);
+	}
 	for (size_t i = 0; i < pools.count; i++)
 		check_pool(seen, &rules, &local, family, &pools.items[i]);
+	rule_list_done(&rules);
 }
 
 /* --- who deletes what he did not make ----------------------------------------------------------

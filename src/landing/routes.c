@@ -217,16 +217,6 @@ static int collect_local(const struct nlmsghdr *message, void *context)
 	return 0;
 }
 
-static bool has_prefix(const struct ip_prefix *prefixes, unsigned count,
-		       const struct ip_prefix *prefix)
-{
-	for (unsigned i = 0; i < count; i++) {
-		if (ip_prefix_equal(&prefixes[i], prefix))
-			return true;
-	}
-	return false;
-}
-
 /* 1 if changed, 0 if it was so already, or an error. */
 static int change_local(struct netlink *route, uint16_t type, const struct ip_prefix *pool,
 			struct error *err)
@@ -271,7 +261,7 @@ static int replace_local(struct netlink *route, uint8_t family, const struct loc
 	char text[IP_TEXT_BYTES];
 	for (unsigned i = 0; i < pool_count; i++) {
 		if (pools[i].address.family != (family == AF_INET ? IP_V4 : IP_V6) ||
-		    has_prefix(present->items, present->count, &pools[i]))
+		    ip_prefix_is_among(&pools[i], present->items, present->count))
 			continue;
 		int result = change_local(route, RTM_NEWROUTE, &pools[i], err);
 		if (result < 0)
@@ -281,7 +271,7 @@ static int replace_local(struct netlink *route, uint8_t family, const struct loc
 				      deleter, text);
 	}
 	for (unsigned i = 0; i < present->count; i++) {
-		if (has_prefix(pools, pool_count, &present->items[i]))
+		if (ip_prefix_is_among(&present->items[i], pools, pool_count))
 			continue;
 		int result = change_local(route, RTM_DELROUTE, &present->items[i], err);
 		if (result < 0)

@@ -18,10 +18,8 @@
 #ifndef FAIRLEAD_LANDING_RULES_H
 #define FAIRLEAD_LANDING_RULES_H
 
-#include "kernel/netlink.h"
+#include "kernel/rule.h"
 #include "landing/landing_alarms.h"
-
-#include <linux/netlink.h>
 
 #define LANDING_PROTOCOL 102 /* in rtnetlink's number space of routing protocols; 'f' */
 
@@ -32,20 +30,6 @@ enum {
 	RULE_PREF_NOT_ADMITTED = 61,
 	RULE_PREF_LOCAL = 100,
 };
-
-struct rule {
-	uint8_t family; /* AF_INET or AF_INET6 */
-	uint8_t action; /* FR_ACT_… */
-	uint8_t protocol;
-	char interface[16]; /* that packets come in by, "lo" for this machine's own; "": any */
-	bool other; /* has selectors or effects that this struct does not show */
-	uint32_t pref;
-	uint32_t table;
-	struct ip_prefix from, to; /* family IP_NONE: any */
-};
-
-/* A rule that is there or was deleted; false for a message that is no rule. Pure. */
-bool rule_parse(const struct nlmsghdr *message, struct rule *ret_rule);
 
 /* Whether it is one of landing's. Pure. */
 bool rule_is_ours(const struct rule *rule);

@@ -29,16 +29,6 @@ struct routing {
 	char deleter[64];
 };
 
-static bool has_prefix(const struct ip_prefix *prefixes, size_t count,
-		       const struct ip_prefix *prefix)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (ip_prefix_equal(&prefixes[i], prefix))
-			return true;
-	}
-	return false;
-}
-
 /* --- reading --- */
 
 /* A route of ours, in this table. */
@@ -163,7 +153,7 @@ static int reconcile(struct routing *routing, struct routing_loss *loss, struct 
 		return result;
 	for (size_t i = 0; i < count; i++) {
 		const struct ip_prefix *prefix = &routing->wanted[i];
-		if (has_prefix(present.items, present.count, prefix))
+		if (ip_prefix_is_among(prefix, present.items, present.count))
 			continue;
 		int changed = change(routing, RTM_NEWROUTE, prefix, err);
 		if (changed < 0) {
@@ -175,7 +165,7 @@ static int reconcile(struct routing *routing, struct routing_loss *loss, struct 
 		loss->count++;
 	}
 	for (size_t i = 0; i < present.count; i++) {
-		if (has_prefix(routing->wanted, count, &present.items[i]))
+		if (ip_prefix_is_among(&present.items[i], routing->wanted, count))
 			continue;
 		int changed = change(routing, RTM_DELROUTE, &present.items[i], err);
 		if (changed < 0)
@@ -190,7 +180,7 @@ int routing_announce(struct routing *routing, const struct ip_prefix *prefixes, 
 	struct routing_loss added = {0};
 	bool same = routing->has_wanted && routing->wanted_count == count;
 	for (size_t i = 0; i < count && same; i++)
-		same = has_prefix(routing->wanted, count, &prefixes[i]);
+		same = ip_prefix_is_among(&prefixes[i], routing->wanted, count);
 	if (same)
 		return 0;
 	struct ip_prefix *copy = calloc(count + 1, sizeof(*copy));
