@@ -227,9 +227,8 @@ int edge_drain_netlink(struct edge *edge, struct error *err)
 	if (edge->routes_changed) {
 		nexthop_resolve_all(edge);
 		look_for_sources(edge);
-	}
-	if (edge->routes_changed)
 		calls_update(edge);
+	}
 	edge->links_changed = false;
 	edge->routes_changed = false;
 	return 0;

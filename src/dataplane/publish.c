@@ -665,7 +665,7 @@ int edge_publish(struct edge *edge, const struct edge_desired *desired, struct e
 		result = rings_reach(edge, err);
 	if (result == 0) {
 		commit(&p);
-		calls_update(edge);
+		calls_follow_pools(edge);
 		result = read_back(edge, err);
 	} else {
 		undo(&p);
