@@ -10,6 +10,7 @@ out of the link that it came by arrives only where the far end has an XDP progra
 (docs/design/lab.md).
 """
 import http.client
+import json
 import os
 import re
 import signal
@@ -192,6 +193,14 @@ def fabric():
             running.start(name)
             token = running.token()
         yield running
+
+
+def test_who_joins_is_told_where_the_voter_is(fabric):
+    """Also the first one, which may come before the voter's own record."""
+    for name in "b", "c":
+        doors = fabric.capsule.root / name / "state/channel/doors"
+        assert json.loads(doors.read_text()) == [
+            {"node": "a", "address": "10.0.1.2", "port": 7122}]
 
 
 def test_all_commands_work_on_any_node(fabric):

@@ -47,16 +47,28 @@ static bool say(struct peer_remote *remote, const struct peer_message *message)
 	return sent;
 }
 
+static size_t add_door(const struct member *voter, struct peer_door *doors, size_t count)
+{
+	if (!voter->channel_port || count == PEER_DOORS_MAX)
+		return count;
+	doors[count] = (struct peer_door){
+	    .node = voter->name, .address = voter->channel_address, .port = voter->channel_port};
+	return count + 1;
+}
+
+/* This node is one before its record says so: who joins it right after its start would otherwise
+ * be told of none, and never find it again. */
 static size_t list_doors(const struct peers *peers, struct peer_door doors[PEER_DOORS_MAX])
 {
-	const struct image *image = &peers->daemon->image;
-	size_t count = 0;
-	for (size_t i = 0; i < image->member_count && count < PEER_DOORS_MAX; i++) {
+	const struct daemon *daemon = peers->daemon;
+	const struct image *image = &daemon->image;
+	size_t count = daemon->decides ? add_door(&daemon->self, doors, 0) : 0;
+	for (size_t i = 0; i < image->member_count; i++) {
 		const struct member *member = image->members[i].member;
-		if (member_has(member, MEMBER_VOTER) && member->channel_port)
-			doors[count++] = (struct peer_door){.node = member->name,
-							    .address = member->channel_address,
-							    .port = member->channel_port};
+		const bool is_told =
+		    daemon->decides && strcmp(member->name, daemon->self.name) == 0;
+		if (member_has(member, MEMBER_VOTER) && !is_told)
+			count = add_door(member, doors, count);
 	}
 	return count;
 }
