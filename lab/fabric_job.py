@@ -198,15 +198,8 @@ class FabricJob(TrafficJob):
             self.open_group(further)
         with self.event(step, "retire"):
             remembered = self.version(1).addresses
-            self.tell("finish", group="on 1")
-            self.wait(lambda: self.open_flows("on 1") == 0, "the flows on version 1 to end", 30)
-            self.note("the last flow on version 1 ended, every byte right")
-            self.wait_state(1, "closing", "retired", seconds=30)
-            self.wait_state(1, "retired", seconds=30)
-            self.fresh_status()
-            self.tell("late", addresses=list(remembered), count=LATE_REQUESTS)
-            self.wait(lambda: self.counts()["totals"].get("late ended", 0) == LATE_REQUESTS,
-                      "the late requests", 30)
+            self.see_retired()
+            self.be_late(remembered)
             self.note(f"{LATE_REQUESTS} requests to version 1's addresses were served by version "
                       f"{max(self.contents)}")
 

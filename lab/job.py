@@ -112,12 +112,7 @@ class MainJob(TrafficJob):
         self.open_group("on 2")
         with self.event(6, "retire"):
             remembered = self._version(1).addresses
-            self.tell("finish", group="on 1")
-            self.wait(lambda: self.open_flows("on 1") == 0, "the flows on version 1 to end", 30)
-            self.note("the last flow on version 1 ended, every byte right")
-            self.wait_state(1, "closing", "retired", seconds=30)
-            self.wait_state(1, "retired", seconds=30)
-            self.fresh_status()
+            self.see_retired()
             self.come_late(remembered)
 
     def step_7_roll_back(self):

@@ -210,11 +210,24 @@ class TrafficJob:
         self.wait(lambda: self.open_flows(group) == self.flows, f"{self.flows} flows {group}",
                   max(20, self.flows / 10))
 
-    def come_late(self, addresses):
-        """A client that remembers old addresses is served, and counted as late."""
+    def see_retired(self):
+        """Let the flows on version 1 end, and see it close and retire."""
+        self.tell("finish", group="on 1")
+        self.wait(lambda: self.open_flows("on 1") == 0, "the flows on version 1 to end", 30)
+        self.note("the last flow on version 1 ended, every byte right")
+        self.wait_state(1, "closing", "retired", seconds=30)
+        self.wait_state(1, "retired", seconds=30)
+        self.fresh_status()
+
+    def be_late(self, addresses):
+        """A client that remembers old addresses is served."""
         self.tell("late", addresses=list(addresses), count=LATE_REQUESTS)
         self.wait(lambda: self.counts()["totals"].get("late ended", 0) == LATE_REQUESTS,
                   "the late requests", 30)
+
+    def come_late(self, addresses):
+        """The same, and the edge counts it as late."""
+        self.be_late(addresses)
 
         def counted():
             web = self.fresh_status().services["web"]
