@@ -3,9 +3,6 @@
 #include "base/alarms.h"
 #include "rendered_page.h"
 
-#include <ctype.h>
-#include <string.h>
-
 struct severity_line {
 	const char *name, *meaning;
 };
@@ -15,22 +12,6 @@ static const struct severity_line SEVERITIES[] = {
     ALARM_SEVERITIES(X)
 #undef X
 };
-
-/* A printf format as people read it: "%.1f" becomes "…". */
-static void put_sentence(struct buffer *page, const char *format)
-{
-	while (*format) {
-		const char *conversion = strchr(format, '%');
-		if (!conversion)
-			break;
-		buffer_append(page, format, (size_t)(conversion - format));
-		buffer_puts(page, "…");
-		format = conversion + 1;
-		format += strspn(format, ".0123456789zl");
-		format += isalpha((unsigned char)*format) != 0;
-	}
-	buffer_puts(page, format);
-}
 
 static void render(struct buffer *page)
 {
@@ -53,7 +34,7 @@ static void render(struct buffer *page)
 		const struct alarm_row *row = &alarm_rows[i];
 		buffer_printf(page, "| `%s` | %s | %s | ", row->code,
 			      alarm_severity_name(row->severity), alarm_subject_name(row->subject));
-		put_sentence(page, row->sentence);
+		rendered_sentence(page, row->sentence);
 		alarm_advice((enum alarm_code)i, "NAME", advice, sizeof(advice));
 		buffer_printf(page, " | %s |\n", advice);
 	}

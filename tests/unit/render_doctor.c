@@ -3,25 +3,6 @@
 #include "doctor/findings.h"
 #include "rendered_page.h"
 
-#include <ctype.h>
-#include <string.h>
-
-/* A printf format as people read it: "%lld" becomes "…". */
-static void put_sentence(struct buffer *page, const char *format)
-{
-	while (*format) {
-		const char *conversion = strchr(format, '%');
-		if (!conversion)
-			break;
-		buffer_append(page, format, (size_t)(conversion - format));
-		buffer_puts(page, "…");
-		format = conversion + 1;
-		format += strspn(format, ".0123456789zl");
-		format += isalpha((unsigned char)*format) != 0;
-	}
-	buffer_puts(page, format);
-}
-
 /* A table's cell ends at a bar. */
 static void put_command(struct buffer *page, const char *command)
 {
@@ -68,7 +49,7 @@ static void render(struct buffer *page)
 		const struct finding_row *row = &finding_rows[i];
 		buffer_printf(page, "| `%s` | %s | ", row->code,
 			      finding_severity_name(row->severity));
-		put_sentence(page, row->sentence);
+		rendered_sentence(page, row->sentence);
 		buffer_puts(page, " | `");
 		finding_mend((enum finding_code)i, "NAME", "VALUE", mend, sizeof(mend));
 		put_command(page, mend);

@@ -4,6 +4,7 @@
 #include "base/disk.h"
 #include "base/file.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,4 +54,19 @@ int rendered_page(int argc, char **argv, void (*render)(struct buffer *page), co
 		printf("1..1\n%s 1 - the page says what the tables say\n",
 		       result ? "not ok" : "ok");
 	return result ? 1 : 0;
+}
+
+void rendered_sentence(struct buffer *page, const char *format)
+{
+	while (*format) {
+		const char *conversion = strchr(format, '%');
+		if (!conversion)
+			break;
+		buffer_append(page, format, (size_t)(conversion - format));
+		buffer_puts(page, "…");
+		format = conversion + 1;
+		format += strspn(format, ".0123456789zl");
+		format += isalpha((unsigned char)*format) != 0;
+	}
+	buffer_puts(page, format);
 }

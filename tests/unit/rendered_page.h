@@ -20,4 +20,7 @@ int rendered_page(int argc, char **argv, void (*render)(struct buffer *page), co
 int rendered_file(const struct buffer *bytes, const char *path, bool checks, const char *source,
 		  const char *target);
 
+/* A printf format as people read it: "%.1f" becomes "…". */
+void rendered_sentence(struct buffer *page, const char *format);
+
 #endif
