@@ -3,6 +3,7 @@
 
 #include "api/http_request.h"
 #include "base/memory.h"
+#include "base/sockaddr.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -261,14 +262,10 @@ static int listen_at(struct api_http *http, struct error *err)
 {
 	const struct api_http_options *options = &http->options;
 	char text[IP_TEXT_BYTES];
-	const bool is_v6 = options->address.family == IP_V6;
-	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(options->port)};
-	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(options->port)};
-	memcpy(is_v6 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr, options->address.bytes,
-	       is_v6 ? sizeof(v6.sin6_addr) : sizeof(v4.sin_addr));
-	const struct sockaddr *address =
-	    is_v6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4;
-	int result = uv_tcp_bind(&http->listener, address, is_v6 ? UV_TCP_IPV6ONLY : 0);
+	union sockaddr_ip place;
+	(void)sockaddr_ip_set(&place, &options->address, options->port);
+	int result = uv_tcp_bind(&http->listener, &place.any,
+				 place.any.sa_family == AF_INET6 ? UV_TCP_IPV6ONLY : 0);
 	if (result == 0)
 		result = uv_listen((uv_stream_t *)&http->listener, BACKLOG, on_connection);
 	return result < 0 ? error_set(err, result, "%s port %u: %s",
@@ -295,15 +292,11 @@ int api_http_open(const struct api_http_options *options, struct api_http **ret_
 
 uint16_t api_http_port(const struct api_http *http)
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} name = {0};
+	union sockaddr_ip name = {0};
 	int length = sizeof(name);
 	if (uv_tcp_getsockname(&http->listener, &name.any, &length) < 0)
 		return 0;
-	return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
+	return sockaddr_port(&name.any);
 }
 
 static void on_listener_closed(uv_handle_t *handle)

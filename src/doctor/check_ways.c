@@ -7,6 +7,7 @@
  */
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/sockaddr.h"
 #include "doctor/examination.h"
 
 #include <linux/icmpv6.h>
@@ -77,26 +78,17 @@ static void send_echo(const struct ways *ways, size_t number, bool large)
 	const size_t header = v6 ? 40 : 20;
 	const size_t whole = large ? way->bytes : SMALL_BYTES;
 	struct icmphdr *icmp = (struct icmphdr *)packet;
-	union {
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} to = {0};
+	union sockaddr_ip to;
+	const socklen_t length = sockaddr_ip_set(&to, &way->address, 0);
 	memset(packet, 0, whole);
 	icmp->type = v6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO;
 	icmp->un.echo.id = htons(ways->id);
 	icmp->un.echo.sequence = htons((uint16_t)(2 * number + large));
-	if (v6) {
-		to.v6.sin6_family = AF_INET6;
-		memcpy(&to.v6.sin6_addr, way->address.bytes, 16);
-	} else {
-		to.v4.sin_family = AF_INET;
-		memcpy(&to.v4.sin_addr, way->address.bytes, 4);
+	if (!v6)
 		icmp->checksum = checksum(packet, whole - header);
-	}
 	/* One that does not even leave is one that is not answered. */
 	if (ways->sockets[v6] >= 0)
-		(void)sendto(ways->sockets[v6], packet, whole - header, 0, (struct sockaddr *)&to,
-			     v6 ? sizeof(to.v6) : sizeof(to.v4));
+		(void)sendto(ways->sockets[v6], packet, whole - header, 0, &to.any, length);
 }
 
 static void take_answers(struct ways *ways, bool v6)

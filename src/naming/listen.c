@@ -9,6 +9,7 @@
 #include "naming/worker.h"
 
 #include "base/process.h"
+#include "base/sockaddr.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -25,36 +26,6 @@ enum {
 static const char *transport_text(enum naming_transport transport)
 {
 	return transport == NAMING_UDP ? "udp" : "tcp";
-}
-
-struct ip_address address_of(const struct sockaddr_storage *from)
-{
-	struct ip_address address = {.family = IP_V4};
-	if (from->ss_family == AF_INET6) {
-		address.family = IP_V6;
-		memcpy(address.bytes, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
-	} else {
-		memcpy(address.bytes, &((const struct sockaddr_in *)from)->sin_addr, 4);
-	}
-	return address;
-}
-
-static socklen_t sockaddr_of(const struct ip_address *address, uint16_t port,
-			     struct sockaddr_storage *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	if (address->family == IP_V6) {
-		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons(port);
-		memcpy(&v6->sin6_addr, address->bytes, 16);
-		return sizeof(*v6);
-	}
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
-	v4->sin_family = AF_INET;
-	v4->sin_port = htons(port);
-	memcpy(&v4->sin_addr, address->bytes, 4);
-	return sizeof(*v4);
 }
 
 static bool is_wildcard(const struct ip_address *address)
@@ -180,9 +151,9 @@ static int set(int fd, int level, int option, int value)
 
 static int bind_to(int fd, const struct ip_address *address, uint16_t port)
 {
-	struct sockaddr_storage storage;
-	socklen_t length = sockaddr_of(address, port, &storage);
-	return bind(fd, (const struct sockaddr *)&storage, length) < 0 ? -errno : 0;
+	union sockaddr_ip place;
+	socklen_t length = sockaddr_ip_set(&place, address, port);
+	return bind(fd, &place.any, length) < 0 ? -errno : 0;
 }
 
 /* What both a probe and a real socket need for the same things to be in their way. */

@@ -10,6 +10,7 @@
  * becomes square, is in the order of deadlines.
  */
 #include "base/clock.h"
+#include "base/sockaddr.h"
 #include "naming/worker.h"
 #include "wire/dns.h"
 
@@ -286,7 +287,7 @@ static void make_room_of_source(struct tcp_worker *worker, const struct ip_addre
 static void take_connection(struct tcp_worker *worker, int fd, const struct sockaddr_storage *from,
 			    uint64_t now_ms)
 {
-	struct ip_address client = address_of(from);
+	struct ip_address client = sockaddr_address((const struct sockaddr *)from);
 	make_room_of_source(worker, &client);
 	struct tcp_connection *nearest = TAILQ_FIRST(&worker->open);
 	if (nearest && count_read(&worker->counts->tcp_open) >= worker->limit)

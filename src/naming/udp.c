@@ -5,6 +5,8 @@
  */
 #include "naming/worker.h"
 
+#include "base/sockaddr.h"
+
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdalign.h>
@@ -84,7 +86,7 @@ static bool answer_one(struct udp_worker *worker, const struct naming_snapshot *
 		count(&worker->counts->drops[NAMING_DROP_OVERSIZED], 1);
 		return false;
 	}
-	request->client = address_of(&batch->from[i]);
+	request->client = sockaddr_address((const struct sockaddr *)&batch->from[i]);
 	request->limited = false;
 	struct naming_outcome outcome;
 	size_t length = naming_answer(snapshot, request, batch->queries[i], batch->in[i].msg_len,

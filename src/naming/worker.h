@@ -171,7 +171,4 @@ must_check int listen_pick_port(const struct naming_server_options *options, uin
 must_check int listen_open(const struct ip_address *address, uint16_t port,
 			   enum naming_transport transport, int *ret_fd, struct error *err);
 
-/* An address of a socket call, as a plain value. */
-struct ip_address address_of(const struct sockaddr_storage *from);
-
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/sockaddr.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -198,19 +199,14 @@ struct peer_connection *peer_connection_dial(uv_loop_t *loop,
 					     const struct ip_address *address, uint16_t port)
 {
 	struct peer_connection *connection = connection_new(loop, calls, owner);
-	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-	memcpy(&v6.sin6_addr, address->bytes, sizeof(v6.sin6_addr));
-	memcpy(&v4.sin_addr, address->bytes, sizeof(v4.sin_addr));
+	union sockaddr_ip place;
+	(void)sockaddr_ip_set(&place, address, port);
 	connection->session = session;
 	connection->outgoing = true;
 	connection->address = *address;
 	connection->port = port;
 	connection->dial.data = connection;
-	int result = uv_tcp_connect(&connection->dial, &connection->tcp,
-				    address->family == IP_V6 ? (const struct sockaddr *)&v6
-							     : (const struct sockaddr *)&v4,
-				    on_dialled);
+	int result = uv_tcp_connect(&connection->dial, &connection->tcp, &place.any, on_dialled);
 	if (result < 0)
 		peer_session_gone(session, uv_strerror(result), peer_now_read());
 	return connection;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "peer/listener.h"
 
+#include "base/sockaddr.h"
+
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,21 +11,16 @@
 /* A socket that listens, or a negative errno. */
 static int listen_at(const struct ip_address *address, uint16_t port)
 {
-	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+	union sockaddr_ip place;
+	const socklen_t length = sockaddr_ip_set(&place, address, port);
 	const int on = 1, off = 0;
-	bool is_v6 = address->family != IP_V4;
-	memcpy(&v6.sin6_addr, address->bytes, sizeof(v6.sin6_addr));
-	memcpy(&v4.sin_addr, address->bytes, sizeof(v4.sin_addr));
-	int fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(place.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (address->family == IP_NONE)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind(fd, is_v6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4,
-		 is_v6 ? sizeof(v6) : sizeof(v4)) < 0 ||
-	    listen(fd, PEER_LISTEN_BACKLOG) < 0) {
+	if (bind(fd, &place.any, length) < 0 || listen(fd, PEER_LISTEN_BACKLOG) < 0) {
 		int code = -errno;
 		close(fd);
 		return code;

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "base/search.h"
 #include "base/siphash.h"
+#include "base/sockaddr.h"
 #include "base/sysctl.h"
 
 #include <setjmp.h>
@@ -290,9 +291,31 @@ static void search_finds_what_is_there_and_where_the_rest_belongs(void **state)
 	}
 }
 
+static void test_addresses_as_sockets_have_them(void **state)
+{
+	(void)state;
+	static const char *const texts[] = {"192.0.2.1", "2001:db8::1", "0.0.0.0", "::"};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct ip_address address;
+		union sockaddr_ip place;
+		assert_int_equal(ip_address_parse(texts[i], &address), 0);
+		const bool v4 = address.family == IP_V4;
+		assert_int_equal(sockaddr_ip_set(&place, &address, 7122),
+				 v4 ? sizeof(place.v4) : sizeof(place.v6));
+		const struct ip_address back = sockaddr_address(&place.any);
+		assert_true(ip_address_equal(&back, &address));
+		assert_int_equal(sockaddr_port(&place.any), 7122);
+	}
+	const struct sockaddr other = {.sa_family = AF_UNIX};
+	assert_int_equal(sockaddr_address(&other).family, IP_NONE);
+	assert_int_equal(sockaddr_address(NULL).family, IP_NONE);
+	assert_int_equal(sockaddr_port(&other), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_addresses_as_sockets_have_them),
 	    cmocka_unit_test(errors_have_names_and_prefixes),
 	    cmocka_unit_test(arena_zeroes_aligns_and_stops_at_its_limit),
 	    cmocka_unit_test(buffer_refuses_to_grow_past_its_cap),

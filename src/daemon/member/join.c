@@ -8,10 +8,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/sockaddr.h"
 #include "daemon/daemon.h"
 #include "daemon/member/credentials.h"
 #include "daemon/member/node_file.h"
-#include "daemon/member/own_network.h"
 #include "daemon/member/removal.h"
 #include "daemon/member/service.h"
 #include "kernel/boot.h"
@@ -275,7 +275,7 @@ static int find_voter(struct joining *joining, const char *where)
 	if (result != 0)
 		return error_set(&joining->err, -FL_EUNAVAILABLE, "%s: %s", host,
 				 gai_strerror(result));
-	joining->voter = own_network_address(found->ai_addr);
+	joining->voter = sockaddr_address(found->ai_addr);
 	freeaddrinfo(found);
 	return 0;
 }

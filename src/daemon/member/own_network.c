@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/member/own_network.h"
 
+#include "base/sockaddr.h"
+
 #include <ifaddrs.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,41 +14,20 @@
 #define FAR_V4 "192.0.2.1"
 #define FAR_V6 "2001:db8::1"
 
-struct ip_address own_network_address(const struct sockaddr *found)
-{
-	struct ip_address address = {.family = IP_NONE};
-	if (found && found->sa_family == AF_INET) {
-		address.family = IP_V4;
-		memcpy(address.bytes, &((const struct sockaddr_in *)found)->sin_addr, 4);
-	} else if (found && found->sa_family == AF_INET6) {
-		address.family = IP_V6;
-		memcpy(address.bytes, &((const struct sockaddr_in6 *)found)->sin6_addr, 16);
-	}
-	return address;
-}
-
 static struct ip_address source_towards(const char *text)
 {
 	struct ip_address far;
-	struct sockaddr_storage place = {0};
+	union sockaddr_ip place;
 	struct sockaddr_storage own = {0};
 	socklen_t length = sizeof(own);
 	ASSERT(ip_address_parse(text, &far) == 0);
-	if (far.family == IP_V4) {
-		struct sockaddr_in *in = (struct sockaddr_in *)&place;
-		*in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(9)};
-		memcpy(&in->sin_addr, far.bytes, 4);
-	} else {
-		struct sockaddr_in6 *in = (struct sockaddr_in6 *)&place;
-		*in = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(9)};
-		memcpy(&in->sin6_addr, far.bytes, 16);
-	}
-	int fd = socket(place.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool found = fd >= 0 && connect(fd, (struct sockaddr *)&place, sizeof(place)) == 0 &&
+	const socklen_t far_length = sockaddr_ip_set(&place, &far, 9);
+	int fd = socket(place.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool found = fd >= 0 && connect(fd, &place.any, far_length) == 0 &&
 		     getsockname(fd, (struct sockaddr *)&own, &length) == 0;
 	if (fd >= 0)
 		close(fd);
-	return found ? own_network_address((struct sockaddr *)&own)
+	return found ? sockaddr_address((struct sockaddr *)&own)
 		     : (struct ip_address){.family = IP_NONE};
 }
 
@@ -57,7 +37,7 @@ static void find_interface(const struct ip_address *address, char name[16])
 	if (getifaddrs(&list) < 0)
 		return;
 	for (const struct ifaddrs *one = list; one; one = one->ifa_next) {
-		const struct ip_address here = own_network_address(one->ifa_addr);
+		const struct ip_address here = sockaddr_address(one->ifa_addr);
 		if (ip_address_equal(&here, address))
 			snprintf(name, 16, "%.15s", one->ifa_name);
 	}

@@ -14,8 +14,4 @@ struct own_network {
 /* -FL_EUNAVAILABLE, with what to say instead, when no route leads anywhere. */
 must_check int own_network_find(struct own_network *ret_network, struct error *err);
 
-struct sockaddr;
-/* IP_NONE for an address of another kind. */
-struct ip_address own_network_address(const struct sockaddr *found);
-
 #endif

@@ -3,6 +3,7 @@
 #include "daemon/member/return_path.h"
 
 #include "base/memory.h"
+#include "base/sockaddr.h"
 #include "daemon/member/peers_internal.h"
 
 #include <netinet/in.h>
@@ -138,35 +139,17 @@ static uint16_t checksum(const struct peer_path_try *order, const struct tcphdr 
 	return htons((uint16_t)~sum);
 }
 
-union place {
-	struct sockaddr any;
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-};
-
-static socklen_t place_of(const struct ip_address *address, union place *ret_place)
-{
-	*ret_place = (union place){.any = {.sa_family = AF_INET}};
-	if (address->family == IP_V4) {
-		memcpy(&ret_place->v4.sin_addr, address->bytes, 4);
-		return sizeof(ret_place->v4);
-	}
-	ret_place->v6 = (struct sockaddr_in6){.sin6_family = AF_INET6};
-	memcpy(&ret_place->v6.sin6_addr, address->bytes, 16);
-	return sizeof(ret_place->v6);
-}
-
 static int send_syn(const struct trial *trial)
 {
 	const struct peer_path_try *order = &trial->order;
-	union place to;
+	union sockaddr_ip to;
 	struct tcphdr tcp = {.source = htons((uint16_t)order->source_port),
 			     .dest = htons((uint16_t)order->to_port),
 			     .seq = htonl((uint32_t)order->sequence + 2 * (uint32_t)order->place),
 			     .doff = sizeof(tcp) / 4,
 			     .syn = 1,
 			     .window = htons(1024)};
-	const socklen_t length = place_of(&order->to, &to);
+	const socklen_t length = sockaddr_ip_set(&to, &order->to, 0);
 	tcp.check = checksum(order, &tcp);
 	return sendto(trial->fd, &tcp, sizeof(tcp), 0, &to.any, length) < 0 ? -errno : 0;
 }
@@ -189,7 +172,7 @@ static void on_segment(uv_poll_t *poll, int status, int events)
 	(void)events;
 	for (int i = 0; status == 0 && i < 256; i++) {
 		uint8_t packet[512];
-		union place from;
+		union sockaddr_ip from;
 		socklen_t size = sizeof(from);
 		struct tcphdr tcp;
 		const ssize_t length =
@@ -225,10 +208,10 @@ static void on_turn(uv_timer_t *timer)
 /* The socket; or a negative errno. */
 static int open_raw(const struct peer_path_try *order, struct error *err)
 {
-	union place place;
+	union sockaddr_ip place;
 	char text[IP_TEXT_BYTES];
 	const bool v6 = order->source.family == IP_V6;
-	const socklen_t length = place_of(&order->source, &place);
+	const socklen_t length = sockaddr_ip_set(&place, &order->source, 0);
 	int fd =
 	    socket(v6 ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
 	if (fd < 0)
